@@ -1,0 +1,76 @@
+import type { JsonObject } from './object.ts';
+
+/** One thing wrong with an object. `field` is a path as kubectl users know it: `spec.ports[0].port`. */
+export type FieldError = {
+  readonly type:
+    | 'FieldValueRequired'
+    | 'FieldValueInvalid'
+    | 'FieldValueNotSupported'
+    | 'FieldValueDuplicate'
+    | 'FieldValueForbidden'
+    | 'FieldValueTooLong'
+    | 'FieldValueTooMany'
+    | 'FieldValueTypeInvalid'
+    | 'FieldValueNotFound'
+    | 'InternalError';
+  readonly field: string;
+  /** The whole text of the cause, in Kubernetes' words: `Invalid value: 70000: must be between 1 and 65535, inclusive`. */
+  readonly message: string;
+};
+
+/** A column of `kubectl get`. `priority` 0 is always shown, 1 with -o wide. */
+export type Column = {
+  readonly name: string;
+  readonly type: 'string' | 'integer' | 'date' | 'boolean' | 'number';
+  readonly format?: 'name';
+  readonly priority: 0 | 1;
+  readonly description: string;
+  /** The cell of one object. `nowMs` is for ages. Never throws on a half-filled object. */
+  cell(object: JsonObject, nowMs: number): string | number | boolean | null;
+};
+
+export type Subresource =
+  | 'status'
+  | 'scale'
+  | 'log'
+  | 'exec'
+  | 'attach'
+  | 'portforward'
+  | 'proxy'
+  | 'eviction'
+  | 'binding'
+  | 'token'
+  | 'finalize';
+
+/**
+ * One entry of the registry: all that the API server needs to know of a kind.
+ * The hooks get parsed JSON that is theirs to change (`object`) or only to read (`old`).
+ */
+export type Kind = {
+  readonly group: string;
+  readonly version: string;
+  readonly kind: string;
+  readonly plural: string;
+  readonly singular: string;
+  readonly shortNames: readonly string[];
+  readonly categories: readonly string[];
+  readonly namespaced: boolean;
+  /** Name in the schema table: `core/v1.Service`. */
+  readonly schema: string;
+  readonly subresources: readonly Subresource[];
+  /** Kinds that are answered but never stored, such as SubjectAccessReview: create only. */
+  readonly ephemeral?: true;
+  readonly columns: readonly Column[];
+  /** Fields beside metadata.name and metadata.namespace that a fieldSelector may name. */
+  readonly selectableFields?: (object: JsonObject) => Readonly<Record<string, string>>;
+  /** Fills Kubernetes' defaults in place. Idempotent. */
+  setDefaults?(object: JsonObject): void;
+  /** Before validation of a create: drops what clients may not set (status), sets generation and the like. */
+  prepareForCreate?(object: JsonObject): void;
+  /** Before validation of an update of the main resource: keeps old status, bumps generation where the spec changed. */
+  prepareForUpdate?(object: JsonObject, old: JsonObject): void;
+  /** Rules beyond the schema's types, on create and on update. */
+  validate?(object: JsonObject): readonly FieldError[];
+  /** Rules between old and new, such as immutable fields. */
+  validateUpdate?(object: JsonObject, old: JsonObject): readonly FieldError[];
+};
