@@ -1,0 +1,109 @@
+/**
+ * Start-up as a person feels it: from `fairlead up` to the node Ready, from `kubectl apply` of the course to the first 200
+ * through the Ingress, and the resident memory of the control plane.
+ *
+ *   npm run bench -- startup [--rounds N]
+ *
+ * Images are imported before the clock starts for the second figure, as they would be on a machine that has them.
+ * Prints a table; `--write` puts it into docs/benchmarks.md.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { examples, importImages, planCluster, type TestCluster } from '../test/support/cluster.ts';
+import { get } from '../test/support/load.ts';
+import { eventually, missingForCluster } from '../test/support/shell.ts';
+import { machineLine, median, writeSection } from './lib/report.ts';
+
+const ingressHost = 'caddy.local.trapti.tech';
+
+type Memory = { readonly process: string; readonly rssMb: number; readonly pssMb: number };
+
+/** Resident and proportional set size of each process of the cluster, containerd left out. */
+function memoryOf(cluster: TestCluster): readonly Memory[] {
+  const folder = `/run/fairlead/${cluster.name}/processes`;
+  return readdirSync(folder).flatMap((file) => {
+    if (!file.endsWith('.json')) return [];
+    const state: { pid: number } = JSON.parse(readFileSync(join(folder, file), 'utf8'));
+    const rollup = readFileSync(`/proc/${state.pid}/smaps_rollup`, 'utf8');
+    const kb = (field: string): number =>
+      Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(rollup)?.[1] ?? 0);
+    return [{ process: file.slice(0, -'.json'.length), rssMb: kb('Rss') / 1024, pssMb: kb('Pss') / 1024 }];
+  });
+}
+
+async function round(index: number) {
+  const cluster = await planCluster({ name: `bench${process.pid}x${index}` });
+  try {
+    const upStartMs = performance.now();
+    await cluster.up();
+    const upMs = performance.now() - upStartMs;
+    await importImages(cluster, ['caddy']);
+    const applyStartMs = performance.now();
+    const files = ['4_deployment.yaml', '5_service.yaml', '5_ingress.yaml'].map(
+      (name) => `-f ${join(examples, name)}`,
+    );
+    await cluster.kubectl(`apply ${files.join(' ')}`);
+    await eventually(
+      async () => {
+        const answer = await get(`http://127.0.0.1:${cluster.ports.http}/`, { host: ingressHost });
+        if (answer.status !== 200) throw new Error(`status ${answer.status}`);
+      },
+      { everyMs: 5 },
+    );
+    const applyMs = performance.now() - applyStartMs;
+    return { upMs, applyMs, memory: memoryOf(cluster) };
+  } finally {
+    await cluster.down();
+  }
+}
+
+const missing = missingForCluster();
+if (missing !== undefined) {
+  console.log(`not measured: ${missing}`);
+  process.exit(0);
+}
+const { values } = parseArgs({
+  options: { rounds: { type: 'string', default: '5' }, write: { type: 'boolean', default: false } },
+});
+const rounds = [];
+for (let index = 0; index < Number(values.rounds); index += 1) {
+  rounds.push(await round(index));
+  console.log(
+    `round ${index + 1}: up ${rounds.at(-1)?.upMs.toFixed(0)} ms, apply to 200 ${rounds.at(-1)?.applyMs.toFixed(0)} ms`,
+  );
+}
+const last = rounds.at(-1)?.memory ?? [];
+const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
+const lines = [
+  '| what | median | least | most | budget |',
+  '|---|---|---|---|---|',
+  ...(
+    [
+      ['`fairlead up` to node Ready and DNS and Ingress ready, ms', rounds.map((r) => r.upMs), '1000'],
+      [
+        '`kubectl apply` of the course to the first 200 through the Ingress, ms',
+        rounds.map((r) => r.applyMs),
+        '2000',
+      ],
+    ] as const
+  ).map(
+    ([what, ms, budget]) =>
+      `| ${what} | ${median(ms).toFixed(0)} | ${Math.min(...ms).toFixed(0)} | ${Math.max(...ms).toFixed(0)} | ${budget} |`,
+  ),
+  '',
+  '| process | resident MB | proportional MB |',
+  '|---|---|---|',
+  ...last.map((row) => `| ${row.process} | ${row.rssMb.toFixed(0)} | ${row.pssMb.toFixed(0)} |`),
+  `| **together** (budget 200 resident) | **${sum(last.map((r) => r.rssMb)).toFixed(0)}** | **${sum(last.map((r) => r.pssMb)).toFixed(0)}** |`,
+];
+console.log(lines.join('\n'));
+if (values.write)
+  writeSection(
+    'startup',
+    [
+      `Command: \`npm run bench -- startup --rounds ${values.rounds} --write\`. ${machineLine()}.`,
+      '',
+      ...lines,
+    ].join('\n'),
+  );
