@@ -1,0 +1,125 @@
+import type { Kind } from './kind.ts';
+import { isJsonObject, type Json, type JsonObject } from './object.ts';
+import { checkStructure } from './schema.ts';
+import { badRequest, tooLarge, unsupportedMediaType } from './status.ts';
+
+/** Largest body of a write, bytes; Kubernetes has the same 3 MiB. Beyond it: 413. */
+export const bodyBytesMax = 3 * 1024 * 1024;
+/** Deepest nesting of a body. Beyond it: 400. Kubernetes' own kinds need less than 30. */
+export const bodyDepthMax = 100;
+/** Most aliases a YAML body may expand: a bound against "billion laughs" documents. */
+const yamlAliasesMax = 100;
+
+export const bodyMediaTypes = ['application/json', 'application/yaml'] as const;
+
+/** What is done with fields that the schema does not know. */
+export type FieldValidation = 'Ignore' | 'Warn' | 'Strict';
+
+/**
+ * Decodes a body to JSON. YAML is read as version 1.1, as kubectl does, and its parser is loaded when first needed.
+ * Throws StatusError: 413 too large, 415 unknown content type, 400 unreadable or too deep.
+ */
+export async function decodeBody(bytes: Uint8Array, contentType: string): Promise<Json> {
+  if (bytes.byteLength > bodyBytesMax) throw tooLarge(`limit is ${bodyBytesMax}`);
+  const mediaType = (contentType.split(';', 1)[0] ?? '').trim().toLowerCase();
+  const text = new TextDecoder('utf-8', { fatal: false }).decode(bytes);
+  if (mediaType === '' || mediaType === 'application/json' || mediaType.endsWith('+json')) {
+    return bounded(parseJson(text));
+  }
+  if (mediaType === 'application/yaml' || mediaType === 'text/yaml' || mediaType.endsWith('+yaml')) {
+    return bounded(await parseYaml(text));
+  }
+  throw unsupportedMediaType(bodyMediaTypes);
+}
+
+function parseJson(text: string): Json {
+  try {
+    return JSON.parse(text) as Json;
+  } catch (error) {
+    throw badRequest(
+      `the object provided is unrecognized (must be of type Object): couldn't get version/kind; json parse error: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
+}
+
+async function parseYaml(text: string): Promise<Json> {
+  const { parse } = await import('yaml');
+  try {
+    return parse(text, {
+      version: '1.1',
+      maxAliasCount: yamlAliasesMax,
+      logLevel: 'silent',
+      schema: 'yaml-1.1',
+    }) as Json;
+  } catch (error) {
+    throw badRequest(`yaml: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+function bounded(value: Json): Json {
+  if (!withinDepth(value, bodyDepthMax)) {
+    throw badRequest(`the object is nested deeper than ${bodyDepthMax} levels`);
+  }
+  return value;
+}
+
+function withinDepth(value: Json, left: number): boolean {
+  if (typeof value !== 'object' || value === null) return true;
+  if (left === 0) return false;
+  const items = Array.isArray(value) ? value : Object.values(value);
+  return items.every((item) => withinDepth(item, left - 1));
+}
+
+export type DecodedObject = {
+  readonly object: JsonObject;
+  /** Texts for Warning headers: `unknown field "spec.foo"`. */
+  readonly warnings: readonly string[];
+};
+
+/**
+ * Turns a body into an object of `kind`: group, version and kind must agree (absent ones are filled in), types must fit,
+ * unknown fields are dropped, warned of or refused. Nulls are dropped: for Kubernetes they are unset fields.
+ * Throws StatusError 400.
+ */
+export function decodeObject(kind: Kind, body: Json, fieldValidation: FieldValidation): DecodedObject {
+  return decodeAs(kind, kind.schema, body, fieldValidation);
+}
+
+/** As decodeObject, for the body of a subresource that is of another type, such as Scale or Binding. */
+export function decodeAs(
+  identity: Pick<Kind, 'group' | 'version' | 'kind'>,
+  schema: string,
+  body: Json,
+  fieldValidation: FieldValidation,
+): DecodedObject {
+  const { group, version, kind } = identity;
+  const apiVersion = group === '' ? version : `${group}/${version}`;
+  if (!isJsonObject(body)) {
+    throw badRequest(
+      `couldn't get version/kind; json parse error: json: cannot unmarshal ${Array.isArray(body) ? 'array' : typeof body} into Go value of type struct { APIVersion string; Kind string }`,
+    );
+  }
+  const gotApiVersion = body['apiVersion'] ?? apiVersion;
+  const gotKind = body['kind'] ?? kind;
+  if (gotApiVersion !== apiVersion) {
+    throw badRequest(
+      `the API version in the data (${String(gotApiVersion)}) does not match the expected API version (${apiVersion})`,
+    );
+  }
+  if (gotKind !== kind) {
+    throw badRequest(
+      `${String(gotKind)} in version ${JSON.stringify(version)} cannot be handled as a ${kind}: the kind in the data does not match the expected kind`,
+    );
+  }
+  const { typeErrors, unknownFields, pruned } = checkStructure(schema, body);
+  const prefix = `${kind} in version ${JSON.stringify(version)} cannot be handled as a ${kind}: `;
+  if (typeErrors.length > 0) throw badRequest(prefix + typeErrors[0]);
+  const problems = unknownFields.map((path) => `unknown field ${JSON.stringify(path)}`);
+  if (problems.length > 0 && fieldValidation === 'Strict') {
+    throw badRequest(`${prefix}strict decoding error: ${problems.join(', ')}`);
+  }
+  const object = pruned as JsonObject;
+  object['apiVersion'] = apiVersion;
+  object['kind'] = kind;
+  return { object, warnings: fieldValidation === 'Warn' ? problems : [] };
+}

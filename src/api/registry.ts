@@ -1,0 +1,56 @@
+import type { Kind } from './kind.ts';
+import { appsKinds } from './kinds/apps.ts';
+import { coordinationKinds } from './kinds/coordination.ts';
+import { coreKinds } from './kinds/core.ts';
+import { discoveryKinds } from './kinds/discovery.ts';
+import { networkingKinds } from './kinds/networking.ts';
+import { rbacKinds } from './kinds/rbac.ts';
+import { reviewKinds } from './kinds/reviews.ts';
+
+/** Every kind that the API server serves, in the order that discovery lists them. Adding a kind is one entry. */
+export const kinds: readonly Kind[] = [
+  ...coreKinds,
+  ...appsKinds,
+  ...reviewKinds,
+  ...coordinationKinds,
+  ...discoveryKinds,
+  ...networkingKinds,
+  ...rbacKinds,
+];
+
+const byPlural = new Map(kinds.map((kind) => [address(kind.group, kind.version, kind.plural), kind]));
+const byName = new Map(kinds.map((kind) => [address(kind.group, kind.version, kind.kind), kind]));
+
+function address(group: string, version: string, name: string): string {
+  return `${group}/${version}/${name}`;
+}
+
+/** The kind served under that plural name; undefined when it is not served. */
+export function findKind(group: string, version: string, plural: string): Kind | undefined {
+  return byPlural.get(address(group, version, plural));
+}
+
+/** As findKind, by the kind's name: `kindNamed('apps', 'v1', 'Deployment')`. */
+export function kindNamed(group: string, version: string, kind: string): Kind | undefined {
+  return byName.get(address(group, version, kind));
+}
+
+/** "v1" or "apps/v1". */
+export function apiVersionOfKind(kind: Pick<Kind, 'group' | 'version'>): string {
+  return kind.group === '' ? kind.version : `${kind.group}/${kind.version}`;
+}
+
+export type GroupVersion = {
+  readonly group: string;
+  readonly version: string;
+  readonly kinds: readonly Kind[];
+};
+
+/** The served group versions in discovery's order: core first. */
+export function groupVersions(): readonly GroupVersion[] {
+  const grouped = Map.groupBy(kinds, apiVersionOfKind);
+  return [...grouped.values()].flatMap((members) => {
+    const [first] = members;
+    return first === undefined ? [] : [{ group: first.group, version: first.version, kinds: members }];
+  });
+}
