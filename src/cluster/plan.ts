@@ -1,0 +1,160 @@
+import {
+  apiNodePort,
+  type ClusterConfig,
+  loopbacks,
+  networkNetns,
+  nodesOf,
+  pathsOf,
+  type PublishedPort,
+} from './config.ts';
+
+/** A socket which the supervisor makes and hands to a process as descriptor 3, 4, …. */
+export type DescriptorPlan = {
+  /** Undefined: the host's namespace. */
+  readonly netns: string | undefined;
+  readonly address: string;
+  readonly port: number;
+  /** Its host port could not be had: the process gets no such descriptor, unless it is needed. */
+  readonly optional: boolean;
+};
+
+export type ProcessPlan = {
+  readonly name: string;
+  readonly netns: string;
+  readonly descriptors: readonly DescriptorPlan[];
+  /** Arguments of `fairlead`, given the descriptor numbers that the process got. */
+  command(descriptorOf: (plan: DescriptorPlan) => number | undefined): readonly string[];
+  /** Processes are stopped in rising order. */
+  readonly stopStage: number;
+};
+
+/** Ports of the load balancer whose host sockets go straight to the ingress, without a relay. */
+export const ingressPorts = { http: 80, https: 443 } as const;
+
+export function describeDescriptor(plan: DescriptorPlan): string {
+  return `${plan.netns ?? 'host'}/${plan.address}:${plan.port}`;
+}
+
+function hostDescriptors(published: readonly PublishedPort[]): readonly DescriptorPlan[] {
+  return published.flatMap(({ hostAddresses, hostPort }) =>
+    hostAddresses.map((address) => ({ netns: undefined, address, port: hostPort, optional: address === '::1' })),
+  );
+}
+
+/** Directories to make before the processes start. */
+export function directoriesOf(config: ClusterConfig): readonly string[] {
+  const paths = pathsOf(config);
+  return [
+    paths.pki,
+    paths.kubeconfigDir,
+    `${config.dataDir}/store`,
+    paths.logs,
+    paths.processes,
+    ...nodesOf(config).flatMap(({ name }) => [
+      paths.nodeData(name),
+      paths.staticPods(name),
+      paths.nodeRun(name),
+    ]),
+  ];
+}
+
+/** The processes of a cluster. Pure. */
+export function planProcesses(config: ClusterConfig): readonly ProcessPlan[] {
+  const nodes = nodesOf(config);
+  const [server] = nodes;
+  if (server === undefined) return [];
+  return [
+    serverProcess(config, server.netns, server.address),
+    ...nodes.map((node, index) => nodeProcess(config, node, index === 0)),
+    dnsProcess(config, server.netns),
+    ingressProcess(config, server.netns, server.address),
+  ];
+}
+
+function serverProcess(config: ClusterConfig, netns: string, address: string): ProcessPlan {
+  const descriptors = [
+    { netns, address, port: apiNodePort, optional: false },
+    ...loopbacks.map((loopback) => ({
+      netns: undefined,
+      address: loopback,
+      port: config.apiPort,
+      optional: loopback === '::1',
+    })),
+  ];
+  return {
+    name: 'server',
+    netns,
+    descriptors,
+    stopStage: 2,
+    command: (descriptorOf) => [
+      'server',
+      '--cluster-file',
+      pathsOf(config).clusterFile,
+      '--fds',
+      descriptors.flatMap((plan) => descriptorOf(plan) ?? []).join(','),
+    ],
+  };
+}
+
+type Node = ReturnType<typeof nodesOf>[number];
+
+function nodeProcess(config: ClusterConfig, node: Node, isServer: boolean): ProcessPlan {
+  const paths = pathsOf(config);
+  const relayed = isServer
+    ? config.published.filter(({ port }) => port !== ingressPorts.http && port !== ingressPorts.https)
+    : [];
+  const descriptors = hostDescriptors(relayed);
+  return {
+    name: `node-${node.name}`,
+    netns: node.netns,
+    descriptors,
+    stopStage: 1,
+    command: (descriptorOf) => [
+      'node',
+      '--kubeconfig',
+      `${paths.kubeconfigDir}/node-${node.name}.yaml`,
+      '--name',
+      node.name,
+      ...relayed.flatMap((published) =>
+        hostDescriptors([published]).flatMap((plan) => {
+          const fd = descriptorOf(plan);
+          return fd === undefined ? [] : ['--relay', `${fd}:${published.port}`];
+        }),
+      ),
+    ],
+  };
+}
+
+function dnsProcess(config: ClusterConfig, netns: string): ProcessPlan {
+  return {
+    name: 'dns',
+    netns,
+    descriptors: [],
+    stopStage: 1,
+    command: () => ['dns', '--kubeconfig', `${pathsOf(config).kubeconfigDir}/dns.yaml`],
+  };
+}
+
+function ingressProcess(config: ClusterConfig, netns: string, _address: string): ProcessPlan {
+  const of = (port: number): readonly DescriptorPlan[] =>
+    hostDescriptors(config.published.filter((published) => published.port === port));
+  const http = of(ingressPorts.http);
+  const https = of(ingressPorts.https);
+  return {
+    name: 'ingress',
+    netns,
+    descriptors: [...http, ...https],
+    stopStage: 0,
+    command: (descriptorOf) => [
+      'ingress',
+      '--kubeconfig',
+      `${pathsOf(config).kubeconfigDir}/ingress.yaml`,
+      ...http.flatMap((plan) => descriptorOf(plan) ?? []).flatMap((fd) => ['--http-fd', String(fd)]),
+      ...https.flatMap((plan) => descriptorOf(plan) ?? []).flatMap((fd) => ['--https-fd', String(fd)]),
+    ],
+  };
+}
+
+export function gatewayNetns(config: ClusterConfig): string {
+  return networkNetns(config.name);
+}
