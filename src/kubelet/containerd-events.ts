@@ -14,7 +14,10 @@ const subscribe = {
 /** TaskExit, TaskOOM and their like all carry the container's id as field 1; TaskExit the process' id as field 2. */
 const taskEvent = message({ containerId: string(1), id: string(2) });
 
-const filters = ['topic=="/tasks/exit",namespace=="k8s.io"', 'topic=="/tasks/oom",namespace=="k8s.io"'] as const;
+const filters = [
+  'topic=="/tasks/exit",namespace=="k8s.io"',
+  'topic=="/tasks/oom",namespace=="k8s.io"',
+] as const;
 /** Between the end of one subscription and the next, ms. */
 const retryDelayMs = 100;
 

@@ -59,7 +59,9 @@ export function startContainerd(
     const failed = new AbortController();
     child.once('error', (error) => failed.abort(error));
     child.once('exit', (code, signal) => {
-      failed.abort(new Error(`containerd ended at start (${signal ?? `code ${code}`}); see ${paths.logFile}`));
+      failed.abort(
+        new Error(`containerd ended at start (${signal ?? `code ${code}`}); see ${paths.logFile}`),
+      );
     });
     const startedMs = clock.monotonicMs();
     await socketAppears(paths.socket, failed.signal);
@@ -105,7 +107,13 @@ export function startContainerd(
 }
 
 async function prepare(paths: ContainerdPaths, options: ContainerdOptions): Promise<void> {
-  const folders = [paths.root, paths.state, paths.cniConfigDir, dirname(paths.socket), dirname(paths.logFile)];
+  const folders = [
+    paths.root,
+    paths.state,
+    paths.cniConfigDir,
+    dirname(paths.socket),
+    dirname(paths.logFile),
+  ];
   await Promise.all(folders.map((folder) => mkdir(folder, { recursive: true })));
   await writeFile(paths.configFile, renderContainerdConfig(paths, options));
 }
