@@ -1,0 +1,155 @@
+import { spawn } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
+import type { IpFamily } from '../base/ip.ts';
+import { emptyKernelTable, type KernelTable, parseListing } from './listing.ts';
+import { tableFamily } from './render.ts';
+import { tableName } from './ruleset.ts';
+
+/**
+ * What the proxy needs of nftables. `createSpawnedNft` starts the nft(8) tool for each call; calling libnftables in this
+ * process is the second implementation to come, with the same script text.
+ */
+export interface Nft {
+  /** Applies the whole script as one kernel transaction, or changes nothing and rejects with NftError. */
+  run(script: string, signal: AbortSignal): Promise<void>;
+  /** Our table as the kernel has it; an empty one when there is none. */
+  read(family: IpFamily, signal: AbortSignal): Promise<KernelTable>;
+}
+
+/** `missing`: no nft to run. `refused`: the kernel or nft did not take it. `unreadable`: a listing that we do not understand. */
+export type NftErrorCode = 'missing' | 'refused' | 'unreadable';
+
+export class NftError extends Error {
+  override readonly name = 'NftError';
+  readonly code: NftErrorCode;
+
+  constructor(code: NftErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** Longest listing read: about 400,000 elements. Behind it the listing counts as unreadable and the table is replaced. */
+const outputBytesMax = 64 << 20;
+/** As much of nft's complaint as goes into an error. */
+const complaintCharactersMax = 2000;
+
+export function createSpawnedNft(command = 'nft'): Nft {
+  return {
+    async run(script, signal) {
+      const { status, errors } = await runTool(command, ['-f', '-'], script, signal);
+      if (status !== 0) throw new NftError('refused', `nft refused the rules: ${complaint(errors)}`);
+    },
+    async read(family, signal) {
+      const args = ['-j', 'list', 'table', tableFamily(family), tableName];
+      const { status, output, errors } = await runTool(command, args, '', signal);
+      if (status !== 0) {
+        // nft has one exit status for everything; this text is the kernel's ENOENT.
+        if (errors.includes('No such file or directory')) return emptyKernelTable;
+        throw new NftError('refused', `nft cannot list our table: ${complaint(errors)}`);
+      }
+      try {
+        return parseListing(output);
+      } catch (cause) {
+        throw new NftError('unreadable', 'the listing of our table cannot be read', { cause });
+      }
+    },
+  };
+}
+
+function complaint(errors: string): string {
+  return errors.trim().slice(0, complaintCharactersMax);
+}
+
+export type ToolResult = {
+  readonly status: number;
+  readonly output: string;
+  readonly errors: string;
+};
+
+/** Runs a tool to its end. Rejects with NftError('missing') when it cannot be started, with the signal's reason when aborted. */
+export function runTool(
+  command: string,
+  args: readonly string[],
+  input: string,
+  signal: AbortSignal,
+): Promise<ToolResult> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) {
+      reject(signal.reason as Error);
+      return;
+    }
+    const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+    const output: Buffer[] = [];
+    const errors: Buffer[] = [];
+    let bytes = 0;
+    const onAbort = (): void => void child.kill('SIGKILL');
+    signal.addEventListener('abort', onAbort, { once: true });
+    const keep = (into: Buffer[]) => (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes <= outputBytesMax) into.push(chunk);
+    };
+    child.stdout.on('data', keep(output));
+    child.stderr.on('data', keep(errors));
+    child.stdin.on('error', () => {}); // it ended before it read all: its exit status tells
+    child.on('error', (cause) => {
+      signal.removeEventListener('abort', onAbort);
+      const hint = `cannot start ${command}: on Debian and Ubuntu, apt-get install nftables conntrack`;
+      reject(new NftError('missing', hint, { cause }));
+    });
+    child.on('close', (status) => {
+      signal.removeEventListener('abort', onAbort);
+      if (signal.aborted) reject(signal.reason as Error);
+      else
+        resolve({
+          status: status ?? 1,
+          output: Buffer.concat(output).toString(),
+          errors: Buffer.concat(errors).toString(),
+        });
+    });
+    child.stdin.end(input);
+  });
+}
+
+/** A kernel setting that the rules rely on, and what fails without it. */
+export type KernelSetting = {
+  readonly path: string;
+  readonly value: string;
+  readonly purpose: string;
+};
+
+export function kernelSettings(families: readonly IpFamily[]): readonly KernelSetting[] {
+  const settings: KernelSetting[] = [
+    { path: '/proc/sys/net/ipv4/ip_forward', value: '1', purpose: 'Pods reach anything beyond the node' },
+    {
+      path: '/proc/sys/net/ipv4/conf/all/route_localnet',
+      value: '1',
+      purpose: 'node ports answer at 127.0.0.1',
+    },
+  ];
+  if (families.includes(6)) {
+    settings.push({
+      path: '/proc/sys/net/ipv6/conf/all/forwarding',
+      value: '1',
+      purpose: 'Pods reach anything beyond the node over IPv6',
+    });
+  }
+  return settings;
+}
+
+/** Writes each setting; those that could not be written are returned with the reason. */
+export async function applyKernelSettings(
+  settings: readonly KernelSetting[],
+): Promise<readonly { readonly setting: KernelSetting; readonly error: unknown }[]> {
+  const results = await Promise.all(
+    settings.map(async (setting) => {
+      try {
+        await writeFile(setting.path, setting.value);
+        return [];
+      } catch (error) {
+        return [{ setting, error }];
+      }
+    }),
+  );
+  return results.flat();
+}

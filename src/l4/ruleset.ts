@@ -1,0 +1,124 @@
+import type { ObjectKey } from '../api/object.ts';
+import type { IpFamily } from '../base/ip.ts';
+import type { ServiceView } from '../model/view.ts';
+
+/** The name of our table, in the families ip and ip6. */
+export const tableName = 'fairlead';
+
+/**
+ * A space is one way to look up a destination. `vips`: address and port. `node_ports`: port, at any address of the node.
+ * The `external_` ones hold only Services of externalTrafficPolicy Local and are asked first, for packets from outside.
+ */
+export const spaces = ['vips', 'external_vips', 'node_ports', 'external_node_ports'] as const;
+export type Space = (typeof spaces)[number];
+
+/** Sets and maps that the compiler fills. What each holds: README.md. */
+export type SetName =
+  | Space
+  | `${Space}_endpoints`
+  | `${Space}_choices`
+  | `${Space}_affine`
+  | 'refused_vips'
+  | 'refused_node_ports'
+  | 'restricted_vips'
+  | 'allowed_sources'
+  | 'hairpins'
+  | 'local_endpoints'
+  | 'cluster_sources'
+  | 'cluster_ranges'
+  | 'node_pods'
+  | 'service_ranges';
+
+/** Filled by the kernel, one entry per client with session affinity: `…_clients`. */
+export type ClientMapName = `${Space}_clients`;
+
+/** One element, in nft's own words. `value` is '' in a set. */
+export type RuleElement = {
+  readonly set: SetName;
+  /** Concatenation such as `10.43.0.1 . tcp . 80`. */
+  readonly key: string;
+  readonly value: string;
+};
+
+/** A client's choice, read from the kernel, to be carried over a replacement of the table. */
+export type ClientElement = {
+  readonly map: ClientMapName;
+  readonly key: string;
+  readonly value: string;
+  readonly timeoutSeconds: number;
+  readonly expiresSeconds: number;
+};
+
+/** A chain that spreads over `size` endpoints, shared by all Services of that size in that space. */
+export type BalancingChain = {
+  readonly name: string;
+  readonly space: Space;
+  readonly size: number;
+  /** undefined: every connection for itself. */
+  readonly affinityTimeoutSeconds: number | undefined;
+};
+
+export function balancingChain(
+  space: Space,
+  size: number,
+  affinityTimeoutSeconds: number | undefined,
+): BalancingChain {
+  const suffix = affinityTimeoutSeconds === undefined ? '' : `-${affinityTimeoutSeconds}s`;
+  return { name: `${space}-${size}${suffix}`, space, size, affinityTimeoutSeconds };
+}
+
+/** Where UDP packets may still go that came for one front; flows to elsewhere are stale. */
+export type UdpFront = {
+  /** `10.43.0.10 . 53`, or `*  . 30053` for a node port. */
+  readonly front: string;
+  /** `address . port` of all endpoints that still serve. */
+  readonly backends: readonly string[];
+};
+
+/** All that one Service adds to the table. Immutable and kept as long as its Service's view is the same object. */
+export type Fragment = {
+  readonly view: ServiceView;
+  /** Shared addresses that an older Service holds already: not ours. */
+  readonly denied: string;
+  readonly elements: readonly RuleElement[];
+  readonly chains: readonly BalancingChain[];
+  /** Addresses of endpoints on this node. */
+  readonly locals: readonly string[];
+  readonly udpFronts: readonly UdpFront[];
+};
+
+/** Something in a Service that could not be done; its other parts work. */
+export type RulesetProblem = {
+  readonly service: ObjectKey;
+  readonly message: string;
+};
+
+/** The whole table of one family as data. */
+export type Ruleset = {
+  readonly family: IpFamily;
+  readonly fragments: ReadonlyMap<ObjectKey, Fragment>;
+  /** Elements that no single Service owns. */
+  readonly common: readonly RuleElement[];
+  /** By name. */
+  readonly chains: ReadonlyMap<string, BalancingChain>;
+  readonly problems: readonly RulesetProblem[];
+};
+
+/** All elements, those of Services first; where two claim one key the first stays. */
+export function elementsOf(ruleset: Ruleset): ReadonlyMap<string, RuleElement> {
+  const elements = new Map<string, RuleElement>();
+  for (const fragment of ruleset.fragments.values()) addElements(elements, fragment.elements);
+  addElements(elements, ruleset.common);
+  return elements;
+}
+
+export function addElements(into: Map<string, RuleElement>, elements: Iterable<RuleElement>): void {
+  for (const element of elements) {
+    const id = elementId(element);
+    if (!into.has(id)) into.set(id, element);
+  }
+}
+
+export function elementId(element: { readonly set: string; readonly key: string }): string {
+  return `${element.set} ${element.key}`;
+}
