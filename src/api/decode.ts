@@ -1,3 +1,4 @@
+import { stringAt } from './fields.ts';
 import type { Kind } from './kind.ts';
 import { isJsonObject, type Json, type JsonObject } from './object.ts';
 import { checkStructure } from './schema.ts';
@@ -57,17 +58,22 @@ async function parseYaml(text: string): Promise<Json> {
 }
 
 function bounded(value: Json): Json {
-  if (!withinDepth(value, bodyDepthMax)) {
-    throw badRequest(`the object is nested deeper than ${bodyDepthMax} levels`);
-  }
+  checkDepth(value, bodyDepthMax);
   return value;
 }
 
-function withinDepth(value: Json, left: number): boolean {
-  if (typeof value !== 'object' || value === null) return true;
-  if (left === 0) return false;
-  const items = Array.isArray(value) ? value : Object.values(value);
-  return items.every((item) => withinDepth(item, left - 1));
+function checkDepth(value: Json, left: number): void {
+  if (typeof value !== 'object' || value === null) return;
+  if (left === 0) throw badRequest(`the object is nested deeper than ${bodyDepthMax} levels`);
+  if (Array.isArray(value)) {
+    for (const item of value) checkDepth(item, left - 1);
+    return;
+  }
+  for (const [key, item] of Object.entries(value)) {
+    // Assigning this key to an object would change its prototype instead of adding a field.
+    if (key === '__proto__') throw badRequest('the field name "__proto__" is not supported; rename it');
+    checkDepth(item, left - 1);
+  }
 }
 
 export type DecodedObject = {
@@ -99,16 +105,16 @@ export function decodeAs(
       `couldn't get version/kind; json parse error: json: cannot unmarshal ${Array.isArray(body) ? 'array' : typeof body} into Go value of type struct { APIVersion string; Kind string }`,
     );
   }
-  const gotApiVersion = body['apiVersion'] ?? apiVersion;
-  const gotKind = body['kind'] ?? kind;
+  const gotApiVersion = stringAt(body, 'apiVersion') || apiVersion;
+  const gotKind = stringAt(body, 'kind') || kind;
   if (gotApiVersion !== apiVersion) {
     throw badRequest(
-      `the API version in the data (${String(gotApiVersion)}) does not match the expected API version (${apiVersion})`,
+      `the API version in the data (${gotApiVersion}) does not match the expected API version (${apiVersion})`,
     );
   }
   if (gotKind !== kind) {
     throw badRequest(
-      `${String(gotKind)} in version ${JSON.stringify(version)} cannot be handled as a ${kind}: the kind in the data does not match the expected kind`,
+      `${gotKind} in version ${JSON.stringify(version)} cannot be handled as a ${kind}: the kind in the data does not match the expected kind`,
     );
   }
   const { typeErrors, unknownFields, pruned } = checkStructure(schema, body);

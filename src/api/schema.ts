@@ -1,5 +1,6 @@
 import { schemaTable } from './gen/schema.ts';
 import { isJsonObject, type Json, type JsonObject } from './object.ts';
+import { canonicalQuantity, parseQuantity } from './quantity.ts';
 
 /**
  * The types behind the schema table, parsed when first asked for.
@@ -75,7 +76,7 @@ export type Structure = {
   readonly typeErrors: readonly string[];
   /** Paths of fields that the schema does not know, in the order found. */
   readonly unknownFields: readonly string[];
-  /** The value without unknown fields and without nulls; shares nothing that was changed. */
+  /** The value without unknown fields and nulls, quantities in canonical form; shares nothing that was changed. */
   readonly pruned: Json;
 };
 
@@ -179,7 +180,8 @@ function zeroOf(type: FieldType): Json {
 
 const base64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 const rfc3339Form = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/;
-const quantityForm = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+|[KMGTPE]i|[numkMGTPE])?$/;
+const quantityHint =
+  "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
 
 function checkScalar(walk: Walk, scalar: Scalar, value: Json, place: GoPlace): Json | undefined {
   switch (scalar) {
@@ -199,15 +201,10 @@ function checkScalar(walk: Walk, scalar: Scalar, value: Json, place: GoPlace): J
       if (typeof value === 'number' && Number.isInteger(value)) return value;
       return refuse(walk, value, 'intstr.IntOrString', place);
     case 'quantity':
-      if (typeof value === 'number') return String(value);
+      if (typeof value === 'number') return canonicalQuantity(String(value));
       if (typeof value !== 'string') return refuse(walk, value, 'resource.Quantity', place);
-      if (!quantityForm.test(value)) {
-        return refuseText(
-          walk,
-          "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
-        );
-      }
-      return value;
+      if (parseQuantity(value) === undefined) return refuseText(walk, quantityHint);
+      return canonicalQuantity(value);
     case 'bytes':
       if (typeof value !== 'string') return refuse(walk, value, '[]uint8', place);
       if (!base64.test(value)) return refuseText(walk, `illegal base64 data at input byte ${badByte(value)}`);

@@ -1,82 +1,20 @@
 import type { Kind } from '../kind.ts';
-import { defineKind } from './define.ts';
-
-const core = { group: '', version: 'v1' } as const;
+import { configMapKind, secretKind, serviceAccountKind } from './config.ts';
+import { endpointsKind } from './endpoints.ts';
+import { eventKind } from './event.ts';
+import { namespaceKind } from './namespace.ts';
+import { nodeKind } from './node.ts';
+import { podKind } from './pod.ts';
+import { serviceKind } from './service.ts';
 
 export const coreKinds: readonly Kind[] = [
-  defineKind({
-    ...core,
-    kind: 'Namespace',
-    plural: 'namespaces',
-    namespaced: false,
-    schema: 'core/v1.Namespace',
-    shortNames: ['ns'],
-    subresources: ['status', 'finalize'],
-    nameRule: 'label',
-  }),
-  defineKind({
-    ...core,
-    kind: 'Node',
-    plural: 'nodes',
-    namespaced: false,
-    schema: 'core/v1.Node',
-    shortNames: ['no'],
-    subresources: ['status', 'proxy'],
-  }),
-  defineKind({
-    ...core,
-    kind: 'Pod',
-    plural: 'pods',
-    namespaced: true,
-    schema: 'core/v1.Pod',
-    shortNames: ['po'],
-    categories: ['all'],
-    subresources: ['status', 'log', 'exec', 'attach', 'portforward', 'proxy', 'eviction', 'binding'],
-    countsGenerations: true,
-  }),
-  defineKind({
-    ...core,
-    kind: 'Service',
-    plural: 'services',
-    namespaced: true,
-    schema: 'core/v1.Service',
-    shortNames: ['svc'],
-    categories: ['all'],
-    subresources: ['status', 'proxy'],
-    nameRule: 'label1035',
-  }),
-  defineKind({
-    ...core,
-    kind: 'Endpoints',
-    plural: 'endpoints',
-    namespaced: true,
-    schema: 'core/v1.Endpoints',
-    shortNames: ['ep'],
-  }),
-  defineKind({
-    ...core,
-    kind: 'ConfigMap',
-    plural: 'configmaps',
-    namespaced: true,
-    schema: 'core/v1.ConfigMap',
-    shortNames: ['cm'],
-  }),
-  defineKind({ ...core, kind: 'Secret', plural: 'secrets', namespaced: true, schema: 'core/v1.Secret' }),
-  defineKind({
-    ...core,
-    kind: 'ServiceAccount',
-    plural: 'serviceaccounts',
-    namespaced: true,
-    schema: 'core/v1.ServiceAccount',
-    shortNames: ['sa'],
-    subresources: ['token'],
-  }),
-  defineKind({
-    ...core,
-    kind: 'Event',
-    plural: 'events',
-    namespaced: true,
-    schema: 'core/v1.Event',
-    shortNames: ['ev'],
-  }),
+  configMapKind,
+  endpointsKind,
+  eventKind,
+  namespaceKind,
+  nodeKind,
+  podKind,
+  secretKind,
+  serviceAccountKind,
+  serviceKind,
 ];

@@ -1,23 +1,5 @@
 import type { Kind } from '../kind.ts';
-import { defineKind } from './define.ts';
+import { ingressKind } from './ingress.ts';
+import { ingressClassKind } from './ingressclass.ts';
 
-const networking = { group: 'networking.k8s.io', version: 'v1', countsGenerations: true } as const;
-
-export const networkingKinds: readonly Kind[] = [
-  defineKind({
-    ...networking,
-    kind: 'IngressClass',
-    plural: 'ingressclasses',
-    namespaced: false,
-    schema: 'networking/v1.IngressClass',
-  }),
-  defineKind({
-    ...networking,
-    kind: 'Ingress',
-    plural: 'ingresses',
-    namespaced: true,
-    schema: 'networking/v1.Ingress',
-    shortNames: ['ing'],
-    subresources: ['status'],
-  }),
-];
+export const networkingKinds: readonly Kind[] = [ingressClassKind, ingressKind];

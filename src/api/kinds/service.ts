@@ -1,0 +1,123 @@
+import { ensureObject, numberAt, objectAt, objectsAt, setDefault, stringAt, stringsAt } from '../fields.ts';
+import type { Kind } from '../kind.ts';
+import type { JsonObject } from '../object.ts';
+import { defineKind } from './define.ts';
+import { serviceColumns } from './service-columns.ts';
+import { validateService, validateServiceUpdate } from './service-validation.ts';
+
+/** Three hours: how long a client keeps its endpoint. */
+const affinityTimeoutSeconds = 10_800;
+
+function defaultService(service: JsonObject): void {
+  const spec = ensureObject(service, 'spec');
+  setDefault(spec, 'type', 'ClusterIP');
+  setDefault(spec, 'sessionAffinity', 'None');
+  const type = stringAt(spec, 'type');
+  if (stringAt(spec, 'sessionAffinity') === 'None') delete spec['sessionAffinityConfig'];
+  else {
+    const clientIP = ensureObject(ensureObject(spec, 'sessionAffinityConfig'), 'clientIP');
+    setDefault(clientIP, 'timeoutSeconds', affinityTimeoutSeconds);
+  }
+  for (const port of objectsAt(spec, 'ports')) {
+    setDefault(port, 'protocol', 'TCP');
+    const target = port['targetPort'];
+    if (target === undefined || target === 0 || target === '') port['targetPort'] = port['port'] ?? 0;
+  }
+  if (type === 'NodePort' || type === 'LoadBalancer') setDefault(spec, 'externalTrafficPolicy', 'Cluster');
+  if (type === 'LoadBalancer') setDefault(spec, 'allocateLoadBalancerNodePorts', true);
+  if (type !== 'ExternalName') setDefault(spec, 'internalTrafficPolicy', 'Cluster');
+  // The two spellings of the first address are one field.
+  const [first] = stringsAt(spec, 'clusterIPs');
+  const clusterIP = stringAt(spec, 'clusterIP');
+  if (clusterIP !== '' && first === undefined) spec['clusterIPs'] = [clusterIP];
+  else if (clusterIP === '' && first !== undefined) spec['clusterIP'] = first;
+}
+
+/**
+ * Before an update is validated: what the client left out and the server had given is taken over, and what the
+ * new type does not have is dropped, so that `kubectl apply` of a bare manifest changes nothing.
+ */
+function prepareServiceUpdate(service: JsonObject, old: JsonObject): void {
+  const spec = ensureObject(service, 'spec');
+  const oldSpec = objectAt(old, 'spec') ?? {};
+  const type = stringAt(spec, 'type');
+  if (type === 'ExternalName') {
+    if (stringAt(oldSpec, 'type') !== 'ExternalName') dropAddresses(spec, oldSpec);
+  } else if (stringAt(oldSpec, 'type') !== 'ExternalName') {
+    for (const field of ['clusterIP', 'clusterIPs', 'ipFamilies', 'ipFamilyPolicy']) {
+      const before = oldSpec[field];
+      if (spec[field] === undefined && before !== undefined) spec[field] = before;
+    }
+    if (stringAt(spec, 'clusterIP') === '' && oldSpec['clusterIP'] !== undefined) {
+      spec['clusterIP'] = oldSpec['clusterIP'];
+    }
+  }
+  if (type !== 'LoadBalancer') {
+    const wasBalanced = stringAt(oldSpec, 'type') === 'LoadBalancer';
+    for (const field of ['allocateLoadBalancerNodePorts', 'loadBalancerClass', 'healthCheckNodePort']) {
+      if (wasBalanced && spec[field] === oldSpec[field]) delete spec[field];
+    }
+    if (wasBalanced) service['status'] = { loadBalancer: {} };
+  } else if (
+    spec['healthCheckNodePort'] === undefined &&
+    stringAt(spec, 'externalTrafficPolicy') === 'Local'
+  ) {
+    const before = oldSpec['healthCheckNodePort'];
+    if (before !== undefined) spec['healthCheckNodePort'] = before;
+  }
+  if (type === 'NodePort' || type === 'LoadBalancer') keepNodePorts(spec, oldSpec);
+  else {
+    if (spec['externalTrafficPolicy'] === oldSpec['externalTrafficPolicy'])
+      delete spec['externalTrafficPolicy'];
+    dropNodePorts(spec, oldSpec);
+  }
+}
+
+function dropAddresses(spec: JsonObject, oldSpec: JsonObject): void {
+  for (const field of ['clusterIP', 'clusterIPs', 'ipFamilies', 'ipFamilyPolicy', 'internalTrafficPolicy']) {
+    if (JSON.stringify(spec[field]) === JSON.stringify(oldSpec[field])) delete spec[field];
+  }
+}
+
+/** A port that the client names without its node port keeps the one it had. */
+function keepNodePorts(spec: JsonObject, oldSpec: JsonObject): void {
+  const before = objectsAt(oldSpec, 'ports');
+  for (const port of objectsAt(spec, 'ports')) {
+    if ((numberAt(port, 'nodePort') ?? 0) !== 0) continue;
+    const same = before.find((other) => stringAt(other, 'name') === stringAt(port, 'name'));
+    if (same?.['nodePort'] !== undefined) port['nodePort'] = same['nodePort'];
+  }
+}
+
+/** Node ports that only came along from the old type go; those newly asked for stay, and are refused. */
+function dropNodePorts(spec: JsonObject, oldSpec: JsonObject): void {
+  const before = new Set(objectsAt(oldSpec, 'ports').map((port) => port['nodePort']));
+  for (const port of objectsAt(spec, 'ports')) {
+    if (before.has(port['nodePort'])) delete port['nodePort'];
+  }
+}
+
+export const serviceKind: Kind = defineKind({
+  group: '',
+  version: 'v1',
+  kind: 'Service',
+  plural: 'services',
+  namespaced: true,
+  schema: 'core/v1.Service',
+  shortNames: ['svc'],
+  categories: ['all'],
+  subresources: ['status', 'proxy'],
+  nameRule: 'label1035',
+  columns: serviceColumns,
+  setDefaults: defaultService,
+  prepareForCreate(service: JsonObject): void {
+    service['status'] = { loadBalancer: {} };
+  },
+  prepareForUpdate: prepareServiceUpdate,
+  validate: validateService,
+  validateUpdate: validateServiceUpdate,
+  selectableFields: (service) => ({
+    'spec.clusterIP': stringAt(service, 'spec', 'clusterIP'),
+    'spec.type': stringAt(service, 'spec', 'type'),
+  }),
+});
