@@ -67,6 +67,9 @@ export type ToolResult = {
   readonly errors: string;
 };
 
+/** A tool that takes longer is killed and counts as refused, ms. A table of 10,000 Services takes under two seconds. */
+const toolTimeoutMs = 60_000;
+
 /** Runs a tool to its end. Rejects with NftError('missing') when it cannot be started, with the signal's reason when aborted. */
 export function runTool(
   command: string,
@@ -84,6 +87,11 @@ export function runTool(
     const errors: Buffer[] = [];
     let bytes = 0;
     const onAbort = (): void => void child.kill('SIGKILL');
+    const timer = setTimeout(onAbort, toolTimeoutMs);
+    const release = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
+    };
     signal.addEventListener('abort', onAbort, { once: true });
     const keep = (into: Buffer[]) => (chunk: Buffer) => {
       bytes += chunk.length;
@@ -93,12 +101,12 @@ export function runTool(
     child.stderr.on('data', keep(errors));
     child.stdin.on('error', () => {}); // it ended before it read all: its exit status tells
     child.on('error', (cause) => {
-      signal.removeEventListener('abort', onAbort);
+      release();
       const hint = `cannot start ${command}: on Debian and Ubuntu, apt-get install nftables conntrack`;
       reject(new NftError('missing', hint, { cause }));
     });
     child.on('close', (status) => {
-      signal.removeEventListener('abort', onAbort);
+      release();
       if (signal.aborted) reject(signal.reason as Error);
       else
         resolve({

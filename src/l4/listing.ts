@@ -37,10 +37,10 @@ export function parseListing(text: string): KernelTable {
     const set = entry['set'] ?? entry['map'];
     if (isJsonObject(set)) readSet(set, elements, clients);
     const chain = entry['chain'];
-    if (isJsonObject(chain)) chains.set(String(chain['name']), withoutHandle(chain));
+    if (isJsonObject(chain)) chains.set(wordText(chain['name']), withoutHandle(chain));
     const rule = entry['rule'];
     if (isJsonObject(rule)) {
-      const name = String(rule['chain']);
+      const name = wordText(rule['chain']);
       chains.set(name, `${chains.get(name) ?? ''}\n${withoutHandle(rule)}`);
     }
   }
@@ -53,7 +53,7 @@ function withoutHandle(object: JsonObject): string {
 }
 
 function readSet(set: JsonObject, elements: Map<string, RuleElement>, clients: ClientElement[]): void {
-  const name = String(set['name']);
+  const name = wordText(set['name']);
   const list = set['elem'];
   const isMap = set['map'] !== undefined;
   for (const item of Array.isArray(list) ? list : []) {
@@ -100,14 +100,18 @@ function keyText(key: Json, lastIsMark: boolean): string {
 
 function partText(part: Json): string {
   const prefix = isJsonObject(part) ? part['prefix'] : undefined;
-  if (isJsonObject(prefix)) return `${String(prefix['addr'])}/${String(prefix['len'])}`;
-  return typeof part === 'object' ? JSON.stringify(part) : String(part);
+  if (isJsonObject(prefix)) return `${wordText(prefix['addr'])}/${wordText(prefix['len'])}`;
+  return wordText(part);
+}
+
+function wordText(word: Json | undefined): string {
+  return typeof word === 'string' ? word : JSON.stringify(word ?? null);
 }
 
 function valueText(value: Json): string {
   if (!isJsonObject(value)) return partText(value);
   const jump = value['goto'];
-  if (isJsonObject(jump)) return `goto ${String(jump['target'])}`;
+  if (isJsonObject(jump)) return `goto ${wordText(jump['target'])}`;
   if ('drop' in value) return 'drop';
   return keyText(value, false);
 }

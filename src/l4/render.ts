@@ -68,7 +68,7 @@ export function renderFull(ruleset: Ruleset, clients: readonly ClientElement[] =
     ...sourceChains(words),
     '}',
     ...elementCommands('add', words, elementsOf(ruleset).values()),
-    ...clients.map((client) => clientCommand(words, client)),
+    ...clientCommands(words, clients),
     '',
   ].join('\n');
 }
@@ -251,25 +251,37 @@ function elementCommands(
   words: Words,
   elements: Iterable<RuleElement>,
 ): readonly string[] {
+  const entries = Iterator.from(elements).map(
+    ({ set, key, value }) => [set, value === '' ? key : `${key} : ${value}`] as const,
+  );
+  return commandsBySet(verb, words, entries);
+}
+
+function clientCommands(words: Words, clients: readonly ClientElement[]): readonly string[] {
+  const entries = clients.map((client) => {
+    const times = `timeout ${client.timeoutSeconds}s expires ${client.expiresSeconds}s`;
+    return [client.map, `${client.key} ${times} : ${client.value}`] as const;
+  });
+  return commandsBySet('add', words, entries);
+}
+
+function commandsBySet(
+  verb: 'add' | 'delete',
+  words: Words,
+  entries: Iterable<readonly [set: string, element: string]>,
+): readonly string[] {
   const bySet = new Map<string, string[]>();
-  for (const { set, key, value } of elements) {
-    const text = value === '' ? key : `${key} : ${value}`;
-    const texts = bySet.get(set);
-    if (texts === undefined) bySet.set(set, [text]);
-    else texts.push(text);
+  for (const [set, element] of entries) {
+    const known = bySet.get(set);
+    if (known === undefined) bySet.set(set, [element]);
+    else known.push(element);
   }
   const commands: string[] = [];
-  for (const [set, texts] of bySet) {
-    for (let start = 0; start < texts.length; start += elementsPerCommandMax) {
-      const part = texts.slice(start, start + elementsPerCommandMax).join(', ');
+  for (const [set, list] of bySet) {
+    for (let start = 0; start < list.length; start += elementsPerCommandMax) {
+      const part = list.slice(start, start + elementsPerCommandMax).join(', ');
       commands.push(`${verb} element ${words.table} ${tableName} ${set} { ${part} }`);
     }
   }
   return commands;
-}
-
-function clientCommand(words: Words, client: ClientElement): string {
-  const times = `timeout ${client.timeoutSeconds}s expires ${client.expiresSeconds}s`;
-  const element = `${client.key} ${times} : ${client.value}`;
-  return `add element ${words.table} ${tableName} ${client.map} { ${element} }`;
 }

@@ -1,0 +1,372 @@
+import type { EndpointSlice } from '../api/gen/discovery-v1.ts';
+import type { Node, Service } from '../api/gen/core-v1.ts';
+import { keyOf } from '../api/object.ts';
+import { endpointSlices, nodes, services } from '../api/resource.ts';
+import { type Clock, systemClock } from '../base/clock.ts';
+import { type IpFamily, parseCidr } from '../base/ip.ts';
+import { type Task, runTogether } from '../base/lifetime.ts';
+import type { Logger } from '../base/log.ts';
+import type { ApiClient } from '../client/client.ts';
+import { createInformer } from '../control/create-informer.ts';
+import { serviceKeyOfSlice } from '../model/endpoints.ts';
+import { type NodeView, nodeFactsOf } from '../model/view.ts';
+import { applyKernelSettings, createSpawnedNft, kernelSettings, type Nft } from './apply.ts';
+import type { CompileOptions } from './compile.ts';
+import { type Conntrack, createSpawnedConntrack } from './conntrack.ts';
+import { createDataplane, type Dataplane } from './dataplane.ts';
+import { type HealthAddress, type HealthReport, serveHealth } from './health.ts';
+import { createProxyMetrics, type ProxyMetrics } from './metrics.ts';
+import { renderCanonical } from './render.ts';
+import { createServiceHealthServers, serviceHealthsOf } from './service-health.ts';
+import { ViewTracker } from './view-tracker.ts';
+
+export type ProxyConfig = {
+  /** Name of the Node object that this process serves. */
+  readonly nodeName: string;
+  /** Ranges of all Pods. Their traffic keeps its source inside the cluster. */
+  readonly clusterCidrs: readonly string[];
+  /** Ranges of all ClusterIPs. Addresses in them without a rule are refused. */
+  readonly serviceCidrs: readonly string[];
+  /** undefined: no health and metrics server. */
+  readonly healthAddress: HealthAddress | undefined;
+  /** Least time from the start of one transaction to that of the next, ms. Changes in between are merged. */
+  readonly syncIntervalMinMs: number;
+  /** How often the kernel's table is compared with ours, ms. Heals rules edited by hand. */
+  readonly resyncIntervalMs: number;
+};
+
+export const proxyDefaults = {
+  clusterCidrs: ['10.42.0.0/16'],
+  serviceCidrs: ['10.43.0.0/16'],
+  healthAddress: { host: '127.0.0.1', port: 10256 },
+  syncIntervalMinMs: 5,
+  resyncIntervalMs: 30_000,
+} as const satisfies Partial<ProxyConfig>;
+
+/** What the proxy does to the machine; replaced in tests. */
+export type ProxyPorts = {
+  readonly nft: Nft;
+  readonly conntrack: Conntrack;
+  readonly clock: Clock;
+  /** Called once, when the rules first follow the API. */
+  readonly onReady?: ((healthPort: number | undefined) => void) | undefined;
+};
+
+/** Wait after a failed sync, ms; doubles up to the maximum. */
+const retryMinMs = 100;
+const retryMaxMs = 10_000;
+/** Changes not applied for longer make the proxy unhealthy, ms. */
+const lagMaxMs = 60_000;
+/** First comparison with the kernel after a start: it learns how the kernel words our chains. */
+const firstVerifyMs = 2_000;
+
+const sliceIndex = 'service';
+const deletionTaint = 'ToBeDeletedByClusterAutoscaler';
+
+/**
+ * Runs the service proxy of one node until the signal aborts. The rules stay in the kernel then, so connections go on
+ * while the proxy is away. Rejects only when it cannot work at all, such as without nft(8) or its health address.
+ */
+export async function runProxy(
+  config: ProxyConfig,
+  client: ApiClient,
+  log: Logger,
+  signal: AbortSignal,
+  ports: ProxyPorts = systemPorts(log),
+): Promise<void> {
+  const families = familiesOf(config);
+  for (const { setting, error } of await applyKernelSettings(kernelSettings(families))) {
+    log.warn(`cannot set ${setting.path} to ${setting.value}, so that ${setting.purpose}`, { error });
+  }
+  const watched = createWatched(config, client, log);
+  const proxy = new Proxy(
+    config,
+    watched,
+    createDataplane(log, ports.nft, ports.conntrack, families),
+    log,
+    ports,
+  );
+  const health =
+    config.healthAddress === undefined
+      ? undefined
+      : await serveHealth(config.healthAddress, {
+          report: () => proxy.report(),
+          metrics: proxy.metrics,
+          ruleset: () => proxy.rulesetText(),
+        });
+  try {
+    const tasks: readonly Task[] = [
+      ...watched.tasks,
+      { name: 'service proxy', run: (scope) => proxy.run(health?.port, scope) },
+    ];
+    await runTogether(tasks, signal);
+  } finally {
+    health?.close();
+  }
+}
+
+function systemPorts(log: Logger): ProxyPorts {
+  return { nft: createSpawnedNft(), conntrack: createSpawnedConntrack(log), clock: systemClock };
+}
+
+/** IPv4 always; IPv6 where the cluster has a range of it. */
+function familiesOf(config: ProxyConfig): readonly IpFamily[] {
+  const hasIpv6 = [...config.clusterCidrs, ...config.serviceCidrs].some(
+    (text) => parseCidr(text)?.family === 6,
+  );
+  return hasIpv6 ? [4, 6] : [4];
+}
+
+/** The informers of a proxy. Objects are stripped to what is read here: a node has them all in memory. */
+function createWatched(config: ProxyConfig, client: ApiClient, log: Logger) {
+  const serviceInformer = createInformer(client, services, { log, transform: withoutBallast<Service> });
+  const sliceInformer = createInformer(client, endpointSlices, {
+    log,
+    transform: withoutBallast<EndpointSlice>,
+  });
+  const nodeInformer = createInformer(client, nodes, { log, transform: nodeEssence });
+  sliceInformer.addIndex(sliceIndex, (slice) => {
+    const key = serviceKeyOfSlice(slice);
+    return key === undefined ? [] : [key];
+  });
+  return {
+    services: serviceInformer,
+    slices: sliceInformer,
+    nodes: nodeInformer,
+    tracker: new ViewTracker(config.nodeName, {
+      service: (key) => serviceInformer.get(key),
+      slices: (key) => sliceInformer.byIndex(sliceIndex, key),
+      services: () => Iterator.from(serviceInformer.list()).map((service) => keyOf(service)),
+      node: () => nodeInformer.get(config.nodeName),
+    }),
+    tasks: [
+      { name: 'services informer', run: (scope: AbortSignal) => serviceInformer.run(scope) },
+      { name: 'endpointslices informer', run: (scope: AbortSignal) => sliceInformer.run(scope) },
+      { name: 'nodes informer', run: (scope: AbortSignal) => nodeInformer.run(scope) },
+    ],
+  };
+}
+
+type Watched = ReturnType<typeof createWatched>;
+
+function withoutBallast<T extends Service | EndpointSlice>(object: T): T {
+  if (object.metadata?.managedFields === undefined) return object;
+  const { managedFields: _managedFields, ...metadata } = object.metadata;
+  return { ...object, metadata };
+}
+
+function nodeEssence(node: Node): Node {
+  const { name, resourceVersion, labels, deletionTimestamp } = node.metadata ?? {};
+  return {
+    metadata: { name, resourceVersion, labels, deletionTimestamp },
+    spec: { podCIDR: node.spec?.podCIDR, podCIDRs: node.spec?.podCIDRs, taints: node.spec?.taints },
+    status: { addresses: node.status?.addresses },
+  };
+}
+
+/** The loop between informers and kernel. */
+class Proxy {
+  readonly metrics: ProxyMetrics = createProxyMetrics();
+  readonly #config: ProxyConfig;
+  readonly #watched: Watched;
+  readonly #dataplane: Dataplane;
+  readonly #log: Logger;
+  readonly #ports: ProxyPorts;
+  #wake: () => void = () => {};
+  /** When the oldest change that is not in the kernel yet came, 0: all are. */
+  #pendingSinceMs = 0;
+  /** When Pods or Services changed, as their slices say; observed once the rules follow. Bound: 1000. */
+  #triggersMs: number[] = [];
+
+  constructor(config: ProxyConfig, watched: Watched, dataplane: Dataplane, log: Logger, ports: ProxyPorts) {
+    this.#config = config;
+    this.#watched = watched;
+    this.#dataplane = dataplane;
+    this.#log = log;
+    this.#ports = ports;
+    watched.services.onChange((key) => {
+      this.metrics.serviceChanges++;
+      watched.tracker.markService(key);
+      this.#changed();
+    });
+    watched.slices.onChange((_key, now, old) => {
+      this.metrics.endpointChanges++;
+      for (const slice of [now, old]) {
+        const key = slice === undefined ? undefined : serviceKeyOfSlice(slice);
+        if (key !== undefined) watched.tracker.markService(key);
+      }
+      if (now !== undefined && watched.slices.synced) this.#rememberTrigger(now);
+      this.#changed();
+    });
+    watched.nodes.onChange((key, now, old) => {
+      if (now !== undefined && old !== undefined && sameNode(now, old)) return;
+      if (key === config.nodeName) watched.tracker.markNode();
+      this.#changed();
+    });
+  }
+
+  async run(healthPort: number | undefined, signal: AbortSignal): Promise<void> {
+    const { services: serviceInformer, slices, nodes: nodeInformer } = this.#watched;
+    for (const informer of [serviceInformer, slices, nodeInformer]) await informer.whenSynced(signal);
+    const servers = createServiceHealthServers(this.#log);
+    try {
+      await this.#loop(signal, (view) => servers.update(serviceHealthsOf(view)), healthPort);
+    } finally {
+      servers.close();
+    }
+  }
+
+  async #loop(
+    signal: AbortSignal,
+    onView: (view: NodeView) => void,
+    healthPort: number | undefined,
+  ): Promise<void> {
+    const { clock } = this.#ports;
+    signal.addEventListener('abort', () => this.#wake(), { once: true });
+    let ready = false;
+    let failures = 0;
+    let verifyAtMs = clock.monotonicMs() + Math.min(firstVerifyMs, this.#config.resyncIntervalMs);
+    while (!signal.aborted) {
+      const startedAtMs = clock.monotonicMs();
+      if (ready && startedAtMs >= verifyAtMs) {
+        verifyAtMs = startedAtMs + this.#config.resyncIntervalMs;
+        await this.#verify(signal);
+      }
+      try {
+        onView(await this.#sync(signal));
+        failures = 0;
+        if (!ready) {
+          ready = true;
+          this.#log.info('ready', { services: this.#watched.services.size, healthPort });
+          this.#ports.onReady?.(healthPort);
+        }
+      } catch (error) {
+        if (signal.aborted) return;
+        failures++;
+        this.metrics.syncFailures++;
+        this.#log.error('cannot apply the rules, trying again', { error });
+        await this.#pause(Math.min(retryMinMs * 2 ** (failures - 1), retryMaxMs), signal);
+        continue;
+      }
+      await this.#nextChange(verifyAtMs - clock.monotonicMs(), signal);
+      await this.#pause(startedAtMs + this.#config.syncIntervalMinMs - clock.monotonicMs(), signal);
+    }
+  }
+
+  /** One pass: everything that came before its start is in the kernel when it resolves. */
+  async #sync(signal: AbortSignal): Promise<NodeView> {
+    const { clock } = this.#ports;
+    const startedAtMs = clock.monotonicMs();
+    const pendingSinceMs = this.#pendingSinceMs;
+    const triggersMs = this.#triggersMs;
+    this.#pendingSinceMs = 0;
+    this.#triggersMs = [];
+    try {
+      const view = this.#watched.tracker.next();
+      const options = this.#compileOptions();
+      const kind = await this.#dataplane.sync(view, options, signal);
+      const seconds = (clock.monotonicMs() - startedAtMs) / 1000;
+      if (kind !== 'none') this.metrics.syncSeconds.add(seconds);
+      if (kind === 'full') this.metrics.fullSyncSeconds.add(seconds);
+      if (kind === 'change') this.metrics.partialSyncSeconds.add(seconds);
+      this.metrics.fullSyncs += Number(kind === 'full');
+      this.metrics.partialSyncs += Number(kind === 'change');
+      this.metrics.lastSyncMs = clock.nowMs();
+      for (const ms of triggersMs) this.metrics.programmingSeconds.add((clock.nowMs() - ms) / 1000);
+      if (kind !== 'none') countMissingLocals(view, this.metrics);
+      this.metrics.staleFlowsDeleted += await this.#dataplane.forgetStaleFlows(view, options, signal);
+      return view;
+    } catch (error) {
+      this.#pendingSinceMs = pendingSinceMs === 0 ? clock.nowMs() : pendingSinceMs;
+      throw error;
+    }
+  }
+
+  async #verify(signal: AbortSignal): Promise<void> {
+    try {
+      if (!(await this.#dataplane.verify(signal))) this.metrics.tableRepairs++;
+    } catch (error) {
+      if (!signal.aborted) this.#log.warn('cannot compare the kernel’s table with ours', { error });
+    }
+  }
+
+  #compileOptions(): CompileOptions {
+    const addresses = Iterator.from(this.#watched.nodes.list()).flatMap(
+      (node) => nodeFactsOf(node.metadata?.name ?? '', node).addresses,
+    );
+    return {
+      clusterCidrs: this.#config.clusterCidrs,
+      serviceCidrs: this.#config.serviceCidrs,
+      clusterNodeAddresses: [...addresses].toSorted(),
+    };
+  }
+
+  #changed(): void {
+    const nowMs = this.#ports.clock.nowMs();
+    this.metrics.lastQueuedMs = nowMs;
+    if (this.#pendingSinceMs === 0) this.#pendingSinceMs = nowMs;
+    this.#wake();
+  }
+
+  /** Resolves at the next change, or after `ms`. Changes of the same turn of the event loop are all in when it does. */
+  async #nextChange(ms: number, signal: AbortSignal): Promise<void> {
+    if (this.#pendingSinceMs === 0 && ms > 0 && !signal.aborted) {
+      await new Promise<void>((resolve) => {
+        const cancel = this.#ports.clock.after(ms, resolve);
+        this.#wake = () => {
+          cancel();
+          resolve();
+        };
+      });
+      this.#wake = () => {};
+    }
+    await new Promise<void>((resolve) => setImmediate(resolve));
+  }
+
+  async #pause(ms: number, signal: AbortSignal): Promise<void> {
+    if (ms <= 0 || signal.aborted) return;
+    try {
+      await this.#ports.clock.sleep(ms, signal);
+    } catch {
+      // aborted: the loop sees it
+    }
+  }
+
+  #rememberTrigger(slice: EndpointSlice): void {
+    const text = slice.metadata?.annotations?.['endpoints.kubernetes.io/last-change-trigger-time'];
+    const ms = text === undefined ? Number.NaN : Date.parse(text);
+    if (!Number.isNaN(ms) && this.#triggersMs.length < 1000) this.#triggersMs.push(ms);
+  }
+
+  report(): HealthReport {
+    const nowMs = this.#ports.clock.nowMs();
+    const lagging = this.#pendingSinceMs !== 0 && nowMs - this.#pendingSinceMs > lagMaxMs;
+    const alive = this.metrics.lastSyncMs !== 0 && !lagging;
+    const node = this.#watched.nodes.get(this.#config.nodeName);
+    const leaving =
+      node?.metadata?.deletionTimestamp !== undefined ||
+      (node?.spec?.taints ?? []).some((taint) => taint.key === deletionTaint);
+    return { alive, eligible: alive && !leaving, lastUpdatedMs: this.metrics.lastSyncMs, nowMs };
+  }
+
+  rulesetText(): string {
+    return this.#dataplane.rulesets.map(renderCanonical).join('\n');
+  }
+}
+
+function sameNode(a: Node, b: Node): boolean {
+  const essence = (node: Node): string => JSON.stringify([node.spec, node.status, node.metadata?.labels]);
+  return essence(a) === essence(b);
+}
+
+function countMissingLocals(view: NodeView, metrics: ProxyMetrics): void {
+  metrics.noLocalInternal = 0;
+  metrics.noLocalExternal = 0;
+  for (const service of view.services.values()) {
+    for (const { facts, cluster, local } of service.ports) {
+      if (local.length > 0 || cluster.length === 0) continue;
+      if (facts.internalPolicy === 'Local') metrics.noLocalInternal++;
+      if (facts.externalPolicy === 'Local') metrics.noLocalExternal++;
+    }
+  }
+}
