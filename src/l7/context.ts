@@ -1,0 +1,53 @@
+import type { FieldLines } from './http1-fields.ts';
+import type { ProxyLimits } from './limits.ts';
+import type { ProxyMetrics } from './metrics.ts';
+import type { RouteTable } from './table.ts';
+import type { UpstreamEndpoint, UpstreamPool } from './upstream.ts';
+
+/** A backend's endpoints with what is known of them, and whose turn it is. */
+export type BackendState = {
+  readonly endpoints: readonly UpstreamEndpoint[];
+  cursor: number;
+};
+
+/** What requests are routed by. Replaced as a whole. */
+export type LiveRoutes = {
+  readonly table: RouteTable;
+  /** By Backend.index. */
+  readonly states: readonly BackendState[];
+};
+
+/** One finished request. */
+export type AccessRecord = {
+  readonly clientAddress: string;
+  readonly scheme: 'http' | 'https';
+  readonly method: string;
+  readonly host: string;
+  readonly target: string;
+  /** 499: the client left before the answer. */
+  readonly status: number;
+  readonly durationMs: number;
+  /** "namespace/service:port"; '' if none was found. */
+  readonly backend: string;
+  /** "address:port" of the endpoint that answered; '' if none did. */
+  readonly endpoint: string;
+  /** Times that it was sent to an endpoint. */
+  readonly attempts: number;
+};
+
+/** What the connections of one worker share. */
+export type ProxyContext = {
+  readonly limits: ProxyLimits;
+  readonly metrics: ProxyMetrics;
+  readonly pool: UpstreamPool;
+  /** Scratch space of the head that is being parsed; valid until the next one is. */
+  readonly requestLines: FieldLines;
+  readonly responseLines: FieldLines;
+  live: LiveRoutes;
+  /** Connections are closed after the answer under way. */
+  draining: boolean;
+  /** Monotonic. */
+  nowMs(): number;
+  /** undefined: no access log. */
+  readonly onAccess: ((record: AccessRecord) => void) | undefined;
+};

@@ -1,0 +1,526 @@
+import type { AccessRecord, BackendState, ProxyContext } from './context.ts';
+import { pickEndpoint } from './balance.ts';
+import { type ClientFacts, renderClientResponse, renderUpstreamRequest } from './headers.ts';
+import { BodyFramer } from './http1-body.ts';
+import { findHeadEnd, parseResponseHead, type RequestHead, type ResponseHead } from './http1-parse.ts';
+import { InputBuffer } from './input-buffer.ts';
+import { joinHead } from './join-head.ts';
+import { matchBackend } from './match.ts';
+import { ReplayBuffer } from './replay.ts';
+import type { ReusePolicy, UpstreamConnection, UpstreamEndpoint, UpstreamOwner } from './upstream.ts';
+
+/** What an exchange needs of the client's connection. */
+export type ExchangeClient = {
+  readonly facts: ClientFacts;
+  /** What has come in and is not consumed yet. */
+  readonly input: InputBuffer;
+  /** Follows the request's body through `input`. */
+  readonly framer: BodyFramer;
+  /** True while the client takes no more bytes. */
+  readonly blocked: boolean;
+  /** False: stop until `onClientDrain`. */
+  write(data: Buffer | string): boolean;
+  /** Sends an answer of our own and ends the exchange. Only before anything else was written. */
+  answer(status: number, reason: string): void;
+  /** The answer is written to its end. */
+  finish(keepAlive: boolean): void;
+  /** Cuts the connection: the client must notice that the answer is not whole. */
+  abort(): void;
+  /** Ends our direction of a tunnel. */
+  endTunnel(): void;
+  /** After bytes of `input` were consumed elsewhere than in `onClientData`. */
+  afterInput(): void;
+  /** The upgraded connection has moved bytes. */
+  touch(): void;
+};
+
+type State = 'connecting' | 'waiting' | 'relaying' | 'tunnel' | 'over';
+
+/** Requests that may be sent twice (RFC 9110 §9.2.2). */
+function isIdempotent(method: string): boolean {
+  switch (method) {
+    case 'GET':
+    case 'HEAD':
+    case 'PUT':
+    case 'DELETE':
+    case 'OPTIONS':
+    case 'TRACE':
+      return true;
+    default:
+      return false;
+  }
+}
+
+/** One request on its way to an endpoint, and the answer on its way back. */
+export class Exchange implements UpstreamOwner {
+  state: State = 'connecting';
+  /** Bytes of an answer have been written to the client: nothing can be retried or answered by us any more. */
+  responded = false;
+  readonly head: RequestHead;
+  readonly #context: ProxyContext;
+  readonly #client: ExchangeClient;
+  readonly #startedMs: number;
+  readonly #requestText: string;
+  #backendKey = '';
+  #upstream: UpstreamConnection | undefined;
+  #response: ResponseHead | undefined;
+  #upstreamPaused = false;
+  #upstreamBlocked = false;
+  #clientEnded = false; // of a tunnel
+  #keepAlive = false;
+  readonly #upstreamInput = new InputBuffer();
+  readonly #responseFramer = new BodyFramer();
+  #replay: ReplayBuffer | undefined;
+  #excluded: Set<UpstreamEndpoint> | undefined;
+  #connectAttempts = 0;
+  #sendAttempts = 0;
+  #informational = 0;
+  #bodyBytes = 0;
+  #lastError: string | undefined;
+
+  /** `context.requestLines` must still be those of `head`. */
+  constructor(context: ProxyContext, client: ExchangeClient, head: RequestHead, startedMs: number) {
+    this.#context = context;
+    this.#client = client;
+    this.head = head;
+    this.#startedMs = startedMs;
+    this.#requestText = renderUpstreamRequest(head, context.requestLines, client.facts);
+    if (head.body !== 'none' && isIdempotent(head.method)) {
+      this.#replay = new ReplayBuffer(context.limits.replayBytesMax);
+    }
+  }
+
+  start(): void {
+    if (this.head.contentLength > this.#context.limits.requestBodyBytesMax) {
+      this.#answer(413, 'the request body is too large');
+      return;
+    }
+    this.#dispatch('any');
+  }
+
+  /** Sends the request to the next endpoint of the newest table. */
+  #dispatch(reuse: ReusePolicy): void {
+    const { live, pool } = this.#context;
+    const backend = matchBackend(live.table, this.head.host, this.head.path);
+    if (backend === undefined) {
+      this.#answer(404, 'no Ingress routes this host and path');
+      return;
+    }
+    this.#backendKey = backend.key;
+    const state = live.states[backend.index]!;
+    const endpoint = this.#pick(state);
+    if (endpoint === undefined) {
+      this.#answerFailure(state.endpoints.length === 0 || this.#lastError === undefined);
+      return;
+    }
+    if (this.#lastError !== undefined) this.#context.metrics.retries += 1;
+    const policy = reuse !== 'any' ? reuse : this.#reusePolicy();
+    this.state = 'connecting';
+    endpoint.pending += 1;
+    const upstream = pool.acquire(endpoint, this, policy, this.#context.nowMs());
+    this.#upstream = upstream;
+    if (upstream.connected) this.#send(upstream);
+  }
+
+  /** An HTTP/1.0 request has its connection to itself; one that must not be sent twice avoids stale ones. */
+  #reusePolicy(): ReusePolicy {
+    if (this.head.minorVersion === 0) return 'new';
+    return isIdempotent(this.head.method) ? 'any' : 'recent';
+  }
+
+  #pick(state: BackendState): UpstreamEndpoint | undefined {
+    if (this.#connectAttempts >= this.#context.limits.connectAttemptsMax) return undefined;
+    const index = pickEndpoint(state.endpoints, state.cursor, this.#excluded);
+    state.cursor = state.cursor >= 0x3fffffff ? 0 : state.cursor + 1;
+    const endpoint = index === -1 ? undefined : state.endpoints[index];
+    return endpoint === undefined || endpoint.full ? undefined : endpoint;
+  }
+
+  /** No endpoint is left to try. */
+  #answerFailure(none: boolean): void {
+    if (none) this.#answer(503, 'no endpoint is ready for this request');
+    else if (this.#lastError === 'ETIMEDOUT') this.#answer(504, 'the backend could not be reached in time');
+    else this.#answer(502, 'the backend could not be reached or closed the connection without an answer');
+  }
+
+  onUpstreamConnect(): void {
+    if (this.#upstream === undefined) return;
+    this.#send(this.#upstream);
+    this.#client.afterInput();
+  }
+
+  #send(upstream: UpstreamConnection): void {
+    const { input, framer } = this.#client;
+    this.state = 'waiting';
+    this.#upstreamInput.clear();
+    this.#upstreamBlocked = false;
+    const replay = this.#replay;
+    const start = input.start;
+    // The first bytes of the body are checked before the head leaves: a malformed one reaches nobody.
+    const end = framer.done ? start : framer.consume(input.data, start, input.end);
+    if (framer.failure !== undefined) {
+      this.#answer(400, framer.failure);
+      return;
+    }
+    if (!this.#countBody(end - start)) return;
+    this.#sendAttempts += 1;
+    const resent = replay !== undefined && replay.length > 0;
+    input.start = end;
+    let flowing: boolean;
+    if (resent) {
+      flowing = upstream.connection.write(joinHead(this.#requestText, replay.bytes(), 0, replay.length));
+      if (end > start) flowing = upstream.connection.write(input.data.subarray(start, end));
+    } else {
+      flowing = upstream.connection.write(joinHead(this.#requestText, input.data, start, end));
+    }
+    if (end > start) replay?.add(input.data, start, end);
+    this.#upstreamBlocked = !flowing;
+    this.#setWaitDeadline(upstream);
+  }
+
+  /** While the client still sends its body, the client is who must make progress. */
+  #setWaitDeadline(upstream: UpstreamConnection): void {
+    const waits = this.#client.framer.done || this.#upstreamBlocked;
+    upstream.deadlineMs = waits
+      ? this.#context.nowMs() + this.#context.limits.upstreamHeaderTimeoutMs
+      : Number.POSITIVE_INFINITY;
+  }
+
+  /** False: the body is beyond its bound, and the client has been told. */
+  #countBody(bytes: number): boolean {
+    this.#bodyBytes += bytes;
+    if (this.#bodyBytes <= this.#context.limits.requestBodyBytesMax) return true;
+    if (this.responded) this.#cut();
+    else this.#answer(413, 'the request body is too large');
+    return false;
+  }
+
+  /** There may be more in the client's input. */
+  onClientData(): void {
+    const upstream = this.#upstream;
+    if (upstream === undefined || this.state === 'connecting' || this.state === 'over') return;
+    const { input, framer } = this.#client;
+    if (this.state === 'tunnel') {
+      if (input.length === 0 || this.#upstreamBlocked) return;
+      const bytes = input.data.subarray(input.start, input.end);
+      input.start = input.end;
+      this.#client.touch();
+      this.#upstreamBlocked = !upstream.connection.write(bytes);
+      if (this.#clientEnded) upstream.connection.end();
+      return;
+    }
+    if (framer.done || this.#upstreamBlocked || input.length === 0) return;
+    const { start } = input;
+    const end = framer.consume(input.data, start, input.end);
+    if (framer.failure !== undefined) {
+      if (this.responded) this.#cut();
+      else this.#answer(400, framer.failure);
+      return;
+    }
+    if (!this.#countBody(end - start)) return;
+    input.start = end;
+    this.#replay?.add(input.data, start, end);
+    this.#upstreamBlocked = !upstream.connection.write(input.data.subarray(start, end));
+    if (this.state === 'waiting') this.#setWaitDeadline(upstream);
+  }
+
+  onUpstreamDrain(): void {
+    this.#upstreamBlocked = false;
+    this.onClientData();
+    this.#client.afterInput();
+  }
+
+  onUpstreamData(data: Buffer): void {
+    if (this.state === 'relaying') {
+      this.#relay(data, 0, data.length);
+    } else if (this.state === 'waiting') {
+      this.#upstreamInput.offer(data);
+      this.#readResponse();
+      this.#upstreamInput.retain();
+    } else if (this.state === 'tunnel') {
+      this.#client.touch();
+      if (!this.#client.write(data)) this.#pauseUpstream();
+    }
+  }
+
+  #readResponse(): void {
+    const { limits } = this.#context;
+    const input = this.#upstreamInput;
+    while (this.state === 'waiting' && input.length > 0) {
+      const end = findHeadEnd(input.data, input.start, input.end);
+      if (end === -1) {
+        if (input.length > limits.responseHeadBytesMax) this.#badResponse();
+        return;
+      }
+      const lines = this.#context.responseLines;
+      const head = parseResponseHead(input.data, input.start, end, this.head.method, lines);
+      input.start = end;
+      if (head.kind === 'failure') this.#badResponse();
+      else if (head.status === 101) this.#beginTunnel(head);
+      else if (head.status < 200) this.#relayInformational(head);
+      else this.#beginResponse(head);
+    }
+  }
+
+  #badResponse(): void {
+    this.#answer(502, 'the backend sent an answer that is not valid HTTP/1.1');
+  }
+
+  #relayInformational(head: ResponseHead): void {
+    this.#informational += 1;
+    if (this.#informational > this.#context.limits.informationalMax) {
+      this.#badResponse();
+      return;
+    }
+    if (this.head.minorVersion === 0 || (head.status === 100 && !this.head.expectContinue)) return;
+    this.responded = true;
+    this.#client.write(renderClientResponse(head, this.#context.responseLines, 'keep-alive', 1));
+    // A later failure can still be answered, but the request is not sent again: the client may have acted on this.
+    this.responded = false;
+    this.#sendAttempts = this.#context.limits.sendAttemptsMax;
+  }
+
+  #beginTunnel(head: ResponseHead): void {
+    if (this.head.upgrade === undefined || head.upgrade === undefined) {
+      this.#badResponse();
+      return;
+    }
+    const upstream = this.#upstream!;
+    this.#response = head;
+    this.responded = true;
+    this.state = 'tunnel';
+    this.#context.metrics.tunnels += 1;
+    upstream.deadlineMs = Number.POSITIVE_INFINITY;
+    const text = renderClientResponse(head, this.#context.responseLines, 'upgrade', 1);
+    const input = this.#upstreamInput;
+    const flowing = this.#client.write(joinHead(text, input.data, input.start, input.end));
+    input.clear();
+    if (!flowing) this.#pauseUpstream();
+    this.#client.touch();
+    this.onClientData();
+    this.#client.afterInput();
+  }
+
+  #beginResponse(head: ResponseHead): void {
+    const { minorVersion } = this.head;
+    if (minorVersion === 0 && head.body === 'chunked') {
+      this.#badResponse(); // an HTTP/1.0 request was answered in a way that its client cannot read
+      return;
+    }
+    const upstream = this.#upstream!;
+    const framer = this.#responseFramer;
+    framer.begin(head.body, head.contentLength);
+    this.#response = head;
+    this.responded = true;
+    this.state = 'relaying';
+    this.#keepAlive =
+      this.head.keepAlive && head.body !== 'close' && !this.#context.draining && this.#client.framer.done;
+    const after = this.#keepAlive ? 'keep-alive' : 'close';
+    const text = renderClientResponse(head, this.#context.responseLines, after, minorVersion);
+    const input = this.#upstreamInput;
+    const { start } = input;
+    const end = framer.consume(input.data, start, input.end);
+    input.start = end;
+    upstream.deadlineMs = this.#context.nowMs() + this.#context.limits.upstreamBodyTimeoutMs;
+    const flowing = this.#client.write(joinHead(text, input.data, start, end));
+    if (framer.failure !== undefined) this.#cut();
+    else if (framer.done) this.#complete(input.length > 0);
+    else if (!flowing) this.#pauseUpstream();
+  }
+
+  #relay(data: Buffer, start: number, length: number): void {
+    const framer = this.#responseFramer;
+    const end = framer.consume(data, start, length);
+    let flowing = true;
+    if (end > start)
+      flowing = this.#client.write(end === data.length && start === 0 ? data : data.subarray(start, end));
+    if (framer.failure !== undefined) this.#cut();
+    else if (framer.done) this.#complete(end < length);
+    else if (!flowing) this.#pauseUpstream();
+    else this.#upstream!.deadlineMs = this.#context.nowMs() + this.#context.limits.upstreamBodyTimeoutMs;
+  }
+
+  #pauseUpstream(): void {
+    const upstream = this.#upstream!;
+    this.#upstreamPaused = true;
+    upstream.deadlineMs = Number.POSITIVE_INFINITY; // now it is the client who must make progress
+    upstream.connection.pause();
+  }
+
+  onClientDrain(): void {
+    const upstream = this.#upstream;
+    if (!this.#upstreamPaused || upstream === undefined) return;
+    this.#upstreamPaused = false;
+    if (this.state === 'relaying') {
+      upstream.deadlineMs = this.#context.nowMs() + this.#context.limits.upstreamBodyTimeoutMs;
+    }
+    upstream.connection.resume();
+  }
+
+  /** The whole answer is written. `leftover`: the endpoint sent more than it announced, so it is not believed again. */
+  #complete(leftover: boolean): void {
+    const upstream = this.#upstream!;
+    const response = this.#response!;
+    const requestDone = this.#client.framer.done;
+    const reusable = response.keepAlive && !leftover && requestDone && this.head.minorVersion === 1;
+    this.#detach();
+    if (reusable && !this.#upstreamBlocked) {
+      if (this.#upstreamPaused) upstream.connection.resume();
+      this.#context.pool.release(upstream, this.#context.nowMs());
+    } else {
+      upstream.destroy();
+    }
+    this.#over(response.status, upstream.endpoint.key);
+    this.#client.finish(this.#keepAlive && requestDone);
+  }
+
+  onUpstreamEnd(): void {
+    if (this.state === 'relaying' && this.#responseFramer.finish()) this.#complete(false);
+    else if (this.state === 'relaying') this.#cut();
+    else if (this.state === 'tunnel') this.#client.endTunnel();
+    else this.#sendFailed('closed');
+  }
+
+  onUpstreamClose(error: string | undefined): void {
+    if (this.state === 'connecting') this.#connectFailed(error ?? 'closed');
+    else if (this.state === 'waiting') this.#sendFailed(error ?? 'closed');
+    else if (this.state === 'tunnel' && error === undefined) {
+      this.#finishTunnel();
+      this.#client.endTunnel();
+    } else if (this.state === 'relaying' && error === undefined && this.#responseFramer.finish()) {
+      this.#complete(false);
+    } else this.#cut();
+  }
+
+  onUpstreamTimeout(): void {
+    if (this.state === 'connecting') this.#connectFailed('ETIMEDOUT');
+    else if (this.state === 'waiting') this.#answer(504, 'the backend did not answer in time');
+    else this.#cut();
+  }
+
+  /** Nothing was sent, so any request may go to another endpoint. */
+  #connectFailed(error: string): void {
+    const { metrics, pool } = this.#context;
+    const upstream = this.#upstream!;
+    metrics.connectFailures += 1;
+    this.#connectAttempts += 1;
+    this.#lastError = error;
+    pool.quarantine(upstream.endpoint, this.#context.nowMs());
+    this.#exclude(upstream.endpoint);
+    this.#drop();
+    this.#dispatch('any');
+    this.#client.afterInput();
+  }
+
+  /** The request was sent and the connection ended before an answer. Sent again only if twice is as good as once. */
+  #sendFailed(error: string): void {
+    const { limits, pool } = this.#context;
+    const upstream = this.#upstream!;
+    this.#lastError = error;
+    const wasReused = upstream.reused;
+    this.#drop();
+    // A kept connection that is closed tells of an idle timeout or a restart: its siblings are suspect, not the endpoint.
+    if (wasReused) pool.dropIdle(upstream.endpoint);
+    else {
+      pool.quarantine(upstream.endpoint, this.#context.nowMs());
+      this.#exclude(upstream.endpoint);
+    }
+    const repeatable = isIdempotent(this.head.method) && this.#replay?.overflown !== true;
+    if (!repeatable || this.#sendAttempts >= limits.sendAttemptsMax) {
+      this.#answerFailure(false);
+      return;
+    }
+    this.#dispatch(wasReused ? 'new' : 'any');
+    this.#client.afterInput();
+  }
+
+  #exclude(endpoint: UpstreamEndpoint): void {
+    this.#excluded ??= new Set();
+    this.#excluded.add(endpoint);
+  }
+
+  onClientEnd(): void {
+    if (this.state === 'tunnel') {
+      this.#clientEnded = true;
+      if (this.#client.input.length === 0) this.#upstream?.connection.end();
+    } else if (!this.#client.framer.done) this.#cut(); // the rest of the body will never come
+  }
+
+  /** The client is gone, or too slow. */
+  onClientClose(): void {
+    if (this.state === 'over') return;
+    if (this.state === 'tunnel') this.#finishTunnel();
+    else {
+      this.#drop();
+      this.#over(this.responded ? (this.#response?.status ?? 499) : 499, '');
+    }
+  }
+
+  /** Ends the exchange with an answer of our own. */
+  #answer(status: number, reason: string): void {
+    if (this.state === 'over') return;
+    const endpoint = this.#upstream?.endpoint.key ?? '';
+    this.#drop();
+    this.#over(status, endpoint);
+    this.#client.answer(status, reason);
+  }
+
+  /** For the client's side: it has waited too long for the client's body. */
+  timeOutBody(): void {
+    if (this.responded) this.#cut();
+    else this.#answer(408, 'the request body did not arrive in time');
+  }
+
+  #cut(): void {
+    if (this.state === 'over') return;
+    const endpoint = this.#upstream?.endpoint.key ?? '';
+    if (this.state === 'tunnel') this.#finishTunnel();
+    else {
+      this.#drop();
+      this.#over(this.responded ? (this.#response?.status ?? 502) : 499, endpoint);
+    }
+    this.#client.abort();
+  }
+
+  #finishTunnel(): void {
+    const endpoint = this.#upstream?.endpoint.key ?? '';
+    this.#context.metrics.tunnels -= 1;
+    this.#drop();
+    this.#over(101, endpoint);
+  }
+
+  #detach(): void {
+    if (this.#upstream === undefined) return;
+    this.#upstream.endpoint.pending -= 1;
+    this.#upstream = undefined;
+  }
+
+  /** Lets go of the endpoint for good. */
+  #drop(): void {
+    const upstream = this.#upstream;
+    if (upstream === undefined) return;
+    this.#detach();
+    upstream.destroy();
+  }
+
+  #over(status: number, endpoint: string): void {
+    const { metrics, onAccess } = this.#context;
+    this.state = 'over';
+    const durationMs = this.#context.nowMs() - this.#startedMs;
+    metrics.count(status, durationMs);
+    if (onAccess === undefined) return;
+    const record: AccessRecord = {
+      clientAddress: this.#client.facts.address,
+      scheme: this.#client.facts.scheme,
+      method: this.head.method,
+      host: this.head.host,
+      target: this.head.target,
+      status,
+      durationMs,
+      backend: this.#backendKey,
+      endpoint,
+      attempts: this.#sendAttempts,
+    };
+    onAccess(record);
+  }
+}

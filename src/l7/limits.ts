@@ -1,0 +1,75 @@
+/** Every bound of the proxy, with what happens at it. Times in ms, sizes in bytes. */
+export type ProxyLimits = {
+  /** A client has this long for a request's head, from its first byte (or from connecting). Then 408, or a close if it sent nothing. */
+  readonly clientHeaderTimeoutMs: number;
+  /** A kept-alive connection without a request is closed after this. */
+  readonly clientIdleTimeoutMs: number;
+  /** A client that neither sends its body on nor takes bytes of the answer for this long is cut. */
+  readonly clientBodyTimeoutMs: number;
+  /** A connection to an endpoint not made by then counts as failed: another endpoint, or 504. */
+  readonly upstreamConnectTimeoutMs: number;
+  /** An endpoint that has the whole request and says nothing for this long: 504. */
+  readonly upstreamHeaderTimeoutMs: number;
+  /** An endpoint that pauses in the middle of an answer for this long: the client's connection is cut. */
+  readonly upstreamBodyTimeoutMs: number;
+  /** Unused connections to endpoints are closed after this. */
+  readonly upstreamIdleTimeoutMs: number;
+  /** Requests that must not be sent twice take only connections used within this time, which the endpoint will hardly just be closing. */
+  readonly upstreamFreshMs: number;
+  /** An upgraded connection with no byte either way is closed after this. */
+  readonly tunnelIdleTimeoutMs: number;
+  /** After an early answer, what the client still sends is read and thrown away for this long, so that it gets to read the answer. */
+  readonly lingerTimeoutMs: number;
+  /** Request line and fields of one request. More: 431. */
+  readonly headBytesMax: number;
+  /** Fields of one head. More: 431 to a client, 502 for an endpoint's answer. */
+  readonly headerCountMax: number;
+  /** Request target. More: 414. */
+  readonly targetBytesMax: number;
+  /** Head of an endpoint's answer. More: 502. */
+  readonly responseHeadBytesMax: number;
+  /** Body of one request. More: 413. */
+  readonly requestBodyBytesMax: number;
+  /** Body of an idempotent request that is kept for sending it again. Beyond: such a request is not retried. */
+  readonly replayBytesMax: number;
+  /** Times that one request is sent to an endpoint after which nothing came back. Beyond: 502. */
+  readonly sendAttemptsMax: number;
+  /** Endpoints that one request tries to connect to. Beyond: 502 or 504. */
+  readonly connectAttemptsMax: number;
+  /** An endpoint that refused or timed out is passed over for this long while others are there. */
+  readonly quarantineMs: number;
+  /** Informational (1xx) answers to one request. More: 502. */
+  readonly informationalMax: number;
+  /** Client connections. More are closed as soon as they are made. */
+  readonly clientConnectionsMax: number;
+  /** Connections to one endpoint. At the bound it is passed over; if all are: 503. */
+  readonly endpointConnectionsMax: number;
+  /** Of these, how many are kept when unused. */
+  readonly endpointIdleMax: number;
+};
+
+export const defaultLimits: ProxyLimits = {
+  clientHeaderTimeoutMs: 15_000,
+  clientIdleTimeoutMs: 75_000,
+  clientBodyTimeoutMs: 60_000,
+  upstreamConnectTimeoutMs: 4_000,
+  upstreamHeaderTimeoutMs: 60_000,
+  upstreamBodyTimeoutMs: 60_000,
+  upstreamIdleTimeoutMs: 30_000,
+  upstreamFreshMs: 1_000,
+  tunnelIdleTimeoutMs: 3_600_000,
+  lingerTimeoutMs: 2_000,
+  headBytesMax: 32_768,
+  headerCountMax: 100,
+  targetBytesMax: 16_384,
+  responseHeadBytesMax: 65_536,
+  requestBodyBytesMax: Number.MAX_SAFE_INTEGER, // as Traefik: a body streams through and costs no memory
+  replayBytesMax: 65_536,
+  sendAttemptsMax: 3,
+  connectAttemptsMax: 32,
+  quarantineMs: 2_000,
+  informationalMax: 16,
+  clientConnectionsMax: 20_000,
+  endpointConnectionsMax: 4_096,
+  endpointIdleMax: 256,
+};

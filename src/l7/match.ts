@@ -1,0 +1,50 @@
+import type { Backend, HostRoutes, Route, RouteTable } from './table.ts';
+
+/**
+ * The backend for a request, or undefined (404).
+ * Host: exact over wildcard over none; a wildcard stands for exactly one label. Paths of a less specific host are not
+ * looked at once a host has matched. Path: Exact, then the Prefix with most elements.
+ * (Kubernetes API, networking/v1 IngressRule and HTTPIngressPath.)
+ * @param host lower case, without port
+ * @param path without query, matched as sent: case-sensitive, not decoded
+ */
+export function matchBackend(table: RouteTable, host: string, path: string): Backend | undefined {
+  const routes = routesOfHost(table, host);
+  if (routes !== undefined) {
+    const route = matchPath(routes, path);
+    if (route !== undefined) return route.backend;
+    if (routes.defaultBackend !== undefined) return routes.defaultBackend;
+  }
+  return table.defaultBackend;
+}
+
+function routesOfHost(table: RouteTable, host: string): HostRoutes | undefined {
+  const exact = table.exactHosts.get(host);
+  if (exact !== undefined) return exact;
+  if (table.wildcardHosts.size > 0) {
+    const dot = host.indexOf('.');
+    if (dot > 0) {
+      const wildcard = table.wildcardHosts.get(host.slice(dot + 1));
+      if (wildcard !== undefined) return wildcard;
+    }
+  }
+  return table.anyHost;
+}
+
+/** Walks the path's elements from the left, at most as many as the longest prefix has. */
+export function matchPath(routes: HostRoutes, path: string): Route | undefined {
+  const exact = routes.exact.get(path);
+  if (exact !== undefined) return exact;
+  const prefixes = routes.prefix;
+  if (prefixes.size === 0) return undefined;
+  let best = prefixes.get('');
+  let slash = 0; // where the current element starts
+  for (let elements = 0; elements < routes.prefixElementsMax; elements += 1) {
+    if (slash === -1 || path.charCodeAt(slash) !== 0x2f) break;
+    const next = path.indexOf('/', slash + 1);
+    const route = prefixes.get(next === -1 ? path : path.slice(0, next));
+    if (route !== undefined) best = route;
+    slash = next;
+  }
+  return best;
+}

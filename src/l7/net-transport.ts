@@ -1,0 +1,127 @@
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
+import type { AcceptedFrom, Acceptor, Connection, ConnectionHandler, Transport } from './transport.ts';
+
+/** The transport on node:net. A connection's high-water mark is Node's default, 64 KiB. */
+export const netTransport: Transport = {
+  connect(address, port, handler) {
+    const socket = connect({ host: address, port, noDelay: true, allowHalfOpen: true });
+    const connection = new NetConnection(socket, '');
+    socket.once('connect', () => handler.onConnect());
+    attach(socket, handler);
+    return connection;
+  },
+};
+
+class NetConnection implements Connection {
+  readonly remoteAddress: string;
+  readonly #socket: Socket;
+
+  constructor(socket: Socket, remoteAddress: string) {
+    this.#socket = socket;
+    this.remoteAddress = remoteAddress;
+  }
+
+  write(data: Buffer | string): boolean {
+    const socket = this.#socket;
+    if (socket.destroyed || socket.writableEnded) return true;
+    return typeof data === 'string' ? socket.write(data, 'latin1') : socket.write(data);
+  }
+
+  end(): void {
+    if (!this.#socket.writableEnded) this.#socket.end();
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+}
+
+function attach(socket: Socket, handler: ConnectionHandler): void {
+  let error: string | undefined;
+  socket.on('data', (data) => handler.onData(data as Buffer)); // no encoding is ever set
+  socket.on('drain', () => handler.onDrain());
+  socket.on('finish', () => handler.onFinish());
+  socket.on('end', () => handler.onEnd());
+  socket.on('error', (cause) => {
+    error = 'code' in cause && typeof cause.code === 'string' ? cause.code : cause.name;
+  });
+  socket.on('close', () => handler.onClose(error));
+}
+
+/** Where to listen: an address, or a listening socket inherited as a file descriptor. */
+export type ListenAt =
+  | { readonly kind: 'address'; readonly host: string; readonly port: number }
+  | { readonly kind: 'fd'; readonly fd: number };
+
+export type Listener = {
+  /** The port listened on; 0 if unknown. */
+  readonly port: number;
+  /** Takes no more connections; those that were accepted live on. */
+  close(): void;
+};
+
+export type ListenOptions = {
+  /** Given: connections are TLS and get decrypted. */
+  readonly tls?: TlsOptions | undefined;
+  /** A connection could not be accepted, as when the process is out of file descriptors. Listening goes on. */
+  readonly onError: (error: Error) => void;
+};
+
+/** Rejects if the address cannot be listened on. */
+export async function listenNet(at: ListenAt, acceptor: Acceptor, options: ListenOptions): Promise<Listener> {
+  const { tls } = options;
+  const from: AcceptedFrom = { scheme: tls === undefined ? 'http' : 'https' };
+  const onSocket = (socket: Socket): void => {
+    const connection = new NetConnection(socket, plainAddress(socket.remoteAddress ?? ''));
+    const handler = acceptor.accept(connection, from);
+    if (handler === undefined) {
+      socket.on('error', ignoreError);
+      socket.destroy();
+      return;
+    }
+    attach(socket, handler);
+  };
+  const socketOptions = { allowHalfOpen: true, noDelay: true };
+  const server =
+    tls === undefined
+      ? createServer(socketOptions, onSocket)
+      : createTlsServer({ ...socketOptions, ...tls }).on('secureConnection', onSocket);
+  await listening(server, at);
+  server.on('error', options.onError);
+  const bound = server.address();
+  return {
+    port: typeof bound === 'object' && bound !== null ? bound.port : 0,
+    close: () => {
+      server.close();
+    },
+  };
+}
+
+/** A connection that was refused on purpose may still report a reset; nobody is left to tell. */
+function ignoreError(): void {}
+
+function listening(server: Server, at: ListenAt): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.once('listening', () => {
+      server.off('error', reject);
+      resolve();
+    });
+    if (at.kind === 'fd') server.listen({ fd: at.fd });
+    else server.listen({ host: at.host, port: at.port, backlog: 4096 });
+  });
+}
+
+/** An IPv4 client of a dual-stack socket is shown as such: "::ffff:10.0.0.1" is 10.0.0.1. */
+function plainAddress(address: string): string {
+  return address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address;
+}

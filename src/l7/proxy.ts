@@ -1,0 +1,177 @@
+import type { Clock } from '../base/clock.ts';
+import { ClientConnection } from './client-connection.ts';
+import type { AccessRecord, BackendState, LiveRoutes, ProxyContext } from './context.ts';
+import { FieldLines } from './http1-fields.ts';
+import type { ProxyLimits } from './limits.ts';
+import { ProxyMetrics } from './metrics.ts';
+import { emptyRouteTable, endpointKey, type RouteTable } from './table.ts';
+import type { AcceptedFrom, Acceptor, Connection, ConnectionHandler, Transport } from './transport.ts';
+import { UpstreamEndpoint, UpstreamPool } from './upstream.ts';
+
+export type ProxyOptions = {
+  readonly limits: ProxyLimits;
+  /** Whether a client of that address is a proxy whose X-Forwarded-… are believed. */
+  readonly isTrusted: (address: string) => boolean;
+  readonly onAccess?: ((record: AccessRecord) => void) | undefined;
+};
+
+/**
+ * One worker: takes connections, routes their requests by the table published last. It shares nothing with other
+ * workers but the listening port.
+ */
+export class Proxy implements Acceptor {
+  readonly metrics = new ProxyMetrics();
+  readonly #context: ProxyContext;
+  readonly #options: ProxyOptions;
+  readonly #clock: Clock;
+  readonly #clients = new Set<ClientConnection>();
+  readonly #endpoints = new Map<string, UpstreamEndpoint>();
+  readonly #tickMs: number;
+  #cancelTick: (() => void) | undefined;
+  #drained: (() => void) | undefined;
+  readonly #forgetClient = (client: ClientConnection): void => {
+    this.#clients.delete(client);
+    this.metrics.clientConnections -= 1;
+    if (this.#clients.size === 0) this.#drained?.();
+  };
+
+  constructor(transport: Transport, clock: Clock, options: ProxyOptions) {
+    const { limits } = options;
+    this.#options = options;
+    this.#clock = clock;
+    this.#context = {
+      limits,
+      metrics: this.metrics,
+      pool: new UpstreamPool(transport, limits, this.metrics),
+      requestLines: new FieldLines(limits.headerCountMax),
+      responseLines: new FieldLines(limits.headerCountMax),
+      live: { table: emptyRouteTable, states: [] },
+      draining: false,
+      nowMs: () => clock.monotonicMs(),
+      onAccess: options.onAccess,
+    };
+    const shortest = Math.min(
+      limits.clientHeaderTimeoutMs,
+      limits.clientIdleTimeoutMs,
+      limits.clientBodyTimeoutMs,
+      limits.upstreamConnectTimeoutMs,
+      limits.upstreamHeaderTimeoutMs,
+      limits.upstreamBodyTimeoutMs,
+      limits.upstreamIdleTimeoutMs,
+      limits.lingerTimeoutMs,
+      limits.quarantineMs,
+    );
+    this.#tickMs = Math.min(500, Math.max(10, Math.floor(shortest / 4)));
+  }
+
+  get table(): RouteTable {
+    return this.#context.live.table;
+  }
+
+  accept(connection: Connection, from: AcceptedFrom): ConnectionHandler | undefined {
+    if (this.#context.draining || this.#clients.size >= this.#context.limits.clientConnectionsMax) {
+      this.metrics.clientConnectionsRefused += 1;
+      return undefined;
+    }
+    const address = connection.remoteAddress;
+    const facts = { address, scheme: from.scheme, trusted: this.#options.isTrusted(address) };
+    const client = new ClientConnection(this.#context, connection, facts, this.#forgetClient);
+    this.#clients.add(client);
+    this.metrics.clientConnections += 1;
+    this.metrics.clientConnectionsAccepted += 1;
+    if (this.#cancelTick === undefined) this.#scheduleTick();
+    return client;
+  }
+
+  /**
+   * Routes new requests by `table` from now on. Requests under way are not touched; connections to endpoints that
+   * are in no backend any more close as soon as they are unused.
+   */
+  publish(table: RouteTable): void {
+    const old = this.#context.live;
+    const live = new Set<string>();
+    const states: BackendState[] = [];
+    for (const backend of table.backends) {
+      for (const { address, port } of backend.endpoints) live.add(endpointKey(address, port));
+      states.push(this.#stateOf(backend, old));
+    }
+    this.#context.live = { table, states };
+    for (const [key, endpoint] of this.#endpoints) {
+      if (live.has(key)) continue;
+      this.#endpoints.delete(key);
+      endpoint.retired = true;
+      this.#context.pool.dropIdle(endpoint);
+    }
+    this.metrics.tablesPublished += 1;
+  }
+
+  /** The state of an unchanged backend is kept, so that its turn goes on where it was. */
+  #stateOf(backend: RouteTable['backends'][number], old: LiveRoutes): BackendState {
+    const before = old.table.backends[backend.index];
+    if (before !== undefined && before.key === backend.key && before.endpoints === backend.endpoints) {
+      return old.states[backend.index]!;
+    }
+    return {
+      endpoints: backend.endpoints.map(({ address, port }) => this.#endpoint(address, port)),
+      cursor: 0,
+    };
+  }
+
+  #endpoint(address: string, port: number): UpstreamEndpoint {
+    const key = endpointKey(address, port);
+    let endpoint = this.#endpoints.get(key);
+    if (endpoint === undefined) {
+      endpoint = new UpstreamEndpoint(key, address, port, this.#context.limits.endpointConnectionsMax);
+      this.#endpoints.set(key, endpoint);
+    }
+    return endpoint;
+  }
+
+  /** Deadlines are looked at a few times a second for all connections at once: a request then costs no timer. */
+  #scheduleTick(): void {
+    this.#cancelTick = this.#clock.after(this.#tickMs, () => {
+      this.#tick();
+      const busy = this.#clients.size > 0 || this.#context.pool.connections.size > 0;
+      this.#cancelTick = undefined;
+      if (busy) this.#scheduleTick();
+    });
+  }
+
+  #tick(): void {
+    const nowMs = this.#clock.monotonicMs();
+    for (const endpoint of this.#endpoints.values()) {
+      if (endpoint.quarantined && endpoint.quarantinedUntilMs <= nowMs) endpoint.quarantined = false;
+    }
+    for (const upstream of this.#context.pool.connections) {
+      if (upstream.deadlineMs <= nowMs) upstream.onTimeout();
+    }
+    for (const client of this.#clients) {
+      if (client.deadlineMs <= nowMs) client.onTimeout();
+    }
+  }
+
+  /** Lets requests under way finish, for at most `graceMs`; then cuts what is left. Listeners must be closed already. */
+  async drain(graceMs: number): Promise<void> {
+    this.#context.draining = true;
+    for (const client of this.#clients) client.drain();
+    if (this.#clients.size > 0) {
+      await new Promise<void>((resolve) => {
+        const cancel = this.#clock.after(graceMs, resolve);
+        this.#drained = () => {
+          cancel();
+          resolve();
+        };
+      });
+    }
+    this.close();
+  }
+
+  /** Cuts everything at once. */
+  close(): void {
+    this.#context.draining = true;
+    for (const client of this.#clients) client.abort();
+    for (const upstream of this.#context.pool.connections) upstream.destroy();
+    this.#cancelTick?.();
+    this.#cancelTick = undefined;
+  }
+}

@@ -1,0 +1,28 @@
+/** The part of a request's body that was sent, kept for sending it again. Beyond the bound it is given up. */
+export class ReplayBuffer {
+  overflown = false;
+  length = 0;
+  #chunks: Buffer[] = [];
+  readonly #bytesMax: number;
+
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax;
+  }
+
+  /** Copies data[start, end). */
+  add(data: Buffer, start: number, end: number): void {
+    if (this.overflown) return;
+    this.length += end - start;
+    if (this.length > this.#bytesMax) {
+      this.overflown = true;
+      this.length = 0;
+      this.#chunks = [];
+      return;
+    }
+    this.#chunks.push(Buffer.from(data.subarray(start, end)));
+  }
+
+  bytes(): Buffer {
+    return Buffer.concat(this.#chunks, this.length);
+  }
+}

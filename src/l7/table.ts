@@ -1,0 +1,105 @@
+import type { ObjectKey } from '../api/object.ts';
+
+/** An address that a request can be sent to. `address` is an IP, or a DNS name for an ExternalName Service. */
+export type Endpoint = {
+  readonly address: string;
+  readonly port: number;
+};
+
+/** A Service port and who serves it now. Each distinct one stands once in a table. */
+export type Backend = {
+  /** "namespace/service:port", the port as the Ingress names it. */
+  readonly key: string;
+  /** Position in `RouteTable.backends`. */
+  readonly index: number;
+  /** Those that may get a new request. Empty: requests are answered 503. */
+  readonly endpoints: readonly Endpoint[];
+};
+
+export type PathType = 'Exact' | 'Prefix' | 'ImplementationSpecific';
+
+export type Route = {
+  readonly ingress: ObjectKey;
+  /** As in the rule; '' for any host. */
+  readonly host: string;
+  /** As in the rule. */
+  readonly path: string;
+  readonly pathType: PathType;
+  readonly backend: Backend;
+};
+
+/** The routes of one host. */
+export type HostRoutes = {
+  readonly exact: ReadonlyMap<string, Route>;
+  /** Key: the path without a trailing slash, so '' is every path. */
+  readonly prefix: ReadonlyMap<string, Route>;
+  /** Slashes in the longest key of `prefix`: bounds the walk over a request's path. */
+  readonly prefixElementsMax: number;
+  /** For paths that match nothing here. */
+  readonly defaultBackend: Backend | undefined;
+};
+
+/** A Secret's certificate. Kept as it came, and parsed at the first handshake that needs it: the PEM may still be bad. */
+export type Certificate = {
+  readonly secret: ObjectKey;
+  /** Changes whenever the Secret does. */
+  readonly version: string;
+  /** Base64 of the PEM texts. */
+  readonly certBase64: string;
+  readonly keyBase64: string;
+};
+
+/** All that a worker needs to serve. Immutable: a request keeps the table that it started with. */
+export type RouteTable = {
+  readonly backends: readonly Backend[];
+  readonly exactHosts: ReadonlyMap<string, HostRoutes>;
+  /** Key: the host without "*." — `foo.com` for `*.foo.com`. */
+  readonly wildcardHosts: ReadonlyMap<string, HostRoutes>;
+  readonly anyHost: HostRoutes | undefined;
+  /** For requests that match no host or path. */
+  readonly defaultBackend: Backend | undefined;
+  /** Key: a host of spec.tls, `*.foo.com` included. */
+  readonly certificates: ReadonlyMap<string, Certificate>;
+};
+
+export const emptyRouteTable: RouteTable = {
+  backends: [],
+  exactHosts: new Map(),
+  wildcardHosts: new Map(),
+  anyHost: undefined,
+  defaultBackend: undefined,
+  certificates: new Map(),
+};
+
+/** The table as text with one route a line, in a stable order: what /debug/routes prints and tests compare. */
+export function renderRouteTable(table: RouteTable): string {
+  const lines: string[] = [];
+  const add = (host: string, routes: HostRoutes): void => {
+    const all = [...routes.exact.values(), ...routes.prefix.values()];
+    for (const route of all) {
+      lines.push(
+        `${host} ${route.pathType} ${route.path} -> ${renderBackend(route.backend)} (${route.ingress})`,
+      );
+    }
+    if (routes.defaultBackend !== undefined) {
+      lines.push(`${host} default -> ${renderBackend(routes.defaultBackend)}`);
+    }
+  };
+  for (const [host, routes] of table.exactHosts) add(host, routes);
+  for (const [suffix, routes] of table.wildcardHosts) add(`*.${suffix}`, routes);
+  if (table.anyHost !== undefined) add('*', table.anyHost);
+  lines.sort();
+  if (table.defaultBackend !== undefined) lines.push(`default -> ${renderBackend(table.defaultBackend)}`);
+  const certificates = [...table.certificates].map(([host, { secret }]) => `tls ${host} <- ${secret}`).sort();
+  return [...lines, ...certificates].map((line) => `${line}\n`).join('');
+}
+
+function renderBackend(backend: Backend): string {
+  const endpoints = backend.endpoints.map(({ address, port }) => endpointKey(address, port));
+  return `${backend.key} [${endpoints.join(' ')}]`;
+}
+
+/** "10.42.0.7:80", "[fd00::7]:80". */
+export function endpointKey(address: string, port: number): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+}
