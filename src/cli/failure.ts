@@ -1,8 +1,3 @@
-/** Something that the user can put right: printed as it is, without a stack. */
-export class UserError extends Error {
-  override readonly name = 'UserError';
-}
-
 /** What a user reads when a command fails: the message with its causes; a stack only for bugs. */
 export function renderFailure(error: unknown): string {
   if (!(error instanceof Error)) return `fairlead: ${String(error)}\n`;
@@ -12,7 +7,8 @@ export function renderFailure(error: unknown): string {
     lines.push(`  because: ${cause.message}`);
     cause = cause.cause;
   }
-  const isBug = error.name === 'AssertionFailure' || error instanceof TypeError || error instanceof RangeError;
+  const isBug =
+    error.name === 'AssertionFailure' || error instanceof TypeError || error instanceof RangeError;
   if (isBug && error.stack !== undefined) lines.push(error.stack);
   return `${lines.join('\n')}\n`;
 }

@@ -78,7 +78,13 @@ export function runChild(
       if (signal.aborted) return await stop(current, log);
       const ranMs = Date.now() - current.state.startedAtMs;
       delayMs = ranMs > stableAfterMs ? restartDelayFirstMs : delayMs;
-      log.warn('process ended', { process: spec.name, pid: current.state.pid, why, ranMs, restartInMs: delayMs });
+      log.warn('process ended', {
+        process: spec.name,
+        pid: current.state.pid,
+        why,
+        ranMs,
+        restartInMs: delayMs,
+      });
       await Promise.race([stopping, sleepUnref(delayMs)]);
       if (signal.aborted) return;
       delayMs = Math.min(delayMs * 2, restartDelayLastMs);

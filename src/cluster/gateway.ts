@@ -75,7 +75,9 @@ function answer(client: Socket, status: string): void {
 
 /** Host and port of `CONNECT host:port HTTP/1.x`, or undefined. */
 export function parseConnect(line: string): { readonly host: string; readonly port: number } | undefined {
-  const match = /^CONNECT (?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9._-]{1,253})):(\d{1,5}) HTTP\/1\.[01]$/.exec(line);
+  const match = /^CONNECT (?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9._-]{1,253})):(\d{1,5}) HTTP\/1\.[01]$/.exec(
+    line,
+  );
   const host = match?.[1] ?? match?.[2];
   const port = Number(match?.[3]);
   return host === undefined || port < 1 || port > 65535 ? undefined : { host, port };
@@ -104,7 +106,9 @@ async function tunnel(client: Socket, line: string, rest: Buffer, open: Set<Sock
     return;
   }
   const addresses = await lookup(target.host, { all: true });
-  const allowed = addresses.filter(({ address }) => !refused.check(address, isIPv6(address) ? 'ipv6' : 'ipv4'));
+  const allowed = addresses.filter(
+    ({ address }) => !refused.check(address, isIPv6(address) ? 'ipv6' : 'ipv4'),
+  );
   const [first] = allowed;
   if (first === undefined) {
     answer(client, '403 Forbidden');

@@ -1,4 +1,4 @@
-import { mkdir, readlink } from 'node:fs/promises';
+import { mkdir, readlink, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { posix } from 'node:path';
 import type { KeyPair } from '../base/certificates.ts';
@@ -152,22 +152,31 @@ export async function mergeIntoFile(file: string, facts: KubeconfigFacts): Promi
   }
 }
 
-/** Takes the context out of the user's file; a file that is gone or has nothing of ours is left as it is. */
+/**
+ * Takes the context out of the user's file; a file that is gone or has nothing of ours is left as it is. A file that we
+ * created and that is empty without us is removed.
+ */
 export async function removeFromFile(
   file: string,
   names: { readonly contextName: string; readonly userName: string },
-  previous: string | undefined,
+  merged: { readonly previous: string | undefined; readonly created: boolean },
 ): Promise<boolean> {
   try {
     const target = await followLink(file);
     const text = await readIfThere(target);
-    const without = text === undefined ? undefined : await removeContext(text, names, previous);
+    const without = text === undefined ? undefined : await removeContext(text, names, merged.previous);
     if (without === undefined) return false;
-    await writeWhole(target, without, 0o600);
+    if (merged.created && (await isEmptyKubeconfig(without))) await rm(target, { force: true });
+    else await writeWhole(target, without, 0o600);
     return true;
   } catch (cause) {
     throw new Error(`cannot take the context ${names.contextName} out of ${file}`, { cause });
   }
+}
+
+async function isEmptyKubeconfig(text: string): Promise<boolean> {
+  const document = await parse(text);
+  return ['clusters', 'contexts', 'users'].every((key) => listOf(document, key).length === 0);
 }
 
 async function followLink(file: string): Promise<string> {

@@ -52,7 +52,9 @@ export function planNetwork(
     ],
   }));
   const stages = [
-    ...(missing.length === 0 ? [] : [[{ netns: undefined, lines: missing.map((netns) => `netns add ${netns}`) }]]),
+    ...(missing.length === 0
+      ? []
+      : [[{ netns: undefined, lines: missing.map((netns) => `netns add ${netns}`) }]]),
     [{ netns: network, lines: bridge }],
     inNodes,
   ];

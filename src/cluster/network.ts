@@ -5,11 +5,7 @@ import { type IpBatch, isClusterNetns, type NetworkPlan, type ObservedNetns, pla
 import { inNetns } from './sockets.ts';
 
 /** Runs a program to its end with text on its standard input. Rejects with what it said when it fails. */
-export async function runTool(
-  program: string,
-  args: readonly string[],
-  input: string,
-): Promise<string> {
+export async function runTool(program: string, args: readonly string[], input: string): Promise<string> {
   const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'] });
   const output: Buffer[] = [];
   const problems: Buffer[] = [];

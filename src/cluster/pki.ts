@@ -1,7 +1,13 @@
 import { createPublicKey, generateKeyPairSync } from 'node:crypto';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { posix } from 'node:path';
-import { type Authority, type CertificateRequest, createAuthority, type KeyPair, loadAuthority } from '../base/certificates.ts';
+import {
+  type Authority,
+  type CertificateRequest,
+  createAuthority,
+  type KeyPair,
+  loadAuthority,
+} from '../base/certificates.ts';
 import { type ClusterConfig, clusterDomain, kubernetesServiceAddress, nodesOf, pathsOf } from './config.ts';
 
 /** How long certificates of a cluster are good for: a development cluster must not end on its own. */
@@ -61,15 +67,14 @@ export function certificatesOf(config: Pick<ClusterConfig, 'name' | 'agents'>): 
  * start needs in addition (more agents) are issued by the same authority. Each file is written whole or not at all.
  * Returns PEM pairs by name, with the authority's under `ca`.
  */
-export async function ensurePki(
-  config: ClusterConfig,
-  nowMs: number,
-): Promise<ReadonlyMap<string, KeyPair>> {
+export async function ensurePki(config: ClusterConfig, nowMs: number): Promise<ReadonlyMap<string, KeyPair>> {
   const { pki } = pathsOf(config);
   await mkdir(pki, { recursive: true, mode: 0o700 });
   const pairs = new Map<string, KeyPair>();
   const wanted = certificatesOf(config);
-  const stored = await Promise.all(['ca', ...wanted.map(({ file }) => file)].map((file) => readPair(pki, file)));
+  const stored = await Promise.all(
+    ['ca', ...wanted.map(({ file }) => file)].map((file) => readPair(pki, file)),
+  );
   const [storedAuthority, ...storedPairs] = stored;
   const notBefore = new Date(nowMs - backdateMs);
   const notAfter = new Date(nowMs + validityDays * 86_400_000);

@@ -37,7 +37,12 @@ export function describeDescriptor(plan: DescriptorPlan): string {
 
 function hostDescriptors(published: readonly PublishedPort[]): readonly DescriptorPlan[] {
   return published.flatMap(({ hostAddresses, hostPort }) =>
-    hostAddresses.map((address) => ({ netns: undefined, address, port: hostPort, optional: address === '::1' })),
+    hostAddresses.map((address) => ({
+      netns: undefined,
+      address,
+      port: hostPort,
+      optional: address === '::1',
+    })),
   );
 }
 

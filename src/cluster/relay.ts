@@ -44,7 +44,9 @@ function serve({ fd, port }: RelayedPort, options: RelayOptions, open: Set<Socke
     carry(client, port, options, open);
   });
   server.maxConnections = options.connectionsMax;
-  server.on('drop', () => log.warn('too many connections to a published port', { port, max: options.connectionsMax }));
+  server.on('drop', () =>
+    log.warn('too many connections to a published port', { port, max: options.connectionsMax }),
+  );
   server.listen({ fd });
   return server;
 }

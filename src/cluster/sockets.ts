@@ -66,7 +66,10 @@ export class SocketError extends Error {
 function fail(what: string): SocketError {
   const errno = ffi.getInt32(load().__errno_location(), 0);
   const code = errno === EADDRINUSE ? 'AddressInUse' : errno === EACCES ? 'Forbidden' : 'Other';
-  return new SocketError(code, `${what}: errno ${errno}${code === 'AddressInUse' ? ' (address in use)' : ''}`);
+  return new SocketError(
+    code,
+    `${what}: errno ${errno}${code === 'AddressInUse' ? ' (address in use)' : ''}`,
+  );
 }
 
 /** struct sockaddr_in or sockaddr_in6 of an address in text form. */

@@ -22,7 +22,6 @@ export type ProcessIdentity = {
 /** What `cluster.json` holds. */
 export type ClusterState = {
   readonly config: ClusterConfig;
-  readonly supervisor?: ProcessIdentity | undefined;
   readonly merged?: MergedContext | undefined;
   readonly startedAtMs: number;
 };
@@ -53,8 +52,10 @@ export function baseDirs(env: Readonly<Record<string, string | undefined>>, uid:
 }
 
 export async function writeState(state: ClusterState): Promise<void> {
-  const { clusterFile } = pathsOf(state.config);
-  await writeWhole(clusterFile, `${JSON.stringify(state, undefined, 2)}\n`, 0o600);
+  const text = `${JSON.stringify(state, undefined, 2)}\n`;
+  await writeWhole(pathsOf(state.config).clusterFile, text, 0o600);
+  // The run directory does not outlive the machine; `up` after a restart finds the options here.
+  await writeWhole(posix.join(state.config.dataDir, 'cluster.json'), text, 0o600);
 }
 
 /** The state of a cluster, or undefined when there is none of that name. Throws when the file cannot be understood. */
@@ -66,7 +67,9 @@ export async function readState(clusterFile: string): Promise<ClusterState | und
     if (typeof state.config.name !== 'string') throw new Error('no config.name');
     return state;
   } catch (cause) {
-    throw new Error(`${clusterFile} is damaged; \`fairlead down\` removes what is left of the cluster`, { cause });
+    throw new Error(`${clusterFile} is damaged; \`fairlead down\` removes what is left of the cluster`, {
+      cause,
+    });
   }
 }
 

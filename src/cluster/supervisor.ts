@@ -58,7 +58,9 @@ export async function runSupervisor(
 async function takeLock(clusterName: string): Promise<Server> {
   const server = createServer((socket) => socket.destroy());
   await new Promise<void>((resolve, reject) => {
-    server.once('error', () => reject(new Error(`another supervisor already runs the cluster ${clusterName}`)));
+    server.once('error', () =>
+      reject(new Error(`another supervisor already runs the cluster ${clusterName}`)),
+    );
     server.listen(`\0fairlead-supervisor-${clusterName}`, resolve);
   });
   return server;
@@ -90,7 +92,11 @@ async function superviseAll(
   await Promise.all(
     [...live.values()].filter(({ name }) => !wanted.has(name)).map((state) => stopLeftover(state, log)),
   );
-  const starts: { readonly plan: ProcessPlan; readonly handle: ChildHandle; readonly stop: AbortController }[] = [];
+  const starts: {
+    readonly plan: ProcessPlan;
+    readonly handle: ChildHandle;
+    readonly stop: AbortController;
+  }[] = [];
   const rotation = setInterval(() => rotateLogs(config, wanted, log), logCheckIntervalMs);
   rotation.unref();
   try {

@@ -66,7 +66,7 @@ async function passGate(entry: Entry | undefined): Promise<void> {
   if (fd === undefined) return;
   delete process.env['FAIRLEAD_GATE_FD'];
   const opened = new Promise<number>((resolve) => {
-    read(Number(fd), Buffer.alloc(1), 0, 1, undefined, (_error, count) => resolve(count));
+    read(Number(fd), Buffer.alloc(1), 0, 1, null, (_error, count) => resolve(count));
   });
   await entry?.preload?.();
   if ((await opened) === 0) process.exit(0); // the supervisor is gone before we began

@@ -1,0 +1,133 @@
+import type { Pod, Service } from '../api/gen/core-v1.ts';
+import type { IngressClass } from '../api/gen/networking-v1.ts';
+import { ingressClasses, namespaces, services } from '../api/resource.ts';
+import { type ApiClient, isApiError } from '../client/client.ts';
+import { type ClusterConfig, dnsServiceAddress, pathsOf } from './config.ts';
+
+export const systemNamespace = 'kube-system';
+
+/** Where the dns and ingress processes serve, in server-0's namespace. */
+export const addonPorts = { dns: 53, dnsHealth: 9153, http: 8000, https: 8443, ingressHealth: 9113 } as const;
+
+/** The Services through which the cluster finds its DNS and the world its Ingresses. Pure. */
+export function systemServices(): readonly Service[] {
+  return [
+    {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: {
+        name: 'kube-dns',
+        namespace: systemNamespace,
+        labels: {
+          'k8s-app': 'kube-dns',
+          'kubernetes.io/cluster-service': 'true',
+          'kubernetes.io/name': 'CoreDNS',
+        },
+      },
+      spec: {
+        type: 'ClusterIP',
+        clusterIP: dnsServiceAddress,
+        clusterIPs: [dnsServiceAddress],
+        selector: { 'k8s-app': 'kube-dns' },
+        ports: [
+          { name: 'dns', port: 53, targetPort: addonPorts.dns, protocol: 'UDP' },
+          { name: 'dns-tcp', port: 53, targetPort: addonPorts.dns, protocol: 'TCP' },
+          { name: 'metrics', port: 9153, targetPort: addonPorts.dnsHealth, protocol: 'TCP' },
+        ],
+      },
+    },
+    {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name: 'ingress', namespace: systemNamespace, labels: { app: 'fairlead-ingress' } },
+      spec: {
+        type: 'LoadBalancer',
+        selector: { app: 'fairlead-ingress' },
+        ports: [
+          { name: 'http', port: 80, targetPort: addonPorts.http, protocol: 'TCP' },
+          { name: 'https', port: 443, targetPort: addonPorts.https, protocol: 'TCP' },
+        ],
+      },
+    },
+  ];
+}
+
+/** The classes that the ingress serves, as k3s has "traefik"; the first is what an Ingress without a class gets. */
+export function systemIngressClasses(names: readonly string[]): readonly IngressClass[] {
+  return names.map((name, index) => ({
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'IngressClass',
+    metadata: {
+      name,
+      ...(index === 0 ? { annotations: { 'ingressclass.kubernetes.io/is-default-class': 'true' } } : {}),
+    },
+    spec: { controller: 'fairlead.dev/ingress' },
+  }));
+}
+
+/** How the host processes dns and ingress appear as Pods: files for the kubelet's static Pod directory. Pure. */
+export function staticPods(config: ClusterConfig): ReadonlyMap<string, Pod> {
+  const pod = (process: string, labels: Record<string, string>, healthPort: number): Pod => ({
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: {
+      name: process,
+      namespace: systemNamespace,
+      labels,
+      annotations: {
+        'fairlead.dev/process': process,
+        'fairlead.dev/log-file': pathsOf(config).logOf(process),
+      },
+    },
+    spec: {
+      hostNetwork: true,
+      priorityClassName: 'system-node-critical',
+      tolerations: [{ operator: 'Exists' }],
+      containers: [
+        {
+          name: process,
+          image: `fairlead.dev/${process}:0.1.0`,
+          imagePullPolicy: 'Never',
+          readinessProbe: {
+            httpGet: { path: '/readyz', port: healthPort },
+            periodSeconds: 1,
+            failureThreshold: 2,
+          },
+        },
+      ],
+    },
+  });
+  return new Map([
+    ['dns.json', pod('dns', { 'k8s-app': 'kube-dns' }, addonPorts.dnsHealth)],
+    ['ingress.json', pod('ingress', { app: 'fairlead-ingress' }, addonPorts.ingressHealth)],
+  ]);
+}
+
+/** Creates what is missing of Services and IngressClasses; what is there, even changed by the user, stays. */
+export async function ensureAddons(
+  api: ApiClient,
+  config: ClusterConfig,
+  signal: AbortSignal,
+): Promise<void> {
+  await unlessThere(
+    api.create(
+      namespaces,
+      { apiVersion: 'v1', kind: 'Namespace', metadata: { name: systemNamespace } },
+      { signal },
+    ),
+  );
+  await Promise.all([
+    ...systemServices().map((service) => unlessThere(api.create(services, service, { signal }))),
+    ...systemIngressClasses(config.ingressClasses).map((ingressClass) =>
+      unlessThere(api.create(ingressClasses, ingressClass, { signal })),
+    ),
+  ]);
+}
+
+async function unlessThere(creation: Promise<unknown>): Promise<void> {
+  try {
+    await creation;
+  } catch (error) {
+    if (!isApiError(error, 'AlreadyExists')) throw error;
+  }
+}

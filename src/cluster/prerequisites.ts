@@ -1,0 +1,59 @@
+import { accessSync, constants } from 'node:fs';
+import { posix } from 'node:path';
+
+/** A program or file that a cluster needs, with the Debian package that has it. */
+export type Prerequisite = {
+  readonly what: string;
+  readonly debianPackage: string;
+  /** Any of these is enough; a name without slash is looked for on PATH. */
+  readonly anyOf: readonly string[];
+};
+
+export const prerequisites: readonly Prerequisite[] = [
+  { what: 'containerd', debianPackage: 'containerd', anyOf: ['containerd'] },
+  { what: 'ctr', debianPackage: 'containerd', anyOf: ['ctr'] },
+  { what: 'runc', debianPackage: 'runc', anyOf: ['runc'] },
+  {
+    what: 'the CNI plugins',
+    debianPackage: 'containernetworking-plugins',
+    anyOf: ['/usr/lib/cni/bridge', '/opt/cni/bin/bridge', '/usr/libexec/cni/bridge'],
+  },
+  { what: 'nft', debianPackage: 'nftables', anyOf: ['nft'] },
+  { what: 'ip', debianPackage: 'iproute2', anyOf: ['ip'] },
+  { what: 'conntrack', debianPackage: 'conntrack', anyOf: ['conntrack'] },
+];
+
+/** Directories where administrators' programs are, although a plain user's PATH lacks them. */
+const systemPath = ['/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/local/bin', '/usr/bin', '/bin'];
+
+/** PATH with the system's directories added behind, for us and for what we start. */
+export function completePath(path: string | undefined): string {
+  const own = (path ?? '').split(':').filter((part) => part !== '');
+  return [...own, ...systemPath.filter((part) => !own.includes(part))].join(':');
+}
+
+/** Where a program is, or undefined. */
+export function findProgram(name: string, path: string): string | undefined {
+  const candidates = name.includes('/') ? [name] : path.split(':').map((dir) => posix.join(dir, name));
+  return candidates.find((candidate) => {
+    try {
+      accessSync(candidate, constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+export function missingPrerequisites(path: string): readonly Prerequisite[] {
+  return prerequisites.filter(({ anyOf }) => !anyOf.some((name) => findProgram(name, path) !== undefined));
+}
+
+/** What to tell the user about missing programs, with the command that installs them. */
+export function describeMissing(missing: readonly Prerequisite[]): string {
+  const packages = [...new Set(missing.map(({ debianPackage }) => debianPackage))];
+  return (
+    `${missing.map(({ what }) => what).join(', ')} ${missing.length === 1 ? 'is' : 'are'} not installed; ` +
+    `on Debian and Ubuntu: sudo apt-get install --no-install-recommends ${packages.join(' ')}`
+  );
+}

@@ -1,0 +1,133 @@
+import { readFileSync } from 'node:fs';
+import { posix } from 'node:path';
+import type { Node } from '../api/gen/core-v1.ts';
+import { nodes } from '../api/resource.ts';
+import type { ApiClient } from '../client/client.ts';
+import { type ClusterConfig, nodesOf, pathsOf } from './config.ts';
+import { planProcesses } from './plan.ts';
+import { isReady } from './ready.ts';
+import {
+  type BaseDirs,
+  clusterNames,
+  type ClusterState,
+  isAlive,
+  readProcessStates,
+  readState,
+} from './state.ts';
+
+export type ProcessStatus = {
+  readonly name: string;
+  /** Undefined: not running. */
+  readonly pid: number | undefined;
+  readonly startedAtMs: number;
+  readonly restarts: number;
+  readonly residentBytes: number;
+};
+
+export type NodeStatus = {
+  readonly name: string;
+  readonly address: string;
+  readonly ready: boolean;
+  readonly version: string;
+};
+
+export type ClusterStatus = {
+  readonly state: ClusterState;
+  readonly processes: readonly ProcessStatus[];
+  readonly nodes: readonly NodeStatus[];
+  /** What is not as it should be; empty: all is well. */
+  readonly problems: readonly string[];
+};
+
+/** How long the API server may take to tell about its nodes. */
+export const statusTimeoutMs = 5_000;
+
+/** Finds out how a cluster is. Never throws for a cluster that is not well: that stands under `problems`. */
+export async function clusterStatus(
+  state: ClusterState,
+  connect: (kubeconfig: string) => Promise<ApiClient>,
+): Promise<ClusterStatus> {
+  const { config } = state;
+  const processes = processStatuses(config);
+  const stopped = processes
+    .filter(({ pid }) => pid === undefined)
+    .map(({ name }) => `${name} is not running`);
+  let found: readonly Node[] = [];
+  let unreachable: readonly string[] = [];
+  try {
+    const api = await connect(pathsOf(config).adminKubeconfig);
+    try {
+      found = (await api.list(nodes, { signal: AbortSignal.timeout(statusTimeoutMs) })).items;
+    } finally {
+      api.close();
+    }
+  } catch (error) {
+    unreachable = [
+      `the API server does not answer: ${error instanceof Error ? error.message : String(error)}`,
+    ];
+  }
+  const nodeStatuses = nodesOf(config).map(({ name, address }): NodeStatus => {
+    const node = found.find(({ metadata }) => metadata?.name === name);
+    return {
+      name,
+      address,
+      ready: node !== undefined && isReady(node),
+      version: node?.status?.nodeInfo?.kubeletVersion ?? '',
+    };
+  });
+  const unready =
+    unreachable.length > 0
+      ? []
+      : nodeStatuses.filter(({ ready }) => !ready).map(({ name }) => `node ${name} is not ready`);
+  return { state, processes, nodes: nodeStatuses, problems: [...stopped, ...unreachable, ...unready] };
+}
+
+function processStatuses(config: ClusterConfig): readonly ProcessStatus[] {
+  const states = readProcessStates(config);
+  return ['supervisor', ...planProcesses(config).map(({ name }) => name)].map((name) => {
+    const state = states.get(name);
+    const alive = state !== undefined && isAlive(state);
+    return {
+      name,
+      pid: alive ? state.pid : undefined,
+      startedAtMs: state?.startedAtMs ?? 0,
+      restarts: state?.restarts ?? 0,
+      residentBytes: alive ? residentBytes(state.pid) : 0,
+    };
+  });
+}
+
+function residentBytes(pid: number): number {
+  try {
+    const match = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
+    return Number(match?.[1] ?? 0) * 1024;
+  } catch {
+    return 0; // it ended just now
+  }
+}
+
+export async function listClusters(
+  dirs: BaseDirs,
+): Promise<readonly { readonly state: ClusterState; readonly running: boolean }[]> {
+  const states = await Promise.all(
+    clusterNames(dirs).map((name) => readState(posix.join(dirs.run, name, 'cluster.json'))),
+  );
+  return states.flatMap((state) =>
+    state === undefined
+      ? []
+      : [{ state, running: isAlive(readProcessStates(state.config).get('supervisor')) }],
+  );
+}
+
+/** The state of a running or stopped cluster. Throws when there is none of that name. */
+export async function requireCluster(name: string, dirs: BaseDirs): Promise<ClusterState> {
+  const state = await readState(posix.join(dirs.run, name, 'cluster.json'));
+  if (state !== undefined) return state;
+  const others = clusterNames(dirs);
+  throw new Error(
+    `there is no cluster ${name}; ` +
+      (others.length === 0
+        ? '`fairlead up` starts one'
+        : `there are: ${others.join(', ')} (name one with --name)`),
+  );
+}

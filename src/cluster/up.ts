@@ -1,0 +1,282 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { posix } from 'node:path';
+import { UserError } from '../base/user-error.ts';
+import type { ApiClient } from '../client/client.ts';
+import type { KeyPair } from '../base/certificates.ts';
+import { ensureAddons, staticPods } from './addons.ts';
+import type { Launcher } from './child.ts';
+import {
+  apiNodePort,
+  type ClusterConfig,
+  type EgressMode,
+  mergePublished,
+  nodesOf,
+  pathsOf,
+  type PublishedPort,
+} from './config.ts';
+import { type KubeconfigFacts, mergeIntoFile, renderKubeconfig } from './kubeconfig.ts';
+import { startSupervisor, type StartedSupervisor } from './launch.ts';
+import { ensurePki, writeWhole } from './pki.ts';
+import { directoriesOf } from './plan.ts';
+import { freePublished, pickApiPort } from './ports.ts';
+import { completePath, describeMissing, missingPrerequisites } from './prerequisites.ts';
+import { waitForNodes, waitForSystemPods } from './ready.ts';
+import { baseDirs, type ClusterState, isAlive, readProcessStates, readState, writeState } from './state.ts';
+
+/** How long a cluster may take until everything in it is ready; cold disks are slow, crashes are not cured by waiting. */
+export const readyTimeoutMs = 90_000;
+
+/** What was asked for; what is left out comes from the cluster's last start, else from the defaults. */
+export type UpRequest = {
+  readonly name: string;
+  readonly agents: number | undefined;
+  readonly published: readonly PublishedPort[];
+  readonly ingressClasses: readonly string[] | undefined;
+  readonly dataDir: string | undefined;
+  readonly egress: EgressMode | undefined;
+  /** The user's kubeconfig to merge a context into; undefined: leave it alone. */
+  readonly mergeInto: string | undefined;
+  readonly foreground: boolean;
+};
+
+export type UpDeps = {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly launcher: Launcher;
+  readonly nowMs: () => number;
+  begin(what: string): void;
+  done(what: string): void;
+  note(text: string): void;
+  /** A client for a kubeconfig file. */
+  connect(kubeconfig: string): Promise<ApiClient>;
+};
+
+export type UpResult = {
+  readonly config: ClusterConfig;
+  /** It ran already and nothing was started. */
+  readonly wasRunning: boolean;
+  readonly supervisor: StartedSupervisor | undefined;
+};
+
+export const contextNameOf = (clusterName: string): string => `fairlead-${clusterName}`;
+
+/** Starts a cluster, or finishes what an earlier start left, and waits until all of it is ready. Throws UserError. */
+export async function upCluster(request: UpRequest, deps: UpDeps, signal: AbortSignal): Promise<UpResult> {
+  const state = await findState(request, deps);
+  const running = state !== undefined && isAlive(readProcessStates(state.config).get('supervisor'));
+  if (running) {
+    remarkOnDifferences(request, state.config, deps);
+    await finish(state, request, deps, undefined, signal);
+    return { config: state.config, wasRunning: true, supervisor: undefined };
+  }
+  checkMachine(deps);
+  const config = await configure(request, state, deps);
+  for (const dir of directoriesOf(config)) await mkdir(dir, { recursive: true, mode: 0o755 });
+  const next: ClusterState = { config, merged: state?.merged, startedAtMs: deps.nowMs() };
+  await writeState(next);
+  const supervisor = startSupervisor(config, deps.launcher, request.foreground);
+  try {
+    deps.begin('network namespaces, keys and processes');
+    await writeCredentials(config, deps.nowMs());
+    supervisor.release();
+    await supervisor.reached('network');
+    deps.done(`network of ${config.agents + 1} node${config.agents === 0 ? '' : 's'}, keys, kubeconfigs`);
+    await supervisor.reached('processes');
+    await finish(next, request, deps, supervisor, signal);
+    return { config, wasRunning: false, supervisor };
+  } finally {
+    if (!request.foreground) supervisor.detach();
+  }
+}
+
+async function findState(request: UpRequest, deps: UpDeps): Promise<ClusterState | undefined> {
+  const dirs = baseDirs(deps.env, process.getuid?.() ?? 0);
+  const fromRun = await readState(posix.join(dirs.run, request.name, 'cluster.json'));
+  if (fromRun !== undefined) return fromRun;
+  // After a restart of the machine only the data directory is left.
+  const dataDir = request.dataDir ?? posix.join(dirs.data, request.name);
+  return await readState(posix.join(dataDir, 'cluster.json'));
+}
+
+function checkMachine(deps: UpDeps): void {
+  if (process.platform !== 'linux') throw new UserError('a cluster needs Linux');
+  if (process.getuid?.() !== 0) {
+    throw new UserError(
+      'a cluster needs root for now (network namespaces, mounts): run `sudo ./fairlead up`',
+    );
+  }
+  const missing = missingPrerequisites(completePath(deps.env['PATH']));
+  if (missing.length > 0) throw new UserError(describeMissing(missing));
+}
+
+async function configure(
+  request: UpRequest,
+  state: ClusterState | undefined,
+  deps: UpDeps,
+): Promise<ClusterConfig> {
+  const last = state?.config;
+  const dirs = baseDirs(deps.env, process.getuid?.() ?? 0);
+  const dataDir = request.dataDir ?? last?.dataDir ?? posix.join(dirs.data, request.name);
+  if (last !== undefined && last.dataDir !== dataDir) {
+    throw new UserError(
+      `the cluster ${request.name} has its data in ${last.dataDir}; \`fairlead down --name ${request.name}\` removes it first`,
+    );
+  }
+  if (last === undefined && existsSync(dataDir) && readdirSync(dataDir).length > 0) {
+    throw new UserError(`${dataDir} is not empty and no cluster's: name another directory with --data-dir`);
+  }
+  const published =
+    request.published.length > 0 || last === undefined ? merged(request.published) : last.published;
+  // Sockets that children of a killed supervisor still hold are ours: the new one takes them over.
+  const held = new Set(
+    last === undefined
+      ? []
+      : [...readProcessStates(last).values()].filter(isAlive).flatMap(({ descriptors }) => descriptors),
+  );
+  const isHeld = ({ hostPort }: PublishedPort): boolean =>
+    [...held].some((text) => text.startsWith('host/') && text.endsWith(`:${hostPort}`));
+  const free = freePublished(
+    published.filter((port) => !isHeld(port)),
+    deps.note,
+  );
+  return Object.freeze({
+    name: request.name,
+    agents: request.agents ?? last?.agents ?? 0,
+    published: published.filter((port) => isHeld(port) || free.includes(port)),
+    ingressClasses: request.ingressClasses ?? last?.ingressClasses ?? ['fairlead'],
+    dataDir,
+    runDir: posix.join(dirs.run, request.name),
+    egress: request.egress ?? last?.egress ?? 'auto',
+    apiPort: last?.apiPort ?? pickApiPort(),
+  });
+}
+
+function merged(asked: readonly PublishedPort[]): readonly PublishedPort[] {
+  const result = mergePublished(asked);
+  if (!result.ok) throw new UserError(result.error);
+  return result.value;
+}
+
+function remarkOnDifferences(request: UpRequest, config: ClusterConfig, deps: UpDeps): void {
+  const differs = [
+    ...(request.agents !== undefined && request.agents !== config.agents ? ['--agents'] : []),
+    ...(request.dataDir !== undefined && request.dataDir !== config.dataDir ? ['--data-dir'] : []),
+    ...(request.egress !== undefined && request.egress !== config.egress ? ['--egress'] : []),
+    ...(request.ingressClasses !== undefined &&
+    request.ingressClasses.join(',') !== config.ingressClasses.join(',')
+      ? ['--ingress-class']
+      : []),
+    ...(request.published.every((asked) =>
+      config.published.some(({ hostPort, port }) => hostPort === asked.hostPort && port === asked.port),
+    )
+      ? []
+      : ['--publish']),
+  ];
+  if (differs.length === 0) return;
+  deps.note(
+    `the cluster runs already with other options: ${differs.join(', ')} not applied; \`fairlead down --name ${config.name}\` first`,
+  );
+}
+
+/** Keys, kubeconfigs and static Pods: all that processes read when they start. */
+async function writeCredentials(config: ClusterConfig, nowMs: number): Promise<void> {
+  const paths = pathsOf(config);
+  const [server] = nodesOf(config);
+  for (const [file, pod] of staticPods(config)) {
+    await writeWhole(
+      posix.join(paths.staticPods(server?.name ?? ''), file),
+      `${JSON.stringify(pod, undefined, 2)}\n`,
+      0o644,
+    );
+  }
+  const pairs = await ensurePki(config, nowMs);
+  const inside = `https://${server?.address ?? ''}:${apiNodePort}`;
+  const components = [
+    'controllers',
+    'scheduler',
+    'dns',
+    'ingress',
+    ...nodesOf(config).map(({ name }) => `node-${name}`),
+  ];
+  await Promise.all([
+    ...components.map((name) =>
+      writeWhole(
+        posix.join(paths.kubeconfigDir, `${name}.yaml`),
+        renderKubeconfig(kubeconfigFacts(config, pairs, name, inside)),
+        0o600,
+      ),
+    ),
+    writeWhole(paths.adminKubeconfig, renderKubeconfig(adminFacts(config, pairs)), 0o600),
+  ]);
+}
+
+function kubeconfigFacts(
+  config: ClusterConfig,
+  pairs: ReadonlyMap<string, KeyPair>,
+  name: string,
+  server: string,
+): KubeconfigFacts {
+  const client = pairs.get(name);
+  if (client === undefined) throw new Error(`no certificate for ${name}`);
+  return {
+    contextName: contextNameOf(config.name),
+    userName: name === 'admin' ? `fairlead-admin@${config.name}` : name,
+    server,
+    authority: pairs.get('ca')?.certificate ?? '',
+    client,
+  };
+}
+
+export function adminFacts(config: ClusterConfig, pairs: ReadonlyMap<string, KeyPair>): KubeconfigFacts {
+  return kubeconfigFacts(config, pairs, 'admin', `https://127.0.0.1:${config.apiPort}`);
+}
+
+/** Waits for everything, creates the system Services and gives the user a context. */
+async function finish(
+  state: ClusterState,
+  request: UpRequest,
+  deps: UpDeps,
+  supervisor: StartedSupervisor | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  const { config } = state;
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(readyTimeoutMs)]);
+  let missing: readonly string[] = ['the API server'];
+  const waiting = (names: readonly string[]): void => {
+    missing = names;
+  };
+  const api = await deps.connect(pathsOf(config).adminKubeconfig);
+  try {
+    deps.begin('API server');
+    const failed = supervisor?.reached('never') ?? new Promise<never>(() => {});
+    failed.catch(() => {}); // seen by the races below
+    await Promise.race([api.raw('/readyz', limit), failed]);
+    deps.done('API server');
+    await ensureAddons(api, config, limit);
+    deps.begin('nodes');
+    await Promise.race([waitForNodes(api, config, waiting, limit), failed]);
+    deps.done(config.agents === 0 ? 'node ready' : `${config.agents + 1} nodes ready`);
+    deps.begin('DNS and ingress');
+    await Promise.race([waitForSystemPods(api, waiting, limit), failed]);
+    deps.done('DNS and ingress ready');
+  } catch (error) {
+    if (signal.aborted || !limit.aborted) throw error;
+    throw new UserError(
+      `not ready after ${readyTimeoutMs / 1000} s: ${missing.join(', ')}; look at \`fairlead status\` and the logs in ${pathsOf(config).logs}`,
+      { cause: error },
+    );
+  } finally {
+    api.close();
+  }
+  await mergeUserContext(state, request, deps);
+}
+
+async function mergeUserContext(state: ClusterState, request: UpRequest, deps: UpDeps): Promise<void> {
+  if (request.mergeInto === undefined) return;
+  const { config } = state;
+  const facts = adminFacts(config, await ensurePki(config, deps.nowMs()));
+  const created = state.merged?.created ?? !existsSync(request.mergeInto);
+  const previous = (await mergeIntoFile(request.mergeInto, facts)) ?? state.merged?.previous;
+  await writeState({ ...state, merged: { file: request.mergeInto, previous, created } });
+  deps.done(`kubectl context ${facts.contextName} in ${request.mergeInto}`);
+}
