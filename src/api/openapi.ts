@@ -1,25 +1,178 @@
-/** The OpenAPI documents of the served API, built when first asked for and then kept as bytes. */
+import { createHash } from 'node:crypto';
+import type { Kind } from './kind.ts';
+import type { Json, JsonObject } from './object.ts';
+import {
+  definitions,
+  type Dialect,
+  fullName,
+  kindsByApiVersion,
+  openApi3,
+  swagger2,
+} from './openapi-definitions.ts';
+import { type Operation, type Path, pathsOf } from './openapi-operations.ts';
+import { encodeSwagger } from './openapi-protobuf.ts';
+import { kinds } from './registry.ts';
 
-/** /openapi/v2 as JSON. */
-export function openApiV2Json(): Uint8Array {
-  return new TextEncoder().encode(
-    '{"swagger":"2.0","info":{"title":"Kubernetes","version":"v1.36.0"},"paths":{},"definitions":{}}',
-  );
-}
+/**
+ * The OpenAPI documents of the served API, from the schema table, the markers and the registry. Built when first asked
+ * for, then kept as bytes; only protobuf (kubectl up to 1.28) or only version 3 (kubectl from 1.29) is usually asked.
+ */
 
 export const openApiV2ProtobufMediaType = 'application/com.github.proto-openapi.spec.v2@v1.0+protobuf';
 
-/** /openapi/v2 as gnostic's protobuf message Document; what kubectl up to 1.28 reads. */
-export function openApiV2Protobuf(): Uint8Array {
-  return new Uint8Array();
+const bodyTypes = ['application/json', 'application/yaml'] as const;
+const patchTypes = [
+  'application/json-patch+json',
+  'application/merge-patch+json',
+  'application/strategic-merge-patch+json',
+] as const;
+const answerTypes = ['application/json'] as const;
+
+const cache = new Map<string, Uint8Array>();
+
+function cached(key: string, build: () => Uint8Array): Uint8Array {
+  const known = cache.get(key);
+  if (known !== undefined) return known;
+  const bytes = build();
+  cache.set(key, bytes);
+  return bytes;
 }
 
-/** /openapi/v3: the index of group versions. */
+function jsonBytes(value: Json): Uint8Array {
+  return new TextEncoder().encode(JSON.stringify(value));
+}
+
+/** /openapi/v2 as JSON. */
+export function openApiV2Json(): Uint8Array {
+  return cached('v2.json', () => jsonBytes(buildSwagger()));
+}
+
+/** /openapi/v2 as the protobuf message openapi.v2.Document. */
+export function openApiV2Protobuf(): Uint8Array {
+  return cached('v2.pb', () => encodeSwagger(buildSwagger()));
+}
+
+/** /openapi/v3: the index of group versions; the hash in an URL changes with the document. */
 export function openApiV3Index(): Uint8Array {
-  return new TextEncoder().encode('{"paths":{}}');
+  return cached('v3', () => {
+    const paths = [...kindsByApiVersion().keys()].map((apiVersion): [string, Json] => {
+      const path = v3Path(apiVersion);
+      const bytes = openApiV3Document(path) ?? new Uint8Array();
+      const hash = createHash('sha256').update(bytes).digest('hex').toUpperCase();
+      return [path, { serverRelativeURL: `/openapi/v3/${path}?hash=${hash}` }];
+    });
+    return jsonBytes({ paths: Object.fromEntries(paths) });
+  });
 }
 
 /** /openapi/v3/PATH with PATH as `api/v1` or `apis/apps/v1`; undefined when that is not served. */
-export function openApiV3Document(_path: string): Uint8Array | undefined {
+export function openApiV3Document(path: string): Uint8Array | undefined {
+  for (const [apiVersion, members] of kindsByApiVersion()) {
+    if (v3Path(apiVersion) === path) return cached(path, () => jsonBytes(buildOpenApi3(members)));
+  }
   return undefined;
+}
+
+function v3Path(apiVersion: string): string {
+  return apiVersion.includes('/') ? `apis/${apiVersion}` : `api/${apiVersion}`;
+}
+
+const info: Json = { title: 'Kubernetes', version: 'unversioned' };
+
+function buildSwagger(): JsonObject {
+  const paths = kinds.flatMap(pathsOf).toSorted((a, b) => (a.path < b.path ? -1 : 1));
+  return {
+    swagger: '2.0',
+    info,
+    paths: Object.fromEntries(paths.map((path) => [path.path, swaggerPath(path)])),
+    definitions: { ...definitions(kinds, swagger2) },
+  };
+}
+
+function buildOpenApi3(members: readonly Kind[]): JsonObject {
+  const paths = members.flatMap(pathsOf).toSorted((a, b) => (a.path < b.path ? -1 : 1));
+  return {
+    openapi: '3.0.0',
+    info,
+    paths: Object.fromEntries(paths.map((path) => [path.path, openApi3Path(path)])),
+    components: { schemas: { ...definitions(members, openApi3) } },
+  };
+}
+
+function extensions(operation: Operation): JsonObject {
+  return {
+    'x-kubernetes-action': operation.action,
+    'x-kubernetes-group-version-kind': operation.identity,
+  };
+}
+
+function pathParameters(path: Path): readonly string[] {
+  return [...(path.named ? ['name'] : []), ...(path.namespaced ? ['namespace'] : [])];
+}
+
+function answerSchema(operation: Operation, dialect: Dialect): JsonObject {
+  const { answer } = operation;
+  if (answer === 'text') return { type: 'string' };
+  return dialect.reference(answer.list ? `${fullName(answer.type)}List` : fullName(answer.type));
+}
+
+function bodySchema(operation: Operation, dialect: Dialect): JsonObject | undefined {
+  if (operation.body === undefined) return undefined;
+  return operation.body === 'patch' ? { type: 'object' } : dialect.reference(fullName(operation.body));
+}
+
+function swaggerPath(path: Path): JsonObject {
+  const operations = path.operations.map((operation): [string, Json] => {
+    const schema = bodySchema(operation, swagger2);
+    const body: Json[] =
+      schema === undefined ? [] : [{ in: 'body', name: 'body', schema, required: isRequired(operation) }];
+    const query = operation.query.map(
+      ({ name, type }): Json => ({ in: 'query', name, type, uniqueItems: true }),
+    );
+    return [
+      operation.method,
+      {
+        consumes: operation.body === 'patch' ? [...patchTypes] : [...bodyTypes],
+        operationId: operation.id,
+        parameters: [...body, ...query],
+        produces: [...answerTypes],
+        responses: { '200': { description: 'OK', schema: answerSchema(operation, swagger2) } },
+        schemes: ['https'],
+        ...extensions(operation),
+      },
+    ];
+  });
+  const parameters = pathParameters(path).map(
+    (name): Json => ({ in: 'path', name, required: true, type: 'string', uniqueItems: true }),
+  );
+  return { ...Object.fromEntries(operations), ...(parameters.length === 0 ? {} : { parameters }) };
+}
+
+function isRequired(operation: Operation): boolean {
+  return operation.method !== 'delete';
+}
+
+function openApi3Path(path: Path): JsonObject {
+  const operations = path.operations.map((operation): [string, Json] => {
+    const schema = bodySchema(operation, openApi3);
+    const types: readonly string[] = operation.body === 'patch' ? patchTypes : bodyTypes;
+    const content = Object.fromEntries(types.map((type) => [type, { schema: schema ?? {} }]));
+    const answerContent = { 'application/json': { schema: answerSchema(operation, openApi3) } };
+    return [
+      operation.method,
+      {
+        operationId: operation.id,
+        parameters: operation.query.map(
+          ({ name, type }): Json => ({ in: 'query', name, schema: { type, uniqueItems: true } }),
+        ),
+        ...(schema === undefined ? {} : { requestBody: { content, required: isRequired(operation) } }),
+        responses: { '200': { description: 'OK', content: answerContent } },
+        ...extensions(operation),
+      },
+    ];
+  });
+  const parameters = pathParameters(path).map(
+    (name): Json => ({ in: 'path', name, required: true, schema: { type: 'string', uniqueItems: true } }),
+  );
+  return { ...Object.fromEntries(operations), ...(parameters.length === 0 ? {} : { parameters }) };
 }

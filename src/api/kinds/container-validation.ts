@@ -216,7 +216,7 @@ function validateResources(resources: JsonObject | undefined, path: string): rea
       invalid(
         child(path, 'requests'),
         text,
-        `must be less than or equal to ${name} limit of ${String(limits[name])}`,
+        `must be less than or equal to ${name} limit of ${stringAt(limits, name)}`,
       ),
     );
   }

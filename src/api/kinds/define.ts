@@ -26,6 +26,8 @@ export type KindRules = Pick<Kind, 'group' | 'version' | 'kind' | 'plural' | 'na
     readonly nameRule?: NameRule;
     /** metadata.generation counts changes of `spec`. @default false */
     readonly countsGenerations?: boolean;
+    /** A create keeps the status that the client sends: nodes register themselves with it. @default false */
+    readonly createsWithStatus?: boolean;
   };
 
 /** A registry entry: the usual rules of metadata, status and generation around a kind's own. */
@@ -49,7 +51,7 @@ export function defineKind(rules: KindRules): Kind {
     ...(rules.selectableFields === undefined ? {} : { selectableFields: rules.selectableFields }),
     ...(rules.setDefaults === undefined ? {} : { setDefaults: rules.setDefaults }),
     prepareForCreate(object: JsonObject): void {
-      if (hasStatus) delete object['status'];
+      if (hasStatus && rules.createsWithStatus !== true) delete object['status'];
       const meta = ensureObject(object, 'metadata');
       if (rules.countsGenerations === true) meta['generation'] = 1;
       else delete meta['generation'];

@@ -124,7 +124,7 @@ export const nodeKind: Kind = defineKind({
     if (single !== '' && first === undefined) spec['podCIDRs'] = [single];
     else if (first !== undefined && single === '') spec['podCIDR'] = first;
   },
-  prepareForCreate(): void {},
+  createsWithStatus: true,
   validate: validateNode,
   validateUpdate: validateNodeUpdate,
   selectableFields: (node) => ({

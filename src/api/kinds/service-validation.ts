@@ -88,7 +88,7 @@ function validatePorts(ports: readonly JsonObject[], type: string): readonly Fie
       if (nodePorts.has(key)) errors.push(duplicate(child(at, 'nodePort'), nodePort));
       nodePorts.add(key);
     }
-    const key = `${protocol}/${String(number)}`;
+    const key = `${protocol}/${numberAt(port, 'port') ?? 0}`;
     if (numbers.has(key))
       errors.push(duplicate(at, { ...(name === '' ? {} : { name }), protocol, port: number ?? 0 }));
     numbers.add(key);
