@@ -39,7 +39,8 @@ export async function watchTasks(
       for await (const envelope of stream) {
         if (envelope.event === undefined) continue;
         const event = decode(taskEvent, envelope.event.value);
-        handlers.onTask(event.containerId);
+        // The end of a process that was only exec'ed changes nothing in a Pod.
+        if (event.id === '' || event.id === event.containerId) handlers.onTask(event.containerId);
       }
     } catch (error) {
       log.debug('task event stream ended', { error });

@@ -18,7 +18,7 @@ export type Action =
   | {
       readonly kind: 'stop-container';
       readonly container: RuntimeContainer;
-      readonly why: 'unhealthy' | 'completed' | 'unknown-state';
+      readonly why: 'unhealthy' | 'changed' | 'completed' | 'unknown-state';
       readonly message: string;
     }
   /** Created and never started: what a node agent leaves that was killed in between. */
@@ -52,6 +52,11 @@ export function planPod(input: PlanInput): Plan {
   const builder = new PlanBuilder(input, sandbox.id);
   if (builder.planInitContainers()) builder.planContainers();
   return builder.build();
+}
+
+/** What of a container may change while its Pod runs, and then needs a new container: the image alone. */
+export function specHashOf(container: Container): string {
+  return container.image ?? '';
 }
 
 export function isSidecar(container: Container): boolean {
@@ -200,6 +205,10 @@ class PlanBuilder {
   }
 
   #planRunning(container: Container, latest: RuntimeContainer): void {
+    if (latest.specHash !== specHashOf(container)) {
+      this.#stop(latest, 'changed', `Container ${container.name} definition changed, will be restarted`);
+      return;
+    }
     const unhealthy = this.#input.probes.get(latest.id)?.unhealthy;
     if (unhealthy === undefined) return;
     this.#stop(
@@ -209,7 +218,7 @@ class PlanBuilder {
     );
   }
 
-  #stop(container: RuntimeContainer, why: 'unhealthy' | 'unknown-state', message: string): void {
+  #stop(container: RuntimeContainer, why: 'unhealthy' | 'changed' | 'unknown-state', message: string): void {
     this.#actions.push({ kind: 'stop-container', container, why, message });
   }
 

@@ -1,0 +1,153 @@
+import { execFile } from 'node:child_process';
+import { chmod, chown, lstat, mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import type { HostPathVolumeSource, Pod, Volume } from '../api/gen/core-v1.ts';
+import { writeVolume } from './atomic-writer.ts';
+import { MountError } from './config-error.ts';
+import { type NodePaths, podDir, volumeDir } from './pod-paths.ts';
+import { unitsOf } from './resources.ts';
+import { compileVolumeFiles, isFilesVolume, type VolumeSources } from './volume-files.ts';
+
+const run = promisify(execFile);
+
+/** The Pod asks for a kind of volume that this node does not have: it can never run here. */
+export class UnsupportedVolumeError extends Error {
+  override readonly name = 'UnsupportedVolumeError';
+}
+
+/** The first volume of a kind that we do not have, with the kind's name; undefined where all are fine. */
+export function unsupportedVolume(pod: Pod): { readonly name: string; readonly kind: string } | undefined {
+  for (const volume of pod.spec?.volumes ?? []) {
+    if (isFilesVolume(volume) || volume.emptyDir !== undefined || volume.hostPath !== undefined) continue;
+    const kind = Object.entries(volume).find(([key, value]) => key !== 'name' && value !== undefined)?.[0];
+    // A volume without any source is an emptyDir.
+    if (kind !== undefined) return { name: volume.name, kind };
+  }
+  return undefined;
+}
+
+/** Makes all volumes of a Pod ready. Returns where each is on the node. Throws MountError; may be repeated. */
+export async function setUpVolumes(
+  pod: Pod,
+  paths: NodePaths,
+  sources: VolumeSources,
+  revision: string,
+): Promise<ReadonlyMap<string, string>> {
+  const uid = pod.metadata?.uid ?? '';
+  const locations = new Map<string, string>();
+  for (const volume of pod.spec?.volumes ?? []) {
+    const dir = volumeDir(paths, uid, volume.name);
+    if (volume.hostPath !== undefined) {
+      await prepareHostPath(volume.hostPath);
+      locations.set(volume.name, volume.hostPath.path);
+    } else if (isFilesVolume(volume)) {
+      await writeVolume(
+        dir,
+        compileVolumeFiles(volume, sources),
+        revision,
+        pod.spec?.securityContext?.fsGroup,
+      );
+      locations.set(volume.name, dir);
+    } else {
+      await prepareEmptyDir(pod, volume, dir);
+      locations.set(volume.name, dir);
+    }
+  }
+  return locations;
+}
+
+/** Writes changed content of a running Pod's API-backed volumes; the others are left alone. */
+export async function refreshVolumes(
+  pod: Pod,
+  paths: NodePaths,
+  sources: VolumeSources,
+  revision: string,
+): Promise<void> {
+  for (const volume of (pod.spec?.volumes ?? []).filter(isFilesVolume)) {
+    const dir = volumeDir(paths, pod.metadata?.uid ?? '', volume.name);
+    await writeVolume(dir, compileVolumeFiles(volume, sources), revision, pod.spec?.securityContext?.fsGroup);
+  }
+}
+
+async function prepareEmptyDir(pod: Pod, volume: Volume, dir: string): Promise<void> {
+  if (await exists(dir)) return; // made by an earlier pass or an earlier node agent: it holds the Pod's data
+  await mkdir(dir, { recursive: true });
+  if (volume.emptyDir?.medium === 'Memory') {
+    const bytes = unitsOf(volume.emptyDir.sizeLimit ?? '0');
+    const size = bytes > 0 ? [`-osize=${Math.ceil(bytes)}`] : [];
+    await run('mount', ['-t', 'tmpfs', ...size, 'tmpfs', dir]).catch((cause: unknown) => {
+      throw new MountError(`volume ${volume.name}: tmpfs cannot be mounted`, { cause });
+    });
+  }
+  const group = pod.spec?.securityContext?.fsGroup;
+  if (group !== undefined) await chown(dir, 0, group);
+  await chmod(dir, group === undefined ? 0o777 : 0o2777);
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await lstat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** Spec: Kubernetes, "hostPath volume types". */
+async function prepareHostPath({ path, type = '' }: HostPathVolumeSource): Promise<void> {
+  const found = await stat(path).catch(() => undefined);
+  switch (type) {
+    case '':
+      if (found === undefined) await mkdir(path, { recursive: true });
+      return;
+    case 'DirectoryOrCreate':
+      if (found === undefined) await mkdir(path, { recursive: true, mode: 0o755 });
+      else if (!found.isDirectory()) throw wrongType(path, 'a directory');
+      return;
+    case 'FileOrCreate':
+      if (found === undefined) await writeFile(path, '', { mode: 0o644 });
+      else if (!found.isFile()) throw wrongType(path, 'a file');
+      return;
+    case 'Directory':
+      if (found?.isDirectory() !== true) throw wrongType(path, 'a directory');
+      return;
+    case 'File':
+      if (found?.isFile() !== true) throw wrongType(path, 'a file');
+      return;
+    case 'Socket':
+      if (found?.isSocket() !== true) throw wrongType(path, 'a socket');
+      return;
+    case 'CharDevice':
+      if (found?.isCharacterDevice() !== true) throw wrongType(path, 'a character device');
+      return;
+    case 'BlockDevice':
+      if (found?.isBlockDevice() !== true) throw wrongType(path, 'a block device');
+      return;
+    default:
+      throw new MountError(`hostPath type ${JSON.stringify(type)} is not known`);
+  }
+}
+
+function wrongType(path: string, wanted: string): MountError {
+  return new MountError(`hostPath type check failed: ${path} is not ${wanted}`);
+}
+
+/** Unmounts and removes everything below the Pod's folder. hostPath volumes are not in it. */
+export async function removePodDir(pod: Pod, paths: NodePaths): Promise<void> {
+  const uid = pod.metadata?.uid ?? '';
+  for (const volume of pod.spec?.volumes ?? []) {
+    if (volume.emptyDir?.medium !== 'Memory') continue;
+    const dir = volumeDir(paths, uid, volume.name);
+    if (await exists(dir)) await unmount(dir);
+  }
+  await rm(podDir(paths, uid), { recursive: true, force: true });
+}
+
+async function unmount(dir: string): Promise<void> {
+  const parent = await stat(`${dir}/..`);
+  const own = await stat(dir);
+  if (parent.dev !== own.dev) await run('umount', [dir]);
+}
+
+/** Pod uids that have a folder here: after a restart of the node agent, what may have to be cleaned up. */
+export async function podDirUids(dir: string): Promise<readonly string[]> {
+  return await readdir(dir).catch(() => []);
+}
