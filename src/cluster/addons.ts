@@ -1,6 +1,6 @@
 import type { Pod, Service } from '../api/gen/core-v1.ts';
 import type { IngressClass } from '../api/gen/networking-v1.ts';
-import { ingressClasses, namespaces, services } from '../api/resource.ts';
+import { ingressClasses, services } from '../api/resource.ts';
 import { type ApiClient, isApiError } from '../client/client.ts';
 import { type ClusterConfig, dnsServiceAddress, pathsOf } from './config.ts';
 
@@ -103,19 +103,12 @@ export function staticPods(config: ClusterConfig): ReadonlyMap<string, Pod> {
   ]);
 }
 
-/** Creates what is missing of Services and IngressClasses; what is there, even changed by the user, stays. */
+/** Creates what is missing of Services (kube-system exists from the server's first moment) and IngressClasses; what is there, even changed by the user, stays. */
 export async function ensureAddons(
   api: ApiClient,
   config: ClusterConfig,
   signal: AbortSignal,
 ): Promise<void> {
-  await unlessThere(
-    api.create(
-      namespaces,
-      { apiVersion: 'v1', kind: 'Namespace', metadata: { name: systemNamespace } },
-      { signal },
-    ),
-  );
   await Promise.all([
     ...systemServices().map((service) => unlessThere(api.create(services, service, { signal }))),
     ...systemIngressClasses(config.ingressClasses).map((ingressClass) =>

@@ -54,10 +54,11 @@ export async function clusterStatus(
     .map(({ name }) => `${name} is not running`);
   let found: readonly Node[] = [];
   let unreachable: readonly string[] = [];
+  const timeout = rejectAfter(statusTimeoutMs);
   try {
     const api = await connect(pathsOf(config).adminKubeconfig);
     try {
-      found = (await api.list(nodes, { signal: AbortSignal.timeout(statusTimeoutMs) })).items;
+      found = await Promise.race([listNodes(api), timeout]);
     } finally {
       api.close();
     }
@@ -80,6 +81,16 @@ export async function clusterStatus(
       ? []
       : nodeStatuses.filter(({ ready }) => !ready).map(({ name }) => `node ${name} is not ready`);
   return { state, processes, nodes: nodeStatuses, problems: [...stopped, ...unreachable, ...unready] };
+}
+
+async function listNodes(api: ApiClient): Promise<readonly Node[]> {
+  return (await api.list(nodes)).items;
+}
+
+async function rejectAfter(ms: number): Promise<never> {
+  return await new Promise((_, reject) => {
+    setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms).unref();
+  });
 }
 
 function processStatuses(config: ClusterConfig): readonly ProcessStatus[] {

@@ -2,7 +2,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { UserError } from '../base/user-error.ts';
-import type { ApiClient } from '../client/client.ts';
+import { type ApiClient, ApiError } from '../client/client.ts';
 import type { KeyPair } from '../base/certificates.ts';
 import { ensureAddons, staticPods } from './addons.ts';
 import type { Launcher } from './child.ts';
@@ -250,7 +250,7 @@ async function finish(
     deps.begin('API server');
     const failed = supervisor?.reached('never') ?? new Promise<never>(() => {});
     failed.catch(() => {}); // seen by the races below
-    await Promise.race([api.raw('/readyz', limit), failed]);
+    await Promise.race([waitForApi(api, limit), failed]);
     deps.done('API server');
     await ensureAddons(api, config, limit);
     deps.begin('nodes');
@@ -260,7 +260,12 @@ async function finish(
     await Promise.race([waitForSystemPods(api, waiting, limit), failed]);
     deps.done('DNS and ingress ready');
   } catch (error) {
-    if (signal.aborted || !limit.aborted) throw error;
+    if (signal.aborted) {
+      throw new UserError(
+        `interrupted; the cluster goes on starting: \`fairlead up --name ${config.name}\` waits again, \`fairlead down --name ${config.name}\` removes it`,
+      );
+    }
+    if (!limit.aborted) throw error;
     throw new UserError(
       `not ready after ${readyTimeoutMs / 1000} s: ${missing.join(', ')}; look at \`fairlead status\` and the logs in ${pathsOf(config).logs}`,
       { cause: error },
@@ -269,6 +274,24 @@ async function finish(
     api.close();
   }
   await mergeUserContext(state, request, deps);
+}
+
+/** Pause between two questions to an API server that does not answer yet, ms. */
+const apiRetryMs = 50;
+
+/** The server's socket is there before the server: the first question simply waits. Only a crash needs a second one. */
+async function waitForApi(api: ApiClient, signal: AbortSignal): Promise<void> {
+  while (true) {
+    try {
+      await api.raw('/readyz', signal);
+      return;
+    } catch (error) {
+      signal.throwIfAborted();
+      const isNotUp = error instanceof ApiError && (error.httpStatus === 0 || error.httpStatus >= 500);
+      if (!isNotUp) throw error;
+      await new Promise((resolve) => setTimeout(resolve, apiRetryMs));
+    }
+  }
 }
 
 async function mergeUserContext(state: ClusterState, request: UpRequest, deps: UpDeps): Promise<void> {

@@ -17,6 +17,12 @@ const entries: Readonly<Record<string, Entry>> = {
   image: { load: async () => (await import('./image.ts')).imageCommand() },
   logs: { load: async () => (await import('./logs.ts')).logsCommand() },
   version: { load: async () => (await import('./version.ts')).versionCommand() },
+  apiserver: { load: async () => (await import('./apiserver.ts')).apiserverCommand() },
+  proxy: { load: async () => (await import('./proxy.ts')).proxyCommand() },
+  server: {
+    load: async () => (await import('./server.ts')).serverCommand(),
+    preload: async () => await (await import('./server.ts')).loadServer(),
+  },
   supervisor: { load: async () => (await import('./supervisor.ts')).supervisorCommand() },
 };
 

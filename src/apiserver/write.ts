@@ -1,0 +1,274 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { decodeBody, decodeObject, type FieldValidation } from '../api/decode.ts';
+import { ensureObject, jsonEqual, numberAt, stringAt, stringsAt } from '../api/fields.ts';
+import type { JsonObject } from '../api/object.ts';
+import { alreadyExists, badRequest, conflict, invalid, notFound } from '../api/status.ts';
+import { rfc3339 } from '../base/clock.ts';
+import { type Entry, isStoreError } from '../store/store.ts';
+import { admitCreate, admitUpdate } from './admission.ts';
+import type { ApiContext, Target } from './context.ts';
+import { requireEntry } from './list.ts';
+import { companionsOf } from './namespaces.ts';
+import {
+  keyOfObject,
+  parseEntry,
+  randomSuffix,
+  type StoredObject,
+  templateOf,
+  templateOfEntry,
+} from './objects.ts';
+import type { Reservation } from './service-allocator.ts';
+
+/** The result of a write: stored, or only thought through (dry run). */
+export type Written =
+  | { readonly kind: 'stored'; readonly entry: Entry; readonly created: boolean }
+  /** The change took the last finalizer from an object that was waiting to go. */
+  | { readonly kind: 'removed'; readonly entry: Entry }
+  | { readonly kind: 'dry-run'; readonly object: JsonObject; readonly created: boolean };
+
+/** Tries of a change without a precondition when others write the same object. */
+const conflictRetriesMax = 8;
+
+export function isDryRun(target: Target): boolean {
+  const values = target.request.query.getAll('dryRun').filter((value) => value !== '');
+  const odd = values.find((value) => value !== 'All');
+  if (odd !== undefined) {
+    throw badRequest(`dryRun: Unsupported value: ${JSON.stringify(odd)}: supported values: "All"`);
+  }
+  return values.length > 0;
+}
+
+export function fieldValidationOf(target: Target): FieldValidation {
+  const value = target.request.query.get('fieldValidation') ?? '';
+  if (value === '' || value === 'Warn') return 'Warn';
+  if (value === 'Ignore' || value === 'Strict') return value;
+  throw badRequest(
+    `fieldValidation: Unsupported value: ${JSON.stringify(value)}: supported values: "", "Ignore", "Strict", "Warn"`,
+  );
+}
+
+export async function decodeRequest(
+  target: Target,
+): Promise<{ readonly object: JsonObject; readonly warnings: readonly string[] }> {
+  const { request, kind } = target;
+  const body = await decodeBody(await request.body(), request.headers['content-type'] ?? '');
+  return decodeObject(kind, body, fieldValidationOf(target));
+}
+
+/** Makes an object out of a decoded one. Throws StatusError. */
+export async function createObject(
+  context: ApiContext,
+  target: Target,
+  object: JsonObject,
+  dryRun: boolean,
+): Promise<Written> {
+  const { kind } = target;
+  const { metadata } = stampNew(context, target, object);
+  kind.setDefaults?.(object);
+  kind.prepareForCreate?.(object);
+  admitCreate(context, target, object);
+  const name = stringAt(metadata, 'name');
+  const errors = kind.validate?.(object) ?? [];
+  if (errors.length > 0) throw invalid(kind, name, errors);
+  const reservation = reserve(context, target, object, undefined);
+  try {
+    if (dryRun) return { kind: 'dry-run', object, created: true };
+    const key = keyOfObject(kind, kind.namespaced ? target.namespace : '', name);
+    const writing = context.store.put(key, templateOf(kind, object), 0);
+    // One that exists already is as good as ours. Settled from the start: the write itself may be the one that fails.
+    const companions = Promise.allSettled(
+      companionsOf(context, kind, object).map(async (companion) => {
+        await context.store.put(companion.key, companion.value, 0);
+      }),
+    );
+    const entry = await writing;
+    await companions;
+    return { kind: 'stored', entry, created: true };
+  } catch (error) {
+    if (isStoreError(error, 'Exists')) throw alreadyExists(kind, name);
+    throw error;
+  } finally {
+    reservation?.release();
+  }
+}
+
+function stampNew(context: ApiContext, target: Target, object: JsonObject): { metadata: JsonObject } {
+  const { kind, namespace } = target;
+  const metadata = ensureObject(object, 'metadata');
+  if (stringAt(metadata, 'resourceVersion') !== '') {
+    throw badRequest('resourceVersion should not be set on objects to be created');
+  }
+  checkNamespace(target, metadata);
+  if (kind.namespaced) metadata['namespace'] = namespace;
+  const prefix = stringAt(metadata, 'generateName');
+  if (stringAt(metadata, 'name') === '' && prefix !== '') {
+    // 63 characters in all, so that the name fits a label.
+    metadata['name'] = `${prefix.slice(0, 58)}${randomSuffix(5, randomBytes(5))}`;
+  }
+  for (const field of ['deletionTimestamp', 'deletionGracePeriodSeconds', 'selfLink', 'managedFields']) {
+    delete metadata[field];
+  }
+  metadata['uid'] = randomUUID();
+  metadata['creationTimestamp'] = rfc3339(context.clock.nowMs());
+  return { metadata };
+}
+
+function checkNamespace(target: Target, metadata: JsonObject): void {
+  const own = stringAt(metadata, 'namespace');
+  if (target.kind.namespaced && own !== '' && own !== target.namespace) {
+    throw badRequest('the namespace of the provided object does not match the namespace sent on the request');
+  }
+}
+
+function reserve(
+  context: ApiContext,
+  target: Target,
+  object: JsonObject,
+  old: JsonObject | undefined,
+): Reservation | undefined {
+  const { kind } = target;
+  if (kind.group !== '' || kind.plural !== 'services') return undefined;
+  const reservation = context.services.reserve(object, old);
+  if (reservation.errors.length > 0) {
+    reservation.release();
+    throw invalid(kind, stringAt(object, 'metadata', 'name'), reservation.errors);
+  }
+  return reservation;
+}
+
+export type Change = {
+  readonly part: 'main' | 'status' | 'finalize' | 'binding';
+  readonly dryRun: boolean;
+  /** The wanted object; gets a copy of the stored one that it may change and return. May be called again. */
+  change(old: StoredObject): JsonObject;
+};
+
+/** Changes the stored object that the path names, trying again when others come first. Throws StatusError. */
+export async function changeObject(context: ApiContext, target: Target, change: Change): Promise<Written> {
+  for (let attempt = 1; ; attempt++) {
+    const entry = requireEntry(context, target);
+    const wanted = change.change(parseEntry(entry));
+    const precondition = stringAt(wanted, 'metadata', 'resourceVersion');
+    if (precondition !== '' && precondition !== String(entry.revision)) {
+      throw conflict(target.kind, target.name);
+    }
+    try {
+      return await tryChange(context, target, change, entry, wanted);
+    } catch (error) {
+      if (isStoreError(error, 'Missing')) throw notFound(target.kind, target.name);
+      if (!isStoreError(error, 'Conflict')) throw error;
+      if (attempt === conflictRetriesMax) throw conflict(target.kind, target.name);
+      await nextCommit();
+    }
+  }
+}
+
+/** Lets a write that waits for its commit become visible. */
+export function nextCommit(): Promise<void> {
+  return new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+}
+
+async function tryChange(
+  context: ApiContext,
+  target: Target,
+  change: Change,
+  entry: Entry,
+  wanted: JsonObject,
+): Promise<Written> {
+  const { kind, name } = target;
+  const old = parseEntry(entry);
+  const object = stampChanged(target, change, wanted, old);
+  kind.setDefaults?.(object);
+  if (change.part === 'main') kind.prepareForUpdate?.(object, old);
+  admitUpdate(target, old);
+  const reservation = change.part === 'main' ? reserve(context, target, object, old) : undefined;
+  try {
+    // A binding sets what no update may change, and takes nothing else from its client.
+    const errors =
+      change.part === 'binding'
+        ? []
+        : [...(kind.validate?.(object) ?? []), ...(kind.validateUpdate?.(object, old) ?? [])];
+    if (errors.length > 0) throw invalid(kind, name, errors);
+    if (change.dryRun) return { kind: 'dry-run', object, created: false };
+    if (isReadyToGo(object)) {
+      const removed = await context.store.delete(entry.key, templateOfEntry(entry), entry.revision);
+      return { kind: 'removed', entry: removed };
+    }
+    if (jsonEqual(object, old)) return { kind: 'stored', entry, created: false };
+    const written = await context.store.put(entry.key, templateOf(kind, object), entry.revision);
+    return { kind: 'stored', entry: written, created: false };
+  } finally {
+    reservation?.release();
+  }
+}
+
+const serverOwnedMetadata = [
+  'uid',
+  'creationTimestamp',
+  'deletionTimestamp',
+  'deletionGracePeriodSeconds',
+  'generation',
+  'resourceVersion',
+] as const;
+
+/** Checks identity and puts back what a client cannot change through this part. */
+function stampChanged(target: Target, change: Change, wanted: JsonObject, old: StoredObject): JsonObject {
+  const { kind, name, namespace } = target;
+  const metadata = ensureObject(wanted, 'metadata');
+  const ownName = stringAt(metadata, 'name');
+  if (ownName !== '' && ownName !== name) {
+    throw badRequest(`the name of the object (${ownName}) does not match the name on the URL (${name})`);
+  }
+  checkNamespace(target, metadata);
+  metadata['name'] = name;
+  if (kind.namespaced) metadata['namespace'] = namespace;
+  const uid = stringAt(metadata, 'uid');
+  const oldUid = stringAt(old.metadata, 'uid');
+  if (uid !== '' && uid !== oldUid) {
+    throw conflict(
+      kind,
+      name,
+      `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${oldUid}`,
+    );
+  }
+  for (const field of serverOwnedMetadata) restore(metadata, old.metadata, field);
+  delete metadata['managedFields'];
+  delete metadata['selfLink'];
+  switch (change.part) {
+    case 'main':
+    case 'binding':
+      return wanted;
+    case 'status': {
+      const object: JsonObject = { ...old, metadata: statusMetadata(kind.plural, metadata, old.metadata) };
+      restore(object, wanted, 'status');
+      return object;
+    }
+    case 'finalize': {
+      const spec = ensureObject(structuredClone(wanted), 'spec');
+      return { ...old, spec: { ...ensureObject(old, 'spec'), finalizers: spec['finalizers'] ?? [] } };
+    }
+  }
+}
+
+/** Kubelets put annotations and labels on Nodes and Pods along with their status; elsewhere metadata stays. */
+function statusMetadata(plural: string, wanted: JsonObject, old: JsonObject): JsonObject {
+  if (plural !== 'nodes' && plural !== 'pods') return old;
+  const metadata = { ...old };
+  restore(metadata, wanted, 'annotations');
+  restore(metadata, wanted, 'labels');
+  return metadata;
+}
+
+function restore(object: JsonObject, from: JsonObject, field: string): void {
+  const value = from[field];
+  if (value === undefined) delete object[field];
+  else object[field] = value;
+}
+
+/** Marked for deletion, no grace left to wait for, and nobody holds it. */
+export function isReadyToGo(object: JsonObject): boolean {
+  if (stringAt(object, 'metadata', 'deletionTimestamp') === '') return false;
+  if ((numberAt(object, 'metadata', 'deletionGracePeriodSeconds') ?? 0) > 0) return false;
+  if (stringsAt(object, 'metadata', 'finalizers').length > 0) return false;
+  return object['kind'] !== 'Namespace' || stringsAt(object, 'spec', 'finalizers').length === 0;
+}
