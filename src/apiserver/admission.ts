@@ -1,0 +1,112 @@
+import { randomBytes } from 'node:crypto';
+import { objectAt, objectsAt, stringAt } from '../api/fields.ts';
+import type { JsonObject } from '../api/object.ts';
+import { forbidden, notFound } from '../api/status.ts';
+import type { ApiContext, Target } from './context.ts';
+import { isBeingDeleted, parseEntry, prefixOf, randomSuffix } from './objects.ts';
+import { restrictNode } from './node-restriction.ts';
+import { admitScheduling, admitServiceAccount, serviceAccountNameOf } from './pod-admission.ts';
+
+/**
+ * What is done to an object between decoding and validation, by kind. Service addresses and ports are not here: they
+ * must be given back when the write fails, see service-allocator.ts.
+ */
+export function admitCreate(context: ApiContext, target: Target, object: JsonObject): void {
+  const { kind } = target;
+  requireNamespace(context, target);
+  restrict(target, 'create', object);
+  switch (`${kind.group}/${kind.plural}`) {
+    case '/pods':
+      admitPod(context, target, object);
+      return;
+    case 'networking.k8s.io/ingresses':
+      admitIngress(context, target, object);
+      return;
+  }
+}
+
+export function admitUpdate(target: Target, old: JsonObject): void {
+  restrict(target, 'update', old);
+}
+
+const immortalNamespaces: ReadonlySet<string> = new Set(['default', 'kube-system', 'kube-public']);
+
+export function admitDelete(target: Target, object: JsonObject): void {
+  const { kind, name } = target;
+  if (kind.group === '' && kind.plural === 'namespaces' && immortalNamespaces.has(name)) {
+    throw forbidden(kind, name, 'this namespace may not be deleted');
+  }
+  restrict(target, 'delete', object);
+}
+
+function restrict(target: Target, verb: 'create' | 'update' | 'delete', object: JsonObject): void {
+  const { kind, subresource, request } = target;
+  const name = target.name || stringAt(object, 'metadata', 'name');
+  const { group, plural } = kind;
+  const reason = restrictNode(request.user, { verb, group, plural, subresource, name, object });
+  if (reason !== undefined) throw forbidden(kind, name, reason);
+}
+
+/** Nothing is made in a namespace that does not exist or is going away. */
+function requireNamespace(context: ApiContext, target: Target): void {
+  const { kind, namespace } = target;
+  if (!kind.namespaced) return;
+  const entry = context.store.get(`/namespaces/${namespace}`);
+  if (entry === undefined) throw notFound({ group: '', plural: 'namespaces' }, namespace);
+  if (isBeingDeleted(parseEntry(entry))) {
+    throw forbidden(
+      kind,
+      target.name,
+      `unable to create new content in namespace ${namespace} because it is being terminated`,
+    );
+  }
+}
+
+function admitPod(context: ApiContext, target: Target, pod: JsonObject): void {
+  admitScheduling(pod);
+  const name = serviceAccountNameOf(pod);
+  if (name === '') return; // a mirror Pod
+  const entry = context.store.get(`/serviceaccounts/${target.namespace}/${name}`);
+  if (entry === undefined) {
+    throw forbidden(
+      target.kind,
+      stringAt(pod, 'metadata', 'name'),
+      `error looking up service account ${target.namespace}/${name}: serviceaccount ${JSON.stringify(name)} not found`,
+    );
+  }
+  const account = parseEntry(entry);
+  const automount = account['automountServiceAccountToken'];
+  admitServiceAccount(
+    pod,
+    name,
+    {
+      automount: typeof automount === 'boolean' ? automount : undefined,
+      imagePullSecrets: objectsAt(account, 'imagePullSecrets'),
+    },
+    randomSuffix(5, randomBytes(5)),
+  );
+}
+
+const defaultClassAnnotation = 'ingressclass.kubernetes.io/is-default-class';
+
+/** Fills in the default class; refuses when there is more than one, as Kubernetes does. */
+function admitIngress(context: ApiContext, target: Target, ingress: JsonObject): void {
+  const spec = objectAt(ingress, 'spec');
+  if (spec === undefined || spec['ingressClassName'] !== undefined) return;
+  if (objectAt(ingress, 'metadata', 'annotations')?.['kubernetes.io/ingress.class'] !== undefined) return;
+  const { entries } = context.store.list(prefixOf({ group: 'networking.k8s.io', plural: 'ingressclasses' }));
+  const defaults = entries
+    .map(parseEntry)
+    .filter(
+      (candidate) => objectAt(candidate, 'metadata', 'annotations')?.[defaultClassAnnotation] === 'true',
+    );
+  const [first, second] = defaults;
+  if (second !== undefined) {
+    throw forbidden(
+      target.kind,
+      stringAt(ingress, 'metadata', 'name'),
+      `${defaults.length} default IngressClasses were found, only 1 allowed`,
+    );
+  }
+  if (first !== undefined) spec['ingressClassName'] = stringAt(first, 'metadata', 'name');
+}

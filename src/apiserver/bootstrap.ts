@@ -1,0 +1,170 @@
+import { randomUUID } from 'node:crypto';
+import { jsonEqual } from '../api/fields.ts';
+import type { JsonObject } from '../api/object.ts';
+import { kindNamed } from '../api/registry.ts';
+import { assert } from '../base/assert.ts';
+import { rfc3339 } from '../base/clock.ts';
+import { cidrAddress, formatIp, parseCidr } from '../base/ip.ts';
+import type { Entry } from '../store/store.ts';
+import { bootstrapBindings, bootstrapRoles } from './bootstrap-roles.ts';
+import type { ApiContext } from './context.ts';
+import { companionsOf } from './namespaces.ts';
+import { keyOfObject, parseEntry, templateOf } from './objects.ts';
+
+/** An object that must be there before anybody asks. */
+type Wanted = {
+  readonly group: string;
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly rest: JsonObject;
+  /** `keep`: what exists stays as it is. `restore`: the named fields are set right again at every start. */
+  readonly existing: 'keep' | 'restore';
+};
+
+const namespaces = ['default', 'kube-system', 'kube-public', 'kube-node-lease'];
+
+/** Makes sure of the namespaces, RBAC and the Service that leads to this server: one commit, nothing when all is there. */
+export async function bootstrap(context: ApiContext, advertisePort: number): Promise<void> {
+  const wanted = [
+    ...namespaces.map(namespaceObject),
+    ...rbacObjects(),
+    ...serviceObjects(context, advertisePort),
+  ];
+  const writes: Promise<Entry>[] = [];
+  for (const item of wanted) writes.push(...ensure(context, item));
+  await Promise.all(writes);
+}
+
+function ensure(context: ApiContext, wanted: Wanted): readonly Promise<Entry>[] {
+  const kind = kindNamed(wanted.group, 'v1', wanted.kind);
+  assert(kind !== undefined, `${wanted.kind} is in the registry`);
+  const key = keyOfObject(kind, wanted.namespace, wanted.name);
+  const entry = context.store.get(key);
+  if (entry !== undefined) {
+    if (wanted.existing === 'keep') return [];
+    const old = parseEntry(entry);
+    const object: JsonObject = { ...old, ...structuredClone(wanted.rest) };
+    kind.setDefaults?.(object);
+    if (jsonEqual(object, old)) return [];
+    return [context.store.put(key, templateOf(kind, object), entry.revision)];
+  }
+  const object: JsonObject = {
+    metadata: {
+      name: wanted.name,
+      ...(wanted.namespace === '' ? {} : { namespace: wanted.namespace }),
+      uid: randomUUID(),
+      creationTimestamp: rfc3339(context.clock.nowMs()),
+      ...(wanted.labels === undefined ? {} : { labels: { ...wanted.labels } }),
+    },
+    ...structuredClone(wanted.rest),
+  };
+  kind.setDefaults?.(object);
+  const companions = companionsOf(context, kind, object).filter(
+    (companion) => context.store.get(companion.key) === undefined,
+  );
+  return [
+    context.store.put(key, templateOf(kind, object), 0),
+    ...companions.map((companion) => context.store.put(companion.key, companion.value, 0)),
+  ];
+}
+
+function namespaceObject(name: string): Wanted {
+  return {
+    group: '',
+    kind: 'Namespace',
+    namespace: '',
+    name,
+    labels: { 'kubernetes.io/metadata.name': name },
+    rest: { spec: { finalizers: ['kubernetes'] }, status: { phase: 'Active' } },
+    existing: 'keep',
+  };
+}
+
+const rbacGroup = 'rbac.authorization.k8s.io';
+const rbacLabels = { 'kubernetes.io/bootstrapping': 'rbac-defaults' };
+
+function rbacObjects(): readonly Wanted[] {
+  const roles = bootstrapRoles.map(({ name, rules }): Wanted => {
+    const rest = { rules: structuredClone(rules) as unknown as JsonObject[] };
+    return {
+      group: rbacGroup,
+      kind: 'ClusterRole',
+      namespace: '',
+      name,
+      labels: rbacLabels,
+      rest,
+      existing: 'restore',
+    };
+  });
+  const bindings = bootstrapBindings.map(({ name, role, subjects, namespace }): Wanted => {
+    return {
+      group: rbacGroup,
+      kind: namespace === undefined ? 'ClusterRoleBinding' : 'RoleBinding',
+      namespace: namespace ?? '',
+      name,
+      labels: rbacLabels,
+      rest: {
+        roleRef: { apiGroup: rbacGroup, kind: 'ClusterRole', name: role },
+        subjects: structuredClone(subjects) as unknown as JsonObject[],
+      },
+      // Administrators add subjects to these; that must outlive a restart.
+      existing: 'keep',
+    };
+  });
+  return [...roles, ...bindings];
+}
+
+function serviceObjects(context: ApiContext, advertisePort: number): readonly Wanted[] {
+  const { advertiseAddress, serviceCidr } = context.config;
+  const range = parseCidr(serviceCidr);
+  const first = range === undefined ? undefined : cidrAddress(range, 1n);
+  assert(first !== undefined, 'the service range was checked when the configuration was read');
+  const clusterIp = formatIp(first);
+  const common = { namespace: 'default', name: 'kubernetes' } as const;
+  const port = { name: 'https', port: advertisePort, protocol: 'TCP' };
+  return [
+    {
+      ...common,
+      group: '',
+      kind: 'Service',
+      labels: { component: 'apiserver', provider: 'kubernetes' },
+      rest: {
+        spec: {
+          clusterIP: clusterIp,
+          clusterIPs: [clusterIp],
+          internalTrafficPolicy: 'Cluster',
+          ipFamilies: ['IPv4'],
+          ipFamilyPolicy: 'SingleStack',
+          ports: [{ name: 'https', port: 443, protocol: 'TCP', targetPort: advertisePort }],
+          sessionAffinity: 'None',
+          type: 'ClusterIP',
+        },
+        status: { loadBalancer: {} },
+      },
+      existing: 'restore',
+    },
+    {
+      ...common,
+      group: '',
+      kind: 'Endpoints',
+      // Keeps the controllers from making a second EndpointSlice out of this.
+      labels: { 'endpointslice.kubernetes.io/skip-mirror': 'true' },
+      rest: { subsets: [{ addresses: [{ ip: advertiseAddress }], ports: [port] }] },
+      existing: 'restore',
+    },
+    {
+      ...common,
+      group: 'discovery.k8s.io',
+      kind: 'EndpointSlice',
+      labels: { 'kubernetes.io/service-name': 'kubernetes' },
+      rest: {
+        addressType: 'IPv4',
+        endpoints: [{ addresses: [advertiseAddress], conditions: { ready: true } }],
+        ports: [port],
+      },
+      existing: 'restore',
+    },
+  ];
+}

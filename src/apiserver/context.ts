@@ -1,0 +1,34 @@
+import type { Kind } from '../api/kind.ts';
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/log.ts';
+import type { Store } from '../store/store.ts';
+import type { Authorizer } from './authorizer.ts';
+import type { ApiServerConfig } from './config.ts';
+import type { ApiRequest } from './exchange.ts';
+import type { KubeletLink } from './kubelet-link.ts';
+import type { Metrics } from './metrics.ts';
+import type { ServiceAllocator } from './service-allocator.ts';
+import type { TokenAuthority } from './tokens.ts';
+
+/** What the handlers of one server share. */
+export type ApiContext = {
+  readonly config: ApiServerConfig;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly store: Store;
+  readonly authorizer: Authorizer;
+  readonly tokens: TokenAuthority;
+  readonly services: ServiceAllocator;
+  readonly kubelets: KubeletLink;
+  readonly metrics: Metrics;
+};
+
+/** A request with the kind that its path names. */
+export type Target = {
+  readonly kind: Kind;
+  readonly namespace: string;
+  readonly name: string;
+  readonly subresource: string;
+  readonly rest: readonly string[];
+  readonly request: ApiRequest;
+};

@@ -1,0 +1,202 @@
+import { decodeAs, decodeBody } from '../api/decode.ts';
+import { numberAt, stringAt, stringsAt } from '../api/fields.ts';
+import type { JsonObject } from '../api/object.ts';
+import { badRequest, conflict, deleted, notFound } from '../api/status.ts';
+import { rfc3339 } from '../base/clock.ts';
+import { type Entry, isStoreError } from '../store/store.ts';
+import { admitDelete } from './admission.ts';
+import type { ApiContext, Target } from './context.ts';
+import { jsonReply, type Reply } from './exchange.ts';
+import { formOf, renderList, renderObject } from './forms.ts';
+import { readPage, requireEntry } from './list.ts';
+import { isBeingDeleted, parseEntry, type StoredObject, templateOf, templateOfEntry } from './objects.ts';
+import { graceOf } from './pod-admission.ts';
+import { isTrue } from './request-info.ts';
+import { isDryRun, isReadyToGo, nextCommit } from './write.ts';
+
+type Propagation = 'Foreground' | 'Background' | 'Orphan';
+
+export type DeleteOptions = {
+  readonly graceSeconds: number | undefined;
+  readonly propagation: Propagation | undefined;
+  readonly uid: string;
+  readonly resourceVersion: string;
+  readonly dryRun: boolean;
+};
+
+/** What became of it: gone, or marked and waiting for its kubelet, its finalizers or its dependents. */
+type Outcome = { readonly kind: 'gone' | 'marked'; readonly entry: Entry };
+
+const conflictRetriesMax = 8;
+
+export async function deleteObject(context: ApiContext, target: Target): Promise<Reply> {
+  const form = formOf(target);
+  const options = await readDeleteOptions(target);
+  const outcome = await removeObject(context, target, options);
+  if (outcome.kind === 'marked') return renderObject(context, target, form, outcome.entry, 200);
+  const uid = stringAt(parseEntry(outcome.entry), 'metadata', 'uid');
+  return jsonReply(deleted(target.kind, target.name, uid));
+}
+
+export async function deleteCollection(context: ApiContext, target: Target): Promise<Reply> {
+  const form = formOf(target);
+  const options = await readDeleteOptions(target);
+  const page = readPage(context, target);
+  const removed: Entry[] = [];
+  for (const entry of page.entries) {
+    const { metadata } = parseEntry(entry);
+    const member: Target = {
+      ...target,
+      name: stringAt(metadata, 'name'),
+      namespace: stringAt(metadata, 'namespace'),
+    };
+    if (context.store.get(entry.key) === undefined) continue; // gone meanwhile, which is what is wanted
+    removed.push((await removeObject(context, member, options)).entry);
+  }
+  return renderList(context, target, form, { ...page, entries: removed });
+}
+
+/** Deletes or marks. Throws StatusError. */
+export async function removeObject(
+  context: ApiContext,
+  target: Target,
+  options: DeleteOptions,
+): Promise<Outcome> {
+  for (let attempt = 1; ; attempt++) {
+    const entry = requireEntry(context, target);
+    const object = parseEntry(entry);
+    checkPreconditions(target, object, options);
+    admitDelete(target, object);
+    const marked = markDeleted(target, object, options, context.clock.nowMs());
+    try {
+      if (options.dryRun) return { kind: isReadyToGo(marked) ? 'gone' : 'marked', entry };
+      if (isReadyToGo(marked)) {
+        const gone = await context.store.delete(entry.key, templateOfEntry(entry), entry.revision);
+        return { kind: 'gone', entry: gone };
+      }
+      const template = templateOf(target.kind, marked);
+      if (entry.value.toString().endsWith(template.after)) return { kind: 'marked', entry };
+      return { kind: 'marked', entry: await context.store.put(entry.key, template, entry.revision) };
+    } catch (error) {
+      if (isStoreError(error, 'Missing')) throw notFound(target.kind, target.name);
+      if (!isStoreError(error, 'Conflict') || attempt === conflictRetriesMax) throw error;
+      await nextCommit();
+    }
+  }
+}
+
+function checkPreconditions(target: Target, object: StoredObject, options: DeleteOptions): void {
+  const { kind, name } = target;
+  const uid = stringAt(object.metadata, 'uid');
+  if (options.uid !== '' && options.uid !== uid) {
+    throw conflict(
+      kind,
+      name,
+      `Precondition failed: UID in precondition: ${options.uid}, UID in object meta: ${uid}`,
+    );
+  }
+  const version = stringAt(object.metadata, 'resourceVersion');
+  if (options.resourceVersion !== '' && options.resourceVersion !== version) {
+    throw conflict(
+      kind,
+      name,
+      `Precondition failed: ResourceVersion in precondition: ${options.resourceVersion}, ResourceVersion in object meta: ${version}`,
+    );
+  }
+}
+
+const propagationFinalizers: Readonly<Record<Propagation, string | undefined>> = {
+  Foreground: 'foregroundDeletion',
+  Orphan: 'orphan',
+  Background: undefined,
+};
+
+/** The object as a delete leaves it, if it leaves it: timestamps, grace and the finalizer that propagation asks for. */
+function markDeleted(target: Target, old: StoredObject, options: DeleteOptions, nowMs: number): StoredObject {
+  const object = structuredClone(old);
+  const { metadata } = object;
+  setPropagation(metadata, options.propagation);
+  const isPod = target.kind.group === '' && target.kind.plural === 'pods';
+  const grace = isPod ? graceOf(object, options.graceSeconds) : 0;
+  const before = numberAt(metadata, 'deletionGracePeriodSeconds');
+  // A second delete may only shorten the grace.
+  if (!isBeingDeleted(old) || grace < (before ?? 0)) {
+    const startedMs = isBeingDeleted(old)
+      ? Date.parse(stringAt(metadata, 'deletionTimestamp')) - (before ?? 0) * 1000
+      : nowMs;
+    metadata['deletionTimestamp'] = rfc3339(Math.max(startedMs + grace * 1000, Math.min(nowMs, startedMs)));
+    metadata['deletionGracePeriodSeconds'] = grace;
+    const generation = numberAt(metadata, 'generation');
+    if (generation !== undefined && !isBeingDeleted(old)) metadata['generation'] = generation + 1;
+  }
+  if (object['kind'] === 'Namespace') object['status'] = { phase: 'Terminating', ...conditionsOf(object) };
+  return object;
+}
+
+function conditionsOf(object: JsonObject): JsonObject {
+  const status = object['status'];
+  if (typeof status !== 'object' || status === null || Array.isArray(status)) return {};
+  return status['conditions'] === undefined ? {} : { conditions: status['conditions'] };
+}
+
+function setPropagation(metadata: JsonObject, propagation: Propagation | undefined): void {
+  if (propagation === undefined) return;
+  const wanted = propagationFinalizers[propagation];
+  const others = stringsAt(metadata, 'finalizers').filter(
+    (finalizer) => finalizer !== 'foregroundDeletion' && finalizer !== 'orphan',
+  );
+  const finalizers = wanted === undefined ? others : [...others, wanted];
+  if (finalizers.length === 0) delete metadata['finalizers'];
+  else metadata['finalizers'] = finalizers;
+}
+
+/** From the body (DeleteOptions) or, without one, from the query. */
+export async function readDeleteOptions(target: Target): Promise<DeleteOptions> {
+  const { request } = target;
+  const { query } = request;
+  const bytes = await request.body();
+  const given = bytes.length === 0 ? {} : await decodeOptions(bytes, request.headers['content-type'] ?? '');
+  const graceText = query.get('gracePeriodSeconds') ?? '';
+  const orphan =
+    given['orphanDependents'] ??
+    (query.has('orphanDependents') ? isTrue(query.get('orphanDependents')) : undefined);
+  const propagation = stringAt(given, 'propagationPolicy') || (query.get('propagationPolicy') ?? '');
+  return {
+    graceSeconds:
+      numberAt(given, 'gracePeriodSeconds') ?? (graceText === '' ? undefined : parseGrace(graceText)),
+    propagation: parsePropagation(propagation, typeof orphan === 'boolean' ? orphan : undefined),
+    uid: stringAt(given, 'preconditions', 'uid'),
+    resourceVersion: stringAt(given, 'preconditions', 'resourceVersion'),
+    dryRun: isDryRun(target) || stringsAt(given, 'dryRun').includes('All'),
+  };
+}
+
+async function decodeOptions(bytes: Buffer, contentType: string): Promise<JsonObject> {
+  const body = await decodeBody(bytes, contentType);
+  // Clients name any group version here: v1, apps/v1, policy/v1 …
+  const identity = typeof body === 'object' && body !== null && !Array.isArray(body) ? { ...body } : body;
+  if (typeof identity === 'object' && identity !== null && !Array.isArray(identity)) {
+    delete identity['apiVersion'];
+  }
+  return decodeAs(
+    { group: '', version: 'v1', kind: 'DeleteOptions' },
+    'meta/v1.DeleteOptions',
+    identity,
+    'Ignore',
+  ).object;
+}
+
+function parseGrace(text: string): number {
+  const seconds = Number(text);
+  if (!Number.isInteger(seconds))
+    throw badRequest(`gracePeriodSeconds: Invalid value: ${JSON.stringify(text)}`);
+  return seconds;
+}
+
+function parsePropagation(text: string, orphan: boolean | undefined): Propagation | undefined {
+  if (text === '') return orphan === undefined ? undefined : orphan ? 'Orphan' : 'Background';
+  if (text === 'Foreground' || text === 'Background' || text === 'Orphan') return text;
+  throw badRequest(
+    `DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: ${JSON.stringify(text)}: supported values: "Foreground", "Background", "Orphan"`,
+  );
+}

@@ -1,0 +1,173 @@
+import { stringAt } from '../api/fields.ts';
+import type { JsonObject } from '../api/object.ts';
+import { apiVersionOfKind } from '../api/registry.ts';
+import { notAcceptable } from '../api/status.ts';
+import {
+  type IncludeObject,
+  partialObjectMetadata,
+  partialObjectMetadataList,
+  renderTable,
+} from '../api/table.ts';
+import type { Entry, StoreEvent } from '../store/store.ts';
+import type { ApiContext, Target } from './context.ts';
+import { jsonReply, type Reply } from './exchange.ts';
+import type { Page } from './list.ts';
+import { type Form, negotiateForm, servedMediaTypes } from './negotiate.ts';
+import { parseEntry } from './objects.ts';
+
+/** From stored bytes to what the client asked for. Plain objects are never decoded: their bytes are joined or wrapped. */
+
+export type EventType = 'ADDED' | 'MODIFIED' | 'DELETED';
+
+/** Throws StatusError 406. */
+export function formOf(target: Target): Form {
+  const form = negotiateForm(target.request.headers.accept);
+  if (form === undefined) throw notAcceptable(servedMediaTypes);
+  return form;
+}
+
+export function renderObject(
+  context: ApiContext,
+  target: Target,
+  form: Form,
+  entry: Entry,
+  status: number,
+  warnings: readonly string[] = [],
+): Reply {
+  const plain = form.as === 'object';
+  const bytes = plain ? entry.value : encode(formed(context, target, form, entry));
+  return {
+    kind: 'bytes',
+    status,
+    contentType: form.contentType,
+    body: [bytes, newline],
+    warnings,
+  };
+}
+
+/** As renderObject for an object that is not stored, such as the result of a dry run. */
+export function renderUnstored(
+  context: ApiContext,
+  target: Target,
+  form: Form,
+  object: JsonObject,
+  status: number,
+  warnings: readonly string[] = [],
+): Reply {
+  const value = form.as === 'object' ? object : formedObject(context, target, form, object);
+  return jsonReply(value, status, { warnings, contentType: form.contentType });
+}
+
+export function renderList(context: ApiContext, target: Target, form: Form, page: Page): Reply {
+  const listMeta: JsonObject = {
+    resourceVersion: String(page.revision),
+    ...(page.continueToken === undefined ? {} : { continue: page.continueToken }),
+    ...(page.remaining === undefined ? {} : { remainingItemCount: page.remaining }),
+  };
+  if (form.as === 'table') {
+    const table = renderTable(target.kind, page.entries.map(parseEntry), {
+      version: form.metaVersion,
+      includeObject: includeObjectOf(target),
+      nowMs: context.clock.nowMs(),
+      listMeta,
+    });
+    return jsonReply(table, 200, { contentType: form.contentType });
+  }
+  if (form.as === 'metadata') {
+    const list = partialObjectMetadataList(page.entries.map(parseEntry), listMeta, form.metaVersion);
+    return jsonReply(list, 200, { contentType: form.contentType });
+  }
+  const { kind } = target;
+  const head = `{"kind":"${kind.kind}List","apiVersion":"${apiVersionOfKind(kind)}","metadata":${JSON.stringify(listMeta)},"items":[`;
+  const body: Uint8Array[] = [Buffer.from(head)];
+  for (const [at, entry] of page.entries.entries()) {
+    if (at > 0) body.push(comma);
+    body.push(entry.value);
+  }
+  body.push(listEnd);
+  return { kind: 'bytes', status: 200, contentType: form.contentType, body };
+}
+
+const comma = Buffer.from(',');
+const newline = Buffer.from('\n');
+const listEnd = Buffer.from(']}\n');
+const eventEnd = Buffer.from('}\n');
+const eventHead: Readonly<Record<EventType, Buffer>> = {
+  ADDED: Buffer.from('{"type":"ADDED","object":'),
+  MODIFIED: Buffer.from('{"type":"MODIFIED","object":'),
+  DELETED: Buffer.from('{"type":"DELETED","object":'),
+};
+
+/** Frames of one event, by type and form: a hundred watchers share one encoding. Dies with the history. */
+const framesOfEvent = new WeakMap<StoreEvent, Map<string, Buffer>>();
+
+/** One line of a watch. With `event` the frame is made once for all watchers of this form. */
+export function renderEvent(
+  context: ApiContext,
+  target: Target,
+  form: Form,
+  type: EventType,
+  entry: Entry,
+  event?: StoreEvent,
+): Buffer {
+  if (event === undefined) return frame(context, target, form, type, entry);
+  let frames = framesOfEvent.get(event);
+  if (frames === undefined) {
+    frames = new Map();
+    framesOfEvent.set(event, frames);
+  }
+  const include = form.as === 'table' ? includeObjectOf(target) : '';
+  const key = `${type} ${form.as} ${form.metaVersion} ${include}`;
+  const known = frames.get(key);
+  if (known !== undefined) return known;
+  const made = frame(context, target, form, type, entry);
+  frames.set(key, made);
+  return made;
+}
+
+function frame(context: ApiContext, target: Target, form: Form, type: EventType, entry: Entry): Buffer {
+  const bytes = form.as === 'object' ? entry.value : encode(formed(context, target, form, entry));
+  return Buffer.concat([eventHead[type], bytes, eventEnd]);
+}
+
+/** Tells the client how far it has seen everything; `initial-events-end` also that the state at the start is complete. */
+export function renderBookmark(
+  target: Target,
+  form: Form,
+  revision: number,
+  meaning: 'progress' | 'initial-events-end',
+): Buffer {
+  const metadata: JsonObject = {
+    resourceVersion: String(revision),
+    ...(meaning === 'progress' ? {} : { annotations: { 'k8s.io/initial-events-end': 'true' } }),
+  };
+  const identity: Readonly<Record<Form['as'], JsonObject>> = {
+    object: { kind: target.kind.kind, apiVersion: apiVersionOfKind(target.kind) },
+    metadata: { kind: 'PartialObjectMetadata', apiVersion: `meta.k8s.io/${form.metaVersion}` },
+    table: { kind: 'Table', apiVersion: `meta.k8s.io/${form.metaVersion}`, columnDefinitions: [], rows: [] },
+  };
+  return Buffer.from(`${JSON.stringify({ type: 'BOOKMARK', object: { ...identity[form.as], metadata } })}\n`);
+}
+
+function formed(context: ApiContext, target: Target, form: Form, entry: Entry): JsonObject {
+  return formedObject(context, target, form, parseEntry(entry));
+}
+
+function formedObject(context: ApiContext, target: Target, form: Form, object: JsonObject): JsonObject {
+  if (form.as === 'metadata') return partialObjectMetadata(object, form.metaVersion);
+  return renderTable(target.kind, [object], {
+    version: form.metaVersion,
+    includeObject: includeObjectOf(target),
+    nowMs: context.clock.nowMs(),
+    listMeta: { resourceVersion: stringAt(object, 'metadata', 'resourceVersion') },
+  });
+}
+
+function includeObjectOf(target: Target): IncludeObject {
+  const asked = target.request.query.get('includeObject');
+  return asked === 'None' || asked === 'Object' ? asked : 'Metadata';
+}
+
+function encode(value: JsonObject): Buffer {
+  return Buffer.from(JSON.stringify(value));
+}

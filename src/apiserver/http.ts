@@ -1,0 +1,326 @@
+import { type IncomingMessage, ServerResponse } from 'node:http';
+import {
+  createSecureServer,
+  type Http2SecureServer,
+  type Http2ServerRequest,
+  Http2ServerResponse,
+  type ServerHttp2Session,
+} from 'node:http2';
+import type { TLSSocket } from 'node:tls';
+import { bodyBytesMax } from '../api/decode.ts';
+import { badRequest, failure, StatusError, timeout, tooLarge, tooManyRequests } from '../api/status.ts';
+import { authenticate, identityOf, type PeerIdentity } from './authenticate.ts';
+import type { ApiContext } from './context.ts';
+import { type ApiRequest, jsonReply, type Reply, type ReplyStream } from './exchange.ts';
+import { isTrue, type RequestInfo } from './request-info.ts';
+import { authorize, parseInfo, route } from './router.ts';
+
+/** The HTTP shell: HTTP/2 and HTTP/1.1 on one TLS server, limits, and the one place where errors become answers. */
+
+type Request = IncomingMessage | Http2ServerRequest;
+type Response = ServerResponse | Http2ServerResponse;
+
+/** Streams of one HTTP/2 connection: a process of ours keeps all its watches on one. */
+const concurrentStreamsMax = 1000;
+/** Memory that one HTTP/2 connection may use, in MB, as Node counts it. */
+const sessionMemoryMaxMb = 64;
+/** What a client may send ahead on one HTTP/2 stream, bytes. */
+const initialWindowBytes = 1024 * 1024;
+
+export type HttpServer = {
+  readonly server: Http2SecureServer;
+  /** Resolves when the requests of now are answered. */
+  readonly idle: () => Promise<void>;
+};
+
+export function createHttpServer(
+  context: ApiContext,
+  whenReady: Promise<void>,
+  signal: AbortSignal,
+): HttpServer {
+  const { pki } = context.config;
+  const server = createSecureServer({
+    allowHTTP1: true,
+    cert: pki.cert,
+    key: pki.key,
+    ca: pki.caCert,
+    requestCert: true,
+    rejectUnauthorized: false, // who has no certificate may have a token; identityOf looks at what was shown
+    maxSessionMemory: sessionMemoryMaxMb,
+    settings: { maxConcurrentStreams: concurrentStreamsMax, initialWindowSize: initialWindowBytes },
+  });
+  const active = new Set<Promise<void>>();
+  server.on('request', (request: Request, response: Response) => {
+    const serving = serve(context, whenReady, signal, request, response);
+    active.add(serving);
+    void serving.finally(() => active.delete(serving));
+  });
+  server.on('tlsClientError', (error) => context.log.debug('TLS handshake failed', { error: error.message }));
+  server.on('sessionError', (error) =>
+    context.log.debug('HTTP/2 connection failed', { error: error.message }),
+  );
+  server.on('unknownProtocol', (socket) => socket.destroy());
+  return { server, idle: async () => void (await Promise.allSettled(active)) };
+}
+
+const identities = new WeakMap<TLSSocket | ServerHttp2Session, PeerIdentity>();
+
+/** Who is behind the connection; found out once a connection. */
+export function peerOf(request: Request): PeerIdentity {
+  const holder =
+    'stream' in request && request.httpVersionMajor === 2
+      ? (request.stream.session as ServerHttp2Session)
+      : (request.socket as TLSSocket);
+  const known = identities.get(holder);
+  if (known !== undefined) return known;
+  const socket = request.socket as TLSSocket;
+  const peer = identityOf(socket.getPeerCertificate(), socket.authorized);
+  identities.set(holder, peer);
+  return peer;
+}
+
+async function serve(
+  context: ApiContext,
+  whenReady: Promise<void>,
+  serverSignal: AbortSignal,
+  incoming: Request,
+  response: Response,
+): Promise<void> {
+  const { metrics, log } = context;
+  const gone = new AbortController();
+  const onClose = (): void => gone.abort(new Error('the client is gone'));
+  const onStop = (): void => gone.abort(new Error('the server stops'));
+  response.once('close', onClose);
+  response.on('error', onClose);
+  serverSignal.addEventListener('abort', onStop, { once: true });
+  let info: RequestInfo | undefined;
+  let status = 0;
+  try {
+    await whenReady;
+    const request = readRequest(context, incoming, gone.signal);
+    info = parseInfo(request);
+    const user = await authenticate(peerOf(incoming), incoming.headers, context.tokens);
+    status = await answer(context, { ...request, user }, info, response);
+  } catch (error) {
+    if (gone.signal.aborted && !(error instanceof StatusError)) {
+      status = 499; // nobody is there to be answered
+      closeStream(response);
+    } else {
+      status = refuse(context, error, incoming, response);
+    }
+  } finally {
+    response.off('close', onClose);
+    serverSignal.removeEventListener('abort', onStop);
+    metrics.countRequest({
+      verb: info?.verb ?? 'unknown',
+      group: status === 404 || info?.kind !== 'resource' ? '' : info.group,
+      resource: status === 404 || info?.kind !== 'resource' ? '' : info.plural,
+      code: status,
+    });
+    log.debug('request', { method: incoming.method, url: incoming.url, status });
+  }
+}
+
+/** Authorizes, limits, routes and sends. Resolves with the status when the answer is sent whole. */
+async function answer(
+  context: ApiContext,
+  request: ApiRequest,
+  info: RequestInfo,
+  response: Response,
+): Promise<number> {
+  const { metrics, config } = context;
+  const authorized = authorize(context, request, info);
+  const streams = isStreaming(info, request);
+  if (streams ? metrics.streams >= config.limits.streamsMax : metrics.inFlight >= config.limits.inFlightMax) {
+    throw tooManyRequests('Too many requests, please try again later.', 1);
+  }
+  const counter = streams ? 'streams' : 'inFlight';
+  metrics[counter]++;
+  try {
+    const routing = route(context, authorized, info);
+    const reply = streams ? await routing : await withinTime(context, routing);
+    await send(context, response, reply);
+    return reply.status;
+  } finally {
+    metrics[counter]--;
+  }
+}
+
+function isStreaming(info: RequestInfo, request: ApiRequest): boolean {
+  if (info.kind !== 'resource') return false;
+  return info.verb === 'watch' || (info.subresource === 'log' && isTrue(request.query.get('follow')));
+}
+
+async function withinTime(context: ApiContext, routing: Promise<Reply>): Promise<Reply> {
+  let cancel = (): void => {};
+  const late = new Promise<never>((_resolve, reject) => {
+    const ms = context.config.limits.requestTimeoutMs;
+    cancel = context.clock.after(ms, () =>
+      reject(timeout('request did not complete within the allotted time', 1)),
+    );
+  });
+  try {
+    return await Promise.race([routing, late]);
+  } finally {
+    cancel();
+  }
+}
+
+type UnknownCaller = Omit<ApiRequest, 'user'>;
+
+/** The request without its user. Shared with upgraded connections, which have no body. */
+export function readRequest(context: ApiContext, incoming: Request, signal: AbortSignal): ApiRequest {
+  const rawUrl = incoming.url ?? '/';
+  const question = rawUrl.indexOf('?');
+  const request: UnknownCaller = {
+    method: incoming.method ?? 'GET',
+    path: question === -1 ? rawUrl : rawUrl.slice(0, question),
+    rawUrl,
+    query: new URLSearchParams(question === -1 ? '' : rawUrl.slice(question + 1)),
+    headers: incoming.headers,
+    signal,
+    body: () => readBody(context, incoming),
+  };
+  return { ...request, user: nobody };
+}
+
+/** Stands in until authentication is done; no rule can name it. */
+const nobody = { name: '', uid: '', groups: [], extra: {} } as const;
+
+async function readBody(context: ApiContext, incoming: Request): Promise<Buffer> {
+  const limit = `limit is ${bodyBytesMax}`;
+  if (Number(incoming.headers['content-length'] ?? 0) > bodyBytesMax) throw tooLarge(limit);
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    const finish = (error: Error | undefined): void => {
+      cancel();
+      incoming.removeAllListeners('data');
+      if (error === undefined)
+        resolve(chunks.length === 1 ? (chunks[0] ?? Buffer.of()) : Buffer.concat(chunks));
+      else reject(error);
+    };
+    const cancel = context.clock.after(context.config.limits.bodyTimeoutMs, () => {
+      finish(failure(408, 'Timeout', 'the body of the request did not arrive in time'));
+    });
+    incoming.on('data', (chunk: Buffer) => {
+      size += chunk.length;
+      if (size > bodyBytesMax) finish(tooLarge(limit));
+      else chunks.push(chunk);
+    });
+    incoming.once('end', () => finish(undefined));
+    incoming.once('error', () => finish(badRequest('the body of the request was cut off')));
+    incoming.once('close', () => finish(badRequest('the body of the request was cut off')));
+  });
+}
+
+async function send(context: ApiContext, response: Response, reply: Reply): Promise<void> {
+  if (reply.kind === 'bytes') {
+    const body = Buffer.concat(reply.body);
+    writeHead(response, reply.status, {
+      'content-type': reply.contentType,
+      'content-length': String(body.length),
+      'cache-control': 'no-cache, private',
+      ...reply.headers,
+      ...(reply.warnings === undefined || reply.warnings.length === 0
+        ? {}
+        : { warning: reply.warnings.slice(0, warningsMax).map(warningHeader) }),
+    });
+    end(response, body);
+    return;
+  }
+  writeHead(response, reply.status, {
+    'content-type': reply.contentType,
+    'cache-control': 'no-cache, private',
+    ...reply.headers,
+  });
+  if ('flushHeaders' in response) response.flushHeaders(); // a watch without events must be seen to have begun
+  await reply.run(replyStream(response, context.config.limits.watchBufferBytesMax));
+  response.end();
+}
+
+/** More warnings than these are not sent; headers have a bound at the client too. */
+const warningsMax = 32;
+
+function writeHead(response: Response, status: number, headers: Record<string, string | string[]>): void {
+  // The two classes declare the same method twice.
+  if (response instanceof ServerResponse) response.writeHead(status, headers);
+  else response.writeHead(status, headers);
+}
+
+function end(response: Response, body: Buffer): void {
+  if (response instanceof ServerResponse) response.end(body);
+  else response.end(body);
+}
+
+/** RFC 7234 warn-code 299; header values carry no control characters. */
+function warningHeader(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
+  return `299 - ${JSON.stringify(text.replace(/[^\x20-\x7e]/g, '?'))}`;
+}
+
+function replyStream(response: Response, bufferBytesMax: number): ReplyStream {
+  const buffered = (): number =>
+    response instanceof Http2ServerResponse ? response.stream.writableLength : response.writableLength;
+  const write = (chunk: Uint8Array): boolean =>
+    response instanceof ServerResponse ? response.write(chunk) : response.stream.write(chunk);
+  return {
+    async write(chunk) {
+      if (response.destroyed || response.writableEnded) throw new Error('the client is gone');
+      if (write(chunk)) return;
+      await new Promise<void>((resolve, reject) => {
+        const onDrain = (): void => {
+          response.off('close', onClose);
+          resolve();
+        };
+        const onClose = (): void => {
+          response.off('drain', onDrain);
+          reject(new Error('the client is gone'));
+        };
+        response.once('drain', onDrain);
+        response.once('close', onClose);
+      });
+    },
+    push(chunk) {
+      if (response.destroyed || response.writableEnded) return false;
+      write(chunk);
+      if (buffered() <= bufferBytesMax) return true;
+      closeStream(response);
+      return false;
+    },
+  };
+}
+
+/** Ends one answer, on HTTP/2 without touching the connection that it shares. */
+function closeStream(response: Response): void {
+  if (response instanceof Http2ServerResponse) response.stream?.close();
+  else response.destroy();
+}
+
+function refuse(context: ApiContext, error: unknown, incoming: Request, response: Response): number {
+  const status = statusFor(context, error, incoming);
+  if (response.headersSent) {
+    closeStream(response); // too late to say what happened
+    return status.code;
+  }
+  const reply = jsonReply(status, status.code);
+  if (reply.kind !== 'bytes') return status.code;
+  const retryAfter = status.details?.retryAfterSeconds;
+  const body = Buffer.concat(reply.body);
+  writeHead(response, status.code, {
+    'content-type': reply.contentType,
+    'content-length': String(body.length),
+    ...(retryAfter === undefined ? {} : { 'retry-after': String(retryAfter) }),
+    // A body that was not read to its end would be taken for the next request.
+    ...(incoming.httpVersionMajor === 1 && !incoming.complete ? { connection: 'close' } : {}),
+  });
+  end(response, body);
+  return status.code;
+}
+
+/** What the client is told of an error. What is no StatusError is a bug or a broken disk: logged here, once. */
+export function statusFor(context: ApiContext, error: unknown, incoming: Request): StatusError['status'] {
+  if (error instanceof StatusError) return error.status;
+  context.log.error('request failed', { method: incoming.method, url: incoming.url, error });
+  return failure(500, 'InternalError', 'Internal error occurred: see the log of the API server').status;
+}

@@ -1,0 +1,40 @@
+import { forbidden } from '../api/status.ts';
+import type { Authorizer } from './authorizer.ts';
+import type { ApiRequest, User } from './exchange.ts';
+import { type Attributes, refusalText } from './rbac.ts';
+
+/** Impersonated groups of one request; beyond it 403, since nobody needs them. */
+const groupsMax = 64;
+
+/** `kubectl --as`: the user to act as, if the real one may. Throws StatusError 403. */
+export function impersonate(authorizer: Authorizer, request: ApiRequest): User {
+  const { headers, user } = request;
+  const name = headers['impersonate-user'];
+  if (typeof name !== 'string' || name === '') return user;
+  const account = /^system:serviceaccount:([^:]+):([^:]+)$/.exec(name);
+  const [, namespace = '', accountName = ''] = account ?? [];
+  const asked: Attributes[] = [
+    account === null ? attributes('users', '', name) : attributes('serviceaccounts', namespace, accountName),
+  ];
+  const groups = groupsIn(headers['impersonate-group']);
+  for (const group of groups.slice(0, groupsMax)) asked.push(attributes('groups', '', group));
+  const refused = asked.find((attribute) => !authorizer.allows(user, attribute));
+  if (refused !== undefined || groups.length > groupsMax) {
+    const what = refused ?? asked[0];
+    if (what?.kind !== 'resource') throw forbidden({ group: '', plural: 'groups' }, '', 'too many groups');
+    throw forbidden(what, what.name, refusalText(user, what));
+  }
+  const derived = account === null ? [] : ['system:serviceaccounts', `system:serviceaccounts:${namespace}`];
+  const state = name === 'system:anonymous' ? 'system:unauthenticated' : 'system:authenticated';
+  return { name, uid: '', groups: [...new Set([...groups, ...derived, state])], extra: {} };
+}
+
+/** Node joins repeated headers that it does not know with commas; group names have none. */
+function groupsIn(header: string | readonly string[] | undefined): readonly string[] {
+  const texts = header === undefined ? [] : typeof header === 'string' ? header.split(',') : header;
+  return texts.map((text) => text.trim()).filter((text) => text !== '');
+}
+
+function attributes(plural: string, namespace: string, name: string): Attributes {
+  return { kind: 'resource', verb: 'impersonate', group: '', plural, subresource: '', namespace, name };
+}

@@ -1,0 +1,87 @@
+import type { IncomingMessage } from 'node:http';
+import { Agent, request as httpsRequest } from 'node:https';
+import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
+import { numberAt, objectsAt, stringAt } from '../api/fields.ts';
+import { failure, notFound, serviceUnavailable } from '../api/status.ts';
+import type { Store } from '../store/store.ts';
+import type { ApiServerConfig } from './config.ts';
+import { parseEntry } from './objects.ts';
+
+export type KubeletAddress = { readonly host: string; readonly port: number };
+
+export const kubeletPortDefault = 10_250;
+
+/** The one place that talks to kubelets: with the API server's client certificate, and only to ones of our CA. */
+export type KubeletLink = {
+  /** GET of a path; resolves with the head of the answer. Throws StatusError. */
+  get(nodeName: string, path: string, signal: AbortSignal): Promise<IncomingMessage>;
+  /** A raw TLS connection, for requests that are upgraded. Throws StatusError. */
+  connect(nodeName: string): Promise<TLSSocket>;
+  close(): void;
+};
+
+export function createKubeletLink(
+  store: Store,
+  config: Pick<ApiServerConfig, 'pki' | 'limits'>,
+): KubeletLink {
+  let context: SecureContext | undefined;
+  const secureContext = (): SecureContext => {
+    context ??= createSecureContext({
+      ca: config.pki.caCert,
+      cert: config.pki.kubeletClientCert,
+      key: config.pki.kubeletClientKey,
+    });
+    return context;
+  };
+  let agent: Agent | undefined;
+  return {
+    async get(nodeName, path, signal) {
+      const { host, port } = kubeletAddress(store, nodeName);
+      agent ??= new Agent({ keepAlive: true, maxFreeSockets: 8, secureContext: secureContext() });
+      return new Promise((resolve, reject) => {
+        const request = httpsRequest({ agent, host, port, path, signal }, resolve);
+        request.once('error', (cause) => reject(unreachable(nodeName, cause)));
+        request.end();
+      });
+    },
+    async connect(nodeName) {
+      const { host, port } = kubeletAddress(store, nodeName);
+      return new Promise((resolve, reject) => {
+        const socket = connect({ host, port, secureContext: secureContext(), ALPNProtocols: ['http/1.1'] });
+        const fail = (cause: Error): void => {
+          socket.destroy();
+          reject(unreachable(nodeName, cause));
+        };
+        socket.setTimeout(config.limits.kubeletConnectTimeoutMs, () => fail(new Error('timed out')));
+        socket.once('error', fail);
+        socket.once('secureConnect', () => {
+          socket.setTimeout(0);
+          socket.off('error', fail);
+          resolve(socket);
+        });
+      });
+    },
+    close: () => agent?.destroy(),
+  };
+}
+
+function unreachable(nodeName: string, cause: Error): Error {
+  return failure(
+    502,
+    'BadGateway',
+    `error dialing backend: the kubelet of node ${nodeName} cannot be reached: ${cause.message}`,
+  );
+}
+
+/** Where the Node's status says that its kubelet listens. */
+function kubeletAddress(store: Store, nodeName: string): KubeletAddress {
+  const entry = store.get(`/nodes/${nodeName}`);
+  if (entry === undefined) throw notFound({ group: '', plural: 'nodes' }, nodeName);
+  const node = parseEntry(entry);
+  const address = objectsAt(node, 'status', 'addresses').find(({ type }) => type === 'InternalIP');
+  const host = stringAt(address, 'address');
+  if (host === '')
+    throw serviceUnavailable(`no preferred addresses found for node ${JSON.stringify(nodeName)}`);
+  const port = numberAt(node, 'status', 'daemonEndpoints', 'kubeletEndpoint', 'Port') ?? 0;
+  return { host, port: port === 0 ? kubeletPortDefault : port };
+}

@@ -1,0 +1,148 @@
+import { badRequest, expired, notFound, timeout } from '../api/status.ts';
+import { type Entry, isStoreError, type Listing } from '../store/store.ts';
+import type { ApiContext, Target } from './context.ts';
+import type { Reply } from './exchange.ts';
+import { formOf, renderList, renderObject } from './forms.ts';
+import { keyOfObject, prefixOf } from './objects.ts';
+import { parseSelection, type Selection } from './selection.ts';
+
+export function getObject(context: ApiContext, target: Target): Reply {
+  const form = formOf(target);
+  const entry = requireEntry(context, target);
+  return renderObject(context, target, form, entry, 200);
+}
+
+/** The stored object that the path names. Throws StatusError 404. */
+export function requireEntry(
+  context: ApiContext,
+  target: Pick<Target, 'kind' | 'namespace' | 'name'>,
+): Entry {
+  const { kind, namespace, name } = target;
+  const entry = context.store.get(keyOfObject(kind, kind.namespaced ? namespace : '', name));
+  if (entry === undefined) throw notFound(kind, name);
+  return entry;
+}
+
+/** One page, or the whole collection. */
+export type Page = {
+  readonly entries: readonly Entry[];
+  readonly revision: number;
+  /** Where the next page starts; undefined on the last one. */
+  readonly continueToken: string | undefined;
+  readonly remaining: number | undefined;
+};
+
+export function listObjects(context: ApiContext, target: Target): Reply {
+  const form = formOf(target);
+  return renderList(context, target, form, readPage(context, target));
+}
+
+/** Throws StatusError 400, 410 or 504. */
+export function readPage(context: ApiContext, target: Target): Page {
+  const { kind, request, namespace } = target;
+  const { query } = request;
+  const selection = parseSelection(kind, query);
+  const limit = parseLimit(query.get('limit'));
+  const token = query.get('continue') ?? '';
+  const resume = token === '' ? undefined : parseContinue(token);
+  const atRevision = resume?.revision ?? wantedRevision(context, query);
+  const listing = listStore(context, prefixOf(kind, kind.namespaced ? namespace : ''), {
+    after: resume?.after,
+    atRevision,
+  });
+  return cutPage(listing, selection, limit);
+}
+
+function listStore(
+  context: ApiContext,
+  prefix: string,
+  range: { readonly after: string | undefined; readonly atRevision: number | undefined },
+): Listing {
+  try {
+    return context.store.list(prefix, range);
+  } catch (error) {
+    if (!isStoreError(error, 'Expired')) throw error;
+    throw expired(
+      range.after === undefined
+        ? 'The resourceVersion for the provided list is too old.'
+        : 'The provided continue parameter is too old to display a consistent list result. You must start a new list without the continue parameter.',
+    );
+  }
+}
+
+function cutPage(listing: Listing, selection: Selection, limit: number): Page {
+  const chosen: Entry[] = [];
+  const { entries, revision } = listing;
+  for (const [at, entry] of entries.entries()) {
+    if (!selection.everything && !selection.matches(entry)) continue;
+    if (chosen.length === limit) {
+      const last = chosen.at(-1);
+      return {
+        entries: chosen,
+        revision,
+        continueToken: formatContinue(revision, last?.key ?? ''),
+        // Kubernetes counts what is left only where no selector hides a part of it.
+        remaining: selection.everything ? entries.length - at : undefined,
+      };
+    }
+    chosen.push(entry);
+  }
+  return { entries: chosen, revision, continueToken: undefined, remaining: undefined };
+}
+
+function parseLimit(text: string | null): number {
+  if (text === null || text === '' || text === '0') return Number.POSITIVE_INFINITY;
+  const limit = Number(text);
+  if (!Number.isInteger(limit) || limit < 0)
+    throw badRequest(`limit: Invalid value: ${JSON.stringify(text)}`);
+  return limit;
+}
+
+/** The revision that the list must show; undefined: the newest, which satisfies everything but Exact. */
+function wantedRevision(context: ApiContext, query: URLSearchParams): number | undefined {
+  const text = query.get('resourceVersion') ?? '';
+  const match = query.get('resourceVersionMatch') ?? '';
+  if (match !== '' && match !== 'Exact' && match !== 'NotOlderThan') {
+    throw badRequest(
+      `resourceVersionMatch: Unsupported value: ${JSON.stringify(match)}: supported values: "Exact", "NotOlderThan", ""`,
+    );
+  }
+  if (text === '' || text === '0') {
+    if (match === '' || (text === '0' && match === 'NotOlderThan')) return undefined;
+    throw badRequest(
+      `resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided`,
+    );
+  }
+  const revision = parseRevision(text);
+  if (revision > context.store.revision) {
+    throw timeout(`Too large resource version: ${revision}, current: ${context.store.revision}`, 1);
+  }
+  return match === 'Exact' ? revision : undefined;
+}
+
+export function parseRevision(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) {
+    throw badRequest(
+      `resourceVersion: Invalid value: ${JSON.stringify(text)}: strconv.ParseUint: parsing ${JSON.stringify(text)}: invalid syntax`,
+    );
+  }
+  return Number(text);
+}
+
+function formatContinue(revision: number, after: string): string {
+  return Buffer.from(JSON.stringify({ revision, after })).toString('base64url');
+}
+
+function parseContinue(token: string): { readonly revision: number; readonly after: string } {
+  try {
+    const value = JSON.parse(Buffer.from(token, 'base64url').toString()) as Record<string, unknown> | null;
+    const revision = value?.['revision'];
+    const after = value?.['after'];
+    if (typeof revision === 'number' && Number.isSafeInteger(revision) && typeof after === 'string') {
+      return { revision, after };
+    }
+  } catch {
+    // Not ours; refused below like every other text that is no token.
+  }
+  throw badRequest('continue key is not valid: encoded continue token is not valid');
+}

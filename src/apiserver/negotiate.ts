@@ -1,0 +1,61 @@
+/** In which form the client wants its objects. */
+export type Form = {
+  readonly as: 'object' | 'table' | 'metadata';
+  /** Of meta.k8s.io, for tables and metadata. */
+  readonly metaVersion: 'v1' | 'v1beta1';
+  readonly contentType: string;
+};
+
+export const plainForm: Form = { as: 'object', metaVersion: 'v1', contentType: 'application/json' };
+
+export const servedMediaTypes = ['application/json'] as const;
+
+/** One element of an Accept header. */
+export type MediaRange = {
+  readonly type: string;
+  readonly parameters: ReadonlyMap<string, string>;
+  readonly quality: number;
+};
+
+/** More elements than these are not looked at. */
+const mediaRangesMax = 32;
+
+/** Best first: by quality, then in the order written. An absent header accepts everything. */
+export function parseAccept(header: string | undefined): readonly MediaRange[] {
+  const text = header === undefined || header.trim() === '' ? '*/*' : header;
+  const ranges = text.split(',', mediaRangesMax).map(parseRange);
+  return ranges.filter((range) => range.quality > 0).toSorted((a, b) => b.quality - a.quality);
+}
+
+function parseRange(text: string): MediaRange {
+  const [type = '', ...rest] = text.split(';').map((part) => part.trim());
+  const parameters = new Map<string, string>();
+  for (const part of rest) {
+    const equals = part.indexOf('=');
+    if (equals > 0) parameters.set(part.slice(0, equals).toLowerCase(), part.slice(equals + 1));
+  }
+  const quality = Number(parameters.get('q') ?? '1');
+  return { type: type.toLowerCase(), parameters, quality: Number.isFinite(quality) ? quality : 0 };
+}
+
+export function acceptsJson(type: string): boolean {
+  return type === 'application/json' || type === 'application/*' || type === '*/*';
+}
+
+/** The first form of the Accept header that we have; undefined: none, answer 406. */
+export function negotiateForm(header: string | undefined): Form | undefined {
+  for (const { type, parameters } of parseAccept(header)) {
+    if (!acceptsJson(type)) continue;
+    const as = parameters.get('as');
+    if (as === undefined) return plainForm;
+    const metaVersion = parameters.get('v');
+    if (parameters.get('g') !== 'meta.k8s.io' || (metaVersion !== 'v1' && metaVersion !== 'v1beta1'))
+      continue;
+    const contentType = `application/json;as=${as};v=${metaVersion};g=meta.k8s.io`;
+    if (as === 'Table') return { as: 'table', metaVersion, contentType };
+    if (as === 'PartialObjectMetadata' || as === 'PartialObjectMetadataList') {
+      return { as: 'metadata', metaVersion, contentType };
+    }
+  }
+  return undefined;
+}

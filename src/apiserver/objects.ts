@@ -1,0 +1,67 @@
+import { stringAt } from '../api/fields.ts';
+import type { Kind } from '../api/kind.ts';
+import { isJsonObject, type JsonObject } from '../api/object.ts';
+import { apiVersionOfKind } from '../api/registry.ts';
+import type { Entry, ValueTemplate } from '../store/store.ts';
+
+/**
+ * How objects lie in the store. The key is GROUP/PLURAL/NAMESPACE/NAME (GROUP empty for core, no NAMESPACE segment for
+ * cluster-scoped kinds). The value is the JSON that clients get, always starting
+ *
+ *     {"kind":"Pod","apiVersion":"v1","metadata":{"resourceVersion":"
+ *
+ * so the store can put its revision there without anybody encoding the object again, and readers know where it stands.
+ */
+export function keyOfObject(kind: Pick<Kind, 'group' | 'plural'>, namespace: string, name: string): string {
+  return namespace === ''
+    ? `${kind.group}/${kind.plural}/${name}`
+    : `${kind.group}/${kind.plural}/${namespace}/${name}`;
+}
+
+/** Of all objects of the kind, or those of one namespace. */
+export function prefixOf(kind: Pick<Kind, 'group' | 'plural'>, namespace = ''): string {
+  return namespace === '' ? `${kind.group}/${kind.plural}/` : `${kind.group}/${kind.plural}/${namespace}/`;
+}
+
+export function templateOf(kind: Kind, object: JsonObject): ValueTemplate {
+  const { kind: _kind, apiVersion: _apiVersion, metadata, ...rest } = object;
+  const { resourceVersion: _revision, ...others } = isJsonObject(metadata) ? metadata : {};
+  const restText = JSON.stringify(rest);
+  return {
+    before: headOf(kind),
+    // Metadata always has a name, so a comma follows; the rest may be empty.
+    after: `",${JSON.stringify(others).slice(1)}${restText === '{}' ? '' : `,${restText.slice(1, -1)}`}}`,
+  };
+}
+
+function headOf(kind: Pick<Kind, 'group' | 'version' | 'kind'>): string {
+  return `{"kind":"${kind.kind}","apiVersion":"${apiVersionOfKind(kind)}","metadata":{"resourceVersion":"`;
+}
+
+/** The same object at another revision: what a delete event shows. */
+export function templateOfEntry(entry: Entry): ValueTemplate {
+  const text = entry.value.toString();
+  const marker = '"resourceVersion":"';
+  const start = text.indexOf(marker) + marker.length;
+  return { before: text.slice(0, start), after: text.slice(text.indexOf('"', start)) };
+}
+
+/** A fresh copy, the caller's to change. */
+export function parseEntry(entry: Entry): StoredObject {
+  return JSON.parse(entry.value.toString()) as StoredObject;
+}
+
+/** An object with metadata, as every stored one is. */
+export type StoredObject = JsonObject & { metadata: JsonObject };
+
+export function isBeingDeleted(object: JsonObject): boolean {
+  return stringAt(object, 'metadata', 'deletionTimestamp') !== '';
+}
+
+/** `count` characters of Kubernetes' suffix alphabet: no vowels and nothing that looks like something else. */
+export function randomSuffix(count: number, random: Uint8Array): string {
+  const alphabet = 'bcdfghjklmnpqrstvwxz2456789';
+  let suffix = '';
+  for (let at = 0; at < count; at++) suffix += alphabet.charAt((random[at] ?? 0) % alphabet.length);
+  return suffix;
+}

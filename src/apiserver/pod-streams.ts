@@ -1,0 +1,179 @@
+import type { TLSSocket } from 'node:tls';
+import { objectsAt, stringAt } from '../api/fields.ts';
+import type { JsonObject } from '../api/object.ts';
+import { badRequest, failure } from '../api/status.ts';
+import type { ApiContext, Target } from './context.ts';
+import type { Reply, UpgradedConnection } from './exchange.ts';
+import type { KubeletLink } from './kubelet-link.ts';
+import { requireEntry } from './list.ts';
+import { parseEntry } from './objects.ts';
+import { isTrue } from './request-info.ts';
+
+/** What goes through to the kubelet of a Pod's node: logs as a stream, exec, attach and port-forward as a raw connection. */
+
+const logParameters = [
+  'follow',
+  'tailLines',
+  'sinceSeconds',
+  'sinceTime',
+  'timestamps',
+  'previous',
+  'limitBytes',
+] as const;
+
+/** An error of the kubelet that is longer is cut, bytes. */
+const kubeletErrorBytesMax = 4096;
+
+export async function streamLog(context: ApiContext, target: Target): Promise<Reply> {
+  const { request, namespace, name } = target;
+  const pod = parseEntry(requireEntry(context, target));
+  const container = chooseContainer(pod, request.query.get('container') ?? '');
+  const nodeName = requireNode(pod);
+  const query = new URLSearchParams();
+  for (const parameter of logParameters) {
+    const value = request.query.get(parameter);
+    if (value !== null) query.set(parameter, value);
+  }
+  const path = `/containerLogs/${namespace}/${name}/${container}?${query.toString()}`;
+  const answer = await context.kubelets.get(nodeName, path, request.signal);
+  if (answer.statusCode !== 200) throw await kubeletFailure(answer.statusCode ?? 500, answer);
+  return {
+    kind: 'stream',
+    status: 200,
+    contentType: 'text/plain',
+    async run(stream) {
+      for await (const chunk of answer) await stream.write(chunk as Buffer);
+    },
+  };
+}
+
+async function kubeletFailure(status: number, body: AsyncIterable<unknown>): Promise<Error> {
+  let text = '';
+  for await (const chunk of body) {
+    if (text.length < kubeletErrorBytesMax) text += String(chunk);
+  }
+  const reason = status === 404 ? 'NotFound' : status === 400 ? 'BadRequest' : 'InternalError';
+  return failure(status, reason, messageIn(text.slice(0, kubeletErrorBytesMax)));
+}
+
+/** A kubelet answers with plain text, or with a Status. */
+function messageIn(text: string): string {
+  try {
+    const value = JSON.parse(text) as JsonObject | null;
+    return typeof value?.['message'] === 'string' ? value['message'] : text.trim();
+  } catch {
+    return text.trim();
+  }
+}
+
+export type StreamSubresource = 'exec' | 'attach' | 'portforward';
+
+export function isStreamSubresource(subresource: string): subresource is StreamSubresource {
+  return subresource === 'exec' || subresource === 'attach' || subresource === 'portforward';
+}
+
+/** The kubelet's path for the request. Throws StatusError 400 where the Pod has no such container or no node. */
+export function streamPath(
+  pod: JsonObject,
+  target: Target,
+  subresource: StreamSubresource,
+): { readonly nodeName: string; readonly path: string } {
+  const { namespace, name, request } = target;
+  const nodeName = requireNode(pod);
+  const query = new URLSearchParams();
+  if (subresource === 'portforward') {
+    for (const port of request.query.getAll('ports')) query.append('port', port);
+    return { nodeName, path: `/portForward/${namespace}/${name}${suffix(query)}` };
+  }
+  const container = chooseContainer(pod, request.query.get('container') ?? '');
+  for (const part of request.query.getAll('command')) query.append('command', part);
+  for (const flag of ['stdin', 'stdout', 'stderr', 'tty']) {
+    if (isTrue(request.query.get(flag))) query.set(flag, 'true');
+  }
+  return { nodeName, path: `/${subresource}/${namespace}/${name}/${container}${suffix(query)}` };
+}
+
+function suffix(query: URLSearchParams): string {
+  const text = query.toString();
+  return text === '' ? '' : `?${text}`;
+}
+
+function requireNode(pod: JsonObject): string {
+  const nodeName = stringAt(pod, 'spec', 'nodeName');
+  if (nodeName === '')
+    throw badRequest(`pod ${stringAt(pod, 'metadata', 'name')} does not have a host assigned`);
+  return nodeName;
+}
+
+function chooseContainer(pod: JsonObject, asked: string): string {
+  const name = stringAt(pod, 'metadata', 'name');
+  const names = (field: string): readonly string[] =>
+    objectsAt(pod, 'spec', field).map((container) => stringAt(container, 'name'));
+  const containers = names('containers');
+  if (asked !== '') {
+    const all = [...containers, ...names('initContainers'), ...names('ephemeralContainers')];
+    if (!all.includes(asked)) throw badRequest(`container ${asked} is not valid for pod ${name}`);
+    return asked;
+  }
+  const [only, second] = containers;
+  if (only !== undefined && second === undefined) return only;
+  throw badRequest(
+    `a container name must be specified for pod ${name}, choose one of: [${containers.join(' ')}]`,
+  );
+}
+
+/** Headers that belong to the upgrade and go to the kubelet as they came. */
+const upgradeHeaders: ReadonlySet<string> = new Set([
+  'connection',
+  'upgrade',
+  'x-stream-protocol-version',
+  'content-length',
+  'user-agent',
+]);
+
+/**
+ * Hands the client's connection to the kubelet: we write the request's head anew, and from then on bytes go both ways
+ * unread, the kubelet's answer included. Resolves when either side has ended.
+ */
+export async function relayUpgrade(
+  kubelets: KubeletLink,
+  options: {
+    readonly nodeName: string;
+    readonly path: string;
+    readonly method: string;
+    /** As http.IncomingMessage has them: name, value, name, value. */
+    readonly rawHeaders: readonly string[];
+  },
+  client: UpgradedConnection,
+): Promise<void> {
+  const kubelet = await kubelets.connect(options.nodeName);
+  kubelet.setNoDelay(true);
+  kubelet.write(requestHead(options, kubelet));
+  if (client.head.length > 0) kubelet.write(client.head);
+  kubelet.pipe(client.socket);
+  client.socket.pipe(kubelet);
+  await new Promise<void>((resolve) => {
+    const end = (): void => {
+      kubelet.destroy();
+      client.socket.destroy();
+      resolve();
+    };
+    // An error of either side ends both; there is nobody left to tell.
+    kubelet.once('error', end);
+    client.socket.once('error', end);
+    kubelet.once('close', () => client.socket.end(resolve));
+    client.socket.once('close', () => kubelet.end(resolve));
+  });
+}
+
+function requestHead(
+  options: { readonly path: string; readonly method: string; readonly rawHeaders: readonly string[] },
+  kubelet: TLSSocket,
+): string {
+  const lines = [`${options.method} ${options.path} HTTP/1.1`, `Host: ${kubelet.remoteAddress ?? 'kubelet'}`];
+  for (let at = 0; at + 1 < options.rawHeaders.length; at += 2) {
+    const name = options.rawHeaders[at] ?? '';
+    if (upgradeHeaders.has(name.toLowerCase())) lines.push(`${name}: ${options.rawHeaders[at + 1] ?? ''}`);
+  }
+  return `${lines.join('\r\n')}\r\n\r\n`;
+}

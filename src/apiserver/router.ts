@@ -1,0 +1,201 @@
+import type { Kind, Subresource } from '../api/kind.ts';
+import { findKind } from '../api/registry.ts';
+import { badRequest, deleted, failure, forbidden, methodNotAllowed, pathNotFound } from '../api/status.ts';
+import { stringAt } from '../api/fields.ts';
+import type { ApiContext, Target } from './context.ts';
+import { deleteCollection, deleteObject } from './delete.ts';
+import { type ApiRequest, jsonReply, type Reply, type User } from './exchange.ts';
+import { formOf, renderObject, renderUnstored } from './forms.ts';
+import { impersonate } from './impersonate.ts';
+import { getObject, listObjects } from './list.ts';
+import { answerPath } from './meta-paths.ts';
+import { parseEntry } from './objects.ts';
+import { patchedObject, readPatch } from './patch.ts';
+import { streamLog } from './pod-streams.ts';
+import { attributesOf, refusalText } from './rbac.ts';
+import { parseRequest, type RequestInfo, type Verb } from './request-info.ts';
+import { answerReview } from './reviews.ts';
+import { bindPod, evictPod, getScale, patchScale, putScale, requestToken } from './subresources.ts';
+import { watchObjects } from './watch.ts';
+import { type Change, changeObject, createObject, decodeRequest, isDryRun, type Written } from './write.ts';
+
+type Handler = (context: ApiContext, target: Target) => Reply | Promise<Reply>;
+type Routes = Partial<Readonly<Record<Verb, Handler>>>;
+
+/** What can be done with a stored kind. */
+const objectRoutes: Routes = {
+  get: getObject,
+  list: listObjects,
+  watch: watchObjects,
+  create: postObject,
+  update: (context, target) => putObject(context, target, 'main'),
+  patch: (context, target) => patchObject(context, target, 'main'),
+  delete: deleteObject,
+  deletecollection: deleteCollection,
+};
+
+const reviewRoutes: Routes = { create: answerReview };
+
+const subresourceRoutes: Readonly<Record<Subresource, Routes>> = {
+  status: {
+    get: getObject,
+    update: (context, target) => putObject(context, target, 'status'),
+    patch: (context, target) => patchObject(context, target, 'status'),
+  },
+  finalize: { update: (context, target) => putObject(context, target, 'finalize') },
+  scale: { get: getScale, update: putScale, patch: patchScale },
+  log: { get: streamLog },
+  binding: { create: bindPod },
+  eviction: { create: evictPod },
+  token: { create: requestToken },
+  // These come as upgraded connections, see upgrade.ts; a plain request is a mistake of the client.
+  exec: { get: needsUpgrade, create: needsUpgrade },
+  attach: { get: needsUpgrade, create: needsUpgrade },
+  portforward: { get: needsUpgrade, create: needsUpgrade },
+  proxy: {
+    get: refuseProxy,
+    create: refuseProxy,
+    update: refuseProxy,
+    patch: refuseProxy,
+    delete: refuseProxy,
+  },
+};
+
+/** Answers one request. Throws StatusError. */
+export async function route(context: ApiContext, request: ApiRequest, info: RequestInfo): Promise<Reply> {
+  if (info.kind === 'path') {
+    if (request.method !== 'GET' && request.method !== 'HEAD')
+      throw methodNotAllowed({ group: '', plural: '' }, info.verb);
+    return answerPath(context, request);
+  }
+  const { kind, target } = resolveTarget(request, info);
+  const routes = routesOf(kind, target);
+  const handler = routes[info.verb];
+  const namedPost = info.verb === 'create' && target.name !== '' && target.subresource === '';
+  if (handler === undefined || namedPost) throw methodNotAllowed(kind, info.verb);
+  return handler(context, target);
+}
+
+/** Takes the path apart. Throws StatusError 400 for a path that no client may send. */
+export function parseInfo(request: ApiRequest): RequestInfo {
+  const info = parseRequest(request.method, request.path, request.query);
+  if (info === undefined) throw badRequest('the path of the request is malformed');
+  return info;
+}
+
+/** The request as the user that it may act as. Throws StatusError 403. */
+export function authorize(context: ApiContext, request: ApiRequest, info: RequestInfo): ApiRequest {
+  const user = impersonate(context.authorizer, request);
+  requireAllowed(context, user, info);
+  return user === request.user ? request : { ...request, user };
+}
+
+function requireAllowed(context: ApiContext, user: User, info: RequestInfo): void {
+  const asked = attributesOf(info);
+  if (context.authorizer.allows(user, asked)) return;
+  const detail = refusalText(user, asked);
+  if (asked.kind === 'path') throw forbidden({ group: '', plural: '' }, '', detail);
+  throw forbidden(asked, asked.name, detail);
+}
+
+export function resolveTarget(
+  request: ApiRequest,
+  info: RequestInfo & { kind: 'resource' },
+): { readonly kind: Kind; readonly target: Target } {
+  const { group, version, plural, namespace, name, subresource, rest } = info;
+  const kind = findKind(group, version, plural);
+  if (kind === undefined) throw pathNotFound();
+  const needsNamespace = kind.namespaced && (name !== '' || info.verb === 'create');
+  if (needsNamespace && namespace === '') {
+    throw badRequest('an empty namespace may not be set when a resource name is provided or on creation');
+  }
+  if (!kind.namespaced && namespace !== '' && plural !== 'namespaces') throw pathNotFound();
+  return { kind, target: { kind, namespace, name, subresource, rest, request } };
+}
+
+function routesOf(kind: Kind, target: Target): Routes {
+  if (kind.ephemeral === true) return reviewRoutes;
+  if (target.subresource === '') return objectRoutes;
+  const known = kind.subresources.find((subresource) => subresource === target.subresource);
+  if (known === undefined || (target.rest.length > 0 && known !== 'proxy')) throw pathNotFound();
+  return subresourceRoutes[known];
+}
+
+async function postObject(context: ApiContext, target: Target): Promise<Reply> {
+  const form = formOf(target);
+  const { object, warnings } = await decodeRequest(target);
+  const written = await createObject(context, target, object, isDryRun(target));
+  return written.kind === 'dry-run'
+    ? renderUnstored(context, target, form, written.object, 201, warnings)
+    : renderObject(context, target, form, written.entry, 201, warnings);
+}
+
+async function putObject(context: ApiContext, target: Target, part: Change['part']): Promise<Reply> {
+  const { object, warnings } = await decodeRequest(target);
+  const written = await changeObject(context, target, {
+    part,
+    dryRun: isDryRun(target),
+    change: () => structuredClone(object),
+  });
+  return writtenReply(context, target, written, warnings);
+}
+
+async function patchObject(context: ApiContext, target: Target, part: Change['part']): Promise<Reply> {
+  const patch = await readPatch(target, target.kind.schema);
+  let warnings: readonly string[] = [];
+  const written = await changeObject(context, target, {
+    part,
+    dryRun: isDryRun(target),
+    change(old) {
+      // Without the client's own resourceVersion there is no precondition, so the old one must not become it.
+      const { resourceVersion } = old.metadata;
+      const patched = patchedObject(target, patch, old, (texts) => {
+        warnings = texts;
+      });
+      const metadata = patched['metadata'];
+      if (
+        typeof metadata === 'object' &&
+        metadata !== null &&
+        !Array.isArray(metadata) &&
+        metadata['resourceVersion'] === resourceVersion
+      ) {
+        delete metadata['resourceVersion'];
+      }
+      return patched;
+    },
+  });
+  return writtenReply(context, target, written, warnings);
+}
+
+function writtenReply(
+  context: ApiContext,
+  target: Target,
+  written: Written,
+  warnings: readonly string[],
+): Reply {
+  const form = formOf(target);
+  switch (written.kind) {
+    case 'dry-run':
+      return renderUnstored(context, target, form, written.object, 200, warnings);
+    case 'stored':
+      return renderObject(context, target, form, written.entry, 200, warnings);
+    case 'removed': {
+      const uid = stringAt(parseEntry(written.entry), 'metadata', 'uid');
+      return form.as === 'object'
+        ? renderObject(context, target, form, written.entry, 200, warnings)
+        : jsonReply(deleted(target.kind, target.name, uid));
+    }
+  }
+}
+
+function needsUpgrade(): never {
+  throw badRequest('Upgrade request required');
+}
+
+function refuseProxy(_context: ApiContext, target: Target): never {
+  throw failure(
+    501,
+    'NotImplemented',
+    `${target.kind.plural}/proxy is not served: use kubectl port-forward instead`,
+  );
+}

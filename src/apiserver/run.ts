@@ -1,0 +1,169 @@
+import { randomInt } from 'node:crypto';
+import type { Http2SecureServer, ServerHttp2Session } from 'node:http2';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { join } from 'node:path';
+import type { TLSSocket } from 'node:tls';
+import { assert } from '../base/assert.ts';
+import { systemClock } from '../base/clock.ts';
+import { parseCidr } from '../base/ip.ts';
+import { aborted } from '../base/lifetime.ts';
+import type { Logger } from '../base/log.ts';
+import type { Store } from '../store/store.ts';
+import { createAuthorizer } from './authorizer.ts';
+import { bootstrap } from './bootstrap.ts';
+import type { ApiServerConfig, ListenAddress } from './config.ts';
+import type { ApiContext } from './context.ts';
+import { runEventExpiry } from './event-expiry.ts';
+import { createHttpServer } from './http.ts';
+import { createKubeletLink } from './kubelet-link.ts';
+import { createMetrics } from './metrics.ts';
+import { createServiceAllocator } from './service-allocator.ts';
+import { createTokenAuthority } from './tokens.ts';
+import { serveUpgrade } from './upgrade.ts';
+
+/** Connections waiting to be accepted on one listening socket. */
+const backlog = 511;
+/** How long open requests have to end at a stop before their connections are cut, ms. */
+const drainMs = 1_000;
+
+/**
+ * Serves until the signal aborts, then ends watches, lets requests finish and closes the store. `onReady` is called with the
+ * addresses once requests are answered. Nothing is kept outside: several servers can run in one process. Rejects when
+ * the store cannot be opened or an address cannot be listened on.
+ */
+export async function runApiServer(
+  config: ApiServerConfig,
+  log: Logger,
+  signal: AbortSignal,
+  onReady: (addresses: readonly ListenAddress[]) => void = () => {},
+): Promise<void> {
+  const store = await openStore(config);
+  const context = createContext(config, log, store);
+  const ready = Promise.withResolvers<void>();
+  ready.promise.catch(() => {}); // reported by the throw below; requests that wait get it too
+  const { server, idle } = createHttpServer(context, ready.promise, signal);
+  server.on('upgrade', (request, socket, head) => void serveUpgrade(context, request, socket, head, signal));
+  const connections = trackConnections(server, idle);
+  const listeners: Server[] = [];
+  try {
+    for (const open of [
+      ...config.listen.map((address) => () => listen(server, { ...address, backlog })),
+      ...config.listenFds.map((fd) => () => listen(server, { fd })),
+    ]) {
+      listeners.push(await open());
+    }
+    const addresses = listeners.map(addressOf);
+    await bootstrap(context, config.advertisePort ?? addresses[0]?.port ?? 6443);
+    ready.resolve();
+    onReady(addresses);
+    await Promise.all([
+      aborted(signal),
+      runEventExpiry(store, context.clock, log, config.limits.eventTtlMs, signal),
+    ]);
+  } catch (error) {
+    ready.reject(error);
+    throw error;
+  } finally {
+    for (const listener of listeners) listener.close();
+    await connections.end();
+    context.authorizer.stop();
+    context.services.stop();
+    context.kubelets.close();
+    await store.close();
+  }
+}
+
+async function openStore(config: ApiServerConfig): Promise<Store> {
+  if (config.store === 'memory') {
+    const { openMemoryStore } = await import('../store/memory.ts');
+    return openMemoryStore();
+  }
+  const { openSqliteStore } = await import('../store/sqlite.ts');
+  return openSqliteStore(join(config.dataDir, 'store', 'state.db'));
+}
+
+function createContext(config: ApiServerConfig, log: Logger, store: Store): ApiContext {
+  const serviceCidr = parseCidr(config.serviceCidr);
+  assert(serviceCidr !== undefined, `service CIDR ${config.serviceCidr} is a range of addresses`);
+  const clock = systemClock;
+  return {
+    config,
+    log,
+    clock,
+    store,
+    authorizer: createAuthorizer(store),
+    tokens: createTokenAuthority(store, clock, {
+      issuer: `https://kubernetes.default.svc.${config.clusterDomain}`,
+      privateKeyPem: config.pki.serviceAccountKey,
+      publicKeyPem: config.pki.serviceAccountPublicKey,
+    }),
+    services: createServiceAllocator(store, {
+      serviceCidr,
+      nodePortRange: config.nodePortRange,
+      random: (below) => randomInt(below),
+    }),
+    kubelets: createKubeletLink(store, config),
+    metrics: createMetrics(),
+  };
+}
+
+/**
+ * The TLS server itself never listens: it gets its connections from plain servers, one a listening socket, so that any
+ * number of addresses and inherited sockets share it.
+ */
+async function listen(
+  server: Http2SecureServer,
+  where: { readonly host: string; readonly port: number; readonly backlog: number } | { readonly fd: number },
+): Promise<Server> {
+  const listener = createServer((socket) => {
+    socket.setNoDelay(true);
+    server.emit('connection', socket);
+  });
+  await new Promise<void>((resolve, reject) => {
+    listener.once('error', reject);
+    listener.listen(where, () => {
+      listener.off('error', reject);
+      resolve();
+    });
+  });
+  return listener;
+}
+
+function addressOf(listener: Server): ListenAddress {
+  const address = listener.address() as AddressInfo; // never a path: only TCP sockets are listened on
+  return { host: address.address, port: address.port };
+}
+
+/** Knows every connection, so that a stop can end them all: after their answers, or `drainMs` later. */
+function trackConnections(server: Http2SecureServer, idle: () => Promise<void>): { end(): Promise<void> } {
+  const sockets = new Set<Socket>();
+  const secured = new Set<TLSSocket>();
+  const sessions = new Set<ServerHttp2Session>();
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  server.on('secureConnection', (socket) => {
+    secured.add(socket);
+    socket.once('close', () => secured.delete(socket));
+  });
+  server.on('session', (session) => {
+    sessions.add(session);
+    session.once('close', () => sessions.delete(session));
+  });
+  return {
+    async end() {
+      const limit = Promise.withResolvers<void>();
+      const cancel = systemClock.after(drainMs, limit.resolve);
+      await Promise.race([idle(), limit.promise]);
+      const closed = [...sockets].map(
+        (socket) => new Promise<void>((resolve) => void socket.once('close', () => resolve())),
+      );
+      for (const session of sessions) session.close();
+      for (const socket of secured) if (socket.alpnProtocol !== 'h2') socket.destroySoon();
+      await Promise.race([Promise.all(closed), limit.promise]);
+      cancel();
+      for (const socket of sockets) socket.destroy();
+    },
+  };
+}

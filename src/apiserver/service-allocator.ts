@@ -1,0 +1,314 @@
+import { invalid } from '../api/field-errors.ts';
+import { ensureObject, numberAt, objectAt, objectsAt, stringAt, stringsAt } from '../api/fields.ts';
+import type { FieldError } from '../api/kind.ts';
+import type { JsonObject } from '../api/object.ts';
+import { type Cidr, cidrAddress, cidrContains, cidrSize, formatCidr, formatIp, parseIp } from '../base/ip.ts';
+import type { Entry, Store, StoreEvent } from '../store/store.ts';
+import { parseEntry } from './objects.ts';
+
+/** Addresses and node ports that one write of a Service holds until it is done. */
+export type Reservation = {
+  readonly errors: readonly FieldError[];
+  /** Must be called when the write is committed or given up; what is committed stays taken by its Service. */
+  release(): void;
+};
+
+export type ServiceAllocator = {
+  /**
+   * Fills clusterIP, clusterIPs, families, node ports and the health check port of `service` in place and reserves what
+   * it took. `old` is the stored Service of an update: what it holds is kept, not taken again.
+   */
+  reserve(service: JsonObject, old: JsonObject | undefined): Reservation;
+  stop(): void;
+};
+
+export type AllocatorOptions = {
+  readonly serviceCidr: Cidr;
+  readonly nodePortRange: { readonly first: number; readonly last: number };
+  /** Uniform in 0 … below - 1. */
+  readonly random: (below: number) => number;
+};
+
+/** One address or port as a text: `ip 10.43.0.1`, `TCP 30080`. */
+type Claim = string;
+
+const prefix = '/services/';
+
+/**
+ * Allocation without a record of its own: what is taken is what the stored Services say, followed by a watch, and what
+ * writes under way have reserved. So nothing can leak or need repair.
+ */
+export function createServiceAllocator(store: Store, options: AllocatorOptions): ServiceAllocator {
+  const taken = new Map<Claim, number>();
+  const count = (claims: readonly Claim[], step: 1 | -1): void => {
+    for (const claim of claims) {
+      const now = (taken.get(claim) ?? 0) + step;
+      if (now <= 0) taken.delete(claim);
+      else taken.set(claim, now);
+    }
+  };
+  const claimsIn = (entry: Entry | undefined): readonly Claim[] =>
+    entry === undefined ? [] : claimsOf(parseEntry(entry));
+  const onEvents = (events: readonly StoreEvent[]): void => {
+    for (const event of events) {
+      count(claimsIn(event.previous), -1);
+      if (event.type === 'put') count(claimsIn(event.entry), 1);
+    }
+  };
+  const { entries, revision } = store.list(prefix);
+  for (const entry of entries) count(claimsIn(entry), 1);
+  const watching = store.watch(prefix, revision, onEvents);
+  return {
+    reserve(service, old) {
+      const own = old === undefined ? [] : claimsOf(old);
+      const reserved: Claim[] = [];
+      const pool: Pool = {
+        isFree: (claim) => !taken.has(claim) || own.includes(claim),
+        take(claim) {
+          if (own.includes(claim) || reserved.includes(claim)) return;
+          reserved.push(claim);
+          count([claim], 1);
+        },
+      };
+      if (old !== undefined) keepAllocated(service, old);
+      const errors = [...fillAddress(service, pool, options), ...fillPorts(service, pool, options)];
+      let released = false;
+      return {
+        errors,
+        release() {
+          if (released) return;
+          released = true;
+          count(reserved, -1);
+        },
+      };
+    },
+    stop: () => watching.stop(),
+  };
+}
+
+type Pool = { isFree(claim: Claim): boolean; take(claim: Claim): void };
+
+function claimsOf(service: JsonObject): readonly Claim[] {
+  const spec = objectAt(service, 'spec');
+  const claims = new Set<Claim>();
+  for (const ip of stringsAt(spec, 'clusterIPs')) if (ip !== 'None' && ip !== '') claims.add(`ip ${ip}`);
+  for (const port of objectsAt(spec, 'ports')) {
+    const nodePort = numberAt(port, 'nodePort') ?? 0;
+    if (nodePort > 0) claims.add(`${protocolOf(port)} ${nodePort}`);
+  }
+  const health = numberAt(spec, 'healthCheckNodePort') ?? 0;
+  if (health > 0) claims.add(`TCP ${health}`);
+  return [...claims];
+}
+
+function protocolOf(port: JsonObject): string {
+  return stringAt(port, 'protocol') || 'TCP';
+}
+
+function typeOf(spec: JsonObject): string {
+  return stringAt(spec, 'type') || 'ClusterIP';
+}
+
+function needsNodePorts(spec: JsonObject): boolean {
+  const type = typeOf(spec);
+  return type === 'NodePort' || (type === 'LoadBalancer' && spec['allocateLoadBalancerNodePorts'] !== false);
+}
+
+function needsHealthPort(spec: JsonObject): boolean {
+  return typeOf(spec) === 'LoadBalancer' && stringAt(spec, 'externalTrafficPolicy') === 'Local';
+}
+
+/** What the client left out of an update stays; what the new type has no use for goes, unless the client changed it. */
+function keepAllocated(service: JsonObject, old: JsonObject): void {
+  const spec = ensureObject(service, 'spec');
+  const oldSpec = objectAt(old, 'spec') ?? {};
+  if (typeOf(spec) === 'ExternalName') {
+    if (spec['clusterIP'] === oldSpec['clusterIP']) dropAddress(spec);
+  } else if (typeOf(oldSpec) !== 'ExternalName' && stringAt(spec, 'clusterIP') === '') {
+    for (const field of ['clusterIP', 'clusterIPs', 'ipFamilies', 'ipFamilyPolicy']) {
+      const value = oldSpec[field];
+      if (value !== undefined) spec[field] = value;
+    }
+  }
+  const oldPorts = objectsAt(oldSpec, 'ports');
+  for (const port of objectsAt(spec, 'ports')) {
+    const same = oldPorts.find(
+      (candidate) => candidate['port'] === port['port'] && protocolOf(candidate) === protocolOf(port),
+    );
+    const oldNodePort = numberAt(same, 'nodePort') ?? 0;
+    if (oldNodePort === 0) continue;
+    const nodePort = numberAt(port, 'nodePort') ?? 0;
+    if (needsNodePorts(spec) && nodePort === 0) port['nodePort'] = oldNodePort;
+    const keepsPorts = typeOf(spec) === 'NodePort' || typeOf(spec) === 'LoadBalancer';
+    if (!keepsPorts && nodePort === oldNodePort) delete port['nodePort'];
+  }
+  const oldHealth = numberAt(oldSpec, 'healthCheckNodePort') ?? 0;
+  const health = numberAt(spec, 'healthCheckNodePort') ?? 0;
+  if (needsHealthPort(spec) && health === 0 && oldHealth > 0) spec['healthCheckNodePort'] = oldHealth;
+  if (!needsHealthPort(spec) && health === oldHealth) delete spec['healthCheckNodePort'];
+}
+
+function dropAddress(spec: JsonObject): void {
+  for (const field of ['clusterIP', 'clusterIPs', 'ipFamilies', 'ipFamilyPolicy']) delete spec[field];
+}
+
+function fillAddress(service: JsonObject, pool: Pool, options: AllocatorOptions): readonly FieldError[] {
+  const spec = ensureObject(service, 'spec');
+  if (typeOf(spec) === 'ExternalName') return [];
+  const asked = stringAt(spec, 'clusterIP') || (stringsAt(spec, 'clusterIPs')[0] ?? '');
+  if (asked === 'None') {
+    setAddress(spec, 'None', options);
+    return [];
+  }
+  if (asked === '') {
+    const free = pickAddress(pool, options);
+    if (free === undefined) {
+      return [invalid('spec.clusterIPs', [], 'failed to allocate a serviceIP: range is full')];
+    }
+    pool.take(`ip ${free}`);
+    setAddress(spec, free, options);
+    return [];
+  }
+  const problem = problemOfAddress(asked, pool, options.serviceCidr);
+  if (problem !== undefined) {
+    return [invalid('spec.clusterIPs', [asked], `failed to allocate IP ${asked}: ${problem}`)];
+  }
+  pool.take(`ip ${asked}`);
+  setAddress(spec, asked, options);
+  return [];
+}
+
+function problemOfAddress(text: string, pool: Pool, range: Cidr): string | undefined {
+  const ip = parseIp(text);
+  const inRange = ip !== undefined && cidrContains(range, ip) && ip.value !== range.first;
+  if (!inRange) {
+    return `the provided IP (${text}) is not in the valid range. The range of valid IPs is ${formatCidr(range)}`;
+  }
+  return pool.isFree(`ip ${text}`) ? undefined : 'provided IP is already allocated';
+}
+
+function setAddress(spec: JsonObject, address: string, options: AllocatorOptions): void {
+  spec['clusterIP'] = address;
+  spec['clusterIPs'] = [address];
+  spec['ipFamilies'] ??= [options.serviceCidr.family === 4 ? 'IPv4' : 'IPv6'];
+  spec['ipFamilyPolicy'] ??= 'SingleStack';
+}
+
+/**
+ * A random start, then the next free one. The lowest addresses (at most 256, at most a sixteenth of the range) are left to
+ * those who ask for a certain address, and given out only when nothing else is free.
+ */
+function pickAddress(pool: Pool, options: AllocatorOptions): string | undefined {
+  const { serviceCidr } = options;
+  const size = Number(cidrSize(serviceCidr) > 2n ** 20n ? 2n ** 20n : cidrSize(serviceCidr));
+  const offset = Math.min(Math.max(16, Math.floor(size / 16)), 256);
+  const low = Math.min(offset, size - 1);
+  const last = size - 1; // neither the network's nor the broadcast address
+  const bands = [
+    [low, last],
+    [1, low],
+  ] as const;
+  for (const [from, to] of bands) {
+    const width = to - from;
+    if (width <= 0) continue;
+    const start = options.random(width);
+    for (let step = 0; step < width; step++) {
+      const ip = cidrAddress(serviceCidr, BigInt(from + ((start + step) % width)));
+      if (ip === undefined) continue;
+      const text = formatIp(ip);
+      if (pool.isFree(`ip ${text}`)) return text;
+    }
+  }
+  return undefined;
+}
+
+function fillPorts(service: JsonObject, pool: Pool, options: AllocatorOptions): readonly FieldError[] {
+  const spec = ensureObject(service, 'spec');
+  const errors: FieldError[] = [];
+  const mine = new Set<Claim>();
+  const ports = objectsAt(spec, 'ports');
+  // Asked ports first, so that a chosen one does not take what a later port of this Service asks for.
+  for (const [at, port] of ports.entries()) {
+    const nodePort = numberAt(port, 'nodePort') ?? 0;
+    if (nodePort === 0) continue;
+    const problem = problemOfPort(nodePort, protocolOf(port), pool, mine, options);
+    if (problem !== undefined) errors.push(invalid(`spec.ports[${at}].nodePort`, nodePort, problem));
+    else takePort(pool, mine, protocolOf(port), nodePort);
+  }
+  if (!needsNodePorts(spec)) return errors;
+  for (const [at, port] of ports.entries()) {
+    if ((numberAt(port, 'nodePort') ?? 0) > 0) continue;
+    // One port number under two protocols gets one node port, as users of DNS expect.
+    const twin = ports.find(
+      (other) => other['port'] === port['port'] && (numberAt(other, 'nodePort') ?? 0) > 0,
+    );
+    const chosen = pickPort(pool, mine, protocolOf(port), numberAt(twin, 'nodePort'), options);
+    if (chosen === undefined) {
+      errors.push(invalid(`spec.ports[${at}].nodePort`, 0, 'failed to allocate a nodePort: range is full'));
+      continue;
+    }
+    port['nodePort'] = chosen;
+    takePort(pool, mine, protocolOf(port), chosen);
+  }
+  return [...errors, ...fillHealthPort(spec, pool, mine, options)];
+}
+
+function fillHealthPort(
+  spec: JsonObject,
+  pool: Pool,
+  mine: Set<Claim>,
+  options: AllocatorOptions,
+): readonly FieldError[] {
+  if (!needsHealthPort(spec)) return [];
+  const asked = numberAt(spec, 'healthCheckNodePort') ?? 0;
+  if (asked > 0) {
+    const problem = problemOfPort(asked, 'TCP', pool, mine, options);
+    if (problem !== undefined) return [invalid('spec.healthCheckNodePort', asked, problem)];
+  }
+  const chosen = asked > 0 ? asked : pickPort(pool, mine, 'TCP', undefined, options);
+  if (chosen === undefined) {
+    return [invalid('spec.healthCheckNodePort', 0, 'failed to allocate a nodePort: range is full')];
+  }
+  spec['healthCheckNodePort'] = chosen;
+  takePort(pool, mine, 'TCP', chosen);
+  return [];
+}
+
+function takePort(pool: Pool, mine: Set<Claim>, protocol: string, port: number): void {
+  mine.add(`${protocol} ${port}`);
+  pool.take(`${protocol} ${port}`);
+}
+
+function problemOfPort(
+  port: number,
+  protocol: string,
+  pool: Pool,
+  mine: ReadonlySet<Claim>,
+  { nodePortRange }: AllocatorOptions,
+): string | undefined {
+  if (port < nodePortRange.first || port > nodePortRange.last) {
+    return `provided port is not in the valid range. The range of valid ports is ${nodePortRange.first}-${nodePortRange.last}`;
+  }
+  const claim = `${protocol} ${port}`;
+  return pool.isFree(claim) && !mine.has(claim) ? undefined : 'provided port is already allocated';
+}
+
+function pickPort(
+  pool: Pool,
+  mine: ReadonlySet<Claim>,
+  protocol: string,
+  preferred: number | undefined,
+  { nodePortRange, random }: AllocatorOptions,
+): number | undefined {
+  const free = (port: number): boolean =>
+    pool.isFree(`${protocol} ${port}`) && !mine.has(`${protocol} ${port}`);
+  if (preferred !== undefined && free(preferred)) return preferred;
+  const width = nodePortRange.last - nodePortRange.first + 1;
+  const start = random(width);
+  for (let step = 0; step < width; step++) {
+    const port = nodePortRange.first + ((start + step) % width);
+    // A port free for this protocol but taken by another Service's other protocol would confuse readers.
+    if (free(port) && pool.isFree(`${protocol === 'TCP' ? 'UDP' : 'TCP'} ${port}`)) return port;
+  }
+  return undefined;
+}

@@ -1,0 +1,249 @@
+import { decodeAs, decodeBody } from '../api/decode.ts';
+import {
+  ensureObject,
+  numberAt,
+  objectAt,
+  objectsAt,
+  stringAt,
+  stringMapAt,
+  stringsAt,
+} from '../api/fields.ts';
+import type { Kind } from '../api/kind.ts';
+import type { JsonObject } from '../api/object.ts';
+import { scaleOf, withScale } from '../api/scale.ts';
+import { badRequest, conflict, forbidden, notFound } from '../api/status.ts';
+import { rfc3339 } from '../base/clock.ts';
+import type { ApiContext, Target } from './context.ts';
+import { removeObject } from './delete.ts';
+import { jsonReply, type Reply } from './exchange.ts';
+import { requireEntry } from './list.ts';
+import { restrictNode } from './node-restriction.ts';
+import { parseEntry } from './objects.ts';
+import { patchedAs, readPatch } from './patch.ts';
+import { changeObject, fieldValidationOf, isDryRun, type Written } from './write.ts';
+
+/** Subresources that answer with something else than their object: scale, binding, eviction, token. */
+
+type Identity = Pick<Kind, 'group' | 'version' | 'kind'>;
+
+const scaleIdentity: Identity = { group: 'autoscaling', version: 'v1', kind: 'Scale' };
+const scaleSchema = 'autoscaling/v1.Scale';
+
+const success: JsonObject = { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success' };
+
+async function decodeIdentity(target: Target, identity: Identity, schema: string): Promise<JsonObject> {
+  const { request } = target;
+  const body = await decodeBody(await request.body(), request.headers['content-type'] ?? '');
+  return decodeAs(identity, schema, body, fieldValidationOf(target)).object;
+}
+
+export function getScale(context: ApiContext, target: Target): Reply {
+  return jsonReply(scaleOf(parseEntry(requireEntry(context, target))));
+}
+
+export async function putScale(context: ApiContext, target: Target): Promise<Reply> {
+  const scale = await decodeIdentity(target, scaleIdentity, scaleSchema);
+  return changeScale(context, target, () => scale);
+}
+
+export async function patchScale(context: ApiContext, target: Target): Promise<Reply> {
+  const patch = await readPatch(target, scaleSchema);
+  return changeScale(context, target, (old) => patchedAs(target, scaleIdentity, scaleSchema, patch, old));
+}
+
+async function changeScale(
+  context: ApiContext,
+  target: Target,
+  change: (scale: JsonObject) => JsonObject,
+): Promise<Reply> {
+  const written = await changeObject(context, target, {
+    part: 'main',
+    dryRun: isDryRun(target),
+    change(old) {
+      const scale = change(scaleOf(old));
+      const replicas = numberAt(scale, 'spec', 'replicas') ?? 0;
+      if (replicas < 0) {
+        throw badRequest(`spec.replicas: Invalid value: ${replicas}: must be greater than or equal to 0`);
+      }
+      return withScale(old, scale);
+    },
+  });
+  return jsonReply(scaleOf(objectOf(written)));
+}
+
+function objectOf(written: Written): JsonObject {
+  return written.kind === 'dry-run' ? written.object : parseEntry(written.entry);
+}
+
+/** What the scheduler does: gives an unbound Pod its node. */
+export async function bindPod(context: ApiContext, target: Target): Promise<Reply> {
+  const binding = await decodeIdentity(
+    target,
+    { group: '', version: 'v1', kind: 'Binding' },
+    'core/v1.Binding',
+  );
+  const nodeName = stringAt(binding, 'target', 'name');
+  const kind = stringAt(binding, 'target', 'kind');
+  if (nodeName === '' || (kind !== '' && kind !== 'Node')) {
+    throw badRequest('Binding "" is invalid: target: a Node must be named');
+  }
+  const dryRun = isDryRun(target);
+  await changeObject(context, target, {
+    part: 'binding',
+    dryRun,
+    change(pod) {
+      const problem = bindingProblem(pod, target.name, nodeName);
+      if (problem !== undefined) {
+        throw conflict({ group: '', plural: 'pods/binding' }, target.name, problem);
+      }
+      ensureObject(pod, 'spec')['nodeName'] = nodeName;
+      const annotations = stringMapAt(binding, 'metadata', 'annotations');
+      if (Object.keys(annotations).length > 0) {
+        Object.assign(ensureObject(pod.metadata, 'annotations'), annotations);
+      }
+      setScheduled(pod, context.clock.nowMs());
+      return pod;
+    },
+  });
+  return jsonReply({ ...success, code: 201 }, 201);
+}
+
+function bindingProblem(pod: JsonObject, name: string, nodeName: string): string | undefined {
+  const boundTo = stringAt(pod, 'spec', 'nodeName');
+  if (stringAt(pod, 'metadata', 'deletionTimestamp') !== '') {
+    return `pod ${name} is being deleted, cannot be assigned to a host`;
+  }
+  if (objectsAt(pod, 'spec', 'schedulingGates').length > 0) {
+    return `pod ${name} has non-empty .spec.schedulingGates`;
+  }
+  if (boundTo === '') return undefined;
+  return `pod ${name} is already assigned to node ${JSON.stringify(boundTo || nodeName)}`;
+}
+
+function setScheduled(pod: JsonObject, nowMs: number): void {
+  const status = ensureObject(pod, 'status');
+  const others = objectsAt(status, 'conditions').filter((condition) => condition['type'] !== 'PodScheduled');
+  status['conditions'] = [
+    ...others,
+    { type: 'PodScheduled', status: 'True', lastProbeTime: null, lastTransitionTime: rfc3339(nowMs) },
+  ];
+}
+
+export async function evictPod(context: ApiContext, target: Target): Promise<Reply> {
+  const eviction = await decodeIdentity(
+    target,
+    { group: 'policy', version: 'v1', kind: 'Eviction' },
+    'policy/v1.Eviction',
+  );
+  const options = objectAt(eviction, 'deleteOptions');
+  await removeObject(context, target, {
+    graceSeconds: numberAt(options, 'gracePeriodSeconds'),
+    propagation: undefined,
+    uid: stringAt(options, 'preconditions', 'uid'),
+    resourceVersion: stringAt(options, 'preconditions', 'resourceVersion'),
+    dryRun: isDryRun(target) || stringsAt(options, 'dryRun').includes('All'),
+  });
+  return jsonReply({ ...success, code: 201 }, 201);
+}
+
+const tokenSecondsMin = 600;
+const tokenSecondsMax = 24 * 60 * 60 * 365;
+const tokenSecondsDefault = 3600;
+
+/** TokenRequest: a token for a ServiceAccount, tied to a Pod where the request names one. */
+export async function requestToken(context: ApiContext, target: Target): Promise<Reply> {
+  const request = await decodeIdentity(
+    target,
+    { group: 'authentication.k8s.io', version: 'v1', kind: 'TokenRequest' },
+    'authentication/v1.TokenRequest',
+  );
+  const account = parseEntry(requireEntry(context, target));
+  const spec = ensureObject(request, 'spec');
+  const seconds = numberAt(spec, 'expirationSeconds') ?? tokenSecondsDefault;
+  if (seconds < tokenSecondsMin || seconds > tokenSecondsMax) {
+    throw badRequest(
+      `spec.expirationSeconds: Invalid value: ${seconds}: may not specify a duration less than 10 minutes or more than a year`,
+    );
+  }
+  const pod = boundPod(context, target, objectAt(spec, 'boundObjectRef'));
+  requireOwnPod(target, pod);
+  const { token, expiresAtMs } = await context.tokens.issue(
+    {
+      namespace: target.namespace,
+      serviceAccount: { name: target.name, uid: stringAt(account, 'metadata', 'uid') },
+      pod: pod === undefined ? undefined : identityOf(pod),
+    },
+    stringsAt(spec, 'audiences'),
+    seconds,
+  );
+  const audiences = stringsAt(spec, 'audiences');
+  return jsonReply(
+    {
+      ...request,
+      metadata: {
+        name: target.name,
+        namespace: target.namespace,
+        creationTimestamp: rfc3339(context.clock.nowMs()),
+      },
+      spec: {
+        ...spec,
+        expirationSeconds: seconds,
+        audiences: audiences.length === 0 ? [context.tokens.issuer] : audiences,
+      },
+      status: { token, expirationTimestamp: rfc3339(expiresAtMs) },
+    },
+    201,
+  );
+}
+
+function identityOf(pod: JsonObject): { readonly name: string; readonly uid: string } {
+  return { name: stringAt(pod, 'metadata', 'name'), uid: stringAt(pod, 'metadata', 'uid') };
+}
+
+function boundPod(
+  context: ApiContext,
+  target: Target,
+  reference: JsonObject | undefined,
+): JsonObject | undefined {
+  if (reference === undefined) return undefined;
+  const name = stringAt(reference, 'name');
+  const uid = stringAt(reference, 'uid');
+  if (stringAt(reference, 'kind') !== 'Pod') {
+    throw badRequest('spec.boundObjectRef.kind: Unsupported value: only Pod is supported');
+  }
+  const entry = context.store.get(`/pods/${target.namespace}/${name}`);
+  if (entry === undefined) throw notFound({ group: '', plural: 'pods' }, name);
+  const pod = parseEntry(entry);
+  const podUid = stringAt(pod, 'metadata', 'uid');
+  if (uid !== '' && uid !== podUid) {
+    throw conflict(
+      { group: '', plural: 'pods' },
+      name,
+      `the UID in the bound object reference (${uid}) does not match the UID in record. The object might have been deleted and then recreated`,
+    );
+  }
+  if (stringAt(pod, 'spec', 'serviceAccountName') !== target.name) {
+    throw badRequest(
+      `cannot bind token for serviceaccount ${JSON.stringify(target.name)} to pod running with different serviceaccount name.`,
+    );
+  }
+  return pod;
+}
+
+/** A node agent gets tokens only for the Pods that run on it. */
+function requireOwnPod(target: Target, pod: JsonObject | undefined): void {
+  const { user } = target.request;
+  if (!user.groups.includes('system:nodes')) return;
+  const reason =
+    pod === undefined
+      ? 'node requested token not bound to a pod'
+      : restrictNode(user, {
+          verb: 'delete', // the rule that only looks at where the Pod runs
+          group: '',
+          plural: 'pods',
+          subresource: '',
+          name: stringAt(pod, 'metadata', 'name'),
+          object: pod,
+        });
+  if (reason !== undefined) throw forbidden(target.kind, target.name, reason);
+}

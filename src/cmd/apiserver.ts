@@ -1,0 +1,124 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import {
+  type ApiServerConfig,
+  type ApiServerPki,
+  apiServerDefaults,
+  type ListenAddress,
+  parseListenAddress,
+  parsePortRange,
+} from '../apiserver/config.ts';
+import { parseCidr } from '../base/ip.ts';
+
+type Options = {
+  readonly dataDir: string;
+  readonly listen?: readonly ListenAddress[];
+  readonly listenFd?: readonly number[];
+  readonly advertiseAddress: string;
+  readonly serviceCidr: string;
+  readonly clusterDomain: string;
+  readonly pkiDir: string;
+  readonly nodePortRange: ApiServerConfig['nodePortRange'];
+  readonly store: ApiServerConfig['store'];
+};
+
+/** `fairlead apiserver`: the API server on its own. */
+export function apiserverCommand(): Command {
+  return new Command('apiserver')
+    .description('serve the Kubernetes API over TLS')
+    .requiredOption('--data-dir <dir>', 'where the objects are kept')
+    .requiredOption(
+      '--pki-dir <dir>',
+      'where ca.crt, apiserver.crt, apiserver.key, sa.key and their like lie',
+    )
+    .option('--listen <address:port>', 'listen here; may be given several times', appendAddress)
+    .option('--listen-fd <fd>', 'serve this inherited listening socket; may be given several times', appendFd)
+    .option(
+      '--advertise-address <address>',
+      'the address at which Pods reach this server',
+      apiServerDefaults.advertiseAddress,
+    )
+    .option('--service-cidr <range>', 'addresses of Services', readCidr, apiServerDefaults.serviceCidr)
+    .option('--cluster-domain <domain>', 'domain of the cluster', apiServerDefaults.clusterDomain)
+    .option('--node-port-range <from-to>', 'node ports', readPortRange, apiServerDefaults.nodePortRange)
+    .addOption(
+      new Option('--store <kind>', 'where objects are kept').choices(['sqlite', 'memory']).default('sqlite'),
+    )
+    .action(async (options: Options) => {
+      const config: ApiServerConfig = Object.freeze({
+        dataDir: options.dataDir,
+        store: options.store,
+        listen: options.listen ?? (options.listenFd === undefined ? apiServerDefaults.listen : []),
+        listenFds: options.listenFd ?? [],
+        advertiseAddress: options.advertiseAddress,
+        serviceCidr: options.serviceCidr,
+        clusterDomain: options.clusterDomain,
+        nodePortRange: options.nodePortRange,
+        pki: await readApiServerPki(options.pkiDir),
+        limits: apiServerDefaults.limits,
+      });
+      await run(config);
+    });
+}
+
+async function run(config: ApiServerConfig): Promise<void> {
+  const [{ runApiServer }, { createLogger }] = await Promise.all([
+    import('../apiserver/run.ts'),
+    import('../base/log.ts'),
+  ]);
+  const stop = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop.abort());
+  const log = createLogger('apiserver');
+  await runApiServer(config, log, stop.signal, (addresses) => log.info('ready', { addresses }));
+}
+
+/** Reads the files that `fairlead up` makes under `pki/`. */
+export async function readApiServerPki(folder: string): Promise<ApiServerPki> {
+  const read = (file: string): Promise<string> => readFile(join(folder, file), 'utf8');
+  const [caCert, cert, key, kubeletClientCert, kubeletClientKey, serviceAccountKey, serviceAccountPublicKey] =
+    await Promise.all([
+      read('ca.crt'),
+      read('apiserver.crt'),
+      read('apiserver.key'),
+      read('apiserver-kubelet-client.crt'),
+      read('apiserver-kubelet-client.key'),
+      read('sa.key'),
+      read('sa.pub'),
+    ]);
+  return {
+    caCert,
+    cert,
+    key,
+    kubeletClientCert,
+    kubeletClientKey,
+    serviceAccountKey,
+    serviceAccountPublicKey,
+  };
+}
+
+function appendAddress(
+  text: string,
+  earlier: readonly ListenAddress[] | undefined,
+): readonly ListenAddress[] {
+  const address = parseListenAddress(text);
+  if (address === undefined) throw new InvalidArgumentError('use ADDRESS:PORT, such as 127.0.0.1:6443');
+  return [...(earlier ?? []), address];
+}
+
+function appendFd(text: string, earlier: readonly number[] | undefined): readonly number[] {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError('use the number of an open file descriptor');
+  return [...(earlier ?? []), Number(text)];
+}
+
+function readCidr(text: string): string {
+  if (parseCidr(text)?.family !== 4)
+    throw new InvalidArgumentError('use an IPv4 range, such as 10.43.0.0/16');
+  return text;
+}
+
+function readPortRange(text: string): ApiServerConfig['nodePortRange'] {
+  const range = parsePortRange(text);
+  if (range === undefined) throw new InvalidArgumentError('use two ports, such as 30000-32767');
+  return range;
+}
