@@ -12,6 +12,8 @@ import type { Informer } from './informer.ts';
 export type Informers = {
   /** The shared informer of all objects of the resource. New ones may be asked for only before `run`. */
   of<T extends KubeObject>(resource: Resource<T>): Informer<T>;
+  /** Those that have been asked for. */
+  all(): readonly { readonly resource: Resource; readonly informer: Informer<KubeObject> }[];
   whenSynced(signal: AbortSignal): Promise<void>;
   run(signal: AbortSignal): Promise<void>;
 };
@@ -21,28 +23,32 @@ export function createInformers(
   options: { readonly log?: Logger; readonly timing?: Timing } = {},
 ): Informers {
   // The one cast of this file: each entry's type is that of the resource under whose path it stands.
-  const informers = new Map<string, Informer<KubeObject>>();
+  const informers = new Map<
+    string,
+    { readonly resource: Resource; readonly informer: Informer<KubeObject> }
+  >();
   let running = false;
   return {
     of<T extends KubeObject>(resource: Resource<T>): Informer<T> {
       const path = resourcePath(resource, undefined);
       const known = informers.get(path);
-      if (known !== undefined) return known as unknown as Informer<T>;
+      if (known !== undefined) return known.informer as unknown as Informer<T>;
       assert(!running, `informer of ${path} asked for after run`);
       const informer = createInformer(client, resource, {
         transform: withoutManagedFields,
         log: options.log ?? silentLogger,
         timing: options.timing,
       });
-      informers.set(path, informer as unknown as Informer<KubeObject>);
+      informers.set(path, { resource, informer: informer as unknown as Informer<KubeObject> });
       return informer;
     },
+    all: () => [...informers.values()],
     async whenSynced(signal) {
-      for (const informer of informers.values()) await informer.whenSynced(signal);
+      for (const { informer } of informers.values()) await informer.whenSynced(signal);
     },
     async run(signal) {
       running = true;
-      await Promise.all([...informers.values()].map((informer) => informer.run(signal)));
+      await Promise.all([...informers.values()].map(({ informer }) => informer.run(signal)));
     },
   };
 }

@@ -1,0 +1,104 @@
+import type { Pod, Service } from '../../api/gen/core-v1.ts';
+import { keyOf, objectKey, splitKey } from '../../api/object.ts';
+import { endpointSlices, nodes, pods, services } from '../../api/resource.ts';
+import type { Task } from '../../base/lifetime.ts';
+import { isApiError } from '../../client/client.ts';
+import { Expectations } from '../../control/expectations.ts';
+import { done, requeueAfter } from '../../control/reconciler.ts';
+import { matchesLabels } from '../../control/selector.ts';
+import { WorkQueue } from '../../control/work-queue.ts';
+import { type ControllerContext, reconcilerTask } from '../context.ts';
+import { podsAndServicesByNamespace, podsOfService } from '../service-pods.ts';
+import { managedBy, managedByLabel, planSlices, serviceNameLabel } from './plan.ts';
+
+const zoneLabel = 'topology.kubernetes.io/zone';
+const serviceIndex = 'service';
+
+/** Keeps the EndpointSlices of every Service with a selector equal to its Pods. */
+export function endpointSliceController(context: ControllerContext): Task {
+  const { client, informers, timing } = context;
+  const serviceInformer = informers.of(services);
+  const podInformer = informers.of(pods);
+  const sliceInformer = informers.of(endpointSlices);
+  const nodeInformer = informers.of(nodes);
+  const queue = new WorkQueue(timing.clock);
+  podsAndServicesByNamespace(informers);
+  sliceInformer.addIndex(serviceIndex, ({ metadata }) =>
+    metadata?.labels?.[managedByLabel] === managedBy
+      ? [objectKey(metadata.namespace, metadata.labels[serviceNameLabel] ?? '')]
+      : [],
+  );
+  const expectations = new Expectations(sliceInformer, timing.clock);
+
+  serviceInformer.onChange((key) => queue.add(key));
+  podInformer.onChange((_key, now, old) => {
+    if (now !== undefined && old !== undefined && !podMatters(now, old)) return;
+    for (const service of servicesOf(now, old)) queue.add(keyOf(service));
+  });
+  sliceInformer.onChange((_key, now, old) => {
+    const { namespace, labels } = (now ?? old)?.metadata ?? {};
+    if (labels?.[managedByLabel] === managedBy)
+      queue.add(objectKey(namespace, labels[serviceNameLabel] ?? ''));
+  });
+  nodeInformer.onChange((_key, now, old) => {
+    if (now?.metadata?.labels?.[zoneLabel] === old?.metadata?.labels?.[zoneLabel]) return;
+    for (const service of serviceInformer.list()) queue.add(keyOf(service));
+  });
+
+  function servicesOf(...versions: readonly (Pod | undefined)[]): Set<Service> {
+    const found = new Set<Service>();
+    for (const pod of versions) {
+      if (pod === undefined) continue;
+      for (const service of serviceInformer.byIndex('namespace', pod.metadata?.namespace ?? '')) {
+        if (matchesLabels(service.spec?.selector, pod.metadata?.labels)) found.add(service);
+      }
+    }
+    return found;
+  }
+
+  return reconcilerTask(context, 'endpointslice', queue, async (key, signal) => {
+    const waitMs = expectations.waitMs(key);
+    if (waitMs > 0) return requeueAfter(waitMs);
+    const service = serviceInformer.get(key);
+    const existing = [...sliceInformer.byIndex(serviceIndex, key)];
+    const { namespace } = splitKey(key);
+    const managed = service?.spec?.selector !== undefined && service.spec.type !== 'ExternalName';
+    const members = managed ? podsOfService(informers, service) : [];
+    // Slices of a Service that is gone are the garbage collector's; those of one that lost its selector stay as they are.
+    if (!managed || service.metadata?.deletionTimestamp !== undefined) return done;
+    const plan = planSlices(service, members, existing, {
+      zoneOf: (nodeName) => nodeInformer.get(nodeName)?.metadata?.labels?.[zoneLabel],
+    });
+    for (const { kind, slice } of plan) {
+      if (kind === 'create') {
+        expectations.written(key, await client.create(endpointSlices, slice, { signal }));
+      } else if (kind === 'replace') {
+        expectations.written(key, await client.replace(endpointSlices, slice, { signal }));
+      } else {
+        try {
+          await client.delete(endpointSlices, namespace, slice.metadata?.name ?? '', { signal });
+        } catch (error) {
+          if (!isApiError(error, 'NotFound')) throw error;
+        }
+        expectations.deleted(key, slice);
+      }
+    }
+    return done;
+  });
+}
+
+/** False if the change cannot show in an endpoint: a kubelet's status updates are mostly of that kind. */
+function podMatters(now: Pod, old: Pod): boolean {
+  const facts = (pod: Pod): string =>
+    JSON.stringify([
+      pod.metadata?.labels,
+      pod.metadata?.deletionTimestamp,
+      pod.metadata?.uid,
+      pod.spec?.nodeName,
+      pod.status?.podIP,
+      pod.status?.podIPs,
+      pod.status?.phase,
+      pod.status?.conditions?.find((condition) => condition.type === 'Ready')?.status,
+    ]);
+  return facts(now) !== facts(old);
+}

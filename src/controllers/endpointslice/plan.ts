@@ -1,0 +1,265 @@
+import type { Pod, Service, ServicePort } from '../../api/gen/core-v1.ts';
+import type { Endpoint, EndpointPort, EndpointSlice } from '../../api/gen/discovery-v1.ts';
+import { services } from '../../api/resource.ts';
+import { controllerReference } from '../ownership.ts';
+import { isPodFinished, isPodReady } from '../pod-status.ts';
+import { canonicalJson } from '../status-patch.ts';
+
+/** Endpoints a slice; more make another slice. kube-controller-manager's default. */
+export const endpointsPerSliceMax = 100;
+export const serviceNameLabel = 'kubernetes.io/service-name';
+export const managedByLabel = 'endpointslice.kubernetes.io/managed-by';
+export const managedBy = 'endpointslice-controller.k8s.io';
+const headlessLabel = 'service.kubernetes.io/headless';
+
+export type SliceWrite =
+  | { readonly kind: 'create'; readonly slice: EndpointSlice }
+  | { readonly kind: 'replace'; readonly slice: EndpointSlice }
+  | { readonly kind: 'delete'; readonly slice: EndpointSlice };
+
+export type SliceContext = {
+  /** Zone of a node by its name, undefined if it has none. */
+  zoneOf(nodeName: string): string | undefined;
+};
+
+/** Endpoints with the same ports may share slices. */
+type Group = { readonly ports: readonly EndpointPort[]; readonly endpoints: Endpoint[] };
+
+/**
+ * The writes that make the Service's slices equal to its Pods. Endpoints stay in the slice where they are, so one changed
+ * Pod changes one slice. New slices come first and deletions last: an endpoint is never missing in between.
+ */
+export function planSlices(
+  service: Service,
+  pods: Iterable<Pod>,
+  existing: Iterable<EndpointSlice>,
+  context: SliceContext,
+): readonly SliceWrite[] {
+  const families = familiesOf(service);
+  const members = [...pods].filter((pod) => !isPodFinished(pod)).toSorted(byName);
+  const unclaimed = new Map([...existing].map((slice) => [slice.metadata?.name ?? '', slice]));
+  const writes: SliceWrite[] = [];
+  for (const family of families) {
+    const mine = [...unclaimed.values()].filter((slice) => slice.addressType === family).toSorted(byName);
+    for (const slice of mine) unclaimed.delete(slice.metadata?.name ?? '');
+    const groups = groupByPorts(service, members, family, context);
+    writes.push(...planFamily(service, family, groups, mine));
+  }
+  for (const slice of unclaimed.values()) writes.push({ kind: 'delete', slice });
+  const order = { create: 0, replace: 1, delete: 2 } as const;
+  return writes.toSorted((a, b) => order[a.kind] - order[b.kind]);
+}
+
+function planFamily(
+  service: Service,
+  family: string,
+  groups: ReadonlyMap<string, Group>,
+  existing: readonly EndpointSlice[],
+): SliceWrite[] {
+  const writes: SliceWrite[] = [];
+  const byPorts = Map.groupBy(existing, (slice) => canonicalJson(slice.ports ?? []));
+  if (groups.size === 0) {
+    // An empty slice says "there is a Service and nobody serves", which is not the same as no slice.
+    const [keep, ...rest] = existing;
+    for (const slice of rest) writes.push({ kind: 'delete', slice });
+    const wanted = sliceOf(service, family, [], [], keep);
+    if (keep === undefined) writes.push({ kind: 'create', slice: wanted });
+    else if (differs(keep, wanted)) writes.push({ kind: 'replace', slice: wanted });
+    return writes;
+  }
+  for (const [ports, group] of groups) {
+    writes.push(...planGroup(service, family, group, byPorts.get(ports) ?? []));
+    byPorts.delete(ports);
+  }
+  for (const slice of [...byPorts.values()].flat()) writes.push({ kind: 'delete', slice });
+  return writes;
+}
+
+function planGroup(
+  service: Service,
+  family: string,
+  group: Group,
+  existing: readonly EndpointSlice[],
+): SliceWrite[] {
+  const waiting = new Map(group.endpoints.map((endpoint) => [endpointKey(endpoint), endpoint]));
+  const filled = existing.map((slice) => {
+    const kept: Endpoint[] = [];
+    for (const endpoint of slice.endpoints ?? []) {
+      const key = endpointKey(endpoint);
+      const wanted = waiting.get(key);
+      if (wanted === undefined) continue;
+      kept.push(wanted);
+      waiting.delete(key);
+    }
+    return { slice, kept };
+  });
+  const fresh = [...waiting.values()];
+  // Fullest first: slices fill up instead of many staying half empty.
+  for (const { kept } of filled.toSorted((a, b) => b.kept.length - a.kept.length)) {
+    kept.push(...fresh.splice(0, Math.max(0, endpointsPerSliceMax - kept.length)));
+  }
+  const writes: SliceWrite[] = [];
+  for (const { slice, kept } of filled) {
+    if (kept.length === 0) {
+      writes.push({ kind: 'delete', slice });
+      continue;
+    }
+    const wanted = sliceOf(service, family, group.ports, kept, slice);
+    if (differs(slice, wanted)) writes.push({ kind: 'replace', slice: wanted });
+  }
+  while (fresh.length > 0) {
+    const part = fresh.splice(0, endpointsPerSliceMax);
+    writes.push({ kind: 'create', slice: sliceOf(service, family, group.ports, part, undefined) });
+  }
+  return writes;
+}
+
+function groupByPorts(
+  service: Service,
+  pods: readonly Pod[],
+  family: string,
+  context: SliceContext,
+): Map<string, Group> {
+  const groups = new Map<string, Group>();
+  for (const pod of pods) {
+    const address = addressOf(pod, family);
+    if (address === undefined) continue;
+    const ports = portsOf(service, pod);
+    const key = canonicalJson(ports);
+    let group = groups.get(key);
+    if (group === undefined) {
+      group = { ports, endpoints: [] };
+      groups.set(key, group);
+    }
+    group.endpoints.push(endpointOf(service, pod, address, context));
+  }
+  return groups;
+}
+
+function endpointOf(service: Service, pod: Pod, address: string, context: SliceContext): Endpoint {
+  const terminating = pod.metadata?.deletionTimestamp !== undefined;
+  const serving = isPodReady(pod);
+  const ready = service.spec?.publishNotReadyAddresses === true || (serving && !terminating);
+  const nodeName = pod.spec?.nodeName;
+  const zone = nodeName === undefined ? undefined : context.zoneOf(nodeName);
+  const { hostname, subdomain } = pod.spec ?? {};
+  const named = hostname !== undefined && hostname !== '' && subdomain === service.metadata?.name;
+  const hints = ready ? hintsOf(service, nodeName, zone) : undefined;
+  return {
+    addresses: [address],
+    conditions: { ready, serving, terminating },
+    ...(named ? { hostname } : {}),
+    ...(nodeName === undefined ? {} : { nodeName }),
+    ...(zone === undefined ? {} : { zone }),
+    ...(hints === undefined ? {} : { hints }),
+    targetRef: {
+      kind: 'Pod',
+      namespace: pod.metadata?.namespace,
+      name: pod.metadata?.name,
+      uid: pod.metadata?.uid,
+    },
+  };
+}
+
+/** spec.trafficDistribution, KEP-3015: each endpoint is for its own zone, or its own node. */
+function hintsOf(
+  service: Service,
+  nodeName: string | undefined,
+  zone: string | undefined,
+): Endpoint['hints'] | undefined {
+  const distribution = service.spec?.trafficDistribution;
+  const forZones = zone === undefined ? {} : { forZones: [{ name: zone }] };
+  if (distribution === 'PreferSameNode' && nodeName !== undefined) {
+    return { ...forZones, forNodes: [{ name: nodeName }] };
+  }
+  const sameZone = distribution === 'PreferClose' || distribution === 'PreferSameZone';
+  return sameZone && zone !== undefined ? forZones : undefined;
+}
+
+/** The Pod's own numbers for the Service's ports; a name that the Pod does not have leaves that port out. */
+export function portsOf(service: Service, pod: Pod): readonly EndpointPort[] {
+  const ports: EndpointPort[] = [];
+  for (const servicePort of service.spec?.ports ?? []) {
+    const port = targetPortOf(servicePort, pod);
+    if (port === undefined) continue;
+    const { appProtocol } = servicePort;
+    ports.push({
+      name: servicePort.name ?? '',
+      port,
+      protocol: servicePort.protocol ?? 'TCP',
+      ...(appProtocol === undefined ? {} : { appProtocol }),
+    });
+  }
+  return ports;
+}
+
+function targetPortOf(servicePort: ServicePort, pod: Pod): number | undefined {
+  const { targetPort, protocol = 'TCP' } = servicePort;
+  if (targetPort === undefined || targetPort === 0 || targetPort === '') return servicePort.port;
+  if (typeof targetPort === 'number') return targetPort;
+  const sidecars = (pod.spec?.initContainers ?? []).filter(
+    (container) => container.restartPolicy === 'Always',
+  );
+  for (const container of [...(pod.spec?.containers ?? []), ...sidecars]) {
+    for (const port of container.ports ?? []) {
+      if (port.name === targetPort && (port.protocol ?? 'TCP') === protocol) return port.containerPort;
+    }
+  }
+  return undefined;
+}
+
+/** Families of the Service; a headless one without any serves those of its Pods, IPv4 at least. */
+export function familiesOf(service: Service): readonly string[] {
+  const families = service.spec?.ipFamilies ?? [];
+  return families.length === 0 ? ['IPv4'] : families;
+}
+
+export function addressOf(pod: Pod, family: string): string | undefined {
+  const listed = pod.status?.podIPs?.map(({ ip }) => ip) ?? [];
+  const all = listed.length > 0 ? listed : [pod.status?.podIP ?? ''];
+  return all.find((ip) => ip !== '' && ip !== undefined && ip.includes(':') === (family === 'IPv6'));
+}
+
+/** The slice as it should be: metadata of `base` is kept where it exists, our labels win. */
+function sliceOf(
+  service: Service,
+  family: string,
+  ports: readonly EndpointPort[],
+  endpoints: readonly Endpoint[],
+  base: EndpointSlice | undefined,
+): EndpointSlice {
+  const name = service.metadata?.name ?? '';
+  const metadata = base?.metadata ?? { generateName: `${name}-`, namespace: service.metadata?.namespace };
+  const labels: Record<string, string> = { ...service.metadata?.labels };
+  labels[serviceNameLabel] = name;
+  labels[managedByLabel] = managedBy;
+  if (service.spec?.clusterIP === 'None') labels[headlessLabel] = '';
+  else delete labels[headlessLabel];
+  return {
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: { ...metadata, labels, ownerReferences: [controllerReference(services, service)] },
+    addressType: family,
+    endpoints,
+    ports,
+  };
+}
+
+function differs(slice: EndpointSlice, wanted: EndpointSlice): boolean {
+  return (
+    canonicalJson(slice.endpoints ?? []) !== canonicalJson(wanted.endpoints) ||
+    canonicalJson(slice.ports ?? []) !== canonicalJson(wanted.ports) ||
+    canonicalJson(slice.metadata?.labels) !== canonicalJson(wanted.metadata?.labels)
+  );
+}
+
+function endpointKey(endpoint: Endpoint): string {
+  return `${endpoint.targetRef?.uid ?? ''} ${endpoint.addresses[0] ?? ''}`;
+}
+
+function byName(
+  a: { readonly metadata?: Pod['metadata'] },
+  b: { readonly metadata?: Pod['metadata'] },
+): number {
+  return (a.metadata?.name ?? '') < (b.metadata?.name ?? '') ? -1 : 1;
+}
