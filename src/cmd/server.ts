@@ -4,7 +4,9 @@ type ServerOptions = { readonly clusterFile: string; readonly fds: readonly numb
 
 export function serverCommand(): Command {
   return new Command('server')
-    .description('API server, controllers and scheduler of a cluster in one process (started by `fairlead up`)')
+    .description(
+      'API server, controllers and scheduler of a cluster in one process (started by `fairlead up`)',
+    )
     .requiredOption('--cluster-file <file>', 'the cluster.json that `fairlead up` wrote')
     .requiredOption('--fds <numbers>', 'inherited listening sockets for the API, with commas', descriptors)
     .action(async (options: ServerOptions) => {
@@ -39,7 +41,8 @@ async function runServer({ clusterFile, fds }: ServerOptions): Promise<void> {
   const { readApiServerPki } = await import('./apiserver.ts');
   const { apiServerDefaults } = await import('../apiserver/config.ts');
   const state = await code.readState(clusterFile);
-  if (state === undefined) throw new Error(`${clusterFile} does not exist; clusters are started by \`fairlead up\``);
+  if (state === undefined)
+    throw new Error(`${clusterFile} does not exist; clusters are started by \`fairlead up\``);
   const { config } = state;
   const paths = code.pathsOf(config);
   const pki = await readApiServerPki(paths.pki);

@@ -1,0 +1,147 @@
+// `npm start`, `npm test` and `npm run check` come in here, under whatever Node the machine has (18 or newer): installs what is
+// missing, then goes on in TypeScript with the Node that package.json pins. Plain JavaScript, no packages.
+import { spawnSync } from 'node:child_process';
+import { accessSync, constants, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const home = dirname(dirname(fileURLToPath(import.meta.url)));
+const [task = '', ...rest] = process.argv.slice(2);
+const tasks = new Set(['start', 'test', 'check']);
+
+/**
+ * What is needed from the operating system: a program (or a file of any of these paths), its Debian package, and
+ * the tasks that need it. Without `required` the task goes on without it.
+ */
+const needs = [
+  { program: 'containerd', debian: 'containerd', tasks: ['start', 'test'] },
+  { program: 'runc', debian: 'runc', tasks: ['start', 'test'] },
+  {
+    program: 'CNI plugins',
+    files: ['/usr/lib/cni/bridge', '/opt/cni/bin/bridge', '/usr/libexec/cni/bridge'],
+    debian: 'containernetworking-plugins',
+    tasks: ['start', 'test'],
+  },
+  { program: 'nft', debian: 'nftables', tasks: ['start', 'test'] },
+  { program: 'ip', debian: 'iproute2', tasks: ['start', 'test'] },
+  { program: 'conntrack', debian: 'conntrack', tasks: ['start', 'test'] },
+  { program: 'kubectl', debian: 'kubernetes-client', tasks: ['start', 'test'] },
+  { program: 'curl', debian: 'curl', tasks: ['start', 'test'] },
+];
+
+const systemDirs = ['/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/local/bin', '/usr/bin', '/bin'];
+const searchPath = [...(process.env.PATH ?? '').split(':').filter(Boolean), ...systemDirs];
+
+function say(text) {
+  process.stderr.write(`${text}\n`);
+}
+
+function fail(text) {
+  say(text);
+  process.exit(1);
+}
+
+function isExecutable(file) {
+  try {
+    accessSync(file, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function isThere(need) {
+  const files = need.files ?? searchPath.map((dir) => join(dir, need.program));
+  return files.some(isExecutable);
+}
+
+/** Runs a program with our terminal; the exit code, or 1 if a signal ended it. */
+function run(program, args, options = {}) {
+  const { status, error } = spawnSync(program, args, { stdio: 'inherit', cwd: home, ...options });
+  if (error !== undefined) {
+    say(`cannot run ${program}: ${error.message}`);
+    return 1;
+  }
+  return status ?? 1;
+}
+
+/** npm writes what it installed into this file: other than the lock file's packages means out of date. */
+function packagesAreCurrent() {
+  const installed = join(home, 'node_modules/.package-lock.json');
+  if (!existsSync(installed)) return false;
+  const wanted = JSON.parse(readFileSync(join(home, 'package-lock.json'), 'utf8')).packages;
+  const present = JSON.parse(readFileSync(installed, 'utf8')).packages;
+  return Object.entries(wanted).every(
+    ([path, { version, optional }]) => path === '' || optional || present[path]?.version === version,
+  );
+}
+
+function installPackages() {
+  if (packagesAreCurrent()) return;
+  say('Installing the npm packages (npm ci) …');
+  const npm = process.env.npm_execpath;
+  const args = ['ci', '--no-audit', '--no-fund'];
+  const status = npm === undefined ? run('npm', args) : run(process.execPath, [npm, ...args]);
+  if (status !== 0) fail('`npm ci` failed: the messages above tell why; then run the same command again');
+}
+
+function pinnedNode() {
+  const arch = { x64: 'x64', arm64: 'arm64' }[process.arch];
+  const node = join(home, `node_modules/node-linux-${arch}/bin/node`);
+  if (process.platform !== 'linux' || arch === undefined || !isExecutable(node)) {
+    fail(`Fairlead runs on Linux on x86-64 and arm64; there is no Node for ${process.platform}-${process.arch}`);
+  }
+  return node;
+}
+
+/** Installing must not start a system containerd: clusters run their own. What runs already is not touched. */
+function withoutStartingServices(install) {
+  const policy = '/usr/sbin/policy-rc.d';
+  if (existsSync(policy)) return install(); // somebody else's rule stays in force
+  writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
+  try {
+    return install();
+  } finally {
+    rmSync(policy, { force: true });
+  }
+}
+
+function installPrograms() {
+  const missing = needs.filter((need) => need.tasks.includes(task) && !isThere(need));
+  if (missing.length === 0) return;
+  const packages = [...new Set(missing.map(({ debian }) => debian))];
+  const names = missing.map(({ program }) => program).join(', ');
+  const command = `apt-get install --no-install-recommends ${packages.join(' ')}`;
+  const isDebian = isExecutable('/usr/bin/apt-get');
+  if (process.getuid() !== 0 || !isDebian) {
+    const how = isDebian ? `install it with: sudo ${command}` : `install (Debian's names): ${packages.join(' ')}`;
+    if (task === 'start') fail(`Not installed: ${names}.\n${how}`);
+    say(`Not installed: ${names}; tests that need it are skipped.\n${how}`);
+    return;
+  }
+  say(`Installing ${names} (${command}) …`);
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  const install = () =>
+    run('apt-get', ['install', '-y', '-q', '--no-install-recommends', ...packages], { env });
+  const status = withoutStartingServices(() => {
+    if (install() === 0) return 0;
+    say('Refreshing the lists of packages (apt-get update) …');
+    run('apt-get', ['update', '-q'], { env });
+    return install();
+  });
+  if (status === 0) return;
+  if (task === 'start') fail(`\`${command}\` failed: the messages above tell why`);
+  say(`\`${command}\` failed; tests that need ${names} are skipped`);
+}
+
+if (!tasks.has(task)) fail(`usage: node scripts/bootstrap.mjs start|test|check [arguments]`);
+installPackages();
+const node = pinnedNode();
+if (task !== 'check') installPrograms();
+const env = {
+  ...process.env,
+  PATH: [dirname(node), ...searchPath].join(':'),
+  NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? join(home, '.cache/compile'),
+};
+const script = join(home, 'scripts', `${task}.ts`);
+process.exit(run(node, ['--disable-warning=ExperimentalWarning', script, ...rest], { env }));
