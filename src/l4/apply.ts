@@ -34,7 +34,8 @@ const outputBytesMax = 64 << 20;
 /** As much of nft's complaint as goes into an error. */
 const complaintCharactersMax = 2000;
 
-export function createSpawnedNft(command = 'nft'): Nft {
+/** `command` is what starts nft(8), such as `ip netns exec NAME nft` for another namespace. */
+export function createSpawnedNft(command: readonly string[] = ['nft']): Nft {
   return {
     async run(script, signal) {
       const { status, errors } = await runTool(command, ['-f', '-'], script, signal);
@@ -72,7 +73,7 @@ const toolTimeoutMs = 60_000;
 
 /** Runs a tool to its end. Rejects with NftError('missing') when it cannot be started, with the signal's reason when aborted. */
 export function runTool(
-  command: string,
+  [program = '', ...first]: readonly string[],
   args: readonly string[],
   input: string,
   signal: AbortSignal,
@@ -82,7 +83,7 @@ export function runTool(
       reject(signal.reason as Error);
       return;
     }
-    const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+    const child = spawn(program, [...first, ...args], { stdio: ['pipe', 'pipe', 'pipe'] });
     const output: Buffer[] = [];
     const errors: Buffer[] = [];
     let bytes = 0;
@@ -102,7 +103,7 @@ export function runTool(
     child.stdin.on('error', () => {}); // it ended before it read all: its exit status tells
     child.on('error', (cause) => {
       release();
-      const hint = `cannot start ${command}: on Debian and Ubuntu, apt-get install nftables conntrack`;
+      const hint = `cannot start ${program}: on Debian and Ubuntu, apt-get install nftables conntrack`;
       reject(new NftError('missing', hint, { cause }));
     });
     child.on('close', (status) => {
@@ -145,10 +146,12 @@ export function kernelSettings(families: readonly IpFamily[]): readonly KernelSe
   return settings;
 }
 
+export type SettingFailure = { readonly setting: KernelSetting; readonly error: unknown };
+
 /** Writes each setting; those that could not be written are returned with the reason. */
 export async function applyKernelSettings(
   settings: readonly KernelSetting[],
-): Promise<readonly { readonly setting: KernelSetting; readonly error: unknown }[]> {
+): Promise<readonly SettingFailure[]> {
   const results = await Promise.all(
     settings.map(async (setting) => {
       try {

@@ -13,7 +13,7 @@ export interface Conntrack {
 const deletionsPerPassMax = 2000;
 
 /** Through the conntrack(8) tool. Without it nothing is deleted, which is said once. */
-export function createSpawnedConntrack(log: Logger, command = 'conntrack'): Conntrack {
+export function createSpawnedConntrack(log: Logger, command: readonly string[] = ['conntrack']): Conntrack {
   let missing = false;
   return {
     async udpFlows(family, signal) {

@@ -108,7 +108,8 @@ export function renderRemoval(family: IpFamily): string {
 
 function spaceMaps(words: Words, space: Space): readonly string[] {
   const key = keyOf(words, space);
-  const target = `${words.table} daddr . tcp dport`;
+  // `th`, not `tcp`: nft would put a hidden match on TCP before every lookup.
+  const target = `${words.table} daddr . th dport`;
   const indexed = `${key} . numgen random mod 65536`;
   return [
     `  map ${space} { typeof ${key} : verdict; }`,

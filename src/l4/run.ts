@@ -10,7 +10,14 @@ import type { ApiClient } from '../client/client.ts';
 import { createInformer } from '../control/create-informer.ts';
 import { serviceKeyOfSlice } from '../model/endpoints.ts';
 import { type NodeView, nodeFactsOf } from '../model/view.ts';
-import { applyKernelSettings, createSpawnedNft, kernelSettings, type Nft } from './apply.ts';
+import {
+  applyKernelSettings,
+  createSpawnedNft,
+  kernelSettings,
+  type KernelSetting,
+  type Nft,
+  type SettingFailure,
+} from './apply.ts';
 import type { CompileOptions } from './compile.ts';
 import { type Conntrack, createSpawnedConntrack } from './conntrack.ts';
 import { createDataplane, type Dataplane } from './dataplane.ts';
@@ -48,6 +55,7 @@ export type ProxyPorts = {
   readonly nft: Nft;
   readonly conntrack: Conntrack;
   readonly clock: Clock;
+  readonly applySettings: (settings: readonly KernelSetting[]) => Promise<readonly SettingFailure[]>;
   /** Called once, when the rules first follow the API. */
   readonly onReady?: ((healthPort: number | undefined) => void) | undefined;
 };
@@ -75,7 +83,7 @@ export async function runProxy(
   ports: ProxyPorts = systemPorts(log),
 ): Promise<void> {
   const families = familiesOf(config);
-  for (const { setting, error } of await applyKernelSettings(kernelSettings(families))) {
+  for (const { setting, error } of await ports.applySettings(kernelSettings(families))) {
     log.warn(`cannot set ${setting.path} to ${setting.value}, so that ${setting.purpose}`, { error });
   }
   const watched = createWatched(config, client, log);
@@ -106,7 +114,12 @@ export async function runProxy(
 }
 
 function systemPorts(log: Logger): ProxyPorts {
-  return { nft: createSpawnedNft(), conntrack: createSpawnedConntrack(log), clock: systemClock };
+  return {
+    nft: createSpawnedNft(),
+    conntrack: createSpawnedConntrack(log),
+    clock: systemClock,
+    applySettings: applyKernelSettings,
+  };
 }
 
 /** IPv4 always; IPv6 where the cluster has a range of it. */

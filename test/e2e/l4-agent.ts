@@ -1,0 +1,117 @@
+/**
+ * A process inside one namespace of the L4 test: serves TCP and UDP at the given port, telling its name and who asks, and
+ * dials where standard input tells it to. One JSON object a line, both ways.
+ */
+import { createSocket } from 'node:dgram';
+import { connect, createServer, type Socket } from 'node:net';
+import { createInterface } from 'node:readline';
+
+export type AgentRequest = { readonly id: number } & (
+  | { readonly op: 'tcp'; readonly host: string; readonly port: number }
+  | { readonly op: 'udp'; readonly host: string; readonly port: number; readonly localPort: number }
+  /** Dials and keeps the connection under `name`. */
+  | { readonly op: 'open'; readonly host: string; readonly port: number; readonly name: string }
+  /** Sends a line over a kept connection and answers with what comes back. */
+  | { readonly op: 'say'; readonly name: string; readonly text: string }
+);
+/** `text` is the answer, or the error's code: ECONNREFUSED, ETIMEDOUT. */
+export type AgentReply = { readonly id: number; readonly text: string };
+
+/** No packet of a test needs longer on one machine; what is dropped is told by it. */
+const answerTimeoutMs = 1500;
+
+const [, , agentName = '', servePort = '0'] = process.argv;
+const kept = new Map<string, Socket>();
+
+function serve(port: number): void {
+  createServer((socket) => {
+    socket.on('error', () => {});
+    socket.write(`${agentName} ${plain(socket.remoteAddress ?? '')}\n`);
+    socket.on('data', (chunk) => socket.write(`${agentName} ${chunk.toString()}`));
+  }).listen(port, '0.0.0.0');
+  const udp = createSocket('udp4');
+  udp.on('message', (_message, from) => udp.send(`${agentName} ${from.address}\n`, from.port, from.address));
+  udp.bind(port);
+}
+
+function plain(address: string): string {
+  return address.replace(/^::ffff:/, '');
+}
+
+function nextLine(socket: Socket): Promise<string> {
+  return new Promise((resolve) => {
+    const done = (text: string): void => {
+      socket.removeAllListeners('data');
+      socket.removeAllListeners('error');
+      socket.setTimeout(0);
+      socket.on('error', () => {});
+      resolve(text.trim());
+    };
+    socket.setTimeout(answerTimeoutMs, () => done('ETIMEDOUT'));
+    socket.on('data', (chunk) => done(chunk.toString()));
+    socket.on('error', (error: NodeJS.ErrnoException) => done(error.code ?? 'error'));
+  });
+}
+
+function dial(host: string, port: number): { readonly socket: Socket; readonly line: Promise<string> } {
+  const socket = connect({ host, port });
+  return { socket, line: nextLine(socket) };
+}
+
+function askUdp(host: string, port: number, localPort: number): Promise<string> {
+  return new Promise((resolve) => {
+    const socket = createSocket({ type: 'udp4', reuseAddr: true });
+    const done = (text: string): void => {
+      clearTimeout(timer);
+      socket.close();
+      resolve(text.trim());
+    };
+    const timer = setTimeout(() => done('ETIMEDOUT'), answerTimeoutMs);
+    socket.on('message', (message) => done(message.toString()));
+    socket.on('error', (error: NodeJS.ErrnoException) => done(error.code ?? 'error'));
+    socket.bind(localPort, () => {
+      // Connected, so that an ICMP error comes back as one of this socket.
+      socket.connect(port, host, () => socket.send('hello'));
+    });
+  });
+}
+
+async function answer(request: AgentRequest): Promise<string> {
+  switch (request.op) {
+    case 'tcp': {
+      const { socket, line } = dial(request.host, request.port);
+      const text = await line;
+      socket.destroy();
+      return text;
+    }
+    case 'udp':
+      return askUdp(request.host, request.port, request.localPort);
+    case 'open': {
+      const { socket, line } = dial(request.host, request.port);
+      kept.set(request.name, socket);
+      return line;
+    }
+    case 'say': {
+      const socket = kept.get(request.name);
+      if (socket === undefined) return 'no such connection';
+      const line = nextLine(socket);
+      socket.write(`${request.text}\n`);
+      return line;
+    }
+    default:
+      return 'unknown request';
+  }
+}
+
+if (import.meta.main) {
+  if (servePort !== '0') serve(Number(servePort));
+  const lines = createInterface({ input: process.stdin });
+  lines.on('line', (line) => {
+    const request = JSON.parse(line) as AgentRequest;
+    void answer(request).then((text) => {
+      process.stdout.write(`${JSON.stringify({ id: request.id, text } satisfies AgentReply)}\n`);
+    });
+  });
+  lines.on('close', () => process.exit(0));
+  process.stdout.write(`${JSON.stringify({ id: 0, text: 'ready' } satisfies AgentReply)}\n`);
+}

@@ -1,0 +1,161 @@
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { run, runOk } from '../support/shell.ts';
+import type { AgentReply, AgentRequest } from './l4-agent.ts';
+
+/** A process in one namespace that serves and dials. */
+export type Agent = {
+  /** The line that the far side sends first, or an error code. */
+  tcp(host: string, port: number): Promise<string>;
+  udp(host: string, port: number, localPort?: number): Promise<string>;
+  open(name: string, host: string, port: number): Promise<string>;
+  say(name: string, text: string): Promise<string>;
+};
+
+export type AgentName = 'client' | 'node-0' | 'node-1' | 'pod-a' | 'pod-b' | 'pod-c';
+
+export const addresses = {
+  client: '10.41.0.100',
+  'node-0': '10.41.0.2',
+  'node-1': '10.41.0.3',
+  'pod-a': '10.42.0.2',
+  'pod-b': '10.42.0.3',
+  'pod-c': '10.42.1.2',
+} as const satisfies Record<AgentName, string>;
+
+const podsOfNode = { 'node-0': ['pod-a', 'pod-b'], 'node-1': ['pod-c'] } as const;
+export type NodeName = keyof typeof podsOfNode;
+export const nodeNames: readonly NodeName[] = ['node-0', 'node-1'];
+export const podPort = 8080;
+/** Where nodes and the client serve: no Service has it. */
+export const outsidePort = 7070;
+
+export type Network = {
+  readonly agents: Readonly<Record<AgentName, Agent>>;
+  /** The namespace of that name on this machine. */
+  namespace(name: AgentName): string;
+  close(): Promise<void>;
+};
+
+/**
+ * A network namespace as the wire (bridge), two nodes and a client on it, and Pods behind the nodes as the `ptp` CNI plugin
+ * attaches them: a veth pair each, routed.
+ */
+export async function createNetwork(): Promise<Network> {
+  const prefix = `fairlead-l4-${process.pid}`;
+  const namespace = (name: string): string => `${prefix}-${name}`;
+  const names = ['wire', ...(Object.keys(addresses) as AgentName[])];
+  const children: ChildProcessWithoutNullStreams[] = [];
+  const close = async (): Promise<void> => {
+    for (const child of children) {
+      if (child.exitCode !== null) continue;
+      const ended = new Promise((resolve) => child.once('close', resolve));
+      child.kill('SIGKILL');
+      await ended;
+    }
+    for (const name of names) await run('ip', ['netns', 'del', namespace(name)]);
+  };
+  try {
+    for (const name of names) await runOk('ip', ['netns', 'add', namespace(name)]);
+    await runOk('ip', ['-batch', '-'], { input: batchFor('wire', namespace) });
+    for (const name of ['wire', ...nodeNames, 'client', ...Object.values(podsOfNode).flat()]) {
+      await runOk('ip', ['-n', namespace(name), '-batch', '-'], { input: insideBatch(name) });
+    }
+    const agents = {} as Record<AgentName, Agent>;
+    for (const name of Object.keys(addresses) as AgentName[]) {
+      const { child, agent } = await startAgent(namespace(name), name);
+      children.push(child);
+      agents[name] = agent;
+    }
+    return { agents, namespace, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** The links between namespaces. */
+function batchFor(wire: string, namespace: (name: string) => string): string {
+  const lines: string[] = [];
+  for (const name of [...nodeNames, 'client']) {
+    lines.push(`link add ${name} netns ${namespace(wire)} type veth peer name eth0 netns ${namespace(name)}`);
+  }
+  for (const [node, pods] of Object.entries(podsOfNode)) {
+    for (const pod of pods) {
+      lines.push(`link add ${pod} netns ${namespace(node)} type veth peer name eth0 netns ${namespace(pod)}`);
+    }
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+function insideBatch(name: string): string {
+  const lines = ['link set lo up'];
+  if (name === 'wire') {
+    lines.push('link add br0 type bridge', 'link set br0 up', 'addr add 10.41.0.1/16 dev br0');
+    for (const port of [...nodeNames, 'client']) {
+      lines.push(`link set ${port} master br0`, `link set ${port} up`);
+    }
+  } else if (name.startsWith('pod')) {
+    const address = addresses[name as AgentName];
+    const gateway = address.replace(/\d+$/, '1');
+    lines.push(`addr add ${address}/32 dev eth0`, 'link set eth0 up');
+    lines.push(`route add ${gateway} dev eth0`, `route add default via ${gateway}`);
+  } else {
+    lines.push(`addr add ${addresses[name as AgentName]}/16 dev eth0`, 'link set eth0 up');
+    lines.push('route add default via 10.41.0.1');
+    for (const [node, pods] of Object.entries(podsOfNode)) {
+      const range = addresses[pods[0]].replace(/\d+$/, '0/24');
+      if (node !== name) {
+        if (name !== 'client') lines.push(`route add ${range} via ${addresses[node as NodeName]}`);
+        continue;
+      }
+      for (const pod of pods) {
+        lines.push(`addr add ${addresses[pod].replace(/\d+$/, '1')}/32 dev ${pod}`, `link set ${pod} up`);
+        lines.push(`route add ${addresses[pod]} dev ${pod}`);
+      }
+    }
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+async function startAgent(
+  namespace: string,
+  name: AgentName,
+): Promise<{ readonly child: ChildProcessWithoutNullStreams; readonly agent: Agent }> {
+  const script = fileURLToPath(new URL('l4-agent.ts', import.meta.url));
+  const port = name.startsWith('pod') ? podPort : outsidePort;
+  const args = ['netns', 'exec', namespace, process.execPath, script, name, String(port)];
+  const child = spawn('ip', args, { stdio: ['pipe', 'pipe', 'pipe'] });
+  const errors: Buffer[] = [];
+  child.stderr.on('data', (chunk: Buffer) => errors.push(chunk));
+  const waiting = new Map<number, (text: string) => void>();
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    const reply = JSON.parse(line) as AgentReply;
+    waiting.get(reply.id)?.(reply.text);
+    waiting.delete(reply.id);
+  });
+  child.once('close', () => {
+    for (const resolve of waiting.values()) resolve(`agent ended: ${Buffer.concat(errors).toString()}`);
+  });
+  const ready = await new Promise<string>((resolve) => waiting.set(0, resolve));
+  if (ready !== 'ready') throw new Error(ready);
+  let lastId = 0;
+  const ask = (request: OpOf<AgentRequest>): Promise<string> =>
+    new Promise((resolve) => {
+      const id = ++lastId;
+      waiting.set(id, resolve);
+      child.stdin.write(`${JSON.stringify({ ...request, id })}\n`);
+    });
+  return {
+    child,
+    agent: {
+      tcp: (host, to) => ask({ op: 'tcp', host, port: to }),
+      udp: (host, to, localPort = 0) => ask({ op: 'udp', host, port: to, localPort }),
+      open: (as, host, to) => ask({ op: 'open', name: as, host, port: to }),
+      say: (as, text) => ask({ op: 'say', name: as, text }),
+    },
+  };
+}
+
+type OpOf<T> = T extends unknown ? Omit<T, 'id'> : never;
