@@ -72,7 +72,7 @@ export function planProcesses(config: ClusterConfig): readonly ProcessPlan[] {
     serverProcess(config, server.netns, server.address),
     ...nodes.map((node, index) => nodeProcess(config, node, index === 0)),
     dnsProcess(config, server.netns),
-    ingressProcess(config, server.netns, server.address),
+    ingressProcess(config, server.netns),
   ];
 }
 
@@ -140,7 +140,8 @@ function dnsProcess(config: ClusterConfig, netns: string): ProcessPlan {
   };
 }
 
-function ingressProcess(config: ClusterConfig, netns: string, _address: string): ProcessPlan {
+function ingressProcess(config: ClusterConfig, netns: string): ProcessPlan {
+  const paths = pathsOf(config);
   const of = (port: number): readonly DescriptorPlan[] =>
     hostDescriptors(config.published.filter((published) => published.port === port));
   const http = of(ingressPorts.http);
@@ -153,7 +154,13 @@ function ingressProcess(config: ClusterConfig, netns: string, _address: string):
     command: (descriptorOf) => [
       'ingress',
       '--kubeconfig',
-      `${pathsOf(config).kubeconfigDir}/ingress.yaml`,
+      `${paths.kubeconfigDir}/ingress.yaml`,
+      '--ingress-class',
+      config.ingressClasses.join(','),
+      '--ca-cert',
+      `${paths.pki}/ca.crt`,
+      '--ca-key',
+      `${paths.pki}/ca.key`,
       ...http.flatMap((plan) => descriptorOf(plan) ?? []).flatMap((fd) => ['--http-fd', String(fd)]),
       ...https.flatMap((plan) => descriptorOf(plan) ?? []).flatMap((fd) => ['--https-fd', String(fd)]),
     ],

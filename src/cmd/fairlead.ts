@@ -18,6 +18,12 @@ const entries: Readonly<Record<string, Entry>> = {
   logs: { load: async () => (await import('./logs.ts')).logsCommand() },
   version: { load: async () => (await import('./version.ts')).versionCommand() },
   apiserver: { load: async () => (await import('./apiserver.ts')).apiserverCommand() },
+  controllers: { load: async () => (await import('./controllers.ts')).controllersCommand() },
+  ingress: {
+    load: async () => (await import('./ingress.ts')).ingressCommand(),
+    preload: async () =>
+      await Promise.all([...clientCode(), import('../l7/run.ts'), import('../l7/config.ts')]),
+  },
   proxy: { load: async () => (await import('./proxy.ts')).proxyCommand() },
   server: {
     load: async () => (await import('./server.ts')).serverCommand(),
@@ -25,6 +31,11 @@ const entries: Readonly<Record<string, Entry>> = {
   },
   supervisor: { load: async () => (await import('./supervisor.ts')).supervisorCommand() },
 };
+
+/** What every component loads that talks to an API server. */
+function clientCode(): readonly Promise<unknown>[] {
+  return [import('../base/log.ts'), import('../client/kubeconfig.ts'), import('../client/http.ts')];
+}
 
 const examples = `
 Examples:
