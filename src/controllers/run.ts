@@ -10,7 +10,6 @@ import type { ControllerContext } from './context.ts';
 import { deploymentController } from './deployment/controller.ts';
 import { endpointsController } from './endpoints/controller.ts';
 import { endpointSliceController } from './endpointslice/controller.ts';
-import { eventTtlController } from './event-ttl/controller.ts';
 import { garbageCollectorController } from './garbage-collector/controller.ts';
 import { namespaceController } from './namespace/controller.ts';
 import { nodeIpamController } from './node-ipam/controller.ts';
@@ -59,7 +58,6 @@ const starts: Readonly<Record<string, Start>> = {
   'node-lifecycle': nodeLifecycleController,
   namespace: namespaceController,
   'pod-garbage': podGarbageController,
-  'event-ttl': eventTtlController,
   // The last one: it listens to the informers that the others asked for.
   'garbage-collector': garbageCollectorController,
 };
