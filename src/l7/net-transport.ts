@@ -1,5 +1,5 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
-import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
+import { createServer as createTlsServer, type SecureContext } from 'node:tls';
 import type { AcceptedFrom, Acceptor, Connection, ConnectionHandler, Transport } from './transport.ts';
 
 /** The transport on node:net. A connection's high-water mark is Node's default, 64 KiB. */
@@ -69,16 +69,28 @@ export type Listener = {
   close(): void;
 };
 
+/** How TLS connections are decrypted. */
+export type TlsSource = {
+  /** The context for a handshake that names a host. */
+  contextFor(serverName: string): Promise<SecureContext>;
+  /** PEM texts for one that names none. */
+  defaultPair(): Promise<{ readonly certificate: string; readonly key: string }>;
+};
+
 export type ListenOptions = {
   /** Given: connections are TLS and get decrypted. */
-  readonly tls?: TlsOptions | undefined;
-  /** A connection could not be accepted, as when the process is out of file descriptors. Listening goes on. */
+  readonly tls?: TlsSource | undefined;
+  /** A connection could not be accepted or prepared, as without file descriptors. Listening goes on. */
   readonly onError: (error: Error) => void;
 };
 
+const socketOptions = { allowHalfOpen: true, noDelay: true };
+/** A client that does not finish its TLS handshake by then is cut. */
+const handshakeTimeoutMs = 10_000;
+
 /** Rejects if the address cannot be listened on. */
 export async function listenNet(at: ListenAt, acceptor: Acceptor, options: ListenOptions): Promise<Listener> {
-  const { tls } = options;
+  const { tls, onError } = options;
   const from: AcceptedFrom = { scheme: tls === undefined ? 'http' : 'https' };
   const onSocket = (socket: Socket): void => {
     const connection = new NetConnection(socket, plainAddress(socket.remoteAddress ?? ''));
@@ -90,19 +102,51 @@ export async function listenNet(at: ListenAt, acceptor: Acceptor, options: Liste
     }
     attach(socket, handler);
   };
-  const socketOptions = { allowHalfOpen: true, noDelay: true };
-  const server =
-    tls === undefined
-      ? createServer(socketOptions, onSocket)
-      : createTlsServer({ ...socketOptions, ...tls }).on('secureConnection', onSocket);
+  const server = createServer(
+    socketOptions,
+    tls === undefined ? onSocket : decrypted(tls, onSocket, onError),
+  );
   await listening(server, at);
-  server.on('error', options.onError);
+  server.on('error', onError);
   const bound = server.address();
   return {
     port: typeof bound === 'object' && bound !== null ? bound.port : 0,
     close: () => {
       server.close();
     },
+  };
+}
+
+/**
+ * Takes raw connections through the TLS handshake. The default certificate is asked for with the first connection, not
+ * at start: making it loads a library. Only HTTP/1.1 is offered: HTTP/2 is not spoken to clients yet.
+ */
+function decrypted(
+  tls: TlsSource,
+  onSocket: (socket: Socket) => void,
+  onError: (error: Error) => void,
+): (socket: Socket) => void {
+  const server = createTlsServer({
+    ALPNProtocols: ['http/1.1'],
+    handshakeTimeout: handshakeTimeoutMs,
+    SNICallback: (serverName, callback) => {
+      tls.contextFor(serverName).then((context) => callback(null, context), callback);
+    },
+  });
+  server.on('secureConnection', onSocket);
+  let shown: string | undefined;
+  const prepare = async (socket: Socket): Promise<void> => {
+    const pair = await tls.defaultPair();
+    if (pair.certificate !== shown) server.setSecureContext({ cert: pair.certificate, key: pair.key });
+    shown = pair.certificate;
+    if (!socket.destroyed) server.emit('connection', socket);
+  };
+  return (socket) => {
+    socket.on('error', ignoreError); // until the handshake is through nobody else listens
+    prepare(socket).catch((error: unknown) => {
+      socket.destroy();
+      onError(error instanceof Error ? error : new Error(String(error)));
+    });
   };
 }
 

@@ -1,0 +1,156 @@
+import { Command, InvalidArgumentError } from 'commander';
+
+type Place = { readonly host: string; readonly port: number };
+
+type IngressOptions = {
+  readonly kubeconfig?: string;
+  readonly http: readonly Place[];
+  readonly https: readonly Place[];
+  readonly httpFd: readonly number[];
+  readonly httpsFd: readonly number[];
+  readonly ingressClass: readonly string[];
+  readonly createIngressClass: boolean;
+  readonly publishService: string;
+  readonly caCert?: string;
+  readonly caKey?: string;
+  readonly healthAddress: Place | undefined;
+  readonly trustedProxies: readonly string[];
+  readonly accessLog: boolean;
+};
+
+const anyHost = '0.0.0.0';
+
+/** `fairlead ingress`: the Ingress controller and its HTTP engine, for a cluster of ours or any other. */
+export function ingressCommand(): Command {
+  return new Command('ingress')
+    .description('run the Ingress controller and its HTTP proxy')
+    .option('--kubeconfig <file>', 'how to reach the API server; without it that of the Pod it runs in')
+    .option(
+      '--http <addr:port>',
+      'serve HTTP there; "" for nowhere (repeatable) (default: 0.0.0.0:8000)',
+      addPlace,
+    )
+    .option(
+      '--https <addr:port>',
+      'serve HTTPS there; "" for nowhere (repeatable) (default: 0.0.0.0:8443)',
+      addPlace,
+    )
+    .option('--http-fd <n,…>', 'inherited listening sockets for HTTP (repeatable)', addDescriptors)
+    .option('--https-fd <n,…>', 'inherited listening sockets for HTTPS (repeatable)', addDescriptors)
+    .option('--ingress-class <name,…>', 'our IngressClasses, the default one first', parseList, ['fairlead'])
+    .option('--create-ingress-class', 'create those IngressClasses if they do not exist', false)
+    .option(
+      '--publish-service <namespace/name>',
+      'Service whose addresses are written to the status of each Ingress; "" for none',
+      'kube-system/ingress',
+    )
+    .option('--ca-cert <file>', 'certificate of the CA that signs for hosts without a Secret')
+    .option('--ca-key <file>', 'its key')
+    .option(
+      '--health-address <addr:port>',
+      'where /healthz, /readyz, /metrics and /debug/routes are served; "" for nowhere',
+      parsePlace,
+      { host: anyHost, port: 9113 },
+    )
+    .option('--trusted-proxies <cidr,…>', 'proxies in front whose X-Forwarded-… are believed', parseList, [])
+    .option('--access-log', 'log one line a request', false)
+    .action(async (options: Partial<IngressOptions>) => {
+      await run({
+        http: [{ host: anyHost, port: 8000 }],
+        https: [{ host: anyHost, port: 8443 }],
+        httpFd: [],
+        httpsFd: [],
+        ...options,
+      } as IngressOptions);
+    });
+}
+
+async function run(options: IngressOptions): Promise<void> {
+  const [{ createLogger }, { loadClientConfig }, { createApiClient }, { ingressDefaults }, { runIngress }] =
+    await Promise.all([
+      import('../base/log.ts'),
+      import('../client/kubeconfig.ts'),
+      import('../client/http.ts'),
+      import('../l7/config.ts'),
+      import('../l7/run.ts'),
+    ]);
+  const log = createLogger('ingress');
+  const address = (place: Place) => ({ kind: 'address' as const, ...place });
+  const descriptor = (fd: number) => ({ kind: 'fd' as const, fd });
+  const config = Object.freeze({
+    ...ingressDefaults,
+    http: [...options.http.map(address), ...options.httpFd.map(descriptor)],
+    https: [...options.https.map(address), ...options.httpsFd.map(descriptor)],
+    ingressClasses: options.ingressClass,
+    createIngressClasses: options.createIngressClass,
+    publishService: parsePublishService(options.publishService),
+    authority: await readAuthority(options.caCert, options.caKey),
+    healthAddress: options.healthAddress,
+    trustedProxies: options.trustedProxies,
+    accessLog: options.accessLog,
+  });
+  const client = createApiClient(await loadClientConfig(options.kubeconfig), {
+    userAgent: 'fairlead-ingress',
+  });
+  const stop = new AbortController();
+  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort());
+  try {
+    await runIngress(config, client, log, stop.signal);
+  } finally {
+    client.close();
+  }
+}
+
+async function readAuthority(certificate: string | undefined, key: string | undefined) {
+  if (certificate === undefined && key === undefined) return undefined;
+  if (certificate === undefined || key === undefined) {
+    throw new InvalidArgumentError('--ca-cert and --ca-key go together.');
+  }
+  const { readFile } = await import('node:fs/promises');
+  return { certificate: await readFile(certificate, 'utf8'), key: await readFile(key, 'utf8') };
+}
+
+function parsePublishService(
+  text: string,
+): { readonly namespace: string; readonly name: string } | undefined {
+  if (text === '') return undefined;
+  const [namespace, name, rest] = text.split('/');
+  if (namespace === undefined || name === undefined || name === '' || rest !== undefined) {
+    throw new InvalidArgumentError('--publish-service: give it as NAMESPACE/NAME.');
+  }
+  return { namespace, name };
+}
+
+function addPlace(text: string, before: readonly Place[] = []): readonly Place[] {
+  const place = parsePlace(text);
+  return place === undefined ? before : [...before, place];
+}
+
+function parsePlace(text: string): Place | undefined {
+  if (text === '') return undefined;
+  const colon = text.lastIndexOf(':');
+  const port = Number(text.slice(colon + 1));
+  if (colon === -1 || !Number.isInteger(port) || port < 0 || port > 65_535) {
+    throw new InvalidArgumentError('give it as ADDR:PORT, such as 0.0.0.0:8000 or [::]:8000.');
+  }
+  const host = text.slice(0, colon).replace(/^\[(.*)\]$/, '$1');
+  return { host: host === '' ? anyHost : host, port };
+}
+
+function addDescriptors(text: string, before: readonly number[] = []): readonly number[] {
+  return [
+    ...before,
+    ...parseList(text).map((item) => {
+      const fd = Number(item);
+      if (!Number.isInteger(fd) || fd < 3) throw new InvalidArgumentError('descriptors are numbers from 3.');
+      return fd;
+    }),
+  ];
+}
+
+function parseList(text: string): readonly string[] {
+  return text
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '');
+}

@@ -1,0 +1,37 @@
+import type { KeyPair } from '../base/certificates.ts';
+import type { HealthAddress } from './health.ts';
+import { defaultLimits, type ProxyLimits } from './limits.ts';
+import type { ListenAt } from './net-transport.ts';
+
+export type IngressConfig = {
+  readonly http: readonly ListenAt[];
+  readonly https: readonly ListenAt[];
+  /** Names of our IngressClasses; the first is the default. Others whose controller is ours are served too. */
+  readonly ingressClasses: readonly string[];
+  /** Make those that do not exist. */
+  readonly createIngressClasses: boolean;
+  /** The Service through which clients reach us: its addresses are written to each Ingress's status. undefined: none are. */
+  readonly publishService: { readonly namespace: string; readonly name: string } | undefined;
+  /** Signs certificates for hosts without a Secret; undefined: one made at start does. */
+  readonly authority: KeyPair | undefined;
+  /** undefined: no health and metrics server. */
+  readonly healthAddress: HealthAddress | undefined;
+  /** Ranges of proxies in front of us whose X-Forwarded-… are believed. */
+  readonly trustedProxies: readonly string[];
+  /** Log one line a request. */
+  readonly accessLog: boolean;
+  readonly limits: ProxyLimits;
+  /** Longest time from the signal to the end, ms; requests still under way then are cut. */
+  readonly drainTimeoutMs: number;
+};
+
+export const ingressDefaults = {
+  ingressClasses: ['fairlead'],
+  createIngressClasses: false,
+  publishService: { namespace: 'kube-system', name: 'ingress' },
+  authority: undefined,
+  trustedProxies: [],
+  accessLog: false,
+  limits: defaultLimits,
+  drainTimeoutMs: 30_000,
+} as const satisfies Partial<IngressConfig>;

@@ -1,0 +1,69 @@
+import type { Secret, Service } from '../api/gen/core-v1.ts';
+import { endpointSlices, ingressClasses, ingresses, secrets, services } from '../api/resource.ts';
+import type { Task } from '../base/lifetime.ts';
+import type { Logger } from '../base/log.ts';
+import type { ApiClient } from '../client/client.ts';
+import { createInformer } from '../control/create-informer.ts';
+import type { Informer } from '../control/informer.ts';
+import { withoutManagedFields } from '../control/informers.ts';
+import { serviceKeyOfSlice } from '../model/endpoints.ts';
+import type { IngressView } from './compile.ts';
+
+/** The informers of the controller. */
+export type Watched = {
+  readonly view: IngressView;
+  readonly services: Informer<Service>;
+  readonly tasks: readonly Task[];
+  whenSynced(signal: AbortSignal): Promise<void>;
+};
+
+const byService = 'service';
+
+/** @param onChange called after any change that may change routes */
+export function createWatched(client: ApiClient, log: Logger, onChange: () => void): Watched {
+  const ingressInformer = createInformer(client, ingresses, { log, transform: withoutManagedFields });
+  const classInformer = createInformer(client, ingressClasses, { log, transform: withoutManagedFields });
+  const serviceInformer = createInformer(client, services, { log, transform: withoutManagedFields });
+  const sliceInformer = createInformer(client, endpointSlices, { log, transform: withoutManagedFields });
+  const secretInformer = createInformer(client, secrets, { log, transform: certificateOnly });
+  sliceInformer.addIndex(byService, (slice) => {
+    const key = serviceKeyOfSlice(slice);
+    return key === undefined ? [] : [key];
+  });
+  const informers = [ingressInformer, classInformer, serviceInformer, sliceInformer, secretInformer];
+  const names = ['ingresses', 'ingressclasses', 'services', 'endpointslices', 'secrets'];
+  for (const informer of informers) informer.onChange(onChange);
+  return {
+    view: {
+      get ingressClasses() {
+        return classInformer.list();
+      },
+      get ingresses() {
+        return ingressInformer.list();
+      },
+      service: (key) => serviceInformer.get(key),
+      slices: (key) => sliceInformer.byIndex(byService, key),
+      secret: (key) => secretInformer.get(key),
+    },
+    services: serviceInformer,
+    tasks: informers.map((informer, index) => ({
+      name: `${names[index]} informer`,
+      run: (signal: AbortSignal) => informer.run(signal),
+    })),
+    async whenSynced(signal) {
+      for (const informer of informers) await informer.whenSynced(signal);
+    },
+  };
+}
+
+/** Of a Secret only a certificate and its key stay in memory; passwords and the like are nothing to us. */
+function certificateOnly(secret: Secret): Secret {
+  const { name, namespace, uid, resourceVersion } = secret.metadata ?? {};
+  const cert = secret.data?.['tls.crt'];
+  const key = secret.data?.['tls.key'];
+  return {
+    metadata: { name, namespace, uid, resourceVersion },
+    type: secret.type,
+    ...(cert === undefined || key === undefined ? {} : { data: { 'tls.crt': cert, 'tls.key': key } }),
+  };
+}
