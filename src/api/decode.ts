@@ -43,14 +43,27 @@ function parseJson(text: string): Json {
   }
 }
 
+const yamlTagsIgnored: ReadonlySet<string> = new Set(
+  ['binary', 'omap', 'pairs', 'set', 'timestamp'].map((name) => `tag:yaml.org,2002:${name}`),
+);
+
+function isSexagesimal(tag: { readonly format?: string }): boolean {
+  return tag.format === 'TIME';
+}
+
 async function parseYaml(text: string): Promise<Json> {
   const { parse } = await import('yaml');
   try {
     return parse(text, {
       version: '1.1',
-      maxAliasCount: yamlAliasesMax,
-      logLevel: 'silent',
       schema: 'yaml-1.1',
+      maxAliasCount: yamlAliasesMax,
+      logLevel: 'error',
+      // As in Go: dates and `80:80` stay texts, and there are no types beyond those of JSON.
+      customTags: (tags) =>
+        tags.filter(
+          (tag) => typeof tag === 'string' || (!yamlTagsIgnored.has(tag.tag) && !isSexagesimal(tag)),
+        ),
     }) as Json;
   } catch (error) {
     throw badRequest(`yaml: ${error instanceof Error ? error.message : String(error)}`);

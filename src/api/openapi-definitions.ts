@@ -47,6 +47,9 @@ const namedScalars: Readonly<
   },
 };
 
+/** The one free-form object that has a name of its own. */
+const fieldsV1 = { field: 'meta/v1.ManagedFieldsEntry.fieldsV1', name: `${metaPackage}.FieldsV1` } as const;
+
 const plainScalars: Readonly<Record<Scalar, JsonObject>> = {
   string: { type: 'string' },
   int32: { type: 'integer', format: 'int32' },
@@ -82,6 +85,7 @@ export function definitions(
     );
   }
   for (const { name, schema } of Object.values(namedScalars)) found.set(name, schema);
+  found.set(fieldsV1.name, { type: 'object' });
   for (const kind of members) {
     if (kind.ephemeral !== true) found.set(`${fullName(kind.schema)}List`, listDefinition(kind, dialect));
   }
@@ -95,7 +99,10 @@ function definition(typeName: string, dialect: Dialect, needs: (type: string) =>
   const required: string[] = [];
   for (const [name, field] of node?.fields ?? []) {
     const facts = markerFacts(typeName, name);
-    properties[name] = schemaOf(field.type, dialect, needs, facts);
+    properties[name] =
+      `${typeName}.${name}` === fieldsV1.field
+        ? dialect.propertyReference(fieldsV1.name, facts)
+        : schemaOf(field.type, dialect, needs, facts);
     if (field.required) required.push(name);
   }
   const identity = groupVersionKinds(typeName);

@@ -18,7 +18,11 @@ import { kinds } from './registry.ts';
  * for, then kept as bytes; only protobuf (kubectl up to 1.28) or only version 3 (kubectl from 1.29) is usually asked.
  */
 
+/** What clients put into Accept. It is no valid media type ("@"), so the answer must not carry it as it stands. */
 export const openApiV2ProtobufMediaType = 'application/com.github.proto-openapi.spec.v2@v1.0+protobuf';
+
+/** The Content-Type of the answer to that: client-go refuses to read one that it cannot parse. */
+export const openApiV2ProtobufContentType = 'application/com.github.proto-openapi.spec.v2.v1.0+protobuf';
 
 const bodyTypes = ['application/json', 'application/yaml'] as const;
 const patchTypes = [
