@@ -2,7 +2,15 @@ import { readFile } from 'node:fs/promises';
 import { isJsonObject, type JsonObject, type KubeObject } from '../api/object.ts';
 import { apiVersionOf, type Resource, resourcePath } from '../api/resource.ts';
 import { type Clock, systemClock } from '../base/clock.ts';
-import { ApiError, type ApiClient, type ListOptions, type WatchEvent, type WriteOptions } from './client.ts';
+import {
+  type ApiClient,
+  ApiError,
+  type DeleteOptions,
+  type ListOptions,
+  type PatchKind,
+  type WatchEvent,
+  type WriteOptions,
+} from './client.ts';
 import { apiErrorOfStatus, apiErrorOfTransport } from './errors.ts';
 import type { ClientConfig } from './kubeconfig.ts';
 import { createTransport, type HttpResponse, type Transport } from './transport.ts';
@@ -48,25 +56,126 @@ type Call = {
 export function createApiClient(config: ClientConfig, options: ApiClientOptions = {}): ApiClient {
   const clock = options.clock ?? systemClock;
   const transport = createTransport({ origin: config.server, tls: tlsOptionsOf(config), clock });
-  return createClientOver(config, transport, { ...options, clock });
+  return new HttpApiClient(config, transport, { ...options, clock });
 }
 
-function createClientOver(config: ClientConfig, transport: Transport, options: ApiClientOptions): ApiClient {
-  const clock = options.clock ?? systemClock;
-  const requestTimeoutMs = options.requestTimeoutMs ?? 30_000;
-  const watchSeconds = options.watchSeconds ?? 300;
-  const random = options.random ?? Math.random;
-  const userAgent = options.userAgent ?? 'fairlead';
-  const tokenOf = tokenSource(config, clock);
+class HttpApiClient implements ApiClient {
+  readonly #server: string;
+  readonly #transport: Transport;
+  readonly #clock: Clock;
+  readonly #random: () => number;
+  readonly #requestTimeoutMs: number;
+  readonly #watchSeconds: number;
+  readonly #userAgent: string;
+  readonly #tokenOf: () => Promise<string | undefined>;
 
-  async function open(call: Call): Promise<HttpResponse> {
-    const token = await tokenOf();
-    return transport.request({
+  constructor(config: ClientConfig, transport: Transport, options: ApiClientOptions) {
+    this.#server = config.server;
+    this.#transport = transport;
+    this.#clock = options.clock ?? systemClock;
+    this.#random = options.random ?? Math.random;
+    this.#requestTimeoutMs = options.requestTimeoutMs ?? 30_000;
+    this.#watchSeconds = options.watchSeconds ?? 300;
+    this.#userAgent = options.userAgent ?? 'fairlead';
+    this.#tokenOf = tokenSource(config, this.#clock);
+  }
+
+  get<T extends KubeObject>(
+    resource: Resource<T>,
+    namespace: string | undefined,
+    name: string,
+    signal?: AbortSignal,
+  ): Promise<T> {
+    return this.#object<T>({ method: 'GET', path: resourcePath(resource, namespace, name), signal });
+  }
+
+  list<T extends KubeObject>(resource: Resource<T>, options: ListOptions = {}) {
+    return listAll<T>((call) => this.#text(call), resource, options);
+  }
+
+  watch<T extends KubeObject>(
+    resource: Resource<T>,
+    resourceVersion: string,
+    options: ListOptions = {},
+  ): AsyncIterable<WatchEvent<T>> {
+    const query = queryOf(options);
+    query.set('watch', 'true');
+    query.set('allowWatchBookmarks', 'true');
+    query.set('resourceVersion', resourceVersion);
+    query.set('timeoutSeconds', String(Math.round(this.#watchSeconds * (1 + this.#random()))));
+    const path = `${resourcePath(resource, options.namespace)}?${query.toString()}`;
+    const { signal } = options;
+    const open = (): Promise<HttpResponse> => this.#open({ method: 'GET', path, signal });
+    return watchEvents<T>(open, resource, { server: this.#server, signal });
+  }
+
+  create<T extends KubeObject>(
+    resource: Resource<T>,
+    body: T,
+    { subresource, signal }: WriteOptions = {},
+  ): Promise<T> {
+    // A subresource such as binding or token is created below its object, so the object's name stands in the path.
+    const name = subresource === undefined ? undefined : body.metadata?.name;
+    const path = resourcePath(resource, body.metadata?.namespace, name, subresource);
+    return this.#object<T>({ method: 'POST', path, body, signal });
+  }
+
+  replace<T extends KubeObject>(
+    resource: Resource<T>,
+    body: T,
+    { subresource, signal }: WriteOptions = {},
+  ): Promise<T> {
+    const { namespace, name } = body.metadata ?? {};
+    const path = resourcePath(resource, namespace, name, subresource);
+    return this.#object<T>({ method: 'PUT', path, body, signal });
+  }
+
+  patch<T extends KubeObject>(
+    resource: Resource<T>,
+    namespace: string | undefined,
+    name: string,
+    kind: PatchKind,
+    body: unknown,
+    { subresource, signal }: WriteOptions = {},
+  ): Promise<T> {
+    const path = resourcePath(resource, namespace, name, subresource);
+    return this.#object<T>({ method: 'PATCH', path, body, contentType: patchTypes[kind], signal });
+  }
+
+  async delete(
+    resource: Resource,
+    namespace: string | undefined,
+    name: string,
+    options: DeleteOptions = {},
+  ): Promise<void> {
+    const { gracePeriodSeconds, propagationPolicy, uid, signal } = options;
+    const preconditions = uid === undefined ? undefined : { uid };
+    const body = {
+      apiVersion: 'v1',
+      kind: 'DeleteOptions',
+      gracePeriodSeconds,
+      propagationPolicy,
+      preconditions,
+    };
+    await this.#text({ method: 'DELETE', path: resourcePath(resource, namespace, name), body, signal });
+  }
+
+  raw(path: string, signal?: AbortSignal): Promise<string> {
+    return this.#text({ method: 'GET', path, signal });
+  }
+
+  close(): void {
+    this.#transport.close();
+  }
+
+  async #open(call: Call): Promise<HttpResponse> {
+    const token = await this.#tokenOf();
+    return this.#transport.request({
       method: call.method,
       path: call.path,
       headers: {
         accept: 'application/json',
-        'user-agent': userAgent,
+        'user-agent': this.#userAgent,
         ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
         ...(call.body === undefined ? {} : { 'content-type': call.contentType ?? 'application/json' }),
       },
@@ -75,113 +184,41 @@ function createClientOver(config: ClientConfig, transport: Transport, options: A
     });
   }
 
-  async function text(call: Call): Promise<string> {
+  /** One request and its whole answer. Bound: requestTimeoutMs. */
+  async #text(call: Call): Promise<string> {
     const scope = new AbortController();
     const onAbort = (): void => scope.abort(call.signal?.reason);
     call.signal?.throwIfAborted();
     call.signal?.addEventListener('abort', onAbort, { once: true });
     let timedOut = false;
-    const cancelTimer = clock.after(requestTimeoutMs, () => {
+    const cancelTimer = this.#clock.after(this.#requestTimeoutMs, () => {
       timedOut = true;
       scope.abort();
     });
     try {
-      const response = await open({ ...call, signal: scope.signal });
+      const response = await this.#open({ ...call, signal: scope.signal });
       const body = await readText(response.body);
       if (response.status < 200 || response.status > 299) throw apiErrorOfStatus(response.status, body);
       return body;
     } catch (cause) {
       if (timedOut) {
-        throw new ApiError('Timeout', `${call.method} ${call.path}: no answer in ${requestTimeoutMs} ms`);
+        throw new ApiError(
+          'Timeout',
+          `${call.method} ${call.path}: no answer in ${this.#requestTimeoutMs} ms`,
+        );
       }
       call.signal?.throwIfAborted();
-      throw apiErrorOfTransport(config.server, cause);
+      throw apiErrorOfTransport(this.#server, cause);
     } finally {
       cancelTimer();
       call.signal?.removeEventListener('abort', onAbort);
     }
   }
 
-  async function object(call: Call): Promise<JsonObject> {
-    return parseObject(await text(call));
+  /** The server answers with the kind that the path names: the type is that of the caller's resource. */
+  async #object<T>(call: Call): Promise<T> {
+    return parseObject(await this.#text(call)) as unknown as T;
   }
-
-  return {
-    async get<T extends KubeObject>(
-      resource: Resource<T>,
-      namespace: string | undefined,
-      name: string,
-      signal?: AbortSignal,
-    ) {
-      const path = resourcePath(resource, namespace, name);
-      return (await object({ method: 'GET', path, signal })) as unknown as T;
-    },
-    async list<T extends KubeObject>(resource: Resource<T>, listOptions: ListOptions = {}) {
-      return listAll<T>(object, resource, listOptions);
-    },
-    watch<T extends KubeObject>(
-      resource: Resource<T>,
-      resourceVersion: string,
-      watchOptions: ListOptions = {},
-    ) {
-      const query = queryOf(watchOptions);
-      query.set('watch', 'true');
-      query.set('allowWatchBookmarks', 'true');
-      query.set('resourceVersion', resourceVersion);
-      query.set('timeoutSeconds', String(Math.round(watchSeconds * (1 + random()))));
-      const path = `${resourcePath(resource, watchOptions.namespace)}?${query.toString()}`;
-      return watchEvents<T>(() => open({ method: 'GET', path, signal: watchOptions.signal }), resource, {
-        server: config.server,
-        signal: watchOptions.signal,
-      });
-    },
-    async create<T extends KubeObject>(resource: Resource<T>, body: T, writeOptions: WriteOptions = {}) {
-      // A subresource such as binding or token is created below its object, so the object's name stands in the path.
-      const name = writeOptions.subresource === undefined ? undefined : body.metadata?.name;
-      const path = resourcePath(resource, body.metadata?.namespace, name, writeOptions.subresource);
-      return (await object({ method: 'POST', path, body, signal: writeOptions.signal })) as unknown as T;
-    },
-    async replace<T extends KubeObject>(resource: Resource<T>, body: T, writeOptions: WriteOptions = {}) {
-      const { namespace, name } = body.metadata ?? {};
-      const path = resourcePath(resource, namespace, name, writeOptions.subresource);
-      return (await object({ method: 'PUT', path, body, signal: writeOptions.signal })) as unknown as T;
-    },
-    async patch<T extends KubeObject>(
-      resource: Resource<T>,
-      namespace: string | undefined,
-      name: string,
-      kind: keyof typeof patchTypes,
-      body: unknown,
-      writeOptions: WriteOptions = {},
-    ) {
-      const path = resourcePath(resource, namespace, name, writeOptions.subresource);
-      const call = {
-        method: 'PATCH',
-        path,
-        body,
-        contentType: patchTypes[kind],
-        signal: writeOptions.signal,
-      };
-      return (await object(call)) as unknown as T;
-    },
-    async delete(resource, namespace, name, deleteOptions = {}) {
-      const { gracePeriodSeconds, propagationPolicy, uid, signal } = deleteOptions;
-      const body = {
-        apiVersion: 'v1',
-        kind: 'DeleteOptions',
-        gracePeriodSeconds,
-        propagationPolicy,
-        ...(uid === undefined ? {} : { preconditions: { uid } }),
-      };
-      await text({ method: 'DELETE', path: resourcePath(resource, namespace, name), body, signal });
-    },
-    async raw(path, signal) {
-      return text({ method: 'GET', path, signal });
-    },
-    close() {
-      transport.close();
-    },
-  };
 }
 
 function tlsOptionsOf(config: ClientConfig) {
@@ -221,7 +258,7 @@ function queryOf(options: ListOptions): URLSearchParams {
 }
 
 async function listAll<T extends KubeObject>(
-  object: (call: Call) => Promise<JsonObject>,
+  text: (call: Call) => Promise<string>,
   resource: Resource<T>,
   options: ListOptions,
 ): Promise<{ readonly items: readonly T[]; readonly resourceVersion: string }> {
@@ -236,7 +273,7 @@ async function listAll<T extends KubeObject>(
     const path = `${resourcePath(resource, options.namespace)}${search === '' ? '' : `?${search}`}`;
     let page: JsonObject;
     try {
-      page = await object({ method: 'GET', path, signal: options.signal });
+      page = parseObject(await text({ method: 'GET', path, signal: options.signal }));
     } catch (error) {
       // The snapshot behind the continue token is gone: only a list in one piece is consistent now.
       if (token === undefined || !(error instanceof ApiError) || error.code !== 'Expired') throw error;

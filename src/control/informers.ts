@@ -1,5 +1,5 @@
-import type { KubeObject } from '../api/object.ts';
 import type { ObjectMeta } from '../api/gen/meta-v1.ts';
+import type { KubeObject } from '../api/object.ts';
 import { type Resource, resourcePath } from '../api/resource.ts';
 import { assert } from '../base/assert.ts';
 import { type Logger, silentLogger } from '../base/log.ts';

@@ -34,6 +34,8 @@ type Happening = {
   written: Event | undefined;
 };
 
+export type RecorderOptions = { readonly log?: Logger; readonly timing?: Timing };
+
 /**
  * Writes core/v1 Events of one component. The same thing happening again to the same object raises `count` of the
  * one Event instead of making a second.
@@ -41,83 +43,90 @@ type Happening = {
 export function createRecorder(
   client: ApiClient,
   component: string,
-  options: { readonly log?: Logger; readonly timing?: Timing } = {},
+  options: RecorderOptions = {},
 ): Recorder {
-  const { clock, random } = options.timing ?? systemTiming;
-  const log = options.log ?? silentLogger;
-  const happenings = new Map<string, Happening>(); // insertion order is age
-  const queue = new WorkQueue<string>(clock);
-  let failureLogged = false;
-  let dropLogged = false;
+  return new EventRecorder(client, component, options);
+}
 
-  async function write(happening: Happening, signal: AbortSignal): Promise<void> {
+class EventRecorder implements Recorder {
+  readonly #client: ApiClient;
+  readonly #component: string;
+  readonly #timing: Timing;
+  readonly #log: Logger;
+  readonly #queue: WorkQueue;
+  readonly #happenings = new Map<string, Happening>(); // insertion order is age
+  #failureLogged = false;
+  #dropLogged = false;
+
+  constructor(client: ApiClient, component: string, options: RecorderOptions) {
+    this.#client = client;
+    this.#component = component;
+    this.#timing = options.timing ?? systemTiming;
+    this.#log = options.log ?? silentLogger;
+    this.#queue = new WorkQueue(this.#timing.clock);
+  }
+
+  event(object: KubeObject, type: EventType, reason: string, message: string): void {
+    const involved = referenceTo(object);
+    const { kind, uid, namespace, name } = involved;
+    const key = [kind, uid, namespace, name, type, reason, message].join('\0');
+    const nowMs = this.#timing.clock.nowMs();
+    const known = this.#happenings.get(key);
+    if (known === undefined) {
+      if (this.#queue.size >= waitingMax) {
+        if (!this.#dropLogged) this.#log.warn('too many events, dropping some', { waitingMax });
+        this.#dropLogged = true;
+        return;
+      }
+      const base = { involved, type, reason, message, firstMs: nowMs, lastMs: nowMs };
+      this.#happenings.set(key, { ...base, count: 1, written: undefined });
+      const oldest = this.#happenings.keys().next();
+      if (this.#happenings.size > rememberedMax && oldest.done !== true)
+        this.#happenings.delete(oldest.value);
+    } else {
+      known.count++;
+      known.lastMs = nowMs;
+    }
+    this.#queue.add(key);
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    signal.addEventListener('abort', () => this.#queue.close(), { once: true });
+    while (!signal.aborted) {
+      const key = await this.#queue.next();
+      if (key === undefined) return;
+      const happening = this.#happenings.get(key);
+      try {
+        if (happening !== undefined) await this.#write(happening, signal);
+        this.#failureLogged = false;
+      } catch (error) {
+        if (signal.aborted) return;
+        // An Event in a namespace that is being deleted is refused: expected, not worth a line.
+        if (!this.#failureLogged && !isApiError(error, 'Forbidden') && !isApiError(error, 'NotFound')) {
+          this.#failureLogged = true;
+          this.#log.warn('cannot write an event', { error });
+        }
+      } finally {
+        this.#queue.done(key);
+      }
+    }
+  }
+
+  async #write(happening: Happening, signal: AbortSignal): Promise<void> {
     const { written } = happening;
     if (written !== undefined) {
       try {
         const body = { count: happening.count, lastTimestamp: rfc3339(happening.lastMs) };
-        const { namespace, name } = written.metadata ?? {};
-        happening.written = await client.patch(events, namespace, name ?? '', 'merge', body, { signal });
+        const { namespace, name = '' } = written.metadata ?? {};
+        happening.written = await this.#client.patch(events, namespace, name, 'merge', body, { signal });
         return;
       } catch (error) {
         if (!isApiError(error, 'NotFound')) throw error; // its time to live is over: create it anew
       }
     }
-    happening.written = await client.create(events, eventOf(happening, component, random), { signal });
+    const event = eventOf(happening, this.#component, this.#timing.random);
+    happening.written = await this.#client.create(events, event, { signal });
   }
-
-  return {
-    event(object, type, reason, message) {
-      const involved = referenceTo(object);
-      const key = [
-        involved.kind,
-        involved.uid,
-        involved.namespace,
-        involved.name,
-        type,
-        reason,
-        message,
-      ].join('\0');
-      const nowMs = clock.nowMs();
-      const known = happenings.get(key);
-      if (known === undefined) {
-        if (queue.size >= waitingMax) {
-          if (!dropLogged) log.warn('too many events, dropping some', { waitingMax });
-          dropLogged = true;
-          return;
-        }
-        const base = { involved, type, reason, message, firstMs: nowMs, lastMs: nowMs };
-        happenings.set(key, { ...base, count: 1, written: undefined });
-        const oldest = happenings.keys().next();
-        if (happenings.size > rememberedMax && oldest.done !== true) happenings.delete(oldest.value);
-      } else {
-        known.count++;
-        known.lastMs = nowMs;
-      }
-      queue.add(key);
-    },
-    async run(signal) {
-      const onAbort = (): void => queue.close();
-      signal.addEventListener('abort', onAbort, { once: true });
-      while (!signal.aborted) {
-        const key = await queue.next();
-        if (key === undefined) return;
-        const happening = happenings.get(key);
-        try {
-          if (happening !== undefined) await write(happening, signal);
-          failureLogged = false;
-        } catch (error) {
-          if (signal.aborted) return;
-          // An Event in a namespace that is being deleted is refused: expected, not worth a line.
-          if (!failureLogged && !isApiError(error, 'Forbidden') && !isApiError(error, 'NotFound')) {
-            failureLogged = true;
-            log.warn('cannot write an event', { error });
-          }
-        } finally {
-          queue.done(key);
-        }
-      }
-    },
-  };
 }
 
 function referenceTo(object: KubeObject): ObjectReference {

@@ -1,6 +1,6 @@
 import { isJsonObject, type Json, type JsonObject } from '../api/object.ts';
 import type { Resource } from '../api/resource.ts';
-import { ApiError, type ApiClient } from '../client/client.ts';
+import { type ApiClient, ApiError } from '../client/client.ts';
 
 /** Kinds that the server has, as far as it could tell. */
 export type Discovered = {

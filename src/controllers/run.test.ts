@@ -135,7 +135,7 @@ test('controllers: a Deployment becomes Pods on all nodes, endpoints and load ba
     run.api
       .objects(pods)
       .map((pod) => pod.spec?.nodeName)
-      .toSorted(),
+      .toSorted((a = '', b = '') => (a < b ? -1 : 1)),
     ['node-0', 'node-1', 'node-2'],
   );
   assert.equal(readyAddresses(run.api).length, 3);
@@ -170,7 +170,7 @@ test('controllers: a new image rolls all Pods and never leaves fewer than allowe
     run.api
       .objects(replicaSets)
       .map((set) => set.spec?.replicas)
-      .toSorted(),
+      .toSorted((a = 0, b = 0) => a - b),
     [0, 3],
   );
   assert.equal(

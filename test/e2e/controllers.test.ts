@@ -25,8 +25,8 @@ import { createInformer } from '../../src/control/create-informer.ts';
 import { done, runReconciler } from '../../src/control/reconciler.ts';
 import { WorkQueue } from '../../src/control/work-queue.ts';
 import { controllersDefaults, runControllers } from '../../src/controllers/run.ts';
-import { eventually, runOk, which } from '../support/shell.ts';
 import { createTestPki, kubeconfigText } from '../support/pki.ts';
+import { eventually, runOk, which } from '../support/shell.ts';
 
 const skip = which('kubectl') === undefined ? 'kubectl is not installed' : false;
 
@@ -61,12 +61,12 @@ async function startCluster() {
   for (const name of ['server-0', 'agent-0']) await admin.client.create(nodes, readyNode(name));
   const kubelets = runKubelets(admin.client, stop.signal);
   async function kubectl(...args: readonly string[]): Promise<string> {
-    return await runOk('kubectl', ['--kubeconfig', admin.file, `--cache-dir=${directory}/cache`, ...args]);
+    return runOk('kubectl', ['--kubeconfig', admin.file, `--cache-dir=${directory}/cache`, ...args]);
   }
   return {
     client: admin.client,
     kubectl,
-    async apply(...objects: readonly object[]): Promise<void> {
+    apply: async (...objects: readonly object[]): Promise<void> => {
       const file = join(directory, 'objects.json');
       writeFileSync(file, JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects }));
       await kubectl('apply', '--validate=false', '-f', file);

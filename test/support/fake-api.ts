@@ -8,8 +8,8 @@ import {
 import { apiVersionOf, type Resource, resourcePath } from '../../src/api/resource.ts';
 import { type Clock, rfc3339 } from '../../src/base/clock.ts';
 import {
-  ApiError,
   type ApiClient,
+  ApiError,
   type ApiErrorCode,
   type ListOptions,
   type WatchEvent,

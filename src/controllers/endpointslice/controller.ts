@@ -1,15 +1,16 @@
 import type { Pod, Service } from '../../api/gen/core-v1.ts';
-import { keyOf, objectKey, splitKey } from '../../api/object.ts';
+import type { EndpointSlice } from '../../api/gen/discovery-v1.ts';
+import { keyOf, objectKey } from '../../api/object.ts';
 import { endpointSlices, nodes, pods, services } from '../../api/resource.ts';
 import type { Task } from '../../base/lifetime.ts';
-import { isApiError } from '../../client/client.ts';
+import { type ApiClient, isApiError } from '../../client/client.ts';
 import { Expectations } from '../../control/expectations.ts';
 import { done, requeueAfter } from '../../control/reconciler.ts';
 import { matchesLabels } from '../../control/selector.ts';
 import { WorkQueue } from '../../control/work-queue.ts';
 import { type ControllerContext, reconcilerTask } from '../context.ts';
 import { podsAndServicesByNamespace, podsOfService } from '../service-pods.ts';
-import { managedBy, managedByLabel, planSlices, serviceNameLabel } from './plan.ts';
+import { managedBy, managedByLabel, planSlices, type SliceWrite, serviceNameLabel } from './plan.ts';
 
 const zoneLabel = 'topology.kubernetes.io/zone';
 const serviceIndex = 'service';
@@ -61,7 +62,6 @@ export function endpointSliceController(context: ControllerContext): Task {
     if (waitMs > 0) return requeueAfter(waitMs);
     const service = serviceInformer.get(key);
     const existing = [...sliceInformer.byIndex(serviceIndex, key)];
-    const { namespace } = splitKey(key);
     const managed = service?.spec?.selector !== undefined && service.spec.type !== 'ExternalName';
     const members = managed ? podsOfService(informers, service) : [];
     // Slices of a Service that is gone are the garbage collector's; those of one that lost its selector stay as they are.
@@ -69,19 +69,10 @@ export function endpointSliceController(context: ControllerContext): Task {
     const plan = planSlices(service, members, existing, {
       zoneOf: (nodeName) => nodeInformer.get(nodeName)?.metadata?.labels?.[zoneLabel],
     });
-    for (const { kind, slice } of plan) {
-      if (kind === 'create') {
-        expectations.written(key, await client.create(endpointSlices, slice, { signal }));
-      } else if (kind === 'replace') {
-        expectations.written(key, await client.replace(endpointSlices, slice, { signal }));
-      } else {
-        try {
-          await client.delete(endpointSlices, namespace, slice.metadata?.name ?? '', { signal });
-        } catch (error) {
-          if (!isApiError(error, 'NotFound')) throw error;
-        }
-        expectations.deleted(key, slice);
-      }
+    for (const write of plan) {
+      const written = await writeSlice(client, write, signal);
+      if (written === undefined) expectations.deleted(key, write.slice);
+      else expectations.written(key, written);
     }
     return done;
   });
@@ -101,4 +92,21 @@ function podMatters(now: Pod, old: Pod): boolean {
       pod.status?.conditions?.find((condition) => condition.type === 'Ready')?.status,
     ]);
   return facts(now) !== facts(old);
+}
+
+/** Returns the slice as it is now; undefined: deleted. */
+async function writeSlice(
+  client: ApiClient,
+  { kind, slice }: SliceWrite,
+  signal: AbortSignal,
+): Promise<EndpointSlice | undefined> {
+  if (kind === 'create') return client.create(endpointSlices, slice, { signal });
+  if (kind === 'replace') return client.replace(endpointSlices, slice, { signal });
+  const { namespace, name = '' } = slice.metadata ?? {};
+  try {
+    await client.delete(endpointSlices, namespace, name, { signal });
+  } catch (error) {
+    if (!isApiError(error, 'NotFound')) throw error;
+  }
+  return undefined;
 }

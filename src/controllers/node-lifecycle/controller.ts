@@ -1,10 +1,15 @@
+import type { Lease } from '../../api/gen/coordination-v1.ts';
 import type { Node, Pod } from '../../api/gen/core-v1.ts';
 import { leases, nodes, pods } from '../../api/resource.ts';
+import type { Clock } from '../../base/clock.ts';
 import { rfc3339 } from '../../base/clock.ts';
 import { runTogether, type Task } from '../../base/lifetime.ts';
+import type { ApiClient } from '../../client/client.ts';
 import { isApiError } from '../../client/client.ts';
 import { createInformer } from '../../control/create-informer.ts';
+import type { Informer } from '../../control/informer.ts';
 import { done, type Outcome, requeueAfter } from '../../control/reconciler.ts';
+import type { Recorder } from '../../control/recorder.ts';
 import { WorkQueue } from '../../control/work-queue.ts';
 import { type ControllerContext, reconcilerTask, withEvents } from '../context.ts';
 import { isPodFinished, isPodReady } from '../pod-status.ts';
@@ -15,124 +20,150 @@ const leaseNamespace = 'kube-node-lease';
 
 /** Notices nodes that have fallen silent, keeps the taints that follow from conditions, and evicts Pods by them. */
 export function nodeLifecycleController(context: ControllerContext): Task {
-  const { client, informers, timing } = context;
-  const { clock } = timing;
-  const nodeInformer = informers.of(nodes);
-  const podInformer = informers.of(pods);
-  const leaseInformer = createInformer(client, leases, {
-    namespace: leaseNamespace,
-    log: context.log,
-    timing,
-  });
-  const recorder = context.recorder('node-controller');
-  const nodeQueue = new WorkQueue(clock);
-  const evictionQueue = new WorkQueue(clock);
+  const loop = new NodeLifecycle(context);
+  loop.listen();
+  const nodeTask = reconcilerTask(context, 'node-lifecycle', loop.nodeQueue, (key, signal) =>
+    loop.reconcileNode(key, signal),
+  );
+  const evictionTask = reconcilerTask(context, 'taint-eviction', loop.evictionQueue, (key, signal) =>
+    loop.reconcileEviction(key, signal),
+  );
+  const leaseTask = { name: 'node leases', run: (signal: AbortSignal) => loop.leaseInformer.run(signal) };
+  const all = {
+    name: 'node-lifecycle',
+    run: (signal: AbortSignal) => runTogether([leaseTask, nodeTask, evictionTask], signal),
+  };
+  return withEvents(all, loop.recorder);
+}
+
+class NodeLifecycle {
+  readonly nodeQueue: WorkQueue;
+  readonly evictionQueue: WorkQueue;
+  readonly leaseInformer: Informer<Lease>;
+  readonly recorder: Recorder;
+  readonly #client: ApiClient;
+  readonly #clock: Clock;
+  readonly #nodeInformer: Informer<Node>;
+  readonly #podInformer: Informer<Pod>;
   /** When we last heard of a node, on our own clock: those of nodes may be wrong. */
-  const heardAtMs = new Map<string, number>();
-  podInformer.addIndex(nodeIndex, (pod) => [pod.spec?.nodeName ?? '']);
+  readonly #heardAtMs = new Map<string, number>();
 
-  nodeInformer.onChange((name, now, old) => {
-    if (now === undefined) {
-      heardAtMs.delete(name);
-      return;
-    }
-    if (old === undefined || heartbeatOf(now) !== heartbeatOf(old)) heardAtMs.set(name, clock.monotonicMs());
-    nodeQueue.add(name);
-    if (hasNoExecute(now) || (old !== undefined && hasNoExecute(old))) {
-      for (const pod of podInformer.byIndex(nodeIndex, name))
-        evictionQueue.add(`${pod.metadata?.namespace}/${pod.metadata?.name}`);
-    }
-  });
-  leaseInformer.onChange((_key, now) => {
-    const name = now?.metadata?.name;
-    if (name === undefined || !nodeInformer.synced) return;
-    heardAtMs.set(name, clock.monotonicMs());
-    // A renewal matters only where silence was noticed: else it is one every ten seconds a node for nothing.
-    if (isSilent(nodeInformer.get(name))) nodeQueue.add(name);
-  });
-  podInformer.onChange((key, now, old) => {
-    if (now === undefined || (now.spec?.nodeName ?? '') === '' || old?.spec?.nodeName === now.spec?.nodeName)
-      return;
-    const node = nodeInformer.get(now.spec?.nodeName ?? '');
-    if (node !== undefined && hasNoExecute(node)) evictionQueue.add(key);
-  });
+  constructor(context: ControllerContext) {
+    const { client, informers, log, timing } = context;
+    this.nodeQueue = new WorkQueue(timing.clock);
+    this.evictionQueue = new WorkQueue(timing.clock);
+    this.leaseInformer = createInformer(client, leases, { namespace: leaseNamespace, log, timing });
+    this.recorder = context.recorder('node-controller');
+    this.#client = client;
+    this.#clock = timing.clock;
+    this.#nodeInformer = informers.of(nodes);
+    this.#podInformer = informers.of(pods);
+  }
 
-  async function reconcileNode(name: string, signal: AbortSignal): Promise<Outcome> {
-    const node = nodeInformer.get(name);
+  listen(): void {
+    this.#podInformer.addIndex(nodeIndex, (pod) => [pod.spec?.nodeName ?? '']);
+    this.#nodeInformer.onChange((name, now, old) => {
+      if (now === undefined) {
+        this.#heardAtMs.delete(name);
+        return;
+      }
+      if (old === undefined || heartbeatOf(now) !== heartbeatOf(old))
+        this.#heardAtMs.set(name, this.#clock.monotonicMs());
+      this.nodeQueue.add(name);
+      if (hasNoExecute(now) || (old !== undefined && hasNoExecute(old))) {
+        for (const pod of this.#podInformer.byIndex(nodeIndex, name))
+          this.evictionQueue.add(`${pod.metadata?.namespace}/${pod.metadata?.name}`);
+      }
+    });
+    this.leaseInformer.onChange((_key, now) => {
+      const name = now?.metadata?.name;
+      if (name === undefined || !this.#nodeInformer.synced) return;
+      this.#heardAtMs.set(name, this.#clock.monotonicMs());
+      // A renewal matters only where silence was noticed: else it is one every ten seconds a node for nothing.
+      if (isSilent(this.#nodeInformer.get(name))) this.nodeQueue.add(name);
+    });
+    this.#podInformer.onChange((key, now, old) => {
+      if (
+        now === undefined ||
+        (now.spec?.nodeName ?? '') === '' ||
+        old?.spec?.nodeName === now.spec?.nodeName
+      )
+        return;
+      const node = this.#nodeInformer.get(now.spec?.nodeName ?? '');
+      if (node !== undefined && hasNoExecute(node)) this.evictionQueue.add(key);
+    });
+  }
+
+  async reconcileNode(name: string, signal: AbortSignal): Promise<Outcome> {
+    const node = this.#nodeInformer.get(name);
     if (node === undefined) return done;
-    const silentForMs = clock.monotonicMs() - (heardAtMs.get(name) ?? 0);
+    const silentForMs = this.#clock.monotonicMs() - (this.#heardAtMs.get(name) ?? 0);
     if (silentForMs >= monitorGraceMs) {
-      const conditions = silentConditions(node, clock.nowMs());
+      const conditions = silentConditions(node, this.#clock.nowMs());
       if (conditions !== undefined) {
         const patch = {
           metadata: { resourceVersion: node.metadata?.resourceVersion },
           status: { conditions },
         };
-        await client.patch(nodes, undefined, name, 'merge', patch, { subresource: 'status', signal });
-        recorder.event(node, 'Normal', 'NodeNotReady', `Node ${name} status is now: NodeNotReady`);
+        await this.#client.patch(nodes, undefined, name, 'merge', patch, { subresource: 'status', signal });
+        this.recorder.event(node, 'Normal', 'NodeNotReady', `Node ${name} status is now: NodeNotReady`);
         return done; // the change brings it back for its taints
       }
     }
-    const taints = planTaints(node, clock.nowMs());
+    const taints = planTaints(node, this.#clock.nowMs());
     if (taints !== undefined) {
       const { uid, resourceVersion } = node.metadata ?? {};
       const patch = {
         metadata: { uid, resourceVersion },
         spec: { taints: taints.length === 0 ? null : taints },
       };
-      await client.patch(nodes, undefined, name, 'merge', patch, { signal });
+      await this.#client.patch(nodes, undefined, name, 'merge', patch, { signal });
     }
     if (isReady(node)) return requeueAfter(Math.max(1000, monitorGraceMs - silentForMs));
-    if (isSilent(node)) await markPodsNotReady(name, signal);
+    if (isSilent(node)) await this.#markPodsNotReady(name, signal);
     return silentForMs < monitorGraceMs ? requeueAfter(monitorGraceMs - silentForMs) : done;
   }
 
   /** Pods of an unreachable node get no traffic, whatever they last said of themselves. */
-  async function markPodsNotReady(nodeName: string, signal: AbortSignal): Promise<void> {
-    for (const pod of podInformer.byIndex(nodeIndex, nodeName)) {
+  async #markPodsNotReady(nodeName: string, signal: AbortSignal): Promise<void> {
+    for (const pod of this.#podInformer.byIndex(nodeIndex, nodeName)) {
       if (!isPodReady(pod)) continue;
       const { namespace, name = '' } = pod.metadata ?? {};
-      const lastTransitionTime = rfc3339(clock.nowMs());
+      const lastTransitionTime = rfc3339(this.#clock.nowMs());
       const patch = {
         status: {
           conditions: [{ type: 'Ready', status: 'False', reason: 'NodeNotReady', lastTransitionTime }],
         },
       };
       try {
-        await client.patch(pods, namespace, name, 'strategic', patch, { subresource: 'status', signal });
-        recorder.event(pod, 'Warning', 'NodeNotReady', 'Node is not ready');
+        await this.#client.patch(pods, namespace, name, 'strategic', patch, {
+          subresource: 'status',
+          signal,
+        });
+        this.recorder.event(pod, 'Warning', 'NodeNotReady', 'Node is not ready');
       } catch (error) {
         if (!isApiError(error, 'NotFound')) throw error;
       }
     }
   }
 
-  async function reconcileEviction(key: string, signal: AbortSignal): Promise<Outcome> {
-    const pod = podInformer.get(key);
-    const node = nodeInformer.get(pod?.spec?.nodeName ?? '');
+  async reconcileEviction(key: string, signal: AbortSignal): Promise<Outcome> {
+    const pod = this.#podInformer.get(key);
+    const node = this.#nodeInformer.get(pod?.spec?.nodeName ?? '');
     if (pod === undefined || node === undefined || !isEvictable(pod)) return done;
-    const evictAtMs = evictionTimeMs(pod, node.spec?.taints ?? [], clock.nowMs());
+    const evictAtMs = evictionTimeMs(pod, node.spec?.taints ?? [], this.#clock.nowMs());
     if (evictAtMs === undefined) return done;
-    const leftMs = evictAtMs - clock.nowMs();
+    const leftMs = evictAtMs - this.#clock.nowMs();
     if (leftMs > 0) return requeueAfter(leftMs);
     const { namespace, name = '', uid } = pod.metadata ?? {};
-    recorder.event(pod, 'Normal', 'TaintManagerEviction', `Marking for deletion Pod ${key}`);
+    this.recorder.event(pod, 'Normal', 'TaintManagerEviction', `Marking for deletion Pod ${key}`);
     try {
-      await client.delete(pods, namespace, name, { uid, signal });
+      await this.#client.delete(pods, namespace, name, { uid, signal });
     } catch (error) {
       if (!isApiError(error, 'NotFound') && !isApiError(error, 'Conflict')) throw error;
     }
     return done;
   }
-
-  const nodeTask = reconcilerTask(context, 'node-lifecycle', nodeQueue, reconcileNode);
-  const evictionTask = reconcilerTask(context, 'taint-eviction', evictionQueue, reconcileEviction);
-  const leaseTask = { name: 'node leases', run: (signal: AbortSignal) => leaseInformer.run(signal) };
-  const all = {
-    name: 'node-lifecycle',
-    run: (signal: AbortSignal) => runTogether([leaseTask, nodeTask, evictionTask], signal),
-  };
-  return withEvents(all, recorder);
 }
 
 /** Mirror Pods cannot be evicted: their kubelet makes them anew. */

@@ -1,12 +1,12 @@
 import { objectKey } from '../../api/object.ts';
 import { configMaps, namespaces } from '../../api/resource.ts';
 import type { Task } from '../../base/lifetime.ts';
+import { runTogether } from '../../base/lifetime.ts';
 import { isApiError } from '../../client/client.ts';
 import { createInformer } from '../../control/create-informer.ts';
 import { done } from '../../control/reconciler.ts';
 import { WorkQueue } from '../../control/work-queue.ts';
 import { type ControllerContext, reconcilerTask } from '../context.ts';
-import { runTogether } from '../../base/lifetime.ts';
 
 export const rootCaName = 'kube-root-ca.crt';
 const description =
