@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { writeFile } from 'node:fs/promises';
+import { readdir, writeFile } from 'node:fs/promises';
 import type { IpFamily } from '../base/ip.ts';
 import { emptyKernelTable, type KernelTable, parseListing } from './listing.ts';
 import { tableFamily } from './render.ts';
@@ -122,6 +122,7 @@ export function runTool(
 
 /** A kernel setting that the rules rely on, and what fails without it. */
 export type KernelSetting = {
+  /** May have one `*` for a folder: then it is set in all that are there. */
   readonly path: string;
   readonly value: string;
   readonly purpose: string;
@@ -134,6 +135,13 @@ export function kernelSettings(families: readonly IpFamily[]): readonly KernelSe
       path: '/proc/sys/net/ipv4/conf/all/route_localnet',
       value: '1',
       purpose: 'node ports answer at 127.0.0.1',
+    },
+    // A Pod that calls itself through a Service goes in and out by one interface, which looks like a detour to the kernel.
+    // The redirect that it would send is wrong, and counts against the ICMP errors that refuse UDP (one a second).
+    {
+      path: '/proc/sys/net/ipv4/conf/*/send_redirects',
+      value: '0',
+      purpose: 'refusals of UDP are not held back by ICMP redirects',
     },
   ];
   if (families.includes(6)) {
@@ -155,7 +163,7 @@ export async function applyKernelSettings(
   const results = await Promise.all(
     settings.map(async (setting) => {
       try {
-        await writeFile(setting.path, setting.value);
+        for (const path of await pathsOf(setting.path)) await writeFile(path, setting.value);
         return [];
       } catch (error) {
         return [{ setting, error }];
@@ -163,4 +171,10 @@ export async function applyKernelSettings(
     }),
   );
   return results.flat();
+}
+
+async function pathsOf(path: string): Promise<readonly string[]> {
+  const [folder, rest] = path.split('*/');
+  if (folder === undefined || rest === undefined) return [path];
+  return (await readdir(folder)).map((name) => `${folder}${name}/${rest}`);
 }

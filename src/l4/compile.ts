@@ -10,7 +10,9 @@ import {
   type RuleElement,
   type Ruleset,
   type RulesetProblem,
+  frontWithoutTransport,
   type Space,
+  type Transport,
   type UdpFront,
 } from './ruleset.ts';
 
@@ -101,8 +103,12 @@ function textFamily(text: string): IpFamily {
   return text.includes(':') ? 6 : 4;
 }
 
+function transportOf(facts: ServicePortFacts): Transport {
+  return facts.protocol === 'TCP' ? 'tcp' : facts.protocol === 'UDP' ? 'udp' : 'sctp';
+}
+
 function frontKey(address: string, facts: ServicePortFacts): string {
-  return `${address} . ${facts.protocol.toLowerCase()} . ${facts.port}`;
+  return `${address} . ${transportOf(facts)} . ${facts.port}`;
 }
 
 /** What is being built for one Service. */
@@ -157,7 +163,7 @@ function compilePort(draft: Draft, port: ServicePortView, family: IpFamily, deni
     addUdpFront(draft, port, address, facts.port);
   }
   if (facts.nodePort !== undefined) {
-    const front = `${facts.protocol.toLowerCase()} . ${facts.nodePort}`;
+    const front = `${transportOf(facts)} . ${facts.nodePort}`;
     addFront(draft, 'node_ports', front, port, false);
     if (facts.externalPolicy === 'Local') addFront(draft, 'external_node_ports', front, port, true);
     addUdpFront(draft, port, '*', facts.nodePort);
@@ -182,17 +188,19 @@ function addFront(
     addElement(draft, { set: space, key: front, value: 'drop' });
     return;
   }
-  const chain = balancingChain(space, endpoints.length, port.facts.affinityTimeoutSeconds);
+  const transport = transportOf(port.facts);
+  const chain = balancingChain(space, transport, endpoints.length, port.facts.affinityTimeoutSeconds);
   draft.chains.set(chain.name, chain);
   addElement(draft, { set: space, key: front, value: `goto ${chain.name}` });
   const marks = chain.affinityTimeoutSeconds === undefined ? undefined : endpointMarks(endpoints);
+  const target = frontWithoutTransport(front, transport);
   for (const [index, endpoint] of endpoints.entries()) {
     const value = `${endpoint.address} . ${endpoint.port}`;
-    addElement(draft, { set: `${space}_endpoints`, key: `${front} . ${index}`, value });
+    addElement(draft, { set: `${space}_${transport}_endpoints`, key: `${target} . ${index}`, value });
     const mark = marks?.[index];
     if (mark === undefined) continue;
     addElement(draft, { set: `${space}_choices`, key: `${front} . ${index}`, value: mark });
-    addElement(draft, { set: `${space}_affine`, key: `${front} . ${mark}`, value });
+    addElement(draft, { set: `${space}_${transport}_affine`, key: `${target} . ${mark}`, value });
   }
 }
 

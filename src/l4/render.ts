@@ -9,6 +9,8 @@ import {
   type Space,
   spaces,
   tableName,
+  type Transport,
+  transports,
 } from './ruleset.ts';
 
 /** Clients with session affinity that are remembered per space. At the bound new ones are balanced without memory. */
@@ -46,6 +48,12 @@ export function tableFamily(family: IpFamily): 'ip' | 'ip6' {
 
 function keyOf(words: Words, space: Space): string {
   return space === 'vips' || space === 'external_vips' ? words.vip : words.nodePort;
+}
+
+/** The same in a map that has one protocol only. */
+function targetKeyOf(words: Words, space: Space, transport: Transport): string {
+  const port = `${transport} dport`;
+  return space === 'vips' || space === 'external_vips' ? `${words.table} daddr . ${port}` : port;
 }
 
 /**
@@ -106,17 +114,24 @@ export function renderRemoval(family: IpFamily): string {
   return `add table ${table}\ndelete table ${table}\n`;
 }
 
+/**
+ * Endpoint maps are one per protocol and typed with that protocol's `dport`. With `th dport` instead nft 1.0.6 takes a rule in
+ * the transaction that makes the map and refuses it in every later one; with `tcp dport` for all it adds a hidden match on TCP.
+ */
 function spaceMaps(words: Words, space: Space): readonly string[] {
   const key = keyOf(words, space);
-  // `th`, not `tcp`: nft would put a hidden match on TCP before every lookup.
-  const target = `${words.table} daddr . th dport`;
-  const indexed = `${key} . numgen random mod 65536`;
   return [
     `  map ${space} { typeof ${key} : verdict; }`,
-    `  map ${space}_endpoints { typeof ${indexed} : ${target}; }`,
-    `  map ${space}_choices { typeof ${indexed} : meta mark; }`,
-    `  map ${space}_affine { typeof ${key} . meta mark : ${target}; }`,
+    `  map ${space}_choices { typeof ${key} . numgen random mod 65536 : meta mark; }`,
     `  map ${space}_clients { typeof ${key} . ${words.table} saddr : meta mark; flags dynamic,timeout; size ${affinityClientsMax}; }`,
+    ...transports.flatMap((transport) => {
+      const own = targetKeyOf(words, space, transport);
+      const target = `${words.table} daddr . ${transport} dport`;
+      return [
+        `  map ${space}_${transport}_endpoints { typeof ${own} . numgen random mod 65536 : ${target}; }`,
+        `  map ${space}_${transport}_affine { typeof ${own} . meta mark : ${target}; }`,
+      ];
+    }),
   ];
 }
 
@@ -138,29 +153,35 @@ function plainSets(words: Words): readonly string[] {
 
 /**
  * With affinity: draw an endpoint, remember it for this client unless the client has one already, take the remembered one.
- * If that has left meanwhile, forget it and take any.
+ * If that has left meanwhile, forget it and draw again.
  * Without: draw. The last rule is for a packet between whose two lookups the number of endpoints fell.
  */
 function balancingChainBlock(words: Words, chain: BalancingChain): readonly string[] {
-  const { space, size, affinityTimeoutSeconds: timeout } = chain;
+  const { space, transport, size, affinityTimeoutSeconds: timeout } = chain;
   const key = keyOf(words, space);
   const client = `${key} . ${words.table} saddr`;
-  const dnat = `dnat ${words.table} to ${key}`;
+  const dnat = `dnat ${words.table} to ${targetKeyOf(words, space, transport)}`;
+  const maps = `${space}_${transport}`;
+  const choose = [
+    `    meta mark set ${key} . numgen random mod ${size} map @${space}_choices`,
+    `    update @${space}_clients { ${client} timeout ${timeout}s : meta mark }`,
+  ];
   const affine =
     timeout === undefined
       ? []
       : [
-          `    meta mark set ${key} . numgen random mod ${size} map @${space}_choices`,
-          `    update @${space}_clients { ${client} timeout ${timeout}s : meta mark }`,
+          ...choose,
           `    meta mark set ${client} map @${space}_clients`,
-          `    ${dnat} . meta mark map @${space}_affine`,
+          `    ${dnat} . meta mark map @${maps}_affine`,
           `    delete @${space}_clients { ${client} : meta mark }`,
+          ...choose,
+          `    ${dnat} . meta mark map @${maps}_affine`,
         ];
   return [
     `  chain ${chain.name} {`,
     ...affine,
-    `    ${dnat} . numgen random mod ${size} map @${space}_endpoints`,
-    `    ${dnat} . numgen random mod 1 map @${space}_endpoints`,
+    `    ${dnat} . numgen random mod ${size} map @${maps}_endpoints`,
+    `    ${dnat} . numgen random mod 1 map @${maps}_endpoints`,
     '  }',
   ];
 }

@@ -12,12 +12,16 @@ export const tableName = 'fairlead';
 export const spaces = ['vips', 'external_vips', 'node_ports', 'external_node_ports'] as const;
 export type Space = (typeof spaces)[number];
 
+/** Protocols with ports, in nft's words. */
+export const transports = ['tcp', 'udp', 'sctp'] as const;
+export type Transport = (typeof transports)[number];
+
 /** Sets and maps that the compiler fills. What each holds: README.md. */
 export type SetName =
   | Space
-  | `${Space}_endpoints`
   | `${Space}_choices`
-  | `${Space}_affine`
+  | `${Space}_${Transport}_endpoints`
+  | `${Space}_${Transport}_affine`
   | 'refused_vips'
   | 'refused_node_ports'
   | 'restricted_vips'
@@ -49,10 +53,11 @@ export type ClientElement = {
   readonly expiresSeconds: number;
 };
 
-/** A chain that spreads over `size` endpoints, shared by all Services of that size in that space. */
+/** A chain that spreads over `size` endpoints, shared by all Services of that size in that space and protocol. */
 export type BalancingChain = {
   readonly name: string;
   readonly space: Space;
+  readonly transport: Transport;
   readonly size: number;
   /** undefined: every connection for itself. */
   readonly affinityTimeoutSeconds: number | undefined;
@@ -60,11 +65,17 @@ export type BalancingChain = {
 
 export function balancingChain(
   space: Space,
+  transport: Transport,
   size: number,
   affinityTimeoutSeconds: number | undefined,
 ): BalancingChain {
   const suffix = affinityTimeoutSeconds === undefined ? '' : `-${affinityTimeoutSeconds}s`;
-  return { name: `${space}-${size}${suffix}`, space, size, affinityTimeoutSeconds };
+  return { name: `${space}-${transport}-${size}${suffix}`, space, transport, size, affinityTimeoutSeconds };
+}
+
+/** `10.43.0.1 . tcp . 80` → `10.43.0.1 . 80`, `tcp . 30080` → `30080`: the keys of maps that have one protocol. */
+export function frontWithoutTransport(front: string, transport: Transport): string {
+  return front.replace(`${transport} . `, '');
 }
 
 /** Where UDP packets may still go that came for one front; flows to elsewhere are stale. */

@@ -4,6 +4,7 @@ import {
   type BalancingChain,
   elementId,
   elementsOf,
+  frontWithoutTransport,
   type Ruleset,
   type SetName,
   type Space,
@@ -83,7 +84,8 @@ function drawEndpoint(
   front: string,
   draw: number,
 ): readonly [address: string, port: number] {
-  const value = table.value(`${chain.space}_endpoints`, `${front} . ${draw % chain.size}`);
+  const key = `${frontWithoutTransport(front, chain.transport)} . ${draw % chain.size}`;
+  const value = table.value(`${chain.space}_${chain.transport}_endpoints`, key);
   assert(value !== undefined, `${front} has no endpoint ${draw % chain.size} of ${chain.size}`);
   const cut = value.lastIndexOf(' . ');
   return [value.slice(0, cut), Number(value.slice(cut + 3))];
