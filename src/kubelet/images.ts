@@ -74,7 +74,7 @@ export async function ensureImage(
       retryAtMs,
     );
   }
-  return await pull(deps, pod, name, sandboxConfig, backoffs, signal);
+  return pull(deps, pod, name, sandboxConfig, backoffs, signal);
 }
 
 function pullPolicyDefault(image: string): string {

@@ -35,15 +35,14 @@ export async function runHandler(
   signal: AbortSignal,
 ): Promise<HandlerResult> {
   const limited = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
-  if (handler.exec !== undefined)
-    return await runExec(handler.exec.command ?? [], target, cri, timeoutMs, signal);
-  if (handler.httpGet !== undefined) return await runHttpGet(handler.httpGet, target, limited);
+  if (handler.exec !== undefined) return runExec(handler.exec.command ?? [], target, cri, timeoutMs, signal);
+  if (handler.httpGet !== undefined) return runHttpGet(handler.httpGet, target, limited);
   if (handler.tcpSocket !== undefined) {
     const host = handler.tcpSocket.host ?? target.podIp;
-    return await runTcp(host, resolvePort(handler.tcpSocket.port, target.container), limited);
+    return runTcp(host, resolvePort(handler.tcpSocket.port, target.container), limited);
   }
-  if (handler.sleep !== undefined) return await sleep(handler.sleep.seconds * 1000, limited);
-  if (handler.grpc !== undefined) return await runTcp(target.podIp, handler.grpc.port, limited);
+  if (handler.sleep !== undefined) return sleep(handler.sleep.seconds * 1000, limited);
+  if (handler.grpc !== undefined) return runTcp(target.podIp, handler.grpc.port, limited);
   return { ok: false, message: 'the handler names nothing to do' };
 }
 
@@ -96,7 +95,7 @@ async function runHttpGet(
     signal,
     ...(isHttps ? { rejectUnauthorized: false } : { agent: noKeepAlive }), // probes do not verify, says Kubernetes
   };
-  return await new Promise((resolve) => {
+  return new Promise((resolve) => {
     const sent = request(options, (answer) => {
       const status = answer.statusCode ?? 0;
       answer.destroy();
@@ -112,7 +111,7 @@ async function runHttpGet(
 }
 
 async function runTcp(host: string, port: number, signal: AbortSignal): Promise<HandlerResult> {
-  return await new Promise((resolve) => {
+  return new Promise((resolve) => {
     const socket = connect({ host, port, signal });
     socket.once('connect', () => {
       socket.destroy();

@@ -21,6 +21,13 @@ export type ProberDeps = {
   readonly unhealthy: (container: Container, kind: ProbeKind, message: string) => void;
 };
 
+export type ProbedContainer = {
+  readonly spec: Container;
+  readonly runtime: RuntimeContainer;
+  /** What the Pod's status says of this very container: an adopted one stays ready until a probe finds otherwise. */
+  readonly before: { readonly started: boolean; readonly ready: boolean } | undefined;
+};
+
 type Running = {
   readonly probes: { readonly [K in ProbeKind]?: Probe | undefined };
   readonly states: { [K in ProbeKind]?: ProbeState };
@@ -44,19 +51,15 @@ export class Prober {
   }
 
   /** Probes exactly these running containers from now on. */
-  reconcile(
-    pod: Pod,
-    podIp: string,
-    containers: readonly { readonly spec: Container; readonly runtime: RuntimeContainer }[],
-  ): void {
+  reconcile(pod: Pod, podIp: string, containers: readonly ProbedContainer[]): void {
     const wanted = new Set(containers.map(({ runtime }) => runtime.id));
     for (const [id, { stop }] of this.#running) {
       if (wanted.has(id)) continue;
       stop.abort();
       this.#running.delete(id);
     }
-    for (const { spec, runtime } of containers) {
-      if (!this.#running.has(runtime.id)) this.#start(pod, podIp, spec, runtime);
+    for (const container of containers) {
+      if (!this.#running.has(container.runtime.id)) this.#start(pod, podIp, container);
     }
   }
 
@@ -77,13 +80,18 @@ export class Prober {
     this.#running.clear();
   }
 
-  #start(pod: Pod, podIp: string, container: Container, runtime: RuntimeContainer): void {
+  #start(pod: Pod, podIp: string, { spec: container, runtime, before }: ProbedContainer): void {
     const probes = {
       startup: container.startupProbe,
       readiness: container.readinessProbe,
       liveness: container.livenessProbe,
     };
-    const entry: Running = { probes, states: {}, stop: new AbortController() };
+    const success: ProbeState = { ...freshProbe, result: 'success' };
+    const states = {
+      ...(before?.started === true ? { startup: success } : {}),
+      ...(before?.ready === true ? { readiness: success } : {}),
+    };
+    const entry: Running = { probes, states, stop: new AbortController() };
     this.#running.set(runtime.id, entry);
     const target = {
       pod,
@@ -99,7 +107,8 @@ export class Prober {
     const { startup, readiness, liveness } = entry.probes;
     const { signal } = entry.stop;
     try {
-      if (startup !== undefined) await this.#runProbe(entry, 'startup', startup, target, ranMs);
+      if (startup !== undefined && entry.states.startup?.result !== 'success')
+        await this.#runProbe(entry, 'startup', startup, target, ranMs);
       if (signal.aborted) return;
       await Promise.all([
         readiness === undefined ? undefined : this.#runProbe(entry, 'readiness', readiness, target, ranMs),

@@ -21,11 +21,18 @@ const messageBytesMax = 4096;
 const settleMaxMs = 2_000;
 const settlePollMs = 5;
 
+export type KnownPod = {
+  readonly name: string;
+  readonly namespace: string;
+  /** Changes whenever a container or sandbox of the Pod does. */
+  readonly fingerprint: string;
+};
+
 /** What the runtime holds, by Pod. */
 export type RuntimeView = {
   podOf(uid: string): Promise<RuntimePod>;
-  /** Uids of all Pods that the runtime knows, each with a text that changes whenever something of the Pod does. */
-  fingerprints(): Promise<ReadonlyMap<string, string>>;
+  /** All Pods that the runtime knows, by uid. */
+  knownPods(): Promise<ReadonlyMap<string, KnownPod>>;
   /** The Pod whose container or sandbox that is, as far as it has been seen. */
   podUidOf(containerOrSandboxId: string): string | undefined;
   /** Resolves when CRI, too, knows that the container or sandbox does not run any more. */
@@ -33,7 +40,7 @@ export type RuntimeView = {
 };
 
 export function createRuntimeView(cri: Cri, paths: NodePaths, clock: Clock): RuntimeView {
-  const uidOfId = new Map<string, string>(); // replaced by every fingerprints(), so it cannot grow for ever
+  const uidOfId = new Map<string, string>(); // emptied by every knownPods(), so it cannot grow for ever
 
   async function containersOfPod(uid: string): Promise<RuntimeContainer[]> {
     const labelSelector = { [runtimeLabels.podUid]: uid };
@@ -66,17 +73,23 @@ export function createRuntimeView(cri: Cri, paths: NodePaths, clock: Clock): Run
       );
       return { sandboxes: sandboxes.toSorted(byNewest), containers };
     },
-    async fingerprints() {
+    async knownPods() {
       const [{ containers }, { items }] = await Promise.all([cri.listContainers({}), cri.listPodSandbox({})]);
-      const parts = new Map<string, string[]>();
+      const known = new Map<string, KnownPod>();
       uidOfId.clear();
-      for (const { id, state, labels } of [...containers, ...items]) {
+      for (const { id, state, labels } of [...containers, ...items].toSorted((a, b) =>
+        a.id < b.id ? -1 : 1,
+      )) {
         const uid = labels[runtimeLabels.podUid];
         if (uid === undefined) continue; // made by somebody else: not ours to touch
         uidOfId.set(id, uid);
-        parts.set(uid, [...(parts.get(uid) ?? []), `${id}:${state}`]);
+        known.set(uid, {
+          name: labels[runtimeLabels.podName] ?? '',
+          namespace: labels[runtimeLabels.podNamespace] ?? '',
+          fingerprint: `${known.get(uid)?.fingerprint ?? ''} ${id}:${state}`,
+        });
       }
-      return new Map([...parts].map(([uid, texts]) => [uid, texts.toSorted().join(' ')]));
+      return known;
     },
     podUidOf: (id) => uidOfId.get(id),
     async whenSettled(id) {

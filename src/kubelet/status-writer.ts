@@ -18,7 +18,8 @@ export class StatusWriter {
   #wanted: { readonly pod: Pod; readonly status: PodStatus } | undefined;
   /** What the API server has, as far as we know. */
   #known: PodStatus | undefined;
-  #writing: Promise<void> | undefined;
+  #isWriting = false;
+  #written: Promise<void> = Promise.resolve();
 
   constructor(client: ApiClient, clock: Clock, log: Logger, signal: AbortSignal) {
     this.#client = client;
@@ -31,17 +32,24 @@ export class StatusWriter {
   write(pod: Pod, status: PodStatus): void {
     this.#known ??= pod.status ?? {};
     this.#wanted = { pod, status };
-    this.#writing ??= this.#writeAll().finally(() => {
-      this.#writing = undefined;
-    });
+    if (!this.#isWriting) this.#written = this.#writeAll();
   }
 
   /** Resolves when all that was given to `write` is written, or its Pod is gone. */
   async flush(): Promise<void> {
-    await this.#writing;
+    await this.#written;
   }
 
   async #writeAll(): Promise<void> {
+    this.#isWriting = true;
+    try {
+      await this.#writeUntilDone();
+    } finally {
+      this.#isWriting = false;
+    }
+  }
+
+  async #writeUntilDone(): Promise<void> {
     let retryMs = retryFirstMs;
     while (this.#wanted !== undefined && !this.#signal.aborted) {
       const { pod, status } = this.#wanted;

@@ -85,7 +85,7 @@ async function prepareEmptyDir(pod: Pod, volume: Volume, dir: string): Promise<v
 }
 
 async function exists(path: string): Promise<boolean> {
-  return await lstat(path).then(
+  return lstat(path).then(
     () => true,
     () => false,
   );
@@ -149,5 +149,5 @@ async function unmount(dir: string): Promise<void> {
 
 /** Pod uids that have a folder here: after a restart of the node agent, what may have to be cleaned up. */
 export async function podDirUids(dir: string): Promise<readonly string[]> {
-  return await readdir(dir).catch(() => []);
+  return readdir(dir).catch(() => []);
 }

@@ -1,0 +1,27 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { isJsonObject } from '../api/object.ts';
+import type { Route } from './routes.ts';
+import { routeProtocol } from './routes.ts';
+
+const run = promisify(execFile);
+
+/** Runs commands of ip(8) in this network namespace, one process for all. Rejects with what ip says. */
+export async function runIpBatch(commands: readonly string[]): Promise<void> {
+  if (commands.length === 0) return;
+  const child = run('ip', ['-batch', '-']);
+  child.child.stdin?.end(`${commands.join('\n')}\n`);
+  await child;
+}
+
+/** The routes that carry our mark. */
+export async function readOwnRoutes(): Promise<readonly Route[]> {
+  const { stdout } = await run('ip', ['-json', 'route', 'show', 'proto', String(routeProtocol)]);
+  const parsed: unknown = stdout.trim() === '' ? [] : JSON.parse(stdout);
+  if (!Array.isArray(parsed)) return [];
+  return parsed.flatMap((entry: unknown) => {
+    if (!isJsonObject(entry)) return [];
+    const { dst, gateway } = entry;
+    return typeof dst === 'string' && typeof gateway === 'string' ? [{ destination: dst, via: gateway }] : [];
+  });
+}

@@ -1,0 +1,521 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { Container, Pod, PodStatus } from '../api/gen/core-v1.ts';
+import { StatusWriter } from './status-writer.ts';
+import { MountError } from './config-error.ts';
+import { pruneEnded, StartError, startContainer } from './container-start.ts';
+import type { Waiting } from './container-status.ts';
+import type { PullBackoffs } from './images.ts';
+import { type Action, isCompleted, type Plan, planPod, ranMs } from './plan.ts';
+import type { PodDeps, ZeroLossOptions } from './pod-deps.ts';
+import { preparePod, refreshPod, sandboxConfigOf, writeHosts } from './pod-setup.ts';
+import { compilePodStatus } from './pod-status.ts';
+import { Prober } from './prober.ts';
+import { afterRestart, type Backoff, restartBackoff } from './restart-backoff.ts';
+import { emptyRuntimePod, type RuntimePod, readySandbox } from './runtime-pod.ts';
+import {
+  deletePodObject,
+  removePod,
+  signalContainer,
+  stopAll,
+  stopContainer,
+  stopSandboxes,
+} from './termination.ts';
+import { unsupportedVolume } from './volumes.ts';
+
+/** Rounds of plan and act in one pass; a Pod that still has something to do then is looked at again at once. */
+const roundsMax = 50;
+/** After a pass that failed, ms. */
+const passRetryMs = 1_000;
+const mountRetryMs = 1_000;
+/** Grace of a Pod whose object is gone already, s: it was deleted by force. */
+const goneGraceSeconds = 2;
+
+type Failure = { readonly reason: string; readonly message: string };
+
+/** Runs one Pod: brings the runtime to what the spec asks for, one pass after another, until the Pod is removed. */
+export class PodWorker {
+  readonly #deps: PodDeps;
+  readonly #zeroLoss: ZeroLossOptions;
+  readonly #prober: Prober;
+  /** The newest object; stays when the object is gone, for its names and volumes. */
+  #pod: Pod;
+  #isGone = false;
+  #isDirty = true;
+  #notify: (() => void) | undefined;
+  /** Aborted when the Pod is to go, so that pulls and hooks do not hold it up. */
+  readonly #interrupt = new AbortController();
+  #writer: StatusWriter | undefined;
+  #lastStatus: PodStatus | undefined;
+  #failure: Failure | undefined;
+  #volumes: ReadonlyMap<string, string> | undefined;
+  #refreshDue = false;
+  #renewAtMs: number | undefined;
+  readonly #backoffs = new Map<string, Backoff>();
+  readonly #pulls: PullBackoffs = new Map();
+  /** Containers that cannot be started now, by name. */
+  readonly #blocked = new Map<string, { readonly waiting: Waiting; readonly untilMs: number }>();
+  /** CrashLoopBackOff, by name. */
+  #waiting: ReadonlyMap<string, Waiting> = new Map();
+  #stopping: { deadlineMs: number; runtime: RuntimePod } | undefined;
+
+  constructor(deps: PodDeps, zeroLoss: ZeroLossOptions, pod: Pod) {
+    this.#deps = deps;
+    this.#zeroLoss = zeroLoss;
+    this.#pod = pod;
+    this.#prober = new Prober({
+      cri: deps.cri,
+      clock: deps.clock,
+      wake: () => this.wake(),
+      unhealthy: (container, kind, message) => {
+        const name = `${kind.charAt(0).toUpperCase()}${kind.slice(1)}`;
+        deps.event(
+          this.#pod,
+          'Warning',
+          'Unhealthy',
+          `${name} probe failed: ${message} (container ${container.name})`,
+        );
+      },
+    });
+  }
+
+  /** A newer object; undefined: it is gone from the API. */
+  update(pod: Pod | undefined): void {
+    if (pod === undefined) this.#isGone = true;
+    else {
+      const sameMeta = isDeepStrictEqual(
+        [pod.metadata?.labels, pod.metadata?.annotations],
+        [this.#pod.metadata?.labels, this.#pod.metadata?.annotations],
+      );
+      if (!sameMeta) this.#refreshDue = true;
+      this.#pod = pod;
+    }
+    if (this.#isLeaving()) {
+      this.#interrupt.abort();
+      this.#shortenGrace();
+    }
+    this.wake();
+  }
+
+  /** The runtime, a probe or a source of a volume has changed. */
+  wake(): void {
+    this.#isDirty = true;
+    this.#notify?.();
+  }
+
+  refresh(): void {
+    this.#refreshDue = true;
+    this.wake();
+  }
+
+  get pod(): Pod {
+    return this.#pod;
+  }
+
+  /** Resolves when the Pod is removed from this node, or when the signal aborts; its containers then run on. */
+  async run(signal: AbortSignal): Promise<void> {
+    this.#writer = new StatusWriter(this.#deps.client, this.#deps.clock, this.#deps.log, signal);
+    while (!signal.aborted) {
+      this.#isDirty = false;
+      let nextMs: number | undefined;
+      try {
+        if (this.#isLeaving()) {
+          await this.#terminate(signal);
+          return;
+        }
+        nextMs = await this.#sync(AbortSignal.any([signal, this.#interrupt.signal]));
+      } catch (error) {
+        if (signal.aborted) break;
+        if (!this.#interrupt.signal.aborted || this.#isFailure(error)) {
+          this.#deps.log.warn('pod pass failed, trying again', { pod: this.#pod.metadata?.name, error });
+          nextMs = this.#deps.clock.nowMs() + passRetryMs;
+        }
+        if (this.#isLeaving() && this.#stopping !== undefined)
+          await this.#deps.clock.sleep(passRetryMs, signal).catch(() => {});
+      }
+      await this.#waitUntil(nextMs, signal);
+    }
+    this.#prober.stop();
+  }
+
+  #isFailure(error: unknown): boolean {
+    return !(error instanceof Error && error.name === 'AbortError');
+  }
+
+  #isLeaving(): boolean {
+    return this.#isGone || this.#pod.metadata?.deletionTimestamp !== undefined;
+  }
+
+  async #waitUntil(atMs: number | undefined, signal: AbortSignal): Promise<void> {
+    if (this.#isDirty || signal.aborted || this.#isLeaving()) return;
+    await new Promise<void>((resolve) => {
+      const cancel =
+        atMs === undefined
+          ? () => {}
+          : this.#deps.clock.after(Math.max(1, Math.ceil(atMs - this.#deps.clock.nowMs())), () => done());
+      const done = () => {
+        cancel();
+        signal.removeEventListener('abort', done);
+        this.#notify = undefined;
+        resolve();
+      };
+      this.#notify = done;
+      signal.addEventListener('abort', done, { once: true });
+    });
+  }
+
+  /** One pass. Returns when the next is due without a reason from outside; undefined: never. */
+  async #sync(signal: AbortSignal): Promise<number | undefined> {
+    this.#findFailure();
+    await this.#refreshIfDue(signal);
+    let runtime = await this.#deps.view.podOf(this.#uid);
+    if (this.#volumes === undefined && !this.#isOver(runtime)) this.#beginPrepare(signal);
+    for (let round = 0; round < roundsMax; round++) {
+      this.#reconcileProbes(runtime);
+      const plan = this.#plan(runtime);
+      this.#noteWaiting(plan);
+      this.#publish(runtime, false);
+      const actions = plan.actions.filter((action) => !this.#isBlocked(action));
+      if (actions.length === 0) return this.#nextDue(plan);
+      signal.throwIfAborted();
+      for (const action of actions) {
+        runtime = await this.#act(action, runtime, signal);
+        if (action.kind === 'create-sandbox' || action.kind === 'start-container') {
+          this.#reconcileProbes(runtime);
+          this.#publish(runtime, false);
+        }
+      }
+    }
+    this.wake();
+    return undefined;
+  }
+
+  get #uid(): string {
+    return this.#pod.metadata?.uid ?? '';
+  }
+
+  #isOver(runtime: RuntimePod): boolean {
+    return this.#failure !== undefined || isCompleted(this.#podWithStatus(), runtime);
+  }
+
+  /** Reasons for which the Pod cannot run here at all, or not any longer. */
+  #findFailure(): void {
+    const volume = unsupportedVolume(this.#pod);
+    if (volume !== undefined && this.#failure === undefined) {
+      const message = `volume ${JSON.stringify(volume.name)} is of kind ${volume.kind}, which this node does not support`;
+      this.#deps.event(this.#pod, 'Warning', 'FailedMount', message);
+      this.#failure = { reason: 'UnsupportedVolume', message };
+    }
+    const deadline = this.#deadlineMs();
+    if (deadline !== undefined && deadline <= this.#deps.clock.nowMs() && this.#failure === undefined) {
+      const message = 'Pod was active on the node longer than the specified deadline';
+      if (this.#lastStatus?.phase === 'Succeeded' || this.#lastStatus?.phase === 'Failed') return;
+      this.#deps.event(this.#pod, 'Normal', 'DeadlineExceeded', message);
+      this.#failure = { reason: 'DeadlineExceeded', message };
+    }
+  }
+
+  #deadlineMs(): number | undefined {
+    const seconds = this.#pod.spec?.activeDeadlineSeconds;
+    const start = this.#podWithStatus().status?.startTime;
+    return seconds === undefined || start === undefined ? undefined : Date.parse(start) + seconds * 1000;
+  }
+
+  /** Our own newest status, with the conditions that others write. */
+  #podWithStatus(): Pod {
+    const own = this.#lastStatus;
+    if (own === undefined) return this.#pod;
+    const mine = new Set(own.conditions?.map(({ type }) => type));
+    const foreign = (this.#pod.status?.conditions ?? []).filter(({ type }) => !mine.has(type));
+    const known = this.#pod.status;
+    return {
+      ...this.#pod,
+      status: { ...known, ...own, conditions: [...(own.conditions ?? []), ...foreign] },
+    };
+  }
+
+  #plan(runtime: RuntimePod): Plan {
+    const status = this.#podWithStatus();
+    const pod =
+      this.#failure === undefined ? status : { ...status, status: { ...status.status, phase: 'Failed' } };
+    return planPod({
+      pod,
+      runtime,
+      nowMs: this.#deps.clock.nowMs(),
+      probes: this.#prober.results(),
+      backoffs: this.#backoffs,
+      limits: restartBackoff,
+    });
+  }
+
+  #noteWaiting(plan: Plan): void {
+    const before = this.#waiting;
+    const waiting = new Map<string, Waiting>();
+    const where = `${this.#pod.metadata?.name}_${this.#pod.metadata?.namespace}(${this.#uid})`;
+    for (const [name, { delayMs }] of plan.waiting) {
+      const message = `back-off ${duration(delayMs)} restarting failed container=${name} pod=${where}`;
+      waiting.set(name, { reason: 'CrashLoopBackOff', message });
+      if (before.has(name)) continue;
+      this.#deps.event(
+        this.#pod,
+        'Warning',
+        'BackOff',
+        `Back-off restarting failed container ${name} in pod ${where}`,
+      );
+    }
+    this.#waiting = waiting;
+  }
+
+  #isBlocked(action: Action): boolean {
+    if (action.kind !== 'start-container' && action.kind !== 'create-sandbox') return false;
+    const key = action.kind === 'start-container' ? action.container.name : sandboxKey;
+    const blocked = this.#blocked.get(key);
+    if (blocked === undefined) return false;
+    if (blocked.untilMs > this.#deps.clock.nowMs()) return true;
+    return false;
+  }
+
+  #nextDue(plan: Plan): number | undefined {
+    const due = [
+      ...[...plan.waiting.values()].map(({ untilMs }) => untilMs),
+      ...[...this.#blocked.values()].map(({ untilMs }) => untilMs),
+      this.#renewAtMs,
+      this.#failure === undefined ? this.#deadlineMs() : undefined,
+    ].filter((ms) => ms !== undefined);
+    return due.length === 0 || plan.completed ? undefined : Math.min(...due);
+  }
+
+  #preparing: Promise<ReadonlyMap<string, string>> | undefined;
+
+  /** Volumes are made while the sandbox starts; whoever needs them awaits the same promise. */
+  #beginPrepare(signal: AbortSignal): void {
+    this.#preparing ??= (async () => {
+      try {
+        const { volumes, renewAtMs } = await preparePod(this.#deps, this.#pod, signal);
+        this.#volumes = volumes;
+        this.#renewAtMs = renewAtMs;
+        return volumes;
+      } finally {
+        this.#preparing = undefined;
+      }
+    })();
+    this.#preparing.catch(() => {}); // told by whoever awaits it; an adopted Pod that runs needs nothing of it
+  }
+
+  async #volumesReady(signal: AbortSignal): Promise<ReadonlyMap<string, string>> {
+    if (this.#volumes !== undefined) return this.#volumes;
+    this.#beginPrepare(signal);
+    try {
+      return (await this.#preparing) ?? this.#volumes ?? new Map<string, string>();
+    } catch (error) {
+      if (signal.aborted) throw error;
+      const message = error instanceof Error ? error.message : String(error);
+      this.#deps.event(this.#pod, 'Warning', 'FailedMount', `MountVolume.SetUp failed: ${message}`);
+      throw new StartError('ContainerCreating', message, this.#deps.clock.nowMs() + mountRetryMs, {
+        cause: error,
+      });
+    }
+  }
+
+  async #refreshIfDue(signal: AbortSignal): Promise<void> {
+    const isRenewal = this.#renewAtMs !== undefined && this.#renewAtMs <= this.#deps.clock.nowMs();
+    if (this.#volumes === undefined || (!this.#refreshDue && !isRenewal)) return;
+    this.#refreshDue = false;
+    try {
+      this.#renewAtMs = await refreshPod(this.#deps, this.#pod, signal);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      if (!(error instanceof MountError))
+        this.#deps.log.warn('volume content could not be renewed', { error });
+      this.#renewAtMs = this.#deps.clock.nowMs() + mountRetryMs * 10;
+    }
+  }
+
+  /** Does one action; returns what the runtime holds after it. */
+  async #act(action: Action, runtime: RuntimePod, signal: AbortSignal): Promise<RuntimePod> {
+    const { cri, view } = this.#deps;
+    switch (action.kind) {
+      case 'create-sandbox':
+        await this.#createSandbox(action.attempt, signal);
+        break;
+      case 'stop-sandbox':
+        await cri.stopPodSandbox({ podSandboxId: action.sandboxId });
+        break;
+      case 'start-container':
+        await this.#startContainer(action, runtime, signal);
+        break;
+      case 'stop-container': {
+        const seconds = this.#pod.spec?.terminationGracePeriodSeconds ?? 30;
+        const deadlineMs = this.#deps.clock.nowMs() + seconds * 1000;
+        const podIp = this.#podIps(runtime)[0] ?? '';
+        await stopContainer(this.#deps, this.#pod, action.container, {
+          deadlineMs,
+          message: action.message,
+          podIp,
+        });
+        break;
+      }
+      case 'remove-container':
+        await cri.removeContainer({ containerId: action.containerId });
+        break;
+    }
+    return view.podOf(this.#uid);
+  }
+
+  async #createSandbox(attempt: number, signal: AbortSignal): Promise<void> {
+    const config = sandboxConfigOf(this.#deps, this.#pod, attempt);
+    try {
+      await this.#deps.cri.runPodSandbox({ config, runtimeHandler: '' });
+      this.#blocked.delete(sandboxKey);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      const message = error instanceof Error ? error.message : String(error);
+      this.#deps.event(
+        this.#pod,
+        'Warning',
+        'FailedCreatePodSandBox',
+        `Failed to create pod sandbox: ${message}`,
+      );
+      const untilMs = this.#deps.clock.nowMs() + passRetryMs;
+      this.#blocked.set(sandboxKey, { waiting: { reason: 'ContainerCreating', message }, untilMs });
+    }
+  }
+
+  async #startContainer(
+    action: Extract<Action, { kind: 'start-container' }>,
+    runtime: RuntimePod,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const sandbox = readySandbox(runtime);
+    if (sandbox === undefined) return; // it ended meanwhile: the next plan makes a new one
+    const { container, attempt, previous } = action;
+    const podIps = this.#podIps(runtime);
+    try {
+      const volumes = await this.#volumesReady(signal);
+      await writeHosts(this.#deps, this.#pod, podIps);
+      await startContainer(
+        this.#deps,
+        this.#pod,
+        container,
+        { sandbox, attempt, podIps, volumes, pulls: this.#pulls },
+        signal,
+      );
+      this.#blocked.delete(container.name);
+    } catch (error) {
+      if (!(error instanceof StartError)) throw error;
+      this.#blocked.set(container.name, { waiting: error.waiting, untilMs: error.retryAtMs });
+    }
+    if (previous === undefined) return;
+    this.#backoffs.set(
+      container.name,
+      afterRestart(this.#backoffs.get(container.name), ranMs(previous), restartBackoff),
+    );
+    await pruneEnded(this.#deps, this.#pod, container.name, runtime);
+  }
+
+  #podIps(runtime: RuntimePod): readonly string[] {
+    if (this.#pod.spec?.hostNetwork === true) return this.#deps.node.ips;
+    return readySandbox(runtime)?.ips ?? [];
+  }
+
+  #reconcileProbes(runtime: RuntimePod): void {
+    const specs: readonly Container[] = [
+      ...(this.#pod.spec?.containers ?? []),
+      ...(this.#pod.spec?.initContainers ?? []),
+    ];
+    const running = runtime.containers.flatMap((container) => {
+      const spec = specs.find(({ name }) => name === container.name);
+      if (spec === undefined || container.state !== 'running') return [];
+      return [{ spec, runtime: container, before: this.#statusBefore(container.id) }];
+    });
+    this.#prober.reconcile(this.#pod, this.#podIps(runtime)[0] ?? '', running);
+  }
+
+  /** What the API says of this very container: known at the first look at an adopted one. */
+  #statusBefore(containerId: string): { readonly started: boolean; readonly ready: boolean } | undefined {
+    const { containerStatuses = [], initContainerStatuses = [] } = this.#pod.status ?? {};
+    const found = [...containerStatuses, ...initContainerStatuses].find(
+      ({ containerID }) => containerID?.endsWith(`//${containerId}`) === true,
+    );
+    return found === undefined ? undefined : { started: found.started ?? false, ready: found.ready };
+  }
+
+  #publish(runtime: RuntimePod, terminated: boolean): void {
+    const blocked = [...this.#blocked].map(([name, { waiting }]) => [name, waiting] as const);
+    const status = compilePodStatus({
+      pod: this.#podWithStatus(),
+      runtime,
+      probes: this.#prober.results(),
+      waiting: new Map([...blocked, ...this.#waiting]),
+      hostIps: this.#deps.node.ips,
+      nowMs: this.#deps.clock.nowMs(),
+      terminated,
+      failure: this.#failure,
+    });
+    this.#lastStatus = status;
+    if (!this.#isGone) this.#writer?.write(this.#pod, status);
+  }
+
+  #graceSeconds(): number {
+    if (this.#isGone) return goneGraceSeconds;
+    const { deletionGracePeriodSeconds } = this.#pod.metadata ?? {};
+    return deletionGracePeriodSeconds ?? this.#pod.spec?.terminationGracePeriodSeconds ?? 30;
+  }
+
+  /** Deleted again, with less time or by force: what is being stopped must hurry. */
+  #shortenGrace(): void {
+    const stopping = this.#stopping;
+    if (stopping === undefined) return;
+    const deadlineMs = this.#deps.clock.nowMs() + this.#graceSeconds() * 1000;
+    if (deadlineMs >= stopping.deadlineMs - 1000) return;
+    stopping.deadlineMs = deadlineMs;
+    for (const { id, state } of stopping.runtime.containers) {
+      if (state !== 'running') continue;
+      signalContainer(this.#deps, id, this.#graceSeconds()).catch((error: unknown) => {
+        this.#deps.log.warn('container could not be stopped sooner', { containerId: id, error });
+      });
+    }
+  }
+
+  async #terminate(signal: AbortSignal): Promise<void> {
+    const { clock, view } = this.#deps;
+    this.#prober.quiesce();
+    this.#stopping ??= { deadlineMs: clock.nowMs() + this.#graceSeconds() * 1000, runtime: emptyRuntimePod };
+    const stopping = this.#stopping;
+    stopping.runtime = await view.podOf(this.#uid);
+    const { runtime } = stopping;
+    if (runtime.containers.some(({ state }) => state === 'running')) {
+      this.#reconcileProbes(runtime);
+      await this.#drain(signal);
+      const podIp = this.#podIps(runtime)[0] ?? '';
+      await stopAll(this.#deps, this.#pod, runtime, { deadlineMs: stopping.deadlineMs, podIp });
+    }
+    this.#prober.stop();
+    const stopped = await view.podOf(this.#uid);
+    this.#waiting = new Map();
+    this.#blocked.clear();
+    this.#publish(stopped, true);
+    await stopSandboxes(this.#deps, stopped);
+    await this.#writer?.flush();
+    if (!this.#isGone) await deletePodObject(this.#deps, this.#pod, signal);
+    await removePod(this.#deps, this.#pod, stopped);
+  }
+
+  /** Zero-loss termination: see docs/ARCHITECTURE.md. Only a Pod that was ready can have traffic. */
+  async #drain(signal: AbortSignal): Promise<void> {
+    const isReady = this.#podWithStatus().status?.conditions?.some(
+      ({ type, status }) => type === 'Ready' && status === 'True',
+    );
+    if (this.#isGone || isReady !== true) return;
+    const timeoutMs = Math.min(this.#zeroLoss.drainTimeoutMs, (this.#graceSeconds() * 1000) / 2);
+    await this.#deps.drain(this.#pod, timeoutMs, signal);
+  }
+}
+
+/** Under which the sandbox stands among what is blocked; no container can have this name. */
+const sandboxKey = '';
+
+/** "10s", "2m40s": as Kubernetes writes them. */
+function duration(ms: number): string {
+  const seconds = Math.round(ms / 1000);
+  return seconds < 60 ? `${seconds}s` : `${Math.floor(seconds / 60)}m${seconds % 60}s`;
+}

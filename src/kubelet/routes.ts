@@ -1,0 +1,37 @@
+import type { Node } from '../api/gen/core-v1.ts';
+
+/** A route of the node's own table. */
+export type Route = { readonly destination: string; readonly via: string };
+
+/** Marks our routes, so that those of an earlier node agent are found and taken over. */
+export const routeProtocol = 150;
+
+/** Routes to the other nodes' Pods, one a Pod range. A node without an address or a range has none yet. */
+export function planRoutes(nodes: Iterable<Node>, ownName: string): readonly Route[] {
+  const routes: Route[] = [];
+  for (const node of nodes) {
+    if (node.metadata?.name === ownName) continue;
+    const addresses = (node.status?.addresses ?? []).filter(({ type }) => type === 'InternalIP');
+    for (const destination of node.spec?.podCIDRs ??
+      (node.spec?.podCIDR === undefined ? [] : [node.spec.podCIDR])) {
+      const via = addresses.find(
+        ({ address }) => address.includes(':') === destination.includes(':'),
+      )?.address;
+      if (via !== undefined) routes.push({ destination, via });
+    }
+  }
+  return routes.toSorted((a, b) => (a.destination < b.destination ? -1 : 1));
+}
+
+/** Commands for `ip -batch` that turn `applied` into `wanted`. Replacing is idempotent. */
+export function renderRouteChanges(applied: readonly Route[], wanted: readonly Route[]): readonly string[] {
+  const has = (routes: readonly Route[], one: Route) =>
+    routes.some(({ destination, via }) => destination === one.destination && via === one.via);
+  const gone = applied.filter(({ destination }) => !wanted.some((one) => one.destination === destination));
+  return [
+    ...gone.map(({ destination }) => `route del ${destination} proto ${routeProtocol}`),
+    ...wanted
+      .filter((route) => !has(applied, route))
+      .map(({ destination, via }) => `route replace ${destination} via ${via} proto ${routeProtocol}`),
+  ];
+}
