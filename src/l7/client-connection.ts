@@ -1,6 +1,7 @@
 import { renderOwnAnswer } from './answers.ts';
 import type { ProxyContext } from './context.ts';
-import { Exchange, type ExchangeClient } from './exchange.ts';
+import { Exchange } from './exchange.ts';
+import type { ExchangeClient } from './exchange-client.ts';
 import type { ClientFacts } from './headers.ts';
 import { BodyFramer } from './http1-body.ts';
 import { CR, LF } from './http1-chars.ts';

@@ -1,55 +1,16 @@
-import type { AccessRecord, BackendState, ProxyContext } from './context.ts';
 import { pickEndpoint } from './balance.ts';
-import { type ClientFacts, renderClientResponse, renderUpstreamRequest } from './headers.ts';
+import type { AccessRecord, BackendState, ProxyContext } from './context.ts';
+import type { ExchangeClient } from './exchange-client.ts';
+import { renderClientResponse, renderUpstreamRequest } from './headers.ts';
 import { BodyFramer } from './http1-body.ts';
 import { findHeadEnd, parseResponseHead, type RequestHead, type ResponseHead } from './http1-parse.ts';
 import { InputBuffer } from './input-buffer.ts';
 import { joinHead } from './join-head.ts';
 import { matchBackend } from './match.ts';
-import { ReplayBuffer } from './replay.ts';
+import { isIdempotent, ReplayBuffer } from './replay.ts';
 import type { ReusePolicy, UpstreamConnection, UpstreamEndpoint, UpstreamOwner } from './upstream.ts';
 
-/** What an exchange needs of the client's connection. */
-export type ExchangeClient = {
-  readonly facts: ClientFacts;
-  /** What has come in and is not consumed yet. */
-  readonly input: InputBuffer;
-  /** Follows the request's body through `input`. */
-  readonly framer: BodyFramer;
-  /** True while the client takes no more bytes. */
-  readonly blocked: boolean;
-  /** False: stop until `onClientDrain`. */
-  write(data: Buffer | string): boolean;
-  /** Sends an answer of our own and ends the exchange. Only before anything else was written. */
-  answer(status: number, reason: string): void;
-  /** The answer is written to its end. */
-  finish(keepAlive: boolean): void;
-  /** Cuts the connection: the client must notice that the answer is not whole. */
-  abort(): void;
-  /** Ends our direction of a tunnel. */
-  endTunnel(): void;
-  /** After bytes of `input` were consumed elsewhere than in `onClientData`. */
-  afterInput(): void;
-  /** The upgraded connection has moved bytes. */
-  touch(): void;
-};
-
 type State = 'connecting' | 'waiting' | 'relaying' | 'tunnel' | 'over';
-
-/** Requests that may be sent twice (RFC 9110 §9.2.2). */
-function isIdempotent(method: string): boolean {
-  switch (method) {
-    case 'GET':
-    case 'HEAD':
-    case 'PUT':
-    case 'DELETE':
-    case 'OPTIONS':
-    case 'TRACE':
-      return true;
-    default:
-      return false;
-  }
-}
 
 /** One request on its way to an endpoint, and the answer on its way back. */
 export class Exchange implements UpstreamOwner {
@@ -75,6 +36,7 @@ export class Exchange implements UpstreamOwner {
   #connectAttempts = 0;
   #sendAttempts = 0;
   #informational = 0;
+  #repeatable: boolean;
   #bodyBytes = 0;
   #lastError: string | undefined;
 
@@ -85,7 +47,8 @@ export class Exchange implements UpstreamOwner {
     this.head = head;
     this.#startedMs = startedMs;
     this.#requestText = renderUpstreamRequest(head, context.requestLines, client.facts);
-    if (head.body !== 'none' && isIdempotent(head.method)) {
+    this.#repeatable = isIdempotent(head.method);
+    if (head.body !== 'none' && this.#repeatable) {
       this.#replay = new ReplayBuffer(context.limits.replayBytesMax);
     }
   }
@@ -125,7 +88,7 @@ export class Exchange implements UpstreamOwner {
   /** An HTTP/1.0 request has its connection to itself; one that must not be sent twice avoids stale ones. */
   #reusePolicy(): ReusePolicy {
     if (this.head.minorVersion === 0) return 'new';
-    return isIdempotent(this.head.method) ? 'any' : 'recent';
+    return this.#repeatable ? 'any' : 'recent';
   }
 
   #pick(state: BackendState): UpstreamEndpoint | undefined {
@@ -277,7 +240,7 @@ export class Exchange implements UpstreamOwner {
     this.#client.write(renderClientResponse(head, this.#context.responseLines, 'keep-alive', 1));
     // A later failure can still be answered, but the request is not sent again: the client may have acted on this.
     this.responded = false;
-    this.#sendAttempts = this.#context.limits.sendAttemptsMax;
+    this.#repeatable = false;
   }
 
   #beginTunnel(head: ResponseHead): void {
@@ -425,7 +388,7 @@ export class Exchange implements UpstreamOwner {
       pool.quarantine(upstream.endpoint, this.#context.nowMs());
       this.#exclude(upstream.endpoint);
     }
-    const repeatable = isIdempotent(this.head.method) && this.#replay?.overflown !== true;
+    const repeatable = this.#repeatable && this.#replay?.overflown !== true;
     if (!repeatable || this.#sendAttempts >= limits.sendAttemptsMax) {
       this.#answerFailure(false);
       return;

@@ -1,3 +1,18 @@
+/** Requests that may be sent twice (RFC 9110 §9.2.2). */
+export function isIdempotent(method: string): boolean {
+  switch (method) {
+    case 'GET':
+    case 'HEAD':
+    case 'PUT':
+    case 'DELETE':
+    case 'OPTIONS':
+    case 'TRACE':
+      return true;
+    default:
+      return false;
+  }
+}
+
 /** The part of a request's body that was sent, kept for sending it again. Beyond the bound it is given up. */
 export class ReplayBuffer {
   overflown = false;

@@ -1,4 +1,4 @@
-import { type ObjectKey, keyOf, objectKey } from '../api/object.ts';
+import { keyOf, type ObjectKey, objectKey } from '../api/object.ts';
 import { ingressClasses, ingresses } from '../api/resource.ts';
 import { type Clock, systemClock } from '../base/clock.ts';
 import { aborted, runTogether } from '../base/lifetime.ts';
@@ -14,7 +14,7 @@ import { type HealthServer, serveHealth } from './health.ts';
 import { planStatus, publishedAddresses } from './ingress-status.ts';
 import { type Listener, listenNet, netTransport } from './net-transport.ts';
 import { ProblemReports } from './problem-reports.ts';
-import { Proxy } from './proxy.ts';
+import { ProxyWorker } from './proxy-worker.ts';
 import { renderRouteTable } from './table.ts';
 import { Certificates } from './tls.ts';
 import { trustedProxies } from './trusted-proxies.ts';
@@ -56,7 +56,7 @@ class IngressController {
   readonly #client: ApiClient;
   readonly #log: Logger;
   readonly #deps: IngressDeps;
-  readonly #proxy: Proxy;
+  readonly #proxy: ProxyWorker;
   readonly #certificates: Certificates;
   readonly #watched: Watched;
   readonly #statusQueue: WorkQueue<ObjectKey>;
@@ -74,7 +74,7 @@ class IngressController {
     this.#client = client;
     this.#log = log;
     this.#deps = deps;
-    this.#proxy = new Proxy(netTransport, clock, {
+    this.#proxy = new ProxyWorker(netTransport, clock, {
       limits: config.limits,
       isTrusted: trustedProxies(config.trustedProxies),
       onAccess: config.accessLog ? (record) => log.info('request', { ...record }) : undefined,

@@ -2,7 +2,7 @@ import { createSecureContext, type SecureContext } from 'node:tls';
 import type { Authority, KeyPair } from '../base/certificates.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
-import { emptyRouteTable, type Certificate, type RouteTable } from './table.ts';
+import { type Certificate, emptyRouteTable, type RouteTable } from './table.ts';
 
 /** Name in the certificate that clients without a name, or with one that no Ingress has, are shown. */
 const defaultName = 'fairlead-ingress.local';

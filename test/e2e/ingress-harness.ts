@@ -1,7 +1,16 @@
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { connect, type AddressInfo, type Socket } from 'node:net';
+import {
+  type Agent,
+  createServer,
+  request as httpRequest,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
+import { promisify } from 'node:util';
 import type { Service } from '../../src/api/gen/core-v1.ts';
 import type { EndpointSlice } from '../../src/api/gen/discovery-v1.ts';
 import type { Ingress, IngressClass, IngressSpec } from '../../src/api/gen/networking-v1.ts';
@@ -10,7 +19,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { silentLogger } from '../../src/base/log.ts';
 import { type IngressConfig, ingressDefaults } from '../../src/l7/config.ts';
 import { type IngressPorts, runIngress } from '../../src/l7/run.ts';
-import { FakeApi } from '../support/fake-api.ts';
+import type { FakeApi } from '../support/fake-api.ts';
 
 export const localhost = '127.0.0.1';
 
@@ -168,4 +177,27 @@ export async function closed(socket: Socket): Promise<void> {
 /** Resolves when `condition` holds; the test's own time limit ends a wait in vain. */
 export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+const run = promisify(execFile);
+
+export async function curl(...args: readonly string[]): Promise<string> {
+  const { stdout } = await run('curl', ['-sS', '--max-time', '20', ...args], { maxBuffer: 64 << 20 });
+  return stdout;
+}
+
+/** One GET; rejects when the answer is not whole. */
+export function get(port: number, path: string, agent: Agent | false, headers: Record<string, string> = {}) {
+  return new Promise<{ status: number; body: string }>((resolve, reject) => {
+    const request = httpRequest({ host: localhost, port, path, agent, headers }, (response) => {
+      const chunks: Buffer[] = [];
+      response.on('data', (chunk: Buffer) => chunks.push(chunk));
+      response.on('error', reject);
+      response.on('end', () =>
+        resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString() }),
+      );
+    });
+    request.on('error', reject);
+    request.end();
+  });
 }

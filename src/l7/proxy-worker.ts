@@ -19,7 +19,7 @@ export type ProxyOptions = {
  * One worker: takes connections, routes their requests by the table published last. It shares nothing with other
  * workers but the listening port.
  */
-export class Proxy implements Acceptor {
+export class ProxyWorker implements Acceptor {
   readonly metrics = new ProxyMetrics();
   readonly #context: ProxyContext;
   readonly #options: ProxyOptions;
