@@ -25,7 +25,7 @@ import {
 
 export type DeploymentAction =
   | { readonly kind: 'create'; readonly set: ReplicaSet }
-  /** `replicas` and the annotations that go with them; `from` is for the Event. */
+  /** The annotations of an action are merged into those that the ReplicaSet has. */
   | {
       readonly kind: 'scale';
       readonly set: ReplicaSet;
@@ -159,8 +159,7 @@ function scalesOf(deployment: Deployment, scales: readonly Scale[]): readonly De
 }
 
 function scaleAction(deployment: Deployment, set: ReplicaSet, replicas: number): DeploymentAction {
-  const annotations = { ...set.metadata?.annotations, ...sizeMarks(deployment) };
-  return { kind: 'scale', set, replicas, annotations };
+  return { kind: 'scale', set, replicas, annotations: sizeMarks(deployment) };
 }
 
 /** One write a ReplicaSet: a second one in the same pass would conflict with the first. */

@@ -1,0 +1,221 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Node, Pod, PodSpec } from '../../api/gen/core-v1.ts';
+import { keyOf } from '../../api/object.ts';
+import { ClusterState, requestsOf } from './cluster.ts';
+import { placePod } from './plan.ts';
+import { quantityValue } from './quantity.ts';
+
+const hostnameKey = 'kubernetes.io/hostname';
+
+function node(
+  name: string,
+  over: { readonly labels?: object; readonly spec?: object; readonly cpu?: string } = {},
+): Node {
+  return {
+    metadata: { name, labels: { [hostnameKey]: name, ...over.labels } },
+    spec: { ...over.spec },
+    status: { allocatable: { cpu: over.cpu ?? '4', memory: '8Gi', pods: '10' } },
+  };
+}
+
+function pod(
+  name: string,
+  spec: Partial<PodSpec> = {},
+  labels: Readonly<Record<string, string>> = { app: 'web' },
+): Pod {
+  return { metadata: { name, namespace: 'default', labels }, spec: { containers: [{ name: 'c' }], ...spec } };
+}
+
+function requesting(name: string, cpu: string, spec: Partial<PodSpec> = {}): Pod {
+  return pod(name, { ...spec, containers: [{ name: 'c', resources: { requests: { cpu } } }] });
+}
+
+function place(wanted: Pod, nodes: readonly Node[], placed: readonly Pod[] = []): string {
+  const cluster = new ClusterState();
+  for (const entry of nodes) cluster.setNode(entry);
+  for (const entry of placed) cluster.setPod(keyOf(entry), entry);
+  const placement = placePod(wanted, cluster, {
+    namespaceOf: (name) => ({ metadata: { name, labels: { name } } }),
+    siblings: (other) => other.metadata?.labels?.['app'] === wanted.metadata?.labels?.['app'],
+  });
+  return placement.kind === 'bind' ? placement.nodeName : placement.message;
+}
+
+const taint = (effect: string) => ({ spec: { taints: [{ key: 'gpu', value: 'yes', effect }] } });
+const near = { labelSelector: { matchLabels: { app: 'db' } }, topologyKey: hostnameKey };
+const apart = { labelSelector: { matchLabels: { app: 'web' } }, topologyKey: hostnameKey };
+const evenly = {
+  maxSkew: 1,
+  topologyKey: hostnameKey,
+  whenUnsatisfiable: 'DoNotSchedule',
+  labelSelector: { matchLabels: { app: 'web' } },
+};
+const alone: Partial<PodSpec> = {
+  affinity: { podAntiAffinity: { requiredDuringSchedulingIgnoredDuringExecution: [apart] } },
+};
+const withHostPort: Partial<PodSpec> = {
+  containers: [{ name: 'c', ports: [{ containerPort: 80, hostPort: 80 }] }],
+};
+
+const cases: readonly {
+  name: string;
+  pod: Pod;
+  nodes: readonly Node[];
+  placed?: readonly Pod[];
+  want: string;
+}[] = [
+  { name: 'no nodes', pod: pod('a'), nodes: [], want: 'no nodes available to schedule pods' },
+  { name: 'the only node', pod: pod('a'), nodes: [node('n1')], want: 'n1' },
+  {
+    name: 'Pods of one Service spread',
+    pod: pod('c'),
+    nodes: [node('n1'), node('n2'), node('n3')],
+    placed: [pod('a', { nodeName: 'n1' }), pod('b', { nodeName: 'n3' })],
+    want: 'n2',
+  },
+  {
+    name: 'other Pods do not count for spreading, but for load',
+    pod: pod('a'),
+    nodes: [node('n1'), node('n2')],
+    placed: [requesting('x', '3', { nodeName: 'n1' })],
+    want: 'n2',
+  },
+  {
+    name: 'a cordoned node',
+    pod: pod('a'),
+    nodes: [node('n1', { spec: { unschedulable: true } }), node('n2', taint('NoSchedule'))],
+    want: '0/2 nodes are available: 1 node(s) had untolerated taint {gpu: yes}, 1 node(s) were unschedulable.',
+  },
+  {
+    name: 'a tolerated taint',
+    pod: pod('a', { tolerations: [{ key: 'gpu', operator: 'Exists' }] }),
+    nodes: [node('n1', taint('NoSchedule'))],
+    want: 'n1',
+  },
+  {
+    name: 'a taint that only prefers',
+    pod: pod('a'),
+    nodes: [node('n1', taint('PreferNoSchedule')), node('n2')],
+    want: 'n2',
+  },
+  {
+    name: 'node selector',
+    pod: pod('a', { nodeSelector: { disk: 'ssd' } }),
+    nodes: [node('n1'), node('n2', { labels: { disk: 'ssd' } })],
+    want: 'n2',
+  },
+  {
+    name: 'node selector that nobody has',
+    pod: pod('a', { nodeSelector: { disk: 'ssd' } }),
+    nodes: [node('n1')],
+    want: "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.",
+  },
+  {
+    name: 'required node affinity by NotIn',
+    pod: pod('a', {
+      affinity: {
+        nodeAffinity: {
+          requiredDuringSchedulingIgnoredDuringExecution: {
+            nodeSelectorTerms: [
+              { matchExpressions: [{ key: hostnameKey, operator: 'NotIn', values: ['n1'] }] },
+            ],
+          },
+        },
+      },
+    }),
+    nodes: [node('n1'), node('n2')],
+    want: 'n2',
+  },
+  {
+    name: 'too little processor',
+    pod: requesting('a', '2'),
+    nodes: [node('n1', { cpu: '1' }), node('n2', { cpu: '3' })],
+    placed: [requesting('x', '1500m', { nodeName: 'n2' })],
+    want: '0/2 nodes are available: 2 Insufficient cpu.',
+  },
+  {
+    name: 'a taken host port',
+    pod: pod('a', withHostPort),
+    nodes: [node('n1')],
+    placed: [pod('x', { ...withHostPort, nodeName: 'n1' })],
+    want: "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.",
+  },
+  {
+    name: 'pod affinity',
+    pod: pod('a', { affinity: { podAffinity: { requiredDuringSchedulingIgnoredDuringExecution: [near] } } }),
+    nodes: [node('n1'), node('n2')],
+    placed: [pod('db', { nodeName: 'n2' }, { app: 'db' })],
+    want: 'n2',
+  },
+  {
+    name: 'pod anti-affinity',
+    pod: pod('b', alone),
+    nodes: [node('n1')],
+    placed: [pod('a', { nodeName: 'n1' })],
+    want: "0/1 nodes are available: 1 node(s) didn't match pod anti-affinity rules.",
+  },
+  {
+    name: 'anti-affinity of those that are there',
+    pod: pod('b'),
+    nodes: [node('n1')],
+    placed: [pod('a', { ...alone, nodeName: 'n1' })],
+    want: "0/1 nodes are available: 1 node(s) didn't satisfy existing pods anti-affinity rules.",
+  },
+  {
+    name: 'topology spread',
+    pod: pod('c', { topologySpreadConstraints: [evenly], nodeSelector: { [hostnameKey]: 'n1' } }),
+    nodes: [node('n1')],
+    placed: [pod('a', { nodeName: 'n1' })],
+    want: 'n1',
+  },
+  {
+    name: 'topology spread that cannot hold',
+    pod: pod('c', { topologySpreadConstraints: [evenly] }),
+    nodes: [node('n1'), node('n2', taint('NoSchedule'))],
+    placed: [pod('a', { nodeName: 'n1' })],
+    want: "0/2 nodes are available: 1 node(s) didn't match pod topology spread constraints, 1 node(s) had untolerated taint {gpu: yes}.",
+  },
+];
+
+for (const { name, pod: wanted, nodes, placed, want } of cases) {
+  test(`scheduler: ${name}`, () => {
+    assert.equal(place(wanted, nodes, placed), want);
+  });
+}
+
+test('scheduler: a Pod that left a node gives back what it asked for', () => {
+  const cluster = new ClusterState();
+  const one = requesting('a', '1', { nodeName: 'n1' });
+  cluster.setPod(keyOf(one), one);
+  cluster.setNode(node('n1'));
+  assert.equal(cluster.node('n1')?.requested.get('cpu'), 1);
+  cluster.setPod(keyOf(one), undefined);
+  assert.equal(cluster.node('n1')?.requested.get('cpu'), 0);
+});
+
+test('scheduler: init containers count by their peak, sidecars always', () => {
+  const wants = (cpu: string, restartPolicy?: string) => ({
+    name: 'i',
+    restartPolicy,
+    resources: { requests: { cpu } },
+  });
+  const requests = requestsOf(
+    pod('a', { initContainers: [wants('1', 'Always'), wants('3')], containers: [wants('500m')] }),
+  );
+  assert.equal(requests.get('cpu'), 4);
+});
+
+const quantities = [
+  ['1', 1],
+  ['500m', 0.5],
+  ['1Gi', 2 ** 30],
+  ['1.5k', 1500],
+  ['1e3', 1000],
+  ['nonsense', 0],
+] as const;
+for (const [text, want] of quantities) {
+  test(`scheduler: quantity ${text}`, () => {
+    assert.equal(quantityValue(text), want);
+  });
+}
