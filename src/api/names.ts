@@ -145,7 +145,7 @@ export function isIPv6(text: string): boolean {
   const all = [...groups(halves[0]), ...groups(halves[1])];
   const last = all.at(-1) ?? '';
   const hasQuad = last.includes('.');
-  if (hasQuad && !isIPv4(last)) return false;
+  if (hasQuad && !(isIPv4(last) && text.endsWith(last))) return false;
   const hex = hasQuad ? all.slice(0, -1) : all;
   if (!hex.every((group) => /^[0-9a-fA-F]{1,4}$/.test(group))) return false;
   const count = hex.length + (hasQuad ? 2 : 0);
