@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { BinaryReader } from '@bufbuild/protobuf/wire';
+import { stringAt } from './fields.ts';
 import { isJsonObject, type Json, type JsonObject } from './object.ts';
 import { openApiV2Json, openApiV2Protobuf, openApiV3Document, openApiV3Index } from './openapi.ts';
 
@@ -173,7 +174,10 @@ test('openapi: kubectl finds fieldValidation and dryRun on every patch', () => {
     if (!isJsonObject(patch)) continue;
     patches++;
     const names = (patch['parameters'] as JsonObject[]).map((entry) => entry['name']);
-    assert.ok(names.includes('fieldValidation') && names.includes('dryRun'), String(patch['operationId']));
+    assert.ok(
+      names.includes('fieldValidation') && names.includes('dryRun'),
+      JSON.stringify(patch['operationId']),
+    );
     assert.ok(isJsonObject(patch['x-kubernetes-group-version-kind']));
   }
   assert.ok(patches > 15);
@@ -183,7 +187,10 @@ test('openapi: version 3 has a document for each group version, and no reference
   const index = parsed(openApiV3Index())['paths'] as Record<string, JsonObject>;
   assert.ok('api/v1' in index && 'apis/networking.k8s.io/v1' in index);
   for (const [path, entry] of Object.entries(index)) {
-    assert.match(String(entry['serverRelativeURL']), new RegExp(`^/openapi/v3/${path}\\?hash=[0-9A-F]{64}$`));
+    assert.match(
+      stringAt(entry, 'serverRelativeURL'),
+      new RegExp(`^/openapi/v3/${path}\\?hash=[0-9A-F]{64}$`),
+    );
     const found = parsed(openApiV3Document(path));
     const schemas = (found['components'] as JsonObject)['schemas'] as JsonObject;
     for (const match of JSON.stringify(found).matchAll(/"\$ref":"#\/components\/schemas\/([^"]+)"/g)) {
