@@ -3,16 +3,16 @@ export type CniOptions = {
   readonly podCidrs: readonly string[]; // this node's, "10.42.0.0/24"
   /** Where host-local keeps which address is whose. */
   readonly dataDir: string;
-  /** Bytes; of the bridge and of the Pods' interfaces. */
+  /** Bytes; of the Pods' interfaces. */
   readonly mtu: number;
 };
 
 export const cniConfigFile = '10-fairlead.conflist';
-export const cniBridge = 'cni0';
 
 /**
- * The node's CNI configuration: bridge `cni0` with the node's address as gateway. No masquerading here, the service proxy
- * does that; hairpin mode, because a Pod may reach itself through its Service.
+ * The node's CNI configuration: each Pod hangs on a veth pair of its own, with a host route to it. So every packet is
+ * routed, and the node's rules see both directions of every connection; on a shared bridge the answers between two Pods of
+ * a node would pass them by unless br_netfilter is loaded. No masquerading here: the service proxy does that.
  * Spec: CNI 0.4.0 (the newest that Debian 12's plugins and containerd 1.6 share).
  */
 export function renderCniConfig(options: CniOptions): string {
@@ -21,11 +21,8 @@ export function renderCniConfig(options: CniOptions): string {
     name: 'fairlead',
     plugins: [
       {
-        type: 'bridge',
-        bridge: cniBridge,
-        isGateway: true,
+        type: 'ptp',
         ipMasq: false,
-        hairpinMode: true,
         mtu: options.mtu,
         ipam: {
           type: 'host-local',

@@ -21,7 +21,9 @@ export async function readOwnRoutes(): Promise<readonly Route[]> {
   if (!Array.isArray(parsed)) return [];
   return parsed.flatMap((entry: unknown) => {
     if (!isJsonObject(entry)) return [];
-    const { dst, gateway } = entry;
-    return typeof dst === 'string' && typeof gateway === 'string' ? [{ destination: dst, via: gateway }] : [];
+    const { dst, gateway, type } = entry;
+    if (typeof dst !== 'string') return [];
+    if (type === 'unreachable') return [{ destination: dst, via: undefined }];
+    return typeof gateway === 'string' ? [{ destination: dst, via: gateway }] : [];
   });
 }

@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Node } from '../api/gen/core-v1.ts';
+import { planRoutes, renderRouteChanges } from './routes.ts';
+
+const node = (name: string, podCIDR: string | undefined, address: string | undefined): Node => ({
+  metadata: { name },
+  spec: { podCIDR },
+  status: { addresses: address === undefined ? [] : [{ type: 'InternalIP', address }] },
+});
+
+const nodes = [
+  node('server-0', '10.42.0.0/24', '10.41.0.2'),
+  node('agent-0', '10.42.1.0/24', '10.41.0.3'),
+  node('agent-1', undefined, '10.41.0.4'),
+  node('agent-2', '10.42.3.0/24', undefined),
+];
+
+test('routes: the other nodes that have a range and an address, and nothing of our own range but living Pods', () => {
+  assert.deepEqual(planRoutes(nodes, 'server-0'), [
+    { destination: '10.42.0.0/24', via: undefined },
+    { destination: '10.42.1.0/24', via: '10.41.0.3' },
+  ]);
+});
+
+const own = { destination: '10.42.0.0/24', via: undefined };
+const other = { destination: '10.42.1.0/24', via: '10.41.0.3' };
+
+for (const { name, applied, wanted, want } of [
+  { name: 'nothing to do', applied: [own, other], wanted: [own, other], want: [] },
+  {
+    name: 'from nothing',
+    applied: [],
+    wanted: [own, other],
+    want: [
+      'route replace unreachable 10.42.0.0/24 proto 150',
+      'route replace 10.42.1.0/24 via 10.41.0.3 proto 150',
+    ],
+  },
+  {
+    name: 'a node moved',
+    applied: [other],
+    wanted: [{ ...other, via: '10.41.0.9' }],
+    want: ['route replace 10.42.1.0/24 via 10.41.0.9 proto 150'],
+  },
+  {
+    name: 'a node left',
+    applied: [own, other],
+    wanted: [],
+    want: ['route del unreachable 10.42.0.0/24 proto 150', 'route del 10.42.1.0/24 proto 150'],
+  },
+] as const) {
+  test(`routes: ${name}`, () => assert.deepEqual(renderRouteChanges(applied, wanted), want));
+}
