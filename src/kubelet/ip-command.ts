@@ -19,7 +19,7 @@ export async function readOwnRoutes(): Promise<readonly Route[]> {
   const { stdout } = await run('ip', ['-json', 'route', 'show', 'proto', String(routeProtocol)]);
   const parsed: unknown = stdout.trim() === '' ? [] : JSON.parse(stdout);
   if (!Array.isArray(parsed)) return [];
-  return parsed.flatMap((entry: unknown) => {
+  return parsed.flatMap((entry: unknown): readonly Route[] => {
     if (!isJsonObject(entry)) return [];
     const { dst, gateway, type } = entry;
     if (typeof dst !== 'string') return [];
