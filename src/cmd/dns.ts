@@ -1,0 +1,118 @@
+import { readFileSync } from 'node:fs';
+import { Command, InvalidArgumentError } from 'commander';
+import type { Upstream } from '../dns/forward.ts';
+import type { ListenAddress } from '../dns/server.ts';
+
+type DnsOptions = {
+  readonly kubeconfig?: string;
+  readonly listen: ListenAddress;
+  readonly clusterDomain: string;
+  readonly upstream?: string;
+  readonly healthAddress: ListenAddress | undefined;
+  readonly ttl: number;
+};
+
+/** Resolvers taken from resolv.conf, as resolv.conf(5). */
+const resolversMax = 3;
+const resolvConf = '/etc/resolv.conf';
+
+/** `fairlead dns`: cluster DNS, for a cluster of ours or any other. */
+export function dnsCommand(): Command {
+  return new Command('dns')
+    .description('run the cluster DNS server')
+    .option('--kubeconfig <file>', 'how to reach the API server; without it that of the Pod it runs in')
+    .option('--listen <host:port>', 'where queries are answered, on UDP and TCP', parseAddress, {
+      host: '0.0.0.0',
+      port: 53,
+    })
+    .option('--cluster-domain <domain>', 'domain of all names of the cluster', parseDomain, 'cluster.local')
+    .option(
+      '--upstream <addresses>',
+      'servers for names outside the cluster, separated by commas, each ADDRESS or ADDRESS:PORT; "none": such ' +
+        `names are refused (default: those of ${resolvConf})`,
+    )
+    .option(
+      '--health-address <host:port>',
+      'where /healthz, /readyz, /metrics and /debug/records are served; "" for nowhere',
+      (text) => (text === '' ? undefined : parseAddress(text)),
+      { host: '0.0.0.0', port: 9153 },
+    )
+    .option('--ttl <seconds>', 'how long clients may keep a name of the cluster, 0 to 3600', parseTtl, 5)
+    .action(async (options: DnsOptions) => {
+      await run(options);
+    });
+}
+
+async function run(options: DnsOptions): Promise<void> {
+  const [{ createLogger }, { loadClientConfig }, { createApiClient }, { runDns }, { parseUpstream }] =
+    await Promise.all([
+      import('../base/log.ts'),
+      import('../client/kubeconfig.ts'),
+      import('../client/http.ts'),
+      import('../dns/run.ts'),
+      import('../dns/forward.ts'),
+    ]);
+  const config = Object.freeze({
+    listen: options.listen,
+    clusterDomain: options.clusterDomain,
+    upstreams: upstreamsOf(options.upstream, parseUpstream),
+    ttlSeconds: options.ttl,
+    healthAddress: options.healthAddress,
+  });
+  const client = createApiClient(await loadClientConfig(options.kubeconfig), { userAgent: 'fairlead-dns' });
+  const stop = new AbortController();
+  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort());
+  try {
+    await runDns(config, client, createLogger('dns'), stop.signal);
+  } finally {
+    client.close();
+  }
+}
+
+function upstreamsOf(
+  text: string | undefined,
+  parseUpstream: (text: string) => Upstream | undefined,
+): readonly Upstream[] {
+  if (text === 'none' || text === '') return [];
+  if (text === undefined) return systemResolvers().flatMap((address) => parseUpstream(address) ?? []);
+  return text.split(',').map((part) => {
+    const upstream = parseUpstream(part.trim());
+    if (upstream !== undefined) return upstream;
+    throw new InvalidArgumentError(
+      `--upstream: "${part}" is no address such as 10.0.0.1, 10.0.0.1:5353 or [fd00::1]:53.`,
+    );
+  });
+}
+
+function systemResolvers(): readonly string[] {
+  let text: string;
+  try {
+    text = readFileSync(resolvConf, 'utf8');
+  } catch {
+    return []; // no such file: nobody to ask
+  }
+  const addresses = text.split('\n').flatMap((line) => /^\s*nameserver\s+(\S+)/.exec(line)?.[1] ?? []);
+  return addresses.slice(0, resolversMax);
+}
+
+function parseAddress(text: string): ListenAddress {
+  const match = /^(.*):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[2]);
+  if (match?.[1] === undefined || port > 65_535) {
+    throw new InvalidArgumentError('give it as HOST:PORT, such as 0.0.0.0:53 or [::]:53.');
+  }
+  return { host: match[1].replace(/^\[(.*)\]$/, '$1'), port };
+}
+
+function parseDomain(text: string): string {
+  const domain = text.toLowerCase().replace(/\.$/, '');
+  const label = '[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?';
+  if (domain.length <= 200 && new RegExp(`^${label}(\\.${label})*$`).test(domain)) return domain;
+  throw new InvalidArgumentError('give a domain name such as cluster.local.');
+}
+
+function parseTtl(text: string): number {
+  const seconds = Number(text);
+  if (/^\d{1,4}$/.test(text) && seconds <= 3600) return seconds;
+  throw new InvalidArgumentError('give a number of seconds from 0 to 3600.');
+}

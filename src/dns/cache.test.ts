@@ -1,0 +1,63 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { AnswerCache, cacheLimits, type ForwardAnswer, secondsToKeep } from './cache.ts';
+import { rcodes, type ResourceRecord } from './wire.ts';
+
+function address(ttlSeconds: number): ResourceRecord {
+  return { name: 'a.example', ttlSeconds, data: { type: 'A', address: Uint8Array.of(1, 2, 3, 4) } };
+}
+
+function soa(ttlSeconds: number, minimumSeconds: number): ResourceRecord {
+  const rest = { serial: 1, refreshSeconds: 1, retrySeconds: 1, expireSeconds: 1 };
+  const data = { type: 'SOA', primary: 'ns.example', mailbox: 'm.example', minimumSeconds, ...rest } as const;
+  return { name: 'example', ttlSeconds, data };
+}
+
+function told(
+  rcode: number,
+  answers: readonly ResourceRecord[],
+  authorities: readonly ResourceRecord[] = [],
+) {
+  return { rcode, authenticData: false, answers, authorities, additionals: [] } satisfies ForwardAnswer;
+}
+
+const cases: readonly (readonly [string, ForwardAnswer, number])[] = [
+  ['the shortest record decides', told(rcodes.NOERROR, [address(60), address(20)]), 20],
+  ['not longer than the bound', told(rcodes.NOERROR, [address(86_400)]), cacheLimits.positiveSecondsMax],
+  ['a record with no time is not kept', told(rcodes.NOERROR, [address(0)]), 0],
+  ['no such name: the least of SOA and its minimum', told(rcodes.NXDOMAIN, [], [soa(20, 10)]), 10],
+  ['no such type: as well', told(rcodes.NOERROR, [], [soa(7, 10)]), 7],
+  ['not longer than the bound of absence', told(rcodes.NXDOMAIN, [], [soa(900, 900)]), 30],
+  ['absence without SOA is not kept', told(rcodes.NXDOMAIN, []), 0],
+  ['a failure is not kept', told(rcodes.SERVFAIL, [], [soa(20, 10)]), 0],
+];
+for (const [name, answer, want] of cases) {
+  test(`cache: ${name}`, () => assert.equal(secondsToKeep(answer), want));
+}
+
+test('cache: an answer ages and then is gone', () => {
+  const cache = new AnswerCache();
+  cache.set('k', told(rcodes.NOERROR, [address(20)]), 100, 1000);
+  assert.equal(cache.get('k', 1999)?.answers[0]?.ttlSeconds, 20);
+  assert.equal(cache.get('k', 16_000)?.answers[0]?.ttlSeconds, 5);
+  assert.equal(cache.get('k', 21_000), undefined);
+  assert.equal(cache.size, 0);
+});
+
+test('cache: at the bound, what was asked for longest ago goes', () => {
+  const cache = new AnswerCache();
+  for (let index = 0; index < cacheLimits.entriesMax; index++) {
+    cache.set(String(index), told(rcodes.NOERROR, [address(20)]), 100, 0);
+  }
+  assert.notEqual(cache.get('0', 0), undefined);
+  cache.set('new', told(rcodes.NOERROR, [address(20)]), 100, 0);
+  assert.equal(cache.size, cacheLimits.entriesMax);
+  assert.notEqual(cache.get('0', 0), undefined);
+  assert.equal(cache.get('1', 0), undefined);
+});
+
+test('cache: a big answer is not kept', () => {
+  const cache = new AnswerCache();
+  cache.set('k', told(rcodes.NOERROR, [address(20)]), cacheLimits.entryBytesMax + 1, 0);
+  assert.equal(cache.size, 0);
+});
