@@ -176,8 +176,8 @@ async function rulesFollow(served: Served, want: 'refused' | 'served' | readonly
     await eventually(async () => {
       const elements = (await runOk('ip', list)).split(/[,{}]/).filter((part) => part.includes(key));
       if (typeof want === 'string') return elements.length > 0;
-      const found = elements.map((element) => /: (\S+) \. /.exec(element)?.[1]);
-      const wanted = want.map((pod) => addresses[pod]);
+      const found = elements.map((element) => /: (\S+) \. /.exec(element)?.[1] ?? '');
+      const wanted: readonly string[] = want.map((pod) => addresses[pod]);
       return found.toSorted().join() === wanted.toSorted().join();
     }, `${node} has ${want.toString()} for ${key}`);
   }
