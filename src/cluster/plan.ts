@@ -1,6 +1,7 @@
 import {
   apiNodePort,
   type ClusterConfig,
+  gatewayAddress,
   loopbacks,
   networkNetns,
   nodesOf,
@@ -108,11 +109,13 @@ function nodeProcess(config: ClusterConfig, node: Node, isServer: boolean): Proc
   const relayed = isServer
     ? config.published.filter(({ port }) => port !== ingressPorts.http && port !== ingressPorts.https)
     : [];
-  const descriptors = hostDescriptors(relayed);
+  const sockets = relayed.flatMap(({ port, ...published }) =>
+    hostDescriptors([{ port, ...published }]).map((descriptor) => ({ descriptor, port })),
+  );
   return {
     name: `node-${node.name}`,
     netns: node.netns,
-    descriptors,
+    descriptors: sockets.map(({ descriptor }) => descriptor),
     stopStage: 1,
     command: (descriptorOf) => [
       'node',
@@ -120,12 +123,10 @@ function nodeProcess(config: ClusterConfig, node: Node, isServer: boolean): Proc
       `${paths.kubeconfigDir}/node-${node.name}.yaml`,
       '--name',
       node.name,
-      ...relayed.flatMap((published) =>
-        hostDescriptors([published]).flatMap((plan) => {
-          const fd = descriptorOf(plan);
-          return fd === undefined ? [] : ['--relay', `${fd}:${published.port}`];
-        }),
-      ),
+      ...sockets.flatMap(({ descriptor, port }) => {
+        const fd = descriptorOf(descriptor);
+        return fd === undefined ? [] : ['--relay', `${fd}:${port}`];
+      }),
     ],
   };
 }
@@ -136,7 +137,13 @@ function dnsProcess(config: ClusterConfig, netns: string): ProcessPlan {
     netns,
     descriptors: [],
     stopStage: 1,
-    command: () => ['dns', '--kubeconfig', `${pathsOf(config).kubeconfigDir}/dns.yaml`],
+    command: () => [
+      'dns',
+      '--kubeconfig',
+      `${pathsOf(config).kubeconfigDir}/dns.yaml`,
+      '--upstream',
+      config.egress === 'none' ? 'none' : gatewayAddress,
+    ],
   };
 }
 

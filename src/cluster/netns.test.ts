@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { isClusterNetns, planNetwork } from './netns.ts';
+
+const one = { name: 'dev', agents: 0 };
+const complete = new Map([
+  ['fairlead-dev-net', new Set(['lo', 'br0', 'node0'])],
+  ['fairlead-dev-server-0', new Set(['lo', 'eth0'])],
+]);
+
+const linesOf = (observed: Parameters<typeof planNetwork>[1], config = one): readonly string[] =>
+  planNetwork(config, observed).stages.flatMap((stage) =>
+    stage.flatMap(({ netns, lines }) => lines.map((line) => `${netns ?? 'host'}: ${line}`)),
+  );
+
+test('a first start makes namespaces, then the bridge, then the nodes', () => {
+  assert.deepEqual(linesOf(new Map()), [
+    'host: netns add fairlead-dev-net',
+    'host: netns add fairlead-dev-server-0',
+    'fairlead-dev-net: link add br0 type bridge',
+    'fairlead-dev-net: address replace 10.41.0.1/16 dev br0',
+    'fairlead-dev-net: link set lo up',
+    'fairlead-dev-net: link set br0 up',
+    'fairlead-dev-net: route replace unreachable default',
+    'fairlead-dev-net: link add node0 alias server-0 type veth peer name eth0 netns fairlead-dev-server-0',
+    'fairlead-dev-net: link set node0 master br0 up',
+    'fairlead-dev-server-0: link set lo up',
+    'fairlead-dev-server-0: address replace 10.41.0.2/16 dev eth0',
+    'fairlead-dev-server-0: link set eth0 up',
+    'fairlead-dev-server-0: route replace default via 10.41.0.1',
+  ]);
+});
+
+test('on a complete network nothing is added', () => {
+  assert.deepEqual(
+    linesOf(complete).filter((line) => line.includes(' add ')),
+    [],
+  );
+});
+
+test('a start that was interrupted is completed', () => {
+  const observed = new Map([['fairlead-dev-net', new Set(['lo', 'br0'])]]);
+  assert.deepEqual(
+    linesOf(observed).filter((line) => line.includes(' add ')),
+    [
+      'host: netns add fairlead-dev-server-0',
+      'fairlead-dev-net: link add node0 alias server-0 type veth peer name eth0 netns fairlead-dev-server-0',
+    ],
+  );
+});
+
+test('more agents join what is there', () => {
+  const added = linesOf(complete, { name: 'dev', agents: 1 }).filter((line) => line.includes(' add '));
+  assert.deepEqual(added, [
+    'host: netns add fairlead-dev-agent-0',
+    'fairlead-dev-net: link add node1 alias agent-0 type veth peer name eth0 netns fairlead-dev-agent-0',
+  ]);
+});
+
+test('every namespace forwards', () => {
+  const forwarding = planNetwork({ name: 'dev', agents: 2 }, new Map()).sysctls.filter(
+    ({ key }) => key === 'net.ipv4.ip_forward',
+  );
+  assert.equal(forwarding.length, 4);
+});
+
+for (const [name, isOurs] of [
+  ['fairlead-dev-net', true],
+  ['fairlead-dev-server-0', true],
+  ['fairlead-dev-agent-12', true],
+  ['fairlead-dev-agent-x', false],
+  ['fairlead-dev-2-net', false],
+  ['fairlead-devnet', false],
+  ['other', false],
+] as const) {
+  test(`namespace ${name} is ${isOurs ? '' : 'not '}of cluster dev`, () => {
+    assert.equal(isClusterNetns('dev', name), isOurs);
+  });
+}
