@@ -16,21 +16,20 @@ type World = {
   readonly secrets?: readonly Secret[];
 };
 
-function compile(
-  world: World,
-  previous?: CompiledRoutes,
-  names: readonly string[] = ['fairlead'],
-): CompiledRoutes {
+const configuredNames: readonly string[] = ['fairlead'];
+const defaultClasses = [ours('fairlead', true)];
+
+function compile(world: World, previous?: CompiledRoutes): CompiledRoutes {
   const services = new Map((world.services ?? []).map((object) => [keyOf(object), object]));
   const secrets = new Map((world.secrets ?? []).map((object) => [keyOf(object), object]));
   const view = {
-    ingressClasses: world.classes ?? [ours('fairlead', true)],
+    ingressClasses: world.classes ?? defaultClasses,
     ingresses: world.ingresses ?? [],
     service: (key: string) => services.get(key),
     slices: (key: string) => (world.slices ?? []).filter((slice) => serviceKeyOfSlice(slice) === key),
     secret: (key: string) => secrets.get(key),
   };
-  return compileRoutes(view, names, previous);
+  return compileRoutes(view, configuredNames, previous);
 }
 
 function ours(name: string, isDefault = false): IngressClass {
@@ -285,8 +284,8 @@ test('l7 compile: an Ingress without rules is the default of all, before default
       ingress('bare', { ...fairlead, defaultBackend: backend('bare') }),
     ],
   });
-  assert.equal(table.defaultBackend?.key, 'default/bare:80');
-  assert.equal(table.exactHosts.get('a')?.defaultBackend?.key, 'default/ruled:80');
+  assert.equal(table.backends[table.defaultBackend ?? -1]?.key, 'default/bare:80');
+  assert.equal(table.backends[table.exactHosts.get('a')?.defaultBackend ?? -1]?.key, 'default/ruled:80');
 });
 
 test('l7 compile: certificates stand under their hosts; the oldest Ingress wins a host', () => {
@@ -329,4 +328,6 @@ test('l7 compile: what did not change keeps its identity from table to table', (
   );
   assert.equal(second.table.backends[0]?.endpoints, first.table.backends[0]?.endpoints);
   assert.deepEqual(second.table.backends[1]?.endpoints, [{ address: '10.0.0.3', port: 8080 }]);
+  assert.equal(second.table.backends[0], first.table.backends[0]);
+  assert.equal(second.table.exactHosts, first.table.exactHosts);
 });

@@ -12,10 +12,10 @@ export function matchBackend(table: RouteTable, host: string, path: string): Bac
   const routes = routesOfHost(table, host);
   if (routes !== undefined) {
     const route = matchPath(routes, path);
-    if (route !== undefined) return route.backend;
-    if (routes.defaultBackend !== undefined) return routes.defaultBackend;
+    if (route !== undefined) return table.backends[route.backend];
+    if (routes.defaultBackend !== undefined) return table.backends[routes.defaultBackend];
   }
-  return table.defaultBackend;
+  return table.defaultBackend === undefined ? undefined : table.backends[table.defaultBackend];
 }
 
 function routesOfHost(table: RouteTable, host: string): HostRoutes | undefined {

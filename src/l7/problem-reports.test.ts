@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FakeClock } from '../../test/support/fake-clock.ts';
-import type { Problem } from './compile.ts';
+import type { Problem } from './problem.ts';
 import { ProblemReports, settleMs } from './problem-reports.ts';
 
 const problem = (message: string): Problem => ({

@@ -1,6 +1,6 @@
 import { keyOf } from '../api/object.ts';
 import type { Clock } from '../base/clock.ts';
-import type { Problem } from './compile.ts';
+import type { Problem } from './problem.ts';
 
 /** A problem is reported when it has lasted this long: what is applied together arrives one by one. */
 export const settleMs = 2_000;

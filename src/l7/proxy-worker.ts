@@ -1,10 +1,10 @@
 import type { Clock } from '../base/clock.ts';
 import { ClientConnection } from './client-connection.ts';
-import type { AccessRecord, BackendState, LiveRoutes, ProxyContext } from './context.ts';
+import type { AccessRecord, BackendState, ProxyContext } from './context.ts';
 import { FieldLines } from './http1-fields.ts';
 import type { ProxyLimits } from './limits.ts';
 import { ProxyMetrics } from './metrics.ts';
-import { emptyRouteTable, endpointKey, type RouteTable } from './table.ts';
+import { type Backend, emptyRouteTable, endpointKey, type RouteTable } from './table.ts';
 import type { AcceptedFrom, Acceptor, Connection, ConnectionHandler, Transport } from './transport.ts';
 import { UpstreamEndpoint, UpstreamPool } from './upstream.ts';
 
@@ -27,6 +27,7 @@ export class ProxyWorker implements Acceptor {
   readonly #clients = new Set<ClientConnection>();
   readonly #endpoints = new Map<string, UpstreamEndpoint>();
   readonly #tickMs: number;
+  #generation = 0; // of tables
   #cancelTick: (() => void) | undefined;
   #drained: (() => void) | undefined;
   readonly #forgetClient = (client: ClientConnection): void => {
@@ -89,15 +90,17 @@ export class ProxyWorker implements Acceptor {
    */
   publish(table: RouteTable): void {
     const old = this.#context.live;
-    const live = new Set<string>();
+    this.#generation += 1;
     const states: BackendState[] = [];
-    for (const backend of table.backends) {
-      for (const { address, port } of backend.endpoints) live.add(endpointKey(address, port));
-      states.push(this.#stateOf(backend, old));
+    for (const [index, backend] of table.backends.entries()) {
+      // An unchanged backend keeps its state, so that its turn goes on where it was.
+      const state = backend === old.table.backends[index] ? old.states[index]! : this.#newState(backend);
+      for (const endpoint of state.endpoints) endpoint.generation = this.#generation;
+      states.push(state);
     }
     this.#context.live = { table, states };
     for (const [key, endpoint] of this.#endpoints) {
-      if (live.has(key)) continue;
+      if (endpoint.generation === this.#generation) continue;
       this.#endpoints.delete(key);
       endpoint.retired = true;
       this.#context.pool.dropIdle(endpoint);
@@ -105,16 +108,9 @@ export class ProxyWorker implements Acceptor {
     this.metrics.tablesPublished += 1;
   }
 
-  /** The state of an unchanged backend is kept, so that its turn goes on where it was. */
-  #stateOf(backend: RouteTable['backends'][number], old: LiveRoutes): BackendState {
-    const before = old.table.backends[backend.index];
-    if (before !== undefined && before.key === backend.key && before.endpoints === backend.endpoints) {
-      return old.states[backend.index]!;
-    }
-    return {
-      endpoints: backend.endpoints.map(({ address, port }) => this.#endpoint(address, port)),
-      cursor: 0,
-    };
+  #newState(backend: Backend): BackendState {
+    const endpoints = backend.endpoints.map(({ address, port }) => this.#endpoint(address, port));
+    return { endpoints, cursor: 0 };
   }
 
   #endpoint(address: string, port: number): UpstreamEndpoint {

@@ -1,4 +1,5 @@
 import type { ObjectKey } from '../api/object.ts';
+import { assert } from '../base/assert.ts';
 
 /** An address that a request can be sent to. `address` is an IP, or a DNS name for an ExternalName Service. */
 export type Endpoint = {
@@ -25,7 +26,8 @@ export type Route = {
   /** As in the rule. */
   readonly path: string;
   readonly pathType: PathType;
-  readonly backend: Backend;
+  /** Index into `RouteTable.backends`: so routes stay as they are when only endpoints change. */
+  readonly backend: number;
 };
 
 /** The routes of one host. */
@@ -36,7 +38,7 @@ export type HostRoutes = {
   /** Slashes in the longest key of `prefix`: bounds the walk over a request's path. */
   readonly prefixElementsMax: number;
   /** For paths that match nothing here. */
-  readonly defaultBackend: Backend | undefined;
+  readonly defaultBackend: number | undefined;
 };
 
 /** A Secret's certificate. Kept as it came, and parsed at the first handshake that needs it: the PEM may still be bad. */
@@ -57,7 +59,7 @@ export type RouteTable = {
   readonly wildcardHosts: ReadonlyMap<string, HostRoutes>;
   readonly anyHost: HostRoutes | undefined;
   /** For requests that match no host or path. */
-  readonly defaultBackend: Backend | undefined;
+  readonly defaultBackend: number | undefined;
   /** Key: a host of spec.tls, `*.foo.com` included. */
   readonly certificates: ReadonlyMap<string, Certificate>;
 };
@@ -74,27 +76,27 @@ export const emptyRouteTable: RouteTable = {
 /** The table as text with one route a line, in a stable order: what /debug/routes prints and tests compare. */
 export function renderRouteTable(table: RouteTable): string {
   const lines: string[] = [];
+  const backend = (index: number): string => renderBackend(table.backends[index]);
   const add = (host: string, routes: HostRoutes): void => {
     const all = [...routes.exact.values(), ...routes.prefix.values()];
     for (const route of all) {
-      lines.push(
-        `${host} ${route.pathType} ${route.path} -> ${renderBackend(route.backend)} (${route.ingress})`,
-      );
+      lines.push(`${host} ${route.pathType} ${route.path} -> ${backend(route.backend)} (${route.ingress})`);
     }
     if (routes.defaultBackend !== undefined) {
-      lines.push(`${host} default -> ${renderBackend(routes.defaultBackend)}`);
+      lines.push(`${host} default -> ${backend(routes.defaultBackend)}`);
     }
   };
   for (const [host, routes] of table.exactHosts) add(host, routes);
   for (const [suffix, routes] of table.wildcardHosts) add(`*.${suffix}`, routes);
   if (table.anyHost !== undefined) add('*', table.anyHost);
   lines.sort();
-  if (table.defaultBackend !== undefined) lines.push(`default -> ${renderBackend(table.defaultBackend)}`);
+  if (table.defaultBackend !== undefined) lines.push(`default -> ${backend(table.defaultBackend)}`);
   const certificates = [...table.certificates].map(([host, { secret }]) => `tls ${host} <- ${secret}`).sort();
   return [...lines, ...certificates].map((line) => `${line}\n`).join('');
 }
 
-function renderBackend(backend: Backend): string {
+function renderBackend(backend: Backend | undefined): string {
+  assert(backend !== undefined, 'a route names a backend that its table does not have');
   const endpoints = backend.endpoints.map(({ address, port }) => endpointKey(address, port));
   return `${backend.key} [${endpoints.join(' ')}]`;
 }

@@ -26,6 +26,8 @@ export class UpstreamEndpoint {
   /** It has just failed: see ProxyLimits.quarantineMs. */
   quarantinedUntilMs = 0;
   quarantined = false;
+  /** Number of the last table that names it. */
+  generation = 0;
   /** No table names it any more: what is under way finishes, nothing is kept. */
   retired = false;
   readonly #connectionsMax: number;

@@ -1,0 +1,259 @@
+import type { Secret } from '../api/gen/core-v1.ts';
+import type { HTTPIngressPath, Ingress, IngressBackend } from '../api/gen/networking-v1.ts';
+import { keyOf, type ObjectKey, objectKey } from '../api/object.ts';
+import type { Problem, ProblemReason } from './problem.ts';
+import type { Certificate, HostRoutes, PathType, Route, RouteTable } from './table.ts';
+
+/** A Service port that Ingresses name, not yet looked up. */
+export type BackendRef = {
+  /** "namespace/service:port", the port as the Ingress names it. */
+  readonly key: string;
+  readonly service: ObjectKey;
+  readonly port: string | number;
+  /** Who names it, for problems. */
+  readonly users: readonly BackendUser[];
+};
+
+export type BackendUser = { readonly ingress: Ingress; readonly place: BackendPlace };
+
+/** Where in an Ingress a backend stands; `rule` -1: spec.defaultBackend. */
+export type BackendPlace = { readonly rule: number; readonly path: number };
+
+/** All of a route table that Ingresses and Secrets alone decide. */
+export type RouteStructure = Omit<RouteTable, 'backends'> & {
+  readonly backends: readonly BackendRef[];
+  /** Key to index. */
+  readonly backendIndexes: ReadonlyMap<string, number>;
+  readonly problems: readonly Problem[];
+  /** The Secrets that were looked for. */
+  readonly secrets: ReadonlyMap<ObjectKey, Secret | undefined>;
+};
+
+/**
+ * Merges the rules of Ingresses, which must be given oldest first.
+ * @param before the table of the last time: unchanged certificates keep their identity
+ */
+export function structureRoutes(
+  ingresses: readonly Ingress[],
+  secret: (key: ObjectKey) => Secret | undefined,
+  before: RouteTable | undefined,
+): RouteStructure {
+  const builder = new StructureBuilder(secret, before);
+  for (const ingress of ingresses) builder.add(ingress);
+  return builder.structure();
+}
+
+/** "spec.rules[0].http.paths[1]", as kubectl users know it. */
+export function renderPlace({ rule, path }: BackendPlace): string {
+  return rule === -1 ? 'spec.defaultBackend' : `spec.rules[${rule}].http.paths[${path}].backend`;
+}
+
+type RefBuilder = BackendRef & { readonly users: BackendUser[] };
+
+type HostBuilder = {
+  readonly exact: Map<string, Route>;
+  readonly prefix: Map<string, Route>;
+  prefixElementsMax: number;
+  defaultBackend: number | undefined;
+};
+
+const defaultPlace: BackendPlace = { rule: -1, path: -1 };
+
+class StructureBuilder {
+  readonly #secret: (key: ObjectKey) => Secret | undefined;
+  readonly #certificatesBefore: ReadonlyMap<string, Certificate> | undefined;
+  readonly #problems: Problem[] = [];
+  readonly #refs: RefBuilder[] = [];
+  readonly #indexes = new Map<string, number>();
+  readonly #hosts = new Map<string, HostBuilder>();
+  readonly #certificates = new Map<string, Certificate>();
+  readonly #secrets = new Map<ObjectKey, Secret | undefined>();
+  /** Of Ingresses without rules: these are meant as everybody's default. */
+  #ownDefault: number | undefined;
+  /** Of Ingresses with rules. */
+  #ruleDefault: number | undefined;
+
+  constructor(secret: (key: ObjectKey) => Secret | undefined, before: RouteTable | undefined) {
+    this.#secret = secret;
+    this.#certificatesBefore = before?.certificates;
+  }
+
+  add(ingress: Ingress): void {
+    const spec = ingress.spec;
+    const rules = spec?.rules ?? [];
+    const fallback =
+      spec?.defaultBackend === undefined
+        ? undefined
+        : this.#backend(ingress, spec.defaultBackend, defaultPlace);
+    if (rules.length === 0) this.#ownDefault ??= fallback;
+    else this.#ruleDefault ??= fallback;
+    for (const [ruleIndex, rule] of rules.entries()) {
+      const host = (rule.host ?? '').toLowerCase();
+      const builder = this.#host(host);
+      builder.defaultBackend ??= fallback;
+      for (const [pathIndex, path] of (rule.http?.paths ?? []).entries()) {
+        this.#addPath(ingress, builder, host, path, { rule: ruleIndex, path: pathIndex });
+      }
+    }
+    if (spec?.tls !== undefined) this.#addCertificates(ingress);
+  }
+
+  structure(): RouteStructure {
+    const exactHosts = new Map<string, HostRoutes>();
+    const wildcardHosts = new Map<string, HostRoutes>();
+    let anyHost: HostRoutes | undefined;
+    for (const [host, routes] of this.#hosts) {
+      if (host === '') anyHost = routes;
+      else if (host.startsWith('*.')) wildcardHosts.set(host.slice(2), routes);
+      else exactHosts.set(host, routes);
+    }
+    return {
+      backends: this.#refs,
+      backendIndexes: this.#indexes,
+      exactHosts,
+      wildcardHosts,
+      anyHost,
+      defaultBackend: this.#ownDefault ?? this.#ruleDefault,
+      certificates: this.#certificates,
+      problems: this.#problems,
+      secrets: this.#secrets,
+    };
+  }
+
+  #host(host: string): HostBuilder {
+    let builder = this.#hosts.get(host);
+    if (builder === undefined) {
+      builder = { exact: new Map(), prefix: new Map(), prefixElementsMax: 0, defaultBackend: undefined };
+      this.#hosts.set(host, builder);
+    }
+    return builder;
+  }
+
+  #addPath(
+    ingress: Ingress,
+    builder: HostBuilder,
+    host: string,
+    rule: HTTPIngressPath,
+    place: BackendPlace,
+  ): void {
+    const backend = this.#backend(ingress, rule.backend, place);
+    if (backend === undefined) return;
+    const path = rule.path === undefined || rule.path === '' ? '/' : rule.path;
+    const pathType: PathType =
+      rule.pathType === 'Exact' || rule.pathType === 'Prefix' ? rule.pathType : 'ImplementationSpecific';
+    const route: Route = { ingress: keyOf(ingress), host, path, pathType, backend };
+    const paths = pathType === 'Exact' ? builder.exact : builder.prefix;
+    const key = pathType !== 'Exact' && path.endsWith('/') ? path.slice(0, -1) : path;
+    const other = paths.get(key);
+    if (other !== undefined && other.path.length >= path.length) {
+      // `/foo/` and `/foo` are the same prefix; the longer spelling wins by the API's word, and that is no conflict.
+      if (other.path === path && other.backend !== backend) {
+        this.#problem(
+          ingress,
+          'PathConflict',
+          `${renderPlace(place)}: ${host}${path} is already routed by Ingress ${other.ingress}`,
+        );
+      }
+      return;
+    }
+    paths.set(key, route);
+    if (pathType !== 'Exact') {
+      builder.prefixElementsMax = Math.max(builder.prefixElementsMax, slashesIn(key));
+    }
+  }
+
+  /** Index of the backend. undefined: nothing can stand there, and a problem says why. */
+  #backend(ingress: Ingress, backend: IngressBackend, place: BackendPlace): number | undefined {
+    const { service } = backend;
+    const port = service?.port?.name ?? service?.port?.number;
+    if (service === undefined || port === undefined) {
+      const what = backend.resource === undefined ? 'no Service port' : `resource ${backend.resource.kind}`;
+      const message = `${renderPlace(place)}: ${what}; only a Service with a port can be a backend`;
+      this.#problem(ingress, 'UnsupportedBackend', message);
+      return undefined;
+    }
+    const serviceKey = objectKey(ingress.metadata?.namespace, service.name);
+    const key = `${serviceKey}:${port}`;
+    const known = this.#indexes.get(key);
+    if (known !== undefined) {
+      this.#refs[known]!.users.push({ ingress, place });
+      return known;
+    }
+    const index = this.#refs.length;
+    this.#refs.push({ key, service: serviceKey, port, users: [{ ingress, place }] });
+    this.#indexes.set(key, index);
+    return index;
+  }
+
+  #addCertificates(ingress: Ingress): void {
+    const ruleHosts = (ingress.spec?.rules ?? [])
+      .map((rule) => rule.host ?? '')
+      .filter((host) => host !== '');
+    for (const [index, tls] of (ingress.spec?.tls ?? []).entries()) {
+      const { secretName } = tls;
+      if (secretName === undefined || secretName === '') continue; // the default certificate is shown
+      const field = `spec.tls[${index}]`;
+      const secretKey = objectKey(ingress.metadata?.namespace, secretName);
+      const hosts = tls.hosts === undefined || tls.hosts.length === 0 ? ruleHosts : tls.hosts;
+      const before = this.#certificatesBefore?.get((hosts[0] ?? '').toLowerCase());
+      const secret = this.#secret(secretKey);
+      this.#secrets.set(secretKey, secret);
+      const certificate = certificateOf(secretKey, secret, before);
+      if ('reason' in certificate) {
+        this.#problem(ingress, certificate.reason, `${field}: ${certificate.message}`);
+        continue;
+      }
+      for (const host of hosts) {
+        const name = host.toLowerCase();
+        const other = this.#certificates.get(name);
+        if (other === undefined) this.#certificates.set(name, certificate);
+        else if (other.secret !== secretKey) {
+          this.#problem(
+            ingress,
+            'HostConflict',
+            `${field}: ${name} already has the certificate of Secret ${other.secret}`,
+          );
+        }
+      }
+    }
+  }
+
+  #problem(ingress: Ingress, reason: ProblemReason, message: string): void {
+    this.#problems.push({ ingress, reason, message });
+  }
+}
+
+type CertificateProblem = { readonly reason: 'SecretNotFound' | 'InvalidSecret'; readonly message: string };
+
+function certificateOf(
+  secretKey: ObjectKey,
+  secret: Secret | undefined,
+  before: Certificate | undefined,
+): Certificate | CertificateProblem {
+  if (secret === undefined) {
+    return { reason: 'SecretNotFound', message: `there is no Secret ${secretKey} of type kubernetes.io/tls` };
+  }
+  const version = `${secret.metadata?.uid ?? ''}/${secret.metadata?.resourceVersion ?? ''}`;
+  if (before !== undefined && before.secret === secretKey && before.version === version) return before;
+  const certBase64 = secret.data?.['tls.crt'] ?? '';
+  const keyBase64 = secret.data?.['tls.key'] ?? '';
+  if (!holdsPem(certBase64) || !holdsPem(keyBase64)) {
+    return {
+      reason: 'InvalidSecret',
+      message: `Secret ${secretKey} needs PEM texts under tls.crt and tls.key`,
+    };
+  }
+  return { secret: secretKey, version, certBase64, keyBase64 };
+}
+
+function holdsPem(base64: string): boolean {
+  return Buffer.from(base64, 'base64').includes('-----BEGIN');
+}
+
+function slashesIn(path: string): number {
+  let count = 0;
+  for (let i = 0; i < path.length; i += 1) {
+    if (path.charCodeAt(i) === 0x2f) count += 1;
+  }
+  return count;
+}
