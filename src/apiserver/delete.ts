@@ -1,4 +1,4 @@
-import { decodeAs, decodeBody } from '../api/decode.ts';
+import { decodeAs } from '../api/decode.ts';
 import { numberAt, stringAt, stringsAt } from '../api/fields.ts';
 import type { JsonObject } from '../api/object.ts';
 import { badRequest, conflict, deleted, notFound } from '../api/status.ts';
@@ -12,7 +12,7 @@ import { readPage, requireEntry } from './list.ts';
 import { isBeingDeleted, parseEntry, type StoredObject, templateOf, templateOfEntry } from './objects.ts';
 import { graceOf } from './pod-admission.ts';
 import { isTrue } from './request-info.ts';
-import { isDryRun, isReadyToGo, nextCommit } from './write.ts';
+import { isDryRun, isReadyToGo, nextCommit, readBody } from './write.ts';
 
 type Propagation = 'Foreground' | 'Background' | 'Orphan';
 
@@ -155,7 +155,7 @@ export async function readDeleteOptions(target: Target): Promise<DeleteOptions> 
   const { request } = target;
   const { query } = request;
   const bytes = await request.body();
-  const given = bytes.length === 0 ? {} : await decodeOptions(bytes, request.headers['content-type'] ?? '');
+  const given = bytes.length === 0 ? {} : await decodeOptions(target);
   const graceText = query.get('gracePeriodSeconds') ?? '';
   const orphan =
     given['orphanDependents'] ??
@@ -171,8 +171,8 @@ export async function readDeleteOptions(target: Target): Promise<DeleteOptions> 
   };
 }
 
-async function decodeOptions(bytes: Buffer, contentType: string): Promise<JsonObject> {
-  const body = await decodeBody(bytes, contentType);
+async function decodeOptions(target: Target): Promise<JsonObject> {
+  const body = await readBody(target, 'meta/v1.DeleteOptions');
   // Clients name any group version here: v1, apps/v1, policy/v1 …
   const identity = typeof body === 'object' && body !== null && !Array.isArray(body) ? { ...body } : body;
   if (typeof identity === 'object' && identity !== null && !Array.isArray(identity)) {

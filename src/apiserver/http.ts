@@ -172,6 +172,7 @@ type UnknownCaller = Omit<ApiRequest, 'user'>;
 export function readRequest(context: ApiContext, incoming: Request, signal: AbortSignal): ApiRequest {
   const rawUrl = incoming.url ?? '/';
   const question = rawUrl.indexOf('?');
+  let body: Promise<Buffer> | undefined;
   const request: UnknownCaller = {
     method: incoming.method ?? 'GET',
     path: question === -1 ? rawUrl : rawUrl.slice(0, question),
@@ -179,7 +180,10 @@ export function readRequest(context: ApiContext, incoming: Request, signal: Abor
     query: new URLSearchParams(question === -1 ? '' : rawUrl.slice(question + 1)),
     headers: incoming.headers,
     signal,
-    body: () => readBody(context, incoming),
+    body() {
+      body ??= readBody(context, incoming); // a stream is read once; several readers share its bytes
+      return body;
+    },
   };
   return { ...request, user: nobody };
 }

@@ -12,6 +12,9 @@ import { answerDiscovery } from './discovery.ts';
 import { type ApiRequest, jsonReply, jsonType, type Reply, textReply } from './exchange.ts';
 import { acceptsJson, parseAccept } from './negotiate.ts';
 
+/** As Kubernetes answers it: the type that clients ask for has an `@`, which no parser of media types accepts. */
+const openApiV2ProtobufReplyType = 'application/com.github.proto-openapi.spec.v2.v1.0+protobuf';
+
 /** Everything that is no resource: health, version, discovery, OpenAPI, metrics, keys. */
 export async function answerPath(context: ApiContext, request: ApiRequest): Promise<Reply> {
   const path = request.path === '/' ? '/' : request.path.replace(/\/$/, '');
@@ -63,7 +66,8 @@ function health(name: string): PathHandler {
 
 function openApiV2(request: ApiRequest): Reply {
   for (const { type } of parseAccept(request.headers.accept)) {
-    if (type === openApiV2ProtobufMediaType) return bytesReply(openApiV2Protobuf(), type);
+    if (type === openApiV2ProtobufMediaType)
+      return bytesReply(openApiV2Protobuf(), openApiV2ProtobufReplyType);
     if (acceptsJson(type)) break;
   }
   return bytesReply(openApiV2Json());

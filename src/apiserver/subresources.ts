@@ -1,4 +1,4 @@
-import { decodeAs, decodeBody } from '../api/decode.ts';
+import { decodeAs } from '../api/decode.ts';
 import {
   ensureObject,
   numberAt,
@@ -20,7 +20,7 @@ import { requireEntry } from './list.ts';
 import { restrictNode } from './node-restriction.ts';
 import { parseEntry } from './objects.ts';
 import { patchedAs, readPatch } from './patch.ts';
-import { changeObject, fieldValidationOf, isDryRun, type Written } from './write.ts';
+import { changeObject, fieldValidationOf, isDryRun, readBody, type Written } from './write.ts';
 
 /** Subresources that answer with something else than their object: scale, binding, eviction, token. */
 
@@ -32,9 +32,7 @@ const scaleSchema = 'autoscaling/v1.Scale';
 const success: JsonObject = { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success' };
 
 async function decodeIdentity(target: Target, identity: Identity, schema: string): Promise<JsonObject> {
-  const { request } = target;
-  const body = await decodeBody(await request.body(), request.headers['content-type'] ?? '');
-  return decodeAs(identity, schema, body, fieldValidationOf(target)).object;
+  return decodeAs(identity, schema, await readBody(target, schema), fieldValidationOf(target)).object;
 }
 
 export function getScale(context: ApiContext, target: Target): Reply {

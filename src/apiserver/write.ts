@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { decodeBody, decodeObject, type FieldValidation } from '../api/decode.ts';
 import { ensureObject, jsonEqual, numberAt, stringAt, stringsAt } from '../api/fields.ts';
-import type { JsonObject } from '../api/object.ts';
+import type { Json, JsonObject } from '../api/object.ts';
 import { alreadyExists, badRequest, conflict, invalid, notFound } from '../api/status.ts';
 import { rfc3339 } from '../base/clock.ts';
 import { type Entry, isStoreError } from '../store/store.ts';
@@ -50,9 +50,19 @@ export function fieldValidationOf(target: Target): FieldValidation {
 export async function decodeRequest(
   target: Target,
 ): Promise<{ readonly object: JsonObject; readonly warnings: readonly string[] }> {
-  const { request, kind } = target;
-  const body = await decodeBody(await request.body(), request.headers['content-type'] ?? '');
-  return decodeObject(kind, body, fieldValidationOf(target));
+  return decodeObject(target.kind, await readBody(target, target.kind.schema), fieldValidationOf(target));
+}
+
+/** The body as JSON, whatever it came as. `schema` is what it should hold. Throws StatusError 400, 408, 413 or 415. */
+export async function readBody(target: Target, schema: string): Promise<Json> {
+  const { request } = target;
+  const bytes = await request.body();
+  const contentType = request.headers['content-type'] ?? '';
+  if (contentType.startsWith('application/vnd.kubernetes.protobuf')) {
+    const { decodeProtobufBody } = await import('./protobuf-body.ts');
+    return decodeProtobufBody(bytes, schema);
+  }
+  return decodeBody(bytes, contentType);
 }
 
 /** Makes an object out of a decoded one. Throws StatusError. */
@@ -108,6 +118,7 @@ function stampNew(context: ApiContext, target: Target, object: JsonObject): { me
   for (const field of ['deletionTimestamp', 'deletionGracePeriodSeconds', 'selfLink', 'managedFields']) {
     delete metadata[field];
   }
+  dropEmpty(metadata);
   metadata['uid'] = randomUUID();
   metadata['creationTimestamp'] = rfc3339(context.clock.nowMs());
   return { metadata };
@@ -234,6 +245,7 @@ function stampChanged(target: Target, change: Change, wanted: JsonObject, old: S
   for (const field of serverOwnedMetadata) restore(metadata, old.metadata, field);
   delete metadata['managedFields'];
   delete metadata['selfLink'];
+  dropEmpty(metadata);
   switch (change.part) {
     case 'main':
     case 'binding':
@@ -247,6 +259,15 @@ function stampChanged(target: Target, change: Change, wanted: JsonObject, old: S
       const spec = ensureObject(structuredClone(wanted), 'spec');
       return { ...old, spec: { ...ensureObject(old, 'spec'), finalizers: spec['finalizers'] ?? [] } };
     }
+  }
+}
+
+/** An empty map or list is the same as none, and is kept as none. */
+function dropEmpty(metadata: JsonObject): void {
+  for (const field of ['labels', 'annotations', 'finalizers', 'ownerReferences']) {
+    const value = metadata[field];
+    if (value === null || (typeof value === 'object' && Object.keys(value).length === 0))
+      delete metadata[field];
   }
 }
 
