@@ -26,5 +26,5 @@ export async function readMachine(dataDir: string): Promise<MachineFacts> {
 
 /** Empty where the file is not there: none of them is needed for anything but to be shown. */
 async function readText(path: string): Promise<string> {
-  return await readFile(path, 'utf8').catch(() => '');
+  return readFile(path, 'utf8').catch(() => '');
 }

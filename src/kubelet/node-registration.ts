@@ -42,7 +42,7 @@ async function createOrUpdate(
   } catch (error) {
     if (!isApiError(error, 'AlreadyExists')) throw error;
     const body = { metadata: { labels: nodeLabels(input) } };
-    return await client.patch(nodes, undefined, input.name, 'merge', body, { signal });
+    return client.patch(nodes, undefined, input.name, 'merge', body, { signal });
   }
 }
 
@@ -54,7 +54,7 @@ export async function writeNodeStatus(
   signal: AbortSignal,
 ): Promise<Node> {
   const body = { status: compileNodeStatus(input, known?.status) };
-  return await client.patch(nodes, undefined, input.name, 'merge', body, { subresource: 'status', signal });
+  return client.patch(nodes, undefined, input.name, 'merge', body, { subresource: 'status', signal });
 }
 
 /** Renews the node's Lease until the signal aborts. */

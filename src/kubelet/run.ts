@@ -158,6 +158,20 @@ export async function runKubelet(
         },
       },
       {
+        name: 'health',
+        run: async (inner) => {
+          const { runHealth } = await import('./health.ts');
+          await runHealth(cri, inner);
+        },
+      },
+      {
+        name: 'log rotation',
+        run: async (inner) => {
+          const { runLogRotation } = await import('./log-rotation.ts');
+          await runLogRotation(cri, clock, log, inner);
+        },
+      },
+      {
         name: 'static pods',
         run: async (inner) => {
           if (config.staticPodDir === undefined) return;
@@ -297,7 +311,7 @@ async function runNode(context: NodeContext, signal: AbortSignal): Promise<void>
             await clock.sleep(nodeStatusMs, inner);
             const isWell = await containerd.ready().then(
               async () =>
-                await cri.version({}).then(
+                cri.version({}).then(
                   () => true,
                   () => false,
                 ),
