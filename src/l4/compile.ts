@@ -113,13 +113,14 @@ function frontKey(address: string, facts: ServicePortFacts): string {
 
 /** What is being built for one Service. */
 type Draft = {
+  readonly family: IpFamily;
   readonly elements: Map<string, RuleElement>;
   readonly chains: Map<string, BalancingChain>;
   readonly udpFronts: UdpFront[];
 };
 
 function compileService(service: ServiceView, family: IpFamily, nodeName: string, denied: string): Fragment {
-  const draft: Draft = { elements: new Map(), chains: new Map(), udpFronts: [] };
+  const draft: Draft = { family, elements: new Map(), chains: new Map(), udpFronts: [] };
   const locals = new Set<string>();
   for (const port of service.ports) {
     const own: ServicePortView = {
@@ -192,7 +193,8 @@ function addFront(
   const chain = balancingChain(space, transport, endpoints.length, port.facts.affinityTimeoutSeconds);
   draft.chains.set(chain.name, chain);
   addElement(draft, { set: space, key: front, value: `goto ${chain.name}` });
-  const marks = chain.affinityTimeoutSeconds === undefined ? undefined : endpointMarks(endpoints);
+  const remembers = draft.family === 4 && chain.affinityTimeoutSeconds !== undefined;
+  const marks = remembers ? endpointMarks(endpoints) : undefined;
   const target = frontWithoutTransport(front, transport);
   for (const [index, endpoint] of endpoints.entries()) {
     const value = `${endpoint.address} . ${endpoint.port}`;

@@ -154,7 +154,9 @@ function plainSets(words: Words): readonly string[] {
 /**
  * With affinity: draw an endpoint, remember it for this client unless the client has one already, take the remembered one.
  * If that has left meanwhile, forget it and draw again.
- * Without: draw. The last rule is for a packet between whose two lookups the number of endpoints fell.
+ * For IPv6 nft 1.0.6 cannot write those rules (an assertion of it fails on keys of more than 16 bytes in `update`), so there a
+ * hash of the client chooses: it stays while the endpoints do.
+ * Without affinity: draw. The last rule is for a packet between whose two lookups the number of endpoints fell.
  */
 function balancingChainBlock(words: Words, chain: BalancingChain): readonly string[] {
   const { space, transport, size, affinityTimeoutSeconds: timeout } = chain;
@@ -166,17 +168,16 @@ function balancingChainBlock(words: Words, chain: BalancingChain): readonly stri
     `    meta mark set ${key} . numgen random mod ${size} map @${space}_choices`,
     `    update @${space}_clients { ${client} timeout ${timeout}s : meta mark }`,
   ];
-  const affine =
-    timeout === undefined
-      ? []
-      : [
-          ...choose,
-          `    meta mark set ${client} map @${space}_clients`,
-          `    ${dnat} . meta mark map @${maps}_affine`,
-          `    delete @${space}_clients { ${client} : meta mark }`,
-          ...choose,
-          `    ${dnat} . meta mark map @${maps}_affine`,
-        ];
+  const remembered = [
+    ...choose,
+    `    meta mark set ${client} map @${space}_clients`,
+    `    ${dnat} . meta mark map @${maps}_affine`,
+    `    delete @${space}_clients { ${client} : meta mark }`,
+    ...choose,
+    `    ${dnat} . meta mark map @${maps}_affine`,
+  ];
+  const hashed = [`    ${dnat} . jhash ip6 saddr mod ${size} seed 0x5eed map @${maps}_endpoints`];
+  const affine = timeout === undefined ? [] : words.table === 'ip' ? remembered : hashed;
   return [
     `  chain ${chain.name} {`,
     ...affine,

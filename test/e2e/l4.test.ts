@@ -7,9 +7,20 @@ import { endpointSlices, nodes, services } from '../../src/api/resource.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { type LogFields, type Logger, silentLogger } from '../../src/base/log.ts';
 import { createSpawnedNft } from '../../src/l4/apply.ts';
+import { compileRuleset } from '../../src/l4/compile.ts';
 import { createSpawnedConntrack } from '../../src/l4/conntrack.ts';
+import { diffElements, diffRulesets } from '../../src/l4/diff.ts';
+import { renderChange, renderFull, renderRemoval } from '../../src/l4/render.ts';
+import { elementsOf, type Ruleset } from '../../src/l4/ruleset.ts';
 import { proxyDefaults, runProxy } from '../../src/l4/run.ts';
+import { buildNodeView } from '../../src/model/view.ts';
 import { FakeApi } from '../support/fake-api.ts';
+import {
+  balancedAt,
+  nodeFacts,
+  serviceOf as modelService,
+  sliceOf as modelSlice,
+} from '../support/services.ts';
 import { run, runOk } from '../support/shell.ts';
 import {
   addresses,
@@ -454,6 +465,36 @@ test('l4: a restart of the proxy loses no connection and no affinity', { skip },
   assert.deepEqual(failures, []);
   assert.deepEqual(podsIn(await ask('node-0', sticky.clusterIp, 80, enough)), before);
 });
+
+test('l4: the kernel takes the same rules for IPv6, whole and changed', { skip }, async () => {
+  const nft = createSpawnedNft(['ip', 'netns', 'exec', network.namespace('node-1'), 'nft']);
+  const { signal } = new AbortController();
+  const compile = (...pods: readonly string[]): Ruleset =>
+    compileRuleset(buildNodeView([balancedOverIpv6], [modelSlice('six', pods)], nodeFacts), 6, {
+      clusterCidrs: ['fd42::/48'],
+      serviceCidrs: ['fd43::/112'],
+      clusterNodeAddresses: ['fd41::2', 'fd41::3'],
+    });
+  const [before, now] = [compile('fd42::2'), compile('fd42::2', 'fd42::3')];
+  await nft.run(renderFull(before), signal);
+  await nft.run(renderChange(diffRulesets(before, now)), signal);
+  const listed = await nft.read(6, signal);
+  await nft.run(renderRemoval(6), signal);
+  assert.deepEqual(diffElements(listed.elements, elementsOf(now)), { toDelete: [], toAdd: [] });
+});
+
+const balancedOverIpv6 = modelService(
+  'six',
+  'fd43::5',
+  {
+    type: 'LoadBalancer',
+    ports: [{ port: 80, nodePort: 30_999 }],
+    sessionAffinity: 'ClientIP',
+    externalTrafficPolicy: 'Local',
+    loadBalancerSourceRanges: ['2001:db8::/32'],
+  },
+  balancedAt('fd41::2'),
+);
 
 test('l4: every change so far was taken by the kernel as it was', { skip }, () => {
   assert.deepEqual(complaints, []);
