@@ -16,6 +16,9 @@ import {
   WireError,
 } from './wire.ts';
 
+/** Objects with an ordinary prototype, so that they compare equal to parsed ones. */
+const shaped = <T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }) =>
+  fc.record<T>(model, { noNullPrototype: true });
 const label = fc.stringMatching(/^[a-z0-9_]([a-z0-9-]{0,14}[a-z0-9])?$/);
 const name = fc.array(label, { minLength: 1, maxLength: 6 }).map((labels) => labels.join('.'));
 const uint16 = fc.integer({ min: 0, max: 0xffff });
@@ -25,20 +28,20 @@ const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: 
 const data: fc.Arbitrary<RecordData> = fc.oneof(
   bytes(4).map((address) => ({ type: 'A' as const, address })),
   bytes(16).map((address) => ({ type: 'AAAA' as const, address })),
-  fc.record({ type: fc.constantFrom('CNAME' as const, 'PTR' as const, 'NS' as const), target: name }),
-  fc.record({
+  shaped({ type: fc.constantFrom('CNAME' as const, 'PTR' as const, 'NS' as const), target: name }),
+  shaped({
     type: fc.constant('SRV' as const),
     priority: uint16,
     weight: uint16,
     port: uint16,
     target: name,
   }),
-  fc.record({ type: fc.constant('MX' as const), preference: uint16, exchange: name }),
-  fc.record({
+  shaped({ type: fc.constant('MX' as const), preference: uint16, exchange: name }),
+  shaped({
     type: fc.constant('TXT' as const),
     texts: fc.array(fc.uint8Array({ maxLength: 40 }), { minLength: 1, maxLength: 3 }),
   }),
-  fc.record({
+  shaped({
     type: fc.constant('SOA' as const),
     primary: name,
     mailbox: name,
@@ -49,7 +52,7 @@ const data: fc.Arbitrary<RecordData> = fc.oneof(
     minimumSeconds: ttlSeconds,
   }),
 );
-const record: fc.Arbitrary<ResourceRecord> = fc.record({ name, ttlSeconds, data });
+const record: fc.Arbitrary<ResourceRecord> = shaped({ name, ttlSeconds, data });
 
 function responseOf(answers: readonly ResourceRecord[], questionName: string): Response {
   const query = renderQuery(7, { name: questionName, type: rrTypes.A }, plain);
