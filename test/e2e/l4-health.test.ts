@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { endpointSlices, nodes, services } from '../../src/api/resource.ts';
+import { systemClock } from '../../src/base/clock.ts';
+import { silentLogger } from '../../src/base/log.ts';
+import { type Nft, NftError } from '../../src/l4/apply.ts';
+import { emptyKernelTable } from '../../src/l4/listing.ts';
+import { proxyDefaults, runProxy } from '../../src/l4/run.ts';
+import { FakeApi } from '../support/fake-api.ts';
+import { serviceOf, sliceOf } from '../support/services.ts';
+
+test('l4: the proxy tells its health, its metrics and its rules', async () => {
+  const api = new FakeApi();
+  api.seed(nodes, { metadata: { name: 'node-0' } });
+  api.seed(endpointSlices, sliceOf('web', ['10.42.0.2']));
+  api.seed(services, serviceOf('web', '10.43.0.5'));
+  let failures = 1;
+  let applied = Promise.withResolvers<void>();
+  const nft: Nft = {
+    run() {
+      if (failures-- > 0) return Promise.reject(new NftError('refused', 'not now'));
+      applied.resolve();
+      return Promise.resolve();
+    },
+    read: () => Promise.resolve(emptyKernelTable),
+  };
+  const stop = new AbortController();
+  const ready = Promise.withResolvers<number | undefined>();
+  const running = runProxy(
+    { ...proxyDefaults, nodeName: 'node-0', healthAddress: { host: '127.0.0.1', port: 0 } },
+    api,
+    silentLogger,
+    stop.signal,
+    {
+      nft,
+      conntrack: { udpFlows: () => Promise.resolve([]), forget: () => Promise.resolve() },
+      clock: systemClock,
+      applySettings: () => Promise.resolve([]),
+      onReady: ready.resolve,
+    },
+  );
+  try {
+    const port = await ready.promise;
+    const get = async (path: string): Promise<readonly [number, string]> => {
+      const response = await fetch(`http://127.0.0.1:${port}${path}`);
+      return [response.status, await response.text()];
+    };
+    assert.equal((await get('/healthz'))[0], 200);
+    const [, rules] = await get('/debug/ruleset');
+    assert.ok(rules.includes('vips_tcp_endpoints 10.43.0.5 . 80 . 0 : 10.42.0.2 . 8080'), rules);
+
+    applied = Promise.withResolvers<void>();
+    api.seed(services, serviceOf('more', '10.43.0.6'));
+    await applied.promise;
+    const [status, metrics] = await get('/metrics');
+    assert.equal(status, 200);
+    for (const line of [
+      'kubeproxy_sync_proxy_rules_service_changes_total 2',
+      'kubeproxy_sync_proxy_rules_nftables_sync_failures_total 1',
+      'fairlead_proxy_full_syncs_total 1',
+      'kubeproxy_sync_full_proxy_rules_duration_seconds_count 1',
+      'kubeproxy_sync_proxy_rules_no_local_endpoints{traffic_policy="external"} 0',
+    ]) {
+      assert.ok(metrics.includes(line), `${line} is not in ${metrics}`);
+    }
+
+    api.update(nodes, 'node-0', {
+      spec: { taints: [{ key: 'ToBeDeletedByClusterAutoscaler', effect: 'NoSchedule' }] },
+    });
+    while ((await get('/healthz'))[0] === 200);
+    assert.equal((await get('/livez'))[0], 200);
+    assert.equal((await get('/nothing'))[0], 404);
+  } finally {
+    stop.abort();
+    await running;
+  }
+});
