@@ -8,7 +8,7 @@ type DnsOptions = {
   readonly listen: ListenAddress;
   readonly clusterDomain: string;
   readonly upstream?: string;
-  readonly healthAddress: ListenAddress | undefined;
+  readonly healthAddress: ListenAddress | ''; // commander turns undefined into ''
   readonly ttl: number;
 };
 
@@ -34,7 +34,7 @@ export function dnsCommand(): Command {
     .option(
       '--health-address <host:port>',
       'where /healthz, /readyz, /metrics and /debug/records are served; "" for nowhere',
-      (text) => (text === '' ? undefined : parseAddress(text)),
+      (text) => (text === '' ? '' : parseAddress(text)),
       { host: '0.0.0.0', port: 9153 },
     )
     .option('--ttl <seconds>', 'how long clients may keep a name of the cluster, 0 to 3600', parseTtl, 5)
@@ -57,7 +57,7 @@ async function run(options: DnsOptions): Promise<void> {
     clusterDomain: options.clusterDomain,
     upstreams: upstreamsOf(options.upstream, parseUpstream),
     ttlSeconds: options.ttl,
-    healthAddress: options.healthAddress,
+    healthAddress: options.healthAddress === '' ? undefined : options.healthAddress,
   });
   const client = createApiClient(await loadClientConfig(options.kubeconfig), { userAgent: 'fairlead-dns' });
   const stop = new AbortController();
