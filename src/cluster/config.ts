@@ -24,6 +24,8 @@ export type ClusterConfig = {
   readonly dataDir: string;
   readonly runDir: string;
   readonly egress: EgressMode;
+  /** Where this machine has the CNI plugins. */
+  readonly cniBinDir: string;
   /** Port of the API server on the host's loopback. */
   readonly apiPort: number;
 };
@@ -37,6 +39,8 @@ export const serviceCidr = '10.43.0.0/16';
 export const kubernetesServiceAddress = '10.43.0.1';
 export const dnsServiceAddress = '10.43.0.10';
 export const gatewayAddress = '10.41.0.1';
+/** The gateway's CONNECT proxy. */
+export const proxyPort = 3128;
 export const apiNodePort = 6443;
 /** Tried first on the host, because it is what people know; any free port otherwise. */
 export const apiHostPortPreferred = 6443;
@@ -85,6 +89,8 @@ export function pathsOf(config: Pick<ClusterConfig, 'dataDir' | 'runDir'>) {
     logOf: (component: string): string => data('logs', `${component}.log`),
     nodeData: (node: string): string => data('nodes', node),
     staticPods: (node: string): string => data('nodes', node, 'static-pods'),
+    /** For Pods that do not use the cluster's DNS. */
+    resolvConf: data('resolv.conf'),
     clusterFile: run('cluster.json'),
     processes: run('processes'),
     processFile: (process: string): string => run('processes', `${process}.json`),

@@ -66,6 +66,7 @@ async function stateOrTraces(
     dataDir: usedDataDir,
     runDir,
     egress: 'none',
+    cniBinDir: '',
     apiPort: 0,
   };
   return { config, startedAtMs: 0 };

@@ -164,7 +164,16 @@ function removeCniResults(config: ClusterConfig): void {
 }
 
 async function removeFiles(config: ClusterConfig): Promise<void> {
-  const ours = ['pki', 'kubeconfig', 'kubeconfig.yaml', 'store', 'nodes', 'logs', 'cluster.json', 'up.lock'];
+  const ours = [
+    'pki',
+    'kubeconfig',
+    'kubeconfig.yaml',
+    'store',
+    'nodes',
+    'logs',
+    'cluster.json',
+    'resolv.conf',
+  ];
   // rm(1) removes an unpacked image's ten thousand files several times faster than fs.rm.
   await runTool(
     'rm',

@@ -14,6 +14,7 @@ const config: ClusterConfig = {
   dataDir: '/data/dev',
   runDir: '/run/dev',
   egress: 'none',
+  cniBinDir: '/usr/lib/cni',
   apiPort: 6443,
 };
 

@@ -9,6 +9,8 @@ export type Prerequisite = {
   readonly anyOf: readonly string[];
 };
 
+export const cniBinDirs = ['/usr/lib/cni', '/opt/cni/bin', '/usr/libexec/cni'] as const;
+
 export const prerequisites: readonly Prerequisite[] = [
   { what: 'containerd', debianPackage: 'containerd', anyOf: ['containerd'] },
   { what: 'ctr', debianPackage: 'containerd', anyOf: ['ctr'] },
@@ -16,7 +18,7 @@ export const prerequisites: readonly Prerequisite[] = [
   {
     what: 'the CNI plugins',
     debianPackage: 'containernetworking-plugins',
-    anyOf: ['/usr/lib/cni/bridge', '/opt/cni/bin/bridge', '/usr/libexec/cni/bridge'],
+    anyOf: cniBinDirs.map((dir) => `${dir}/bridge`),
   },
   { what: 'nft', debianPackage: 'nftables', anyOf: ['nft'] },
   { what: 'ip', debianPackage: 'iproute2', anyOf: ['ip'] },
@@ -56,4 +58,9 @@ export function describeMissing(missing: readonly Prerequisite[]): string {
     `${missing.map(({ what }) => what).join(', ')} ${missing.length === 1 ? 'is' : 'are'} not installed; ` +
     `on Debian and Ubuntu: sudo apt-get install --no-install-recommends ${packages.join(' ')}`
   );
+}
+
+/** Where the CNI plugins are; the first place when they are nowhere. */
+export function findCniBinDir(): string {
+  return cniBinDirs.find((dir) => findProgram(`${dir}/bridge`, '') !== undefined) ?? cniBinDirs[0];
 }

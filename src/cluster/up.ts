@@ -10,6 +10,7 @@ import {
   apiNodePort,
   type ClusterConfig,
   type EgressMode,
+  gatewayAddress,
   mergePublished,
   nodesOf,
   pathsOf,
@@ -20,7 +21,7 @@ import { startSupervisor, type StartedSupervisor } from './launch.ts';
 import { ensurePki, writeWhole } from './pki.ts';
 import { directoriesOf } from './plan.ts';
 import { freePublished, pickApiPort } from './ports.ts';
-import { completePath, describeMissing, missingPrerequisites } from './prerequisites.ts';
+import { completePath, describeMissing, findCniBinDir, missingPrerequisites } from './prerequisites.ts';
 import { waitForNodes, waitForSystemPods } from './ready.ts';
 import { baseDirs, type ClusterState, isAlive, readProcessStates, readState, writeState } from './state.ts';
 
@@ -147,6 +148,7 @@ async function configure(
     dataDir,
     runDir: posix.join(dirs.run, request.name),
     egress: request.egress ?? last?.egress ?? 'auto',
+    cniBinDir: findCniBinDir(),
     apiPort: last?.apiPort ?? pickApiPort(),
   });
 }
@@ -189,6 +191,8 @@ async function writeCredentials(config: ClusterConfig, nowMs: number): Promise<v
       0o644,
     );
   }
+  const resolvConf = config.egress === 'none' ? '' : `nameserver ${gatewayAddress}\n`;
+  await writeWhole(paths.resolvConf, resolvConf, 0o644);
   const pairs = await ensurePki(config, nowMs);
   const inside = `https://${server?.address ?? ''}:${apiNodePort}`;
   const components = [

@@ -19,6 +19,23 @@ const entries: Readonly<Record<string, Entry>> = {
   version: { load: async () => (await import('./version.ts')).versionCommand() },
   apiserver: { load: async () => (await import('./apiserver.ts')).apiserverCommand() },
   controllers: { load: async () => (await import('./controllers.ts')).controllersCommand() },
+  node: {
+    load: async () => (await import('./node.ts')).nodeCommand(),
+    preload: async () =>
+      await Promise.all([
+        ...clientCode(),
+        import('../kubelet/run.ts'),
+        import('../kubelet/server.ts'),
+        import('../kubelet/static-pods.ts'),
+        import('../l4/run.ts'),
+        import('../cluster/relay.ts'),
+      ]),
+  },
+  dns: {
+    load: async () => (await import('./dns.ts')).dnsCommand(),
+    preload: async () =>
+      await Promise.all([...clientCode(), import('../dns/run.ts'), import('../dns/forward.ts')]),
+  },
   ingress: {
     load: async () => (await import('./ingress.ts')).ingressCommand(),
     preload: async () =>

@@ -108,7 +108,7 @@ async function run(options: NodeOptions): Promise<void> {
     clusterDomain: options.clusterDomain,
     resolvConf: options.resolvConf,
     serviceCidr: options.serviceCidr.split(',')[0],
-    cgroupRoot: `/fairlead/${basename(options.dataDir)}/${nodeName}`,
+    cgroupRoot: `/fairlead/${basename(runDir)}/${nodeName}`,
     zeroLoss: { ...kubeletDefaults.zeroLoss, settleMs: options.settleMs },
     server: {
       certificateFile: options.tlsCert ?? join(pkiDir, `kubelet-${nodeName}.crt`),
