@@ -469,7 +469,7 @@ export class Exchange implements UpstreamOwner {
   #over(status: number, endpoint: string): void {
     const { metrics, onAccess } = this.#context;
     this.state = 'over';
-    const durationMs = this.#context.nowMs() - this.#startedMs;
+    const durationMs = Math.round((this.#context.nowMs() - this.#startedMs) * 1000) / 1000;
     metrics.count(status, durationMs);
     if (onAccess === undefined) return;
     const record: AccessRecord = {

@@ -77,7 +77,7 @@ class IngressController {
     this.#proxy = new ProxyWorker(netTransport, clock, {
       limits: config.limits,
       isTrusted: trustedProxies(config.trustedProxies),
-      onAccess: config.accessLog ? (record) => log.info('request', { ...record }) : undefined,
+      onAccess: config.accessLog ? (record) => log.info('request', record) : undefined,
     });
     this.#certificates = new Certificates(log, clock, config.authority);
     this.#statusQueue = new WorkQueue(clock);
