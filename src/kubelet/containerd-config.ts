@@ -12,6 +12,11 @@ export type ContainerdPaths = {
 export type ContainerdOptions = {
   readonly sandboxImage: string;
   readonly cniBinDir: string;
+  /**
+   * Whether we may protect a process from the kernel's out-of-memory killer (CAP_SYS_RESOURCE). Where not, as in many
+   * virtual machines and containers, runc would fail to start any sandbox; they run with containerd's own score then.
+   */
+  readonly mayLowerOomScore: boolean;
 };
 
 /**
@@ -50,7 +55,7 @@ disabled_plugins = [${disabledPlugins.map(quote).join(', ')}]
   stream_server_port = "0"
   netns_mounts_under_state_dir = true
   disable_apparmor = true
-  restrict_oom_score_adj = false
+  restrict_oom_score_adj = ${!options.mayLowerOomScore}
   max_container_log_line_size = 16384
 
   [${cri}.containerd]
@@ -68,6 +73,14 @@ disabled_plugins = [${disabledPlugins.map(quote).join(', ')}]
     bin_dir = ${quote(options.cniBinDir)}
     conf_dir = ${quote(paths.cniConfigDir)}
 `;
+}
+
+const capSysResource = 24n;
+
+/** Whether /proc/self/status grants the capability that lowers out-of-memory scores. */
+export function mayLowerOomScore(procStatus: string): boolean {
+  const mask = /^CapEff:\s*([0-9a-f]+)$/m.exec(procStatus)?.[1];
+  return mask !== undefined && ((BigInt(`0x${mask}`) >> capSysResource) & 1n) === 1n;
 }
 
 /** A TOML basic string. JSON's escapes are a subset of TOML's. */

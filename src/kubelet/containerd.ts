@@ -5,7 +5,12 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, basename } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
-import { type ContainerdOptions, type ContainerdPaths, renderContainerdConfig } from './containerd-config.ts';
+import {
+  type ContainerdOptions,
+  type ContainerdPaths,
+  mayLowerOomScore,
+  renderContainerdConfig,
+} from './containerd-config.ts';
 import type { Cri } from './cri.ts';
 
 export type Containerd = {
@@ -15,7 +20,7 @@ export type Containerd = {
   run(signal: AbortSignal): Promise<void>;
 };
 
-export type ContainerdSpawnOptions = ContainerdOptions & {
+export type ContainerdSpawnOptions = Omit<ContainerdOptions, 'restrictOomScore'> & {
   /** Image pulls go through this HTTP CONNECT proxy, "http://10.41.0.1:3128"; undefined: directly. */
   readonly imageProxy: string | undefined;
 };
@@ -106,7 +111,10 @@ export function startContainerd(
   };
 }
 
-async function prepare(paths: ContainerdPaths, options: ContainerdOptions): Promise<void> {
+async function prepare(
+  paths: ContainerdPaths,
+  options: Omit<ContainerdOptions, 'mayLowerOomScore'>,
+): Promise<void> {
   const folders = [
     paths.root,
     paths.state,
@@ -115,7 +123,14 @@ async function prepare(paths: ContainerdPaths, options: ContainerdOptions): Prom
     dirname(paths.logFile),
   ];
   await Promise.all(folders.map((folder) => mkdir(folder, { recursive: true })));
-  await writeFile(paths.configFile, renderContainerdConfig(paths, options));
+  const mayLowerOomScore = hasResourceCapability(await readFile('/proc/self/status', 'utf8'));
+  await writeFile(paths.configFile, renderContainerdConfig(paths, { ...options, mayLowerOomScore }));
+}
+
+/** Reads CAP_SYS_RESOURCE (bit 24, capabilities(7)) from the text of /proc/PID/status. */
+export function hasResourceCapability(status: string): boolean {
+  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0';
+  return ((BigInt(`0x${effective}`) >> 24n) & 1n) === 1n;
 }
 
 function spawnContainerd(paths: ContainerdPaths, options: ContainerdSpawnOptions): ChildProcess {
