@@ -119,7 +119,7 @@ async function digestOfSources(): Promise<string> {
   const hash = createHash('sha256');
   const own = await readdir(import.meta.dirname, { recursive: true, withFileTypes: true });
   const paths = own
-    .filter((entry) => entry.isFile() && !entry.name.endsWith('.test.ts'))
+    .filter((entry) => entry.isFile() && !entry.name.endsWith('.test.ts') && !entry.name.endsWith('.md'))
     .map((entry) => join(entry.parentPath, entry.name));
   for (const name of ['tar.ts', 'oci-archive.ts']) paths.push(join(repository, 'src', 'base', name));
   for (const path of paths.toSorted())
