@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { hasResourceCapability } from './containerd.ts';
-import { renderContainerdConfig } from './containerd-config.ts';
+import { mayLowerOomScore, renderContainerdConfig } from './containerd-config.ts';
 
 const paths = {
   root: '/d/containerd',
@@ -23,9 +22,9 @@ for (const { name, capabilities, want } of [
   { name: 'nobody', capabilities: '0000000000000000', want: false },
 ] as const) {
   test(`containerd: sandboxes start also where ${name} may not lower an out-of-memory score`, () => {
-    const mayLowerOomScore = hasResourceCapability(`Name:\tnode\nCapEff:\t${capabilities}\nCapBnd:\t0\n`);
-    assert.equal(mayLowerOomScore, want);
-    const options = { sandboxImage: 'pause', cniBinDir: '/usr/lib/cni', mayLowerOomScore };
+    const may = mayLowerOomScore(`Name:\tnode\nCapEff:\t${capabilities}\nCapBnd:\t0\n`);
+    assert.equal(may, want);
+    const options = { sandboxImage: 'pause', cniBinDir: '/usr/lib/cni', mayLowerOomScore: may };
     assert.match(renderContainerdConfig(paths, options), new RegExp(`restrict_oom_score_adj = ${!want}`));
   });
 }

@@ -20,7 +20,7 @@ export type Containerd = {
   run(signal: AbortSignal): Promise<void>;
 };
 
-export type ContainerdSpawnOptions = Omit<ContainerdOptions, 'restrictOomScore'> & {
+export type ContainerdSpawnOptions = Omit<ContainerdOptions, 'mayLowerOomScore'> & {
   /** Image pulls go through this HTTP CONNECT proxy, "http://10.41.0.1:3128"; undefined: directly. */
   readonly imageProxy: string | undefined;
 };
@@ -123,14 +123,11 @@ async function prepare(
     dirname(paths.logFile),
   ];
   await Promise.all(folders.map((folder) => mkdir(folder, { recursive: true })));
-  const mayLowerOomScore = hasResourceCapability(await readFile('/proc/self/status', 'utf8'));
-  await writeFile(paths.configFile, renderContainerdConfig(paths, { ...options, mayLowerOomScore }));
-}
-
-/** Reads CAP_SYS_RESOURCE (bit 24, capabilities(7)) from the text of /proc/PID/status. */
-export function hasResourceCapability(status: string): boolean {
-  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0';
-  return ((BigInt(`0x${effective}`) >> 24n) & 1n) === 1n;
+  const mayLower = mayLowerOomScore(await readFile('/proc/self/status', 'utf8'));
+  await writeFile(
+    paths.configFile,
+    renderContainerdConfig(paths, { ...options, mayLowerOomScore: mayLower }),
+  );
 }
 
 function spawnContainerd(paths: ContainerdPaths, options: ContainerdSpawnOptions): ChildProcess {
