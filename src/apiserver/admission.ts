@@ -3,6 +3,7 @@ import { objectAt, objectsAt, stringAt } from '../api/fields.ts';
 import type { JsonObject } from '../api/object.ts';
 import { forbidden, notFound } from '../api/status.ts';
 import type { ApiContext, Target } from './context.ts';
+import { preventEscalation } from './escalation.ts';
 import { isBeingDeleted, parseEntry, prefixOf, randomSuffix } from './objects.ts';
 import { restrictNode } from './node-restriction.ts';
 import { admitScheduling, admitServiceAccount, serviceAccountNameOf } from './pod-admission.ts';
@@ -15,6 +16,7 @@ export function admitCreate(context: ApiContext, target: Target, object: JsonObj
   const { kind } = target;
   requireNamespace(context, target);
   restrict(target, 'create', object);
+  preventGrant(context, target, object);
   switch (`${kind.group}/${kind.plural}`) {
     case '/pods':
       admitPod(context, target, object);
@@ -25,8 +27,15 @@ export function admitCreate(context: ApiContext, target: Target, object: JsonObj
   }
 }
 
-export function admitUpdate(target: Target, old: JsonObject): void {
+export function admitUpdate(context: ApiContext, target: Target, object: JsonObject, old: JsonObject): void {
   restrict(target, 'update', old);
+  preventGrant(context, target, object);
+}
+
+function preventGrant(context: ApiContext, target: Target, object: JsonObject): void {
+  const { kind, namespace, request } = target;
+  const name = target.name || stringAt(object, 'metadata', 'name');
+  preventEscalation(context.authorizer, request.user, kind, namespace, name, object);
 }
 
 const immortalNamespaces: ReadonlySet<string> = new Set(['default', 'kube-system', 'kube-public']);

@@ -6,6 +6,8 @@ import { type Attributes, allows, type Binding, rulesFor } from './rbac.ts';
 export type Authorizer = {
   allows(user: User, asked: Attributes): boolean;
   rulesFor(user: User, namespace: string): Iterable<PolicyRule>;
+  /** The rules of the role that a binding in `namespace` names; none when there is no such role. */
+  rulesOf(roleRef: Binding['roleRef'] | undefined, namespace: string): readonly PolicyRule[];
   stop(): void;
 };
 
@@ -57,6 +59,7 @@ export function createAuthorizer(store: Store): Authorizer {
   return {
     allows: (user, asked) => allows(user, asked, bindings.values(), rulesOf),
     rulesFor: (user, namespace) => rulesFor(user, namespace, bindings.values(), rulesOf),
+    rulesOf: (roleRef, namespace) => (roleRef === undefined ? [] : rulesOf(roleRef, namespace)),
     stop: () => watching.stop(),
   };
 }

@@ -8,10 +8,12 @@ import {
 } from 'node:http2';
 import type { TLSSocket } from 'node:tls';
 import { bodyBytesMax } from '../api/decode.ts';
+import { findKind } from '../api/registry.ts';
 import { badRequest, failure, StatusError, timeout, tooLarge, tooManyRequests } from '../api/status.ts';
 import { authenticate, identityOf, type PeerIdentity } from './authenticate.ts';
 import type { ApiContext } from './context.ts';
 import { type ApiRequest, jsonReply, type Reply, type ReplyStream } from './exchange.ts';
+import type { Metrics } from './metrics.ts';
 import { isTrue, type RequestInfo } from './request-info.ts';
 import { authorize, parseInfo, route } from './router.ts';
 
@@ -60,6 +62,8 @@ export function createHttpServer(
     context.log.debug('HTTP/2 connection failed', { error: error.message }),
   );
   server.on('unknownProtocol', (socket) => socket.destroy());
+  // The server never listens itself (see run.ts); this starts Node's own watch over slow HTTP/1.1 requests.
+  server.emit('listening');
   return { server, idle: async () => void (await Promise.allSettled(active)) };
 }
 
@@ -111,14 +115,16 @@ async function serve(
   } finally {
     response.off('close', onClose);
     serverSignal.removeEventListener('abort', onStop);
-    metrics.countRequest({
-      verb: info?.verb ?? 'unknown',
-      group: status === 404 || info?.kind !== 'resource' ? '' : info.group,
-      resource: status === 404 || info?.kind !== 'resource' ? '' : info.plural,
-      code: status,
-    });
+    countRequest(metrics, info, status);
     log.debug('request', { method: incoming.method, url: incoming.url, status });
   }
+}
+
+/** Only served resources get a label of their own: whoever asks for made-up ones must not fill our memory. */
+function countRequest(metrics: Metrics, info: RequestInfo | undefined, code: number): void {
+  const known = info?.kind === 'resource' && findKind(info.group, info.version, info.plural) !== undefined;
+  const verb = info === undefined ? 'unknown' : info.kind === 'resource' ? info.verb : 'path';
+  metrics.countRequest({ verb, group: known ? info.group : '', resource: known ? info.plural : '', code });
 }
 
 /** Authorizes, limits, routes and sends. Resolves with the status when the answer is sent whole. */

@@ -159,8 +159,8 @@ export async function relayUpgrade(
       resolve();
     };
     // An error of either side ends both; there is nobody left to tell.
-    kubelet.once('error', end);
-    client.socket.once('error', end);
+    kubelet.on('error', end);
+    client.socket.on('error', end);
     kubelet.once('close', () => client.socket.end(resolve));
     client.socket.once('close', () => kubelet.end(resolve));
   });

@@ -66,6 +66,7 @@ export async function runApiServer(
   } finally {
     for (const listener of listeners) listener.close();
     await connections.end();
+    server.close();
     context.authorizer.stop();
     context.services.stop();
     context.kubelets.close();

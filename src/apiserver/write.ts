@@ -191,7 +191,7 @@ async function tryChange(
   const object = stampChanged(target, change, wanted, old);
   kind.setDefaults?.(object);
   if (change.part === 'main') kind.prepareForUpdate?.(object, old);
-  admitUpdate(target, old);
+  admitUpdate(context, target, object, old);
   const reservation = change.part === 'main' ? reserve(context, target, object, old) : undefined;
   try {
     // A binding sets what no update may change, and takes nothing else from its client.

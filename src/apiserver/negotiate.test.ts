@@ -1,0 +1,27 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { negotiateForm } from './negotiate.ts';
+
+const cases = [
+  { accept: undefined, want: 'object' },
+  { accept: '*/*', want: 'object' },
+  { accept: 'application/json', want: 'object' },
+  { accept: 'application/vnd.kubernetes.protobuf,application/json', want: 'object' },
+  { accept: 'application/json;as=Table;v=v1;g=meta.k8s.io,application/json', want: 'table v1' },
+  { accept: 'application/json;as=Table;v=v1beta1;g=meta.k8s.io', want: 'table v1beta1' },
+  { accept: 'application/json;as=Table;v=v9;g=meta.k8s.io,application/json', want: 'object' },
+  { accept: 'application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io', want: 'metadata v1' },
+  { accept: 'application/json;q=0.1,application/json;as=Table;v=v1;g=meta.k8s.io', want: 'table v1' },
+  { accept: 'application/vnd.kubernetes.protobuf', want: 'none' },
+  { accept: 'text/html', want: 'none' },
+  { accept: 'application/json;q=0', want: 'none' },
+] as const;
+
+for (const { accept, want } of cases) {
+  test(`accept: ${accept ?? 'nothing'}`, () => {
+    const form = negotiateForm(accept);
+    const got =
+      form === undefined ? 'none' : form.as === 'object' ? 'object' : `${form.as} ${form.metaVersion}`;
+    assert.equal(got, want);
+  });
+}

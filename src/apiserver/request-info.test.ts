@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { parseRequest } from './request-info.ts';
+
+const cases = [
+  { request: 'GET /api/v1/pods', want: 'list //v1/pods ns= name= sub=' },
+  { request: 'GET /api/v1/pods?watch=true', want: 'watch //v1/pods ns= name= sub=' },
+  { request: 'GET /api/v1/pods?watch=0', want: 'list //v1/pods ns= name= sub=' },
+  { request: 'GET /api/v1/namespaces/a/pods/b', want: 'get //v1/pods ns=a name=b sub=' },
+  { request: 'GET /api/v1/namespaces/a/pods/b/log', want: 'get //v1/pods ns=a name=b sub=log' },
+  {
+    request: 'POST /apis/apps/v1/namespaces/a/deployments',
+    want: 'create /apps/v1/deployments ns=a name= sub=',
+  },
+  {
+    request: 'PUT /apis/apps/v1/namespaces/a/deployments/b/scale',
+    want: 'update /apps/v1/deployments ns=a name=b sub=scale',
+  },
+  { request: 'PATCH /api/v1/nodes/n/status', want: 'patch //v1/nodes ns= name=n sub=status' },
+  { request: 'DELETE /api/v1/namespaces/a/pods', want: 'deletecollection //v1/pods ns=a name= sub=' },
+  { request: 'DELETE /api/v1/namespaces/a', want: 'delete //v1/namespaces ns=a name=a sub=' },
+  { request: 'PUT /api/v1/namespaces/a/finalize', want: 'update //v1/namespaces ns=a name=a sub=finalize' },
+  { request: 'GET /api/v1/namespaces', want: 'list //v1/namespaces ns= name= sub=' },
+  { request: 'GET /api/v1/namespaces/a/pods/b%3Ac', want: 'get //v1/pods ns=a name=b:c sub=' },
+  { request: 'GET /api/v1', want: 'path get' },
+  { request: 'GET /apis/apps/v1', want: 'path get' },
+  { request: 'GET /healthz', want: 'path get' },
+  { request: 'GET /api/v1/namespaces/a/pods/..', want: 'refused' },
+  { request: 'GET /api/v1/namespaces/a/pods/%2e%2e', want: 'refused' },
+  { request: 'GET /api/v1/namespaces/a%2fb/pods', want: 'refused' },
+  { request: 'GET /api/v1/pods/%zz', want: 'refused' },
+] as const;
+
+for (const { request, want } of cases) {
+  test(`request path: ${request}`, () => {
+    const [method = '', target = ''] = request.split(' ');
+    const [path = '', query = ''] = target.split('?');
+    assert.equal(shown(parseRequest(method, path, new URLSearchParams(query))), want);
+  });
+}
+
+function shown(info: ReturnType<typeof parseRequest>): string {
+  if (info === undefined) return 'refused';
+  if (info.kind === 'path') return `path ${info.verb}`;
+  const { verb, group, version, plural, namespace, name, subresource } = info;
+  return `${verb} /${group}/${version}/${plural} ns=${namespace} name=${name} sub=${subresource}`;
+}
+
+test('request path: any text is taken apart or refused, and no part leads elsewhere', () => {
+  fc.assert(
+    fc.property(fc.webPath(), fc.string(), (path, tail) => {
+      const info = parseRequest('GET', `${path}/${tail}`, new URLSearchParams());
+      if (info?.kind !== 'resource') return;
+      for (const part of [info.plural, info.namespace, info.name, info.subresource, ...info.rest]) {
+        assert.ok(!part.includes('/') && part !== '..' && part !== '.');
+      }
+    }),
+  );
+});
