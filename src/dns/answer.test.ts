@@ -3,10 +3,10 @@ import { describe, test } from 'node:test';
 import type { Service } from '../api/gen/core-v1.ts';
 import type { Endpoint, EndpointSlice } from '../api/gen/discovery-v1.ts';
 import { formatIp, ipFromBytes } from '../base/ip.ts';
-import { type Answer, answer, type AnswerOptions } from './answer.ts';
+import { type Answer, type AnswerOptions, answer } from './answer.ts';
 import { compileService } from './records.ts';
 import { DnsTable } from './table.ts';
-import { rcodes, type RecordData, type ResourceRecord, rrTypes } from './wire.ts';
+import { type RecordData, type ResourceRecord, rcodes, rrTypes } from './wire.ts';
 
 type Spec = NonNullable<Service['spec']>;
 

@@ -1,8 +1,8 @@
 import { ipToBytes, parseIp } from '../base/ip.ts';
 import { type Addresses, addressKey, type NamedPort, type ServiceRecords } from './records.ts';
-import type { DnsView } from './table.ts';
 import { addressOfReverseName, isLocalAddress } from './reverse-name.ts';
-import { classIn, type Question, rcodes, type RecordData, type ResourceRecord, rrTypes } from './wire.ts';
+import type { DnsView } from './table.ts';
+import { classIn, type Question, type RecordData, type ResourceRecord, rcodes, rrTypes } from './wire.ts';
 
 /** The version of the specification that the zone follows (its section 2.2). */
 export const schemaVersion = '1.1.0';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AnswerCache, cacheLimits, type ForwardAnswer, secondsToKeep } from './cache.ts';
-import { rcodes, type ResourceRecord } from './wire.ts';
+import { type ResourceRecord, rcodes } from './wire.ts';
 
 function address(ttlSeconds: number): ResourceRecord {
   return { name: 'a.example', ttlSeconds, data: { type: 'A', address: Uint8Array.of(1, 2, 3, 4) } };

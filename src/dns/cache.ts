@@ -1,4 +1,4 @@
-import { rcodes, type ResourceRecord } from './wire.ts';
+import { type ResourceRecord, rcodes } from './wire.ts';
 
 /** What another server said, as far as it is passed on. */
 export type ForwardAnswer = {

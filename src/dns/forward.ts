@@ -181,7 +181,7 @@ async function exchange(upstream: Upstream, question: ForwardQuestion, attempt: 
   return exchangeTcp(upstream, query, accept, attempt);
 }
 
-/** Together with the source port, chosen at random by the kernel for each question: what a forger has to guess (RFC 5452). */
+/** With the source port, which the kernel chooses anew for each question: what a forger has to guess (RFC 5452). */
 function answersTo(message: Message, id: number, question: ForwardQuestion): boolean {
   const [asked] = message.questions;
   const isResponse = (message.flags & flags.response) !== 0;

@@ -1,6 +1,6 @@
 import type { Service } from '../api/gen/core-v1.ts';
 import type { EndpointSlice } from '../api/gen/discovery-v1.ts';
-import { type Ip, formatIp, ipToBytes, parseIp } from '../base/ip.ts';
+import { formatIp, type Ip, ipToBytes, parseIp } from '../base/ip.ts';
 import { conditionsOf } from '../model/endpoints.ts';
 
 /** Addresses by family, as the bytes of A and AAAA records. In canonical order, each once. */

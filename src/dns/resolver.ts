@@ -4,9 +4,9 @@ import { type Answer, answer } from './answer.ts';
 import type { ForwardAnswer } from './cache.ts';
 import type { Forwarder } from './forward.ts';
 import type { DnsMetrics, Source } from './metrics.ts';
-import { renderResponse, type Response } from './render.ts';
+import { type Response, renderResponse } from './render.ts';
 import type { DnsView } from './table.ts';
-import { flags, parseQuery, type Query, rcodes, type ResourceRecord, wireLimits } from './wire.ts';
+import { flags, parseQuery, type Query, type ResourceRecord, rcodes, wireLimits } from './wire.ts';
 
 /** Where a query came from. */
 export type Via = { readonly protocol: 'udp' | 'tcp'; readonly family: 4 | 6 };

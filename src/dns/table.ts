@@ -1,5 +1,5 @@
 import { type ObjectKey, objectKey, splitKey } from '../api/object.ts';
-import { type ReverseName, reverseNames, sameRecords, type ServiceRecords } from './records.ts';
+import { type ReverseName, reverseNames, type ServiceRecords, sameRecords } from './records.ts';
 
 /** A name that an address leads back to. `hostname` '' is the Service itself. */
 export type ReverseTarget = {

@@ -2,16 +2,16 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import packet from 'dns-packet';
 import fc from 'fast-check';
-import { renderQuery, renderResponse, type Response } from './render.ts';
+import { type Response, renderQuery, renderResponse } from './render.ts';
 import {
   flags,
   labelsOf,
   parseMessage,
   parseQuery,
   type RecordData,
-  readName,
   type ResourceRecord,
   rcodes,
+  readName,
   rrTypes,
   WireError,
 } from './wire.ts';

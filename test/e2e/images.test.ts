@@ -156,7 +156,7 @@ const skipEcho = which('perl') === undefined ? 'needs perl' : false;
 test('echo tells its Pod over UDP, TCP and HTTP, and finishes what it has begun on SIGTERM', {
   skip: skipEcho,
 }, async () => {
-  const env = { ...process.env, LC_ALL: 'C', ECHO_PORT: '0', HTTP_PORT: '0', POD_NAME: 'echo-1' };
+  const env = { ...process.env, LC_ALL: 'C', LISTEN_ECHO: '0', LISTEN_HTTP: '0', POD_NAME: 'echo-1' };
   const server = spawn('perl', [echo], { env, stdio: ['ignore', 'pipe', 'inherit'] });
   const exited = once(server, 'exit');
   try {

@@ -38,9 +38,9 @@ $SIG{PIPE} = 'IGNORE';
 my $stop_at;
 $SIG{TERM} = $SIG{INT} = sub { $stop_at //= now() };
 
-my $udp  = open_socket(SOCK_DGRAM,  $ENV{ECHO_PORT} // 7);
-my $tcp  = open_socket(SOCK_STREAM, $ENV{ECHO_PORT} // 7);
-my $http = open_socket(SOCK_STREAM, $ENV{HTTP_PORT} // 8080);
+my $udp  = open_socket(SOCK_DGRAM,  $ENV{LISTEN_ECHO} // 7);
+my $tcp  = open_socket(SOCK_STREAM, $ENV{LISTEN_ECHO} // 7);
+my $http = open_socket(SOCK_STREAM, $ENV{LISTEN_HTTP} // 8080);
 my @listeners = ($tcp, $http);
 my %connections; # file number => { socket, kind, in, out, due, answer, ending, served, since }
 print "echo: $pod serves ", $udp->sockport, "/udp, ", $tcp->sockport, "/tcp and ", $http->sockport, "/http\n";

@@ -34,10 +34,12 @@ const commonDirectories: ReadonlyMap<string, number> = new Map([
 ]);
 
 /** Applets of busybox that manage hosts, hardware or packages: of no use in a container, and some would mislead. */
-const appletsLeftOut = new Set(
-  'acpid ar busybox depmod devmem dpkg dpkg-deb getty halt i2cdetect i2cdump i2cget i2cset i2ctransfer init insmod linuxrc loadfont loadkmap lsmod microcom modinfo modprobe nologin openvt poweroff reboot rmmod rpm rpm2cpio run-init setkeycodes switch_root ubirename'.split(
-    ' ',
-  ),
+const appletsLeftOut: ReadonlySet<string> = new Set(
+  [
+    'acpid ar busybox depmod devmem dpkg dpkg-deb getty halt i2cdetect i2cdump i2cget i2cset',
+    'i2ctransfer init insmod linuxrc loadfont loadkmap lsmod microcom modinfo modprobe nologin',
+    'openvt poweroff reboot rmmod rpm rpm2cpio run-init setkeycodes switch_root ubirename',
+  ].flatMap((line) => line.split(' ')),
 );
 
 const caddy: Recipe = {
@@ -68,7 +70,7 @@ const alpine: Recipe = {
   packages: ['busybox-static', 'curl', 'bind9-dnsutils', 'netcat-openbsd', 'ca-certificates'],
   config: {
     cmd: ['/bin/sh'],
-    env: [path],
+    env: [path, 'ENV=/etc/shell-aliases'],
     labels: labels('Shell', 'busybox, curl, dig and nc from Debian packages, in the place of Alpine Linux'),
   },
   plan: (pool) => ({
@@ -77,6 +79,8 @@ const alpine: Recipe = {
       ...commonFiles('Shell test image made from Debian packages (this is not Alpine Linux)'),
       ['etc/ssl/certs/ca-certificates.crt', { data: certificateBundle(pool) }],
       ['etc/profile', { data: Buffer.from("export PS1='\\w \\$ '\n") }],
+      // This busybox runs its own applets before anything on the path, and its nc knows no UDP.
+      ['etc/shell-aliases', { data: Buffer.from('alias nc=/usr/bin/nc\n') }],
     ]),
     symlinks: new Map([...appletLinks(pool), ['usr/bin/nc', 'nc.openbsd']]),
     directories: commonDirectories,
