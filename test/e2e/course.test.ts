@@ -203,7 +203,7 @@ describe('the course', { skip: missing ?? false, timeout: 900_000 }, () => {
     for (const protocol of ['', '-u']) {
       const seen = new Set<string>();
       await eventually(async () => {
-        const output = await inPod(`for i in $(seq 10); do echo hello | nc ${protocol} -w 1 echo 7; done`);
+        const output = await inPod(`for i in $(seq 10); do echo hello | /usr/bin/nc ${protocol} -w 1 echo 7; done`);
         for (const line of output.split('\n'))
           for (const name of wanted) if (line.includes(name)) seen.add(name);
         assert.deepEqual([...seen].toSorted(), wanted);
