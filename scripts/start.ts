@@ -96,7 +96,7 @@ async function answers(url: string, host: string | undefined): Promise<void> {
 }
 
 async function ask(url: string, host: string | undefined): Promise<string> {
-  return await new Promise((resolve) => {
+  return new Promise((resolve) => {
     const headers = host === undefined ? {} : { Host: host };
     const request = requestHttp(url, { headers, timeout: 2_000, agent: false }, (response) => {
       response.resume();

@@ -1,4 +1,5 @@
 import { randomBytes, webcrypto } from 'node:crypto';
+import type * as x509Types from '@peculiar/x509';
 
 /** A certificate and its private key, both PEM (PKCS #8). */
 export type KeyPair = { readonly certificate: string; readonly key: string };
@@ -23,7 +24,7 @@ export type Authority = {
 
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
 
-type X509 = typeof import('@peculiar/x509');
+type X509 = typeof x509Types;
 let loading: Promise<X509> | undefined;
 
 /**
@@ -37,7 +38,7 @@ async function library(): Promise<X509> {
   reflect['getOwnMetadata'] ??= () => undefined;
   reflect['defineMetadata'] ??= () => {};
   loading ??= import('@peculiar/x509');
-  return await loading;
+  return loading;
 }
 
 /** A new certificate authority with an EC P-256 key. */
@@ -112,7 +113,7 @@ function authorityOf(pair: KeyPair, signingKey: webcrypto.CryptoKey): Authority 
 }
 
 async function generateKeys(): Promise<webcrypto.CryptoKeyPair> {
-  return await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
+  return webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
 }
 
 /** 16 random bytes, positive and without a leading zero (RFC 5280 4.1.2.2 allows 20). */

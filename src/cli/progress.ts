@@ -1,11 +1,11 @@
 /** Tells a person what goes on, one line a step, on standard error. */
 export type Progress = {
   /** A step begins: shown at once on a terminal. */
-  begin(what: string): void;
+  readonly begin: (what: string) => void;
   /** A step is done; `tookMs` since the command began. */
-  done(what: string): void;
+  readonly done: (what: string) => void;
   /** A remark of its own. */
-  note(text: string): void;
+  readonly note: (text: string) => void;
 };
 
 export type ProgressOutput = {

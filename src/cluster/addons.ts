@@ -1,6 +1,7 @@
 import type { Pod, Service } from '../api/gen/core-v1.ts';
 import type { IngressClass } from '../api/gen/networking-v1.ts';
-import { ingressClasses, services } from '../api/resource.ts';
+import type { KubeObject } from '../api/object.ts';
+import { ingressClasses, type Resource, services } from '../api/resource.ts';
 import { type ApiClient, isApiError } from '../client/client.ts';
 import { type ClusterConfig, dnsServiceAddress, pathsOf } from './config.ts';
 
@@ -110,17 +111,30 @@ export async function ensureAddons(
   signal: AbortSignal,
 ): Promise<void> {
   await Promise.all([
-    ...systemServices().map((service) => unlessThere(api.create(services, service, { signal }))),
-    ...systemIngressClasses(config.ingressClasses).map((ingressClass) =>
-      unlessThere(api.create(ingressClasses, ingressClass, { signal })),
+    ...systemServices().map(async (service) => ensure(api, services, service, signal)),
+    ...systemIngressClasses(config.ingressClasses).map(async (ingressClass) =>
+      ensure(api, ingressClasses, ingressClass, signal),
     ),
   ]);
 }
 
-async function unlessThere(creation: Promise<unknown>): Promise<void> {
+/** Asks first: creating a Service with an address that is taken, be it by itself, is invalid rather than a conflict. */
+async function ensure<T extends KubeObject>(
+  api: ApiClient,
+  resource: Resource<T>,
+  object: T,
+  signal: AbortSignal,
+): Promise<void> {
+  const { name = '', namespace } = object.metadata ?? {};
   try {
-    await creation;
+    await api.get(resource, namespace, name, signal);
+    return;
   } catch (error) {
-    if (!isApiError(error, 'AlreadyExists')) throw error;
+    if (!isApiError(error, 'NotFound')) throw error;
+  }
+  try {
+    await api.create(resource, object, { signal });
+  } catch (error) {
+    if (!isApiError(error, 'AlreadyExists')) throw error; // another `up` was faster
   }
 }

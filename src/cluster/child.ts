@@ -75,7 +75,7 @@ export function runChild(
         : adopt(options.leftover);
     while (true) {
       const why = await Promise.race([current.exited, stopping]);
-      if (signal.aborted) return await stop(current, log);
+      if (signal.aborted) return stop(current, log);
       const ranMs = Date.now() - current.state.startedAtMs;
       delayMs = ranMs > stableAfterMs ? restartDelayFirstMs : delayMs;
       log.warn('process ended', {

@@ -31,7 +31,7 @@ refused.addSubnet('ff00::', 8, 'ipv6');
  * With egress `none` there is neither. Resolves when the signal aborts.
  */
 export async function runGateway(config: ClusterConfig, log: Logger, signal: AbortSignal): Promise<void> {
-  if (config.egress === 'none') return await aborted(signal);
+  if (config.egress === 'none') return aborted(signal);
   const netns = networkNetns(config.name);
   const [proxyFd, dnsTcpFd] = inNetns(netns, () => [
     openSocket('tcp', gatewayAddress, proxyPort),

@@ -67,5 +67,5 @@ export async function listImages(config: ClusterConfig): Promise<readonly ImageO
 async function ctr(config: ClusterConfig, node: string, args: readonly string[]): Promise<string> {
   const socket = pathsOf(config).containerdSocket(node);
   if (!existsSync(socket)) throw new UserError(`node ${node} runs no containerd; see \`fairlead status\``);
-  return await runTool('ctr', ['--address', socket, '--namespace', criNamespace, ...args], '');
+  return runTool('ctr', ['--address', socket, '--namespace', criNamespace, ...args], '');
 }

@@ -24,7 +24,7 @@ export function unmountBelow(dir: string): void {
   const paths = mountsBelow(readFileSync('/proc/self/mountinfo', 'utf8'), dir);
   if (paths.length === 0) return;
   const library = ffi.dlopen('libc.so.6', { umount2: { arguments: ['uint64', 'int32'], return: 'int32' } });
-  const { umount2 } = library.functions as unknown as { umount2(path: bigint, flags: number): number };
+  const { umount2 } = library.functions as unknown as { umount2: (path: bigint, flags: number) => number };
   for (const path of paths) {
     const text = Buffer.from(`${path}\0`);
     umount2(ffi.getRawPointer(text), MNT_DETACH); // one that is gone already is what we want

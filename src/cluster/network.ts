@@ -13,7 +13,7 @@ export async function runTool(program: string, args: readonly string[], input: s
   child.stderr.on('data', (chunk: Buffer) => problems.push(chunk));
   child.stdin.on('error', () => {}); // it ended before it read everything: its exit code tells
   child.stdin.end(input);
-  return await new Promise((resolve, reject) => {
+  return new Promise((resolve, reject) => {
     child.once('error', reject);
     child.once('close', (code) => {
       if (code === 0) resolve(Buffer.concat(output).toString());

@@ -21,13 +21,13 @@ const SYS_PIDFD_OPEN = 434n; // the same number on x86-64 and arm64
 const SYS_PIDFD_GETFD = 438n;
 
 type Libc = {
-  setns(fd: number, kind: number): number;
-  socket(family: number, type: number, protocol: number): number;
-  bind(fd: number, address: bigint, length: number): number;
-  listen(fd: number, backlog: number): number;
-  setsockopt(fd: number, level: number, name: number, value: bigint, length: number): number;
-  syscall(number: bigint, a: bigint, b: bigint, c: bigint): bigint;
-  __errno_location(): bigint;
+  readonly setns: (fd: number, kind: number) => number;
+  readonly socket: (family: number, type: number, protocol: number) => number;
+  readonly bind: (fd: number, address: bigint, length: number) => number;
+  readonly listen: (fd: number, backlog: number) => number;
+  readonly setsockopt: (fd: number, level: number, name: number, value: bigint, length: number) => number;
+  readonly syscall: (number: bigint, a: bigint, b: bigint, c: bigint) => bigint;
+  readonly __errno_location: () => bigint;
 };
 
 let libc: Libc | undefined;

@@ -88,7 +88,7 @@ async function listNodes(api: ApiClient): Promise<readonly Node[]> {
 }
 
 async function rejectAfter(ms: number): Promise<never> {
-  return await new Promise((_, reject) => {
+  return new Promise((_, reject) => {
     setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms).unref();
   });
 }

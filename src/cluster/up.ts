@@ -45,9 +45,9 @@ export type UpDeps = {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly launcher: Launcher;
   readonly nowMs: () => number;
-  begin(what: string): void;
-  done(what: string): void;
-  note(text: string): void;
+  readonly begin: (what: string) => void;
+  readonly done: (what: string) => void;
+  readonly note: (text: string) => void;
   /** A client for a kubeconfig file. */
   connect(kubeconfig: string): Promise<ApiClient>;
 };
@@ -96,7 +96,7 @@ async function findState(request: UpRequest, deps: UpDeps): Promise<ClusterState
   if (fromRun !== undefined) return fromRun;
   // After a restart of the machine only the data directory is left.
   const dataDir = request.dataDir ?? posix.join(dirs.data, request.name);
-  return await readState(posix.join(dataDir, 'cluster.json'));
+  return readState(posix.join(dataDir, 'cluster.json'));
 }
 
 function checkMachine(deps: UpDeps): void {

@@ -22,7 +22,7 @@ const entries: Readonly<Record<string, Entry>> = {
   node: {
     load: async () => (await import('./node.ts')).nodeCommand(),
     preload: async () =>
-      await Promise.all([
+      Promise.all([
         ...clientCode(),
         import('../kubelet/run.ts'),
         import('../kubelet/server.ts'),
@@ -33,18 +33,16 @@ const entries: Readonly<Record<string, Entry>> = {
   },
   dns: {
     load: async () => (await import('./dns.ts')).dnsCommand(),
-    preload: async () =>
-      await Promise.all([...clientCode(), import('../dns/run.ts'), import('../dns/forward.ts')]),
+    preload: async () => Promise.all([...clientCode(), import('../dns/run.ts'), import('../dns/forward.ts')]),
   },
   ingress: {
     load: async () => (await import('./ingress.ts')).ingressCommand(),
-    preload: async () =>
-      await Promise.all([...clientCode(), import('../l7/run.ts'), import('../l7/config.ts')]),
+    preload: async () => Promise.all([...clientCode(), import('../l7/run.ts'), import('../l7/config.ts')]),
   },
   proxy: { load: async () => (await import('./proxy.ts')).proxyCommand() },
   server: {
     load: async () => (await import('./server.ts')).serverCommand(),
-    preload: async () => await (await import('./server.ts')).loadServer(),
+    preload: async () => (await import('./server.ts')).loadServer(),
   },
   supervisor: { load: async () => (await import('./supervisor.ts')).supervisorCommand() },
 };
@@ -80,7 +78,7 @@ async function program(name: string | undefined): Promise<Command> {
     .enablePositionalOptions();
   const wanted = name === undefined ? undefined : entries[name];
   const loads = wanted === undefined ? Object.values(entries) : [wanted];
-  for (const command of await Promise.all(loads.map(async (entry) => await entry.load()))) {
+  for (const command of await Promise.all(loads.map(async (entry) => entry.load()))) {
     command.copyInheritedSettings(root);
     const hidden = internal.has(command.name());
     root.addCommand(command, { hidden });

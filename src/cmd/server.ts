@@ -74,14 +74,14 @@ async function runServer({ clusterFile, fds }: ServerOptions): Promise<void> {
       {
         name: 'apiserver',
         run: async (signal) =>
-          await code.runApiServer(apiServer, log.child({ component: 'apiserver' }), signal, () =>
+          code.runApiServer(apiServer, log.child({ component: 'apiserver' }), signal, () =>
             log.info('ready', { part: 'apiserver' }),
           ),
       },
       {
         name: 'controllers',
         run: async (signal) =>
-          await code.runControllers(controllers, client, log.child({ component: 'controllers' }), signal, {
+          code.runControllers(controllers, client, log.child({ component: 'controllers' }), signal, {
             onReady: () => log.info('ready', { part: 'controllers' }),
           }),
       },

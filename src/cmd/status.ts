@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { renderAge, renderMebibytes, renderTable } from '../cli/table.ts';
 import type { ClusterStatus } from '../cluster/status.ts';
 import { nameOption } from './up.ts';
 
@@ -7,30 +8,27 @@ export function statusCommand(): Command {
     .description('show how a cluster is; exit code 1 when something is not well')
     .addOption(nameOption())
     .action(async ({ name }: { name: string }) => {
-      const [{ clusterStatus, requireCluster }, { baseDirs }, { connectAdmin }, table] = await Promise.all([
+      const [{ clusterStatus, requireCluster }, { baseDirs }, { connectAdmin }] = await Promise.all([
         import('../cluster/status.ts'),
         import('../cluster/state.ts'),
         import('./connect.ts'),
-        import('../cli/table.ts'),
       ]);
       const state = await requireCluster(name, baseDirs(process.env, process.getuid?.() ?? 0));
       const status = await clusterStatus(state, connectAdmin);
-      process.stdout.write(renderStatus(status, Date.now(), table));
+      process.stdout.write(renderStatus(status, Date.now()));
       if (status.problems.length > 0) process.exitCode = 1;
     });
 }
 
-type Table = typeof import('../cli/table.ts');
-
-function renderStatus(status: ClusterStatus, nowMs: number, table: Table): string {
+function renderStatus(status: ClusterStatus, nowMs: number): string {
   const { config } = status.state;
   const processes = status.processes.map(({ name, pid, startedAtMs, restarts, residentBytes }) => [
     name,
     pid === undefined ? 'Stopped' : 'Running',
     pid === undefined ? '-' : String(pid),
-    pid === undefined ? '-' : table.renderAge(nowMs - startedAtMs),
+    pid === undefined ? '-' : renderAge(nowMs - startedAtMs),
     String(restarts),
-    pid === undefined ? '-' : table.renderMebibytes(residentBytes),
+    pid === undefined ? '-' : renderMebibytes(residentBytes),
   ]);
   const nodes = status.nodes.map(({ name, ready, address, version }) => [
     name,
@@ -48,11 +46,11 @@ function renderStatus(status: ClusterStatus, nowMs: number, table: Table): strin
   const total = status.processes.reduce((sum, { residentBytes }) => sum + residentBytes, 0);
   return [
     `Cluster ${config.name}: ${status.problems.length === 0 ? 'well' : 'NOT well'}\n\n`,
-    table.renderTable(['NODE', 'STATUS', 'ADDRESS', 'VERSION'], nodes),
+    renderTable(['NODE', 'STATUS', 'ADDRESS', 'VERSION'], nodes),
     '\n',
-    table.renderTable(['PROCESS', 'STATUS', 'PID', 'UP', 'RESTARTS', 'MEMORY'], processes),
-    `\n${table.renderMebibytes(total)} in all\n\n`,
-    ports.length === 0 ? '' : `${table.renderTable(['HOST', 'PORT', 'LEADS TO'], ports)}\n`,
+    renderTable(['PROCESS', 'STATUS', 'PID', 'UP', 'RESTARTS', 'MEMORY'], processes),
+    `\n${renderMebibytes(total)} in all\n\n`,
+    ports.length === 0 ? '' : `${renderTable(['HOST', 'PORT', 'LEADS TO'], ports)}\n`,
     `API server  https://127.0.0.1:${config.apiPort}\n`,
     `Kubeconfig  ${config.dataDir}/kubeconfig.yaml\n`,
     `Logs        ${config.dataDir}/logs\n`,

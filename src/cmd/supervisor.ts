@@ -38,7 +38,7 @@ async function superviseCluster(clusterFile: string): Promise<void> {
         launcher: ownLauncher(),
         report: (step) => control.report({ kind: 'step', step }),
         credentials: control.released,
-        runGateway: async (config, signal) => await runGateway(config, log, signal),
+        runGateway: async (config, signal) => runGateway(config, log, signal),
       },
       log,
       stop.signal,
