@@ -49,7 +49,7 @@ export async function reasonToSkip(): Promise<string | undefined> {
 
 export async function openTestNode(): Promise<TestNode> {
   const dataDir = await mkdtemp('/var/lib/fairlead-kubelet-test-');
-  const name = dataDir.slice('/var/lib/'.length).toLowerCase();
+  const name = dataDir.slice('/var/lib/'.length);
   const netns = name;
   const runDir = join('/run', name);
   const config = { name, agents: 0, dataDir, runDir } as ClusterConfig;
@@ -62,7 +62,13 @@ export async function openTestNode(): Promise<TestNode> {
     const { stdout } = await run(file, args, { maxBuffer: 1 << 26 });
     return stdout;
   };
-  for (const line of ['link set lo up', 'link add eth0 type veth peer name peer0', `addr add ${nodeAddress}/16 dev eth0`, 'link set peer0 up', 'link set eth0 up']) {
+  for (const line of [
+    'link set lo up',
+    'link add eth0 type veth peer name peer0',
+    `addr add ${nodeAddress}/16 dev eth0`,
+    'link set peer0 up',
+    'link set eth0 up',
+  ]) {
     await exec('ip', ...line.split(' '));
   }
   const kubeconfig = async (file: string, identity: string) => {
@@ -71,7 +77,10 @@ export async function openTestNode(): Promise<TestNode> {
     if (client === undefined || authority === undefined) throw new Error(`no certificate ${identity}`);
     const server = `https://${nodeAddress}:6443`;
     const path = join(dataDir, file);
-    await writeFile(path, renderKubeconfig({ contextName: name, userName: identity, server, authority, client }));
+    await writeFile(
+      path,
+      renderKubeconfig({ contextName: name, userName: identity, server, authority, client }),
+    );
     return path;
   };
   const admin = await kubeconfig('admin.yaml', 'admin');
@@ -81,9 +90,21 @@ export async function openTestNode(): Promise<TestNode> {
   await mkdir(join(runDir, 'processes'), { recursive: true });
 
   const children = new Map<string, ChildProcess>();
-  async function start(part: string, module: string, command: string, args: readonly string[]): Promise<void> {
+  async function start(
+    part: string,
+    module: string,
+    command: string,
+    args: readonly string[],
+  ): Promise<void> {
     const script = `const m = await import(${JSON.stringify(join(root, module))}); await m.${command}().parseAsync(process.argv.slice(1), { from: 'user' });`;
-    const [file = '', ...rest] = inside([process.execPath, '--input-type=module', '-e', script, '--', ...args]);
+    const [file = '', ...rest] = inside([
+      process.execPath,
+      '--input-type=module',
+      '-e',
+      script,
+      '--',
+      ...args,
+    ]);
     const child = spawn(file, rest, {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: { ...process.env, FAIRLEAD_CLUSTER: name },
@@ -107,7 +128,8 @@ export async function openTestNode(): Promise<TestNode> {
       ...['--kubeconfig', agent, '--node-name', 'server-0', '--node-ip', nodeAddress, '--data-dir', dataDir],
       ...['--run-dir', runDir, '--label', 'node-role.kubernetes.io/control-plane=true', '--no-proxy'],
     ]);
-  const kubectl = async (...args: readonly string[]) => await exec('kubectl', `--kubeconfig=${admin}`, ...args);
+  const kubectl = async (...args: readonly string[]) =>
+    await exec('kubectl', `--kubeconfig=${admin}`, ...args);
 
   await start('apiserver', 'src/cmd/apiserver.ts', 'apiserverCommand', [
     ...['--data-dir', dataDir, '--pki-dir', join(dataDir, 'pki'), '--listen', `${nodeAddress}:6443`],
@@ -156,7 +178,23 @@ export async function openTestNode(): Promise<TestNode> {
 /** An image with busybox from this machine, and links for what the tests call; imported as `busyboxImage`. */
 export async function importBusybox(node: TestNode): Promise<void> {
   const data = await readFile((await run('which', ['busybox'])).stdout.trim());
-  const applets = ['sh', 'sleep', 'cat', 'echo', 'httpd', 'nc', 'wget', 'ls', 'env', 'id', 'nslookup', 'true', 'false', 'mkdir', 'tail'];
+  const applets = [
+    'sh',
+    'sleep',
+    'cat',
+    'echo',
+    'httpd',
+    'nc',
+    'wget',
+    'ls',
+    'env',
+    'id',
+    'nslookup',
+    'true',
+    'false',
+    'mkdir',
+    'tail',
+  ];
   const archive = createOciArchive({
     tags: [busyboxImage],
     architecture: process.arch === 'arm64' ? 'arm64' : 'amd64',

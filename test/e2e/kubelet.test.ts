@@ -1,0 +1,451 @@
+import assert from 'node:assert/strict';
+import { access, readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Container, Pod, PodSpec } from '../../src/api/gen/core-v1.ts';
+import { entriesOf, importBusybox, openTestNode, reasonToSkip, type TestNode } from './kubelet-node.ts';
+
+/** The node agent with a real containerd, API server and kubectl, in a network namespace of its own. */
+
+const skip = await reasonToSkip();
+if (skip !== undefined) console.log(`kubelet: skipped, ${skip}`);
+
+const waitTimeoutMs = 60_000;
+const pollMs = 50;
+
+/** Waits until `probe` gives something; what it gave last is told when it never does. */
+async function eventually<T>(what: string, probe: () => Promise<T | undefined | false>): Promise<T> {
+  const startMs = performance.now();
+  let last: unknown;
+  while (performance.now() - startMs < waitTimeoutMs) {
+    try {
+      const found = await probe();
+      if (found !== undefined && found !== false) return found;
+    } catch (error) {
+      last = error;
+    }
+    await delay(pollMs);
+  }
+  throw new Error(`never happened: ${what}`, { cause: last });
+}
+
+function pod(name: string, container: Partial<Container>, spec: Partial<PodSpec> = {}): Pod {
+  const base = { name: 'main', image: 'busybox', imagePullPolicy: 'IfNotPresent' };
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name, labels: { app: name } },
+    spec: { terminationGracePeriodSeconds: 1, containers: [{ ...base, ...container }], ...spec },
+  };
+}
+
+const shell = (script: string) => ({ command: ['sh', '-c', script] });
+const forever = 'trap "exit 0" TERM; while true; do sleep 0.05; done';
+
+describe('kubelet', { skip: skip ?? false }, () => {
+  let node: TestNode;
+
+  before(async () => {
+    node = await openTestNode();
+    await node.startAgent();
+    await importBusybox(node);
+  });
+  after(async () => {
+    await node.close();
+    assert.deepEqual(await entriesOf(node.dataDir), [], 'the data folder is left');
+    const mounts = await readFile('/proc/self/mountinfo', 'utf8');
+    assert.doesNotMatch(mounts, new RegExp(node.name), 'a mount is left');
+  });
+
+  const get = async (name: string): Promise<Pod> =>
+    JSON.parse(await node.kubectl('get', 'pod', name, '-o', 'json')) as Pod;
+  const phase = (name: string, wanted: string) =>
+    eventually(`${name} is ${wanted}`, async () => {
+      const found = await get(name);
+      return found.status?.phase === wanted && found;
+    });
+  const ready = (name: string) =>
+    eventually(`${name} is ready`, async () => {
+      const found = await get(name);
+      const condition = found.status?.conditions?.find(({ type }) => type === 'Ready');
+      return condition?.status === 'True' && found;
+    });
+  const remove = (name: string) => node.kubectl('delete', 'pod', name, '--wait=true');
+  const events = (name: string) =>
+    node.kubectl(
+      'get',
+      'events',
+      '--field-selector',
+      `involvedObject.name=${name}`,
+      '-o',
+      'jsonpath={range .items[*]}{.reason}: {.message}{"\\n"}{end}',
+    );
+
+  test('the node is ready and says what it is', async () => {
+    const found = JSON.parse(await node.kubectl('get', 'node', 'server-0', '-o', 'json'));
+    assert.equal(found.status.nodeInfo.containerRuntimeVersion.split(':')[0], 'containerd');
+    assert.equal(found.metadata.labels['kubernetes.io/hostname'], 'server-0');
+    assert.deepEqual(
+      found.status.conditions.map((one: { type: string; status: string }) => [one.type, one.status]),
+      [
+        ['MemoryPressure', 'False'],
+        ['DiskPressure', 'False'],
+        ['PIDPressure', 'False'],
+        ['Ready', 'True'],
+      ],
+    );
+    const lease = JSON.parse(
+      await node.kubectl('get', 'lease', 'server-0', '-n', 'kube-node-lease', '-o', 'json'),
+    );
+    assert.equal(lease.spec.holderIdentity, 'server-0');
+  });
+
+  test('a Pod serves, and logs, exec and port-forward reach it', async () => {
+    const script =
+      'echo to-out; echo to-err >&2; echo served > /tmp/index.html; httpd -p 80 -h /tmp; ' + forever;
+    const probe = { httpGet: { path: '/index.html', port: 80 } };
+    await node.apply(pod('web', { ...shell(script), readinessProbe: probe, ports: [{ containerPort: 80 }] }));
+    const found = await ready('web');
+    const ip = found.status?.podIP ?? '';
+    assert.match(ip, /^10\.42\.0\.\d+$/);
+    assert.equal(found.status?.qosClass, 'BestEffort');
+    assert.match(found.status?.containerStatuses?.[0]?.containerID ?? '', /^containerd:\/\//);
+    assert.match(await node.exec('busybox', 'wget', '-qO-', `http://${ip}/`), /served/);
+    assert.deepEqual(
+      (await node.kubectl('logs', 'web'))
+        .split('\n')
+        .filter((line) => line.startsWith('to-'))
+        .toSorted(),
+      ['to-err', 'to-out'],
+    );
+    assert.match(await node.kubectl('logs', 'web', '--tail=1', '--timestamps'), /^20\d\d-\d\d-\d\dT/);
+    assert.equal(await node.kubectl('exec', 'web', '--', 'cat', '/tmp/index.html'), 'served\n');
+    await assert.rejects(
+      node.kubectl('exec', 'web', '--', 'sh', '-c', 'exit 3'),
+      (error: { code?: number }) => error.code === 3,
+    );
+    assert.match(await node.kubectl('exec', 'web', '--', 'cat', '/etc/hosts'), new RegExp(`${ip}\\tweb`));
+    assert.match(
+      await node.kubectl('exec', 'web', '--', 'cat', '/etc/resolv.conf'),
+      /search default\.svc\.cluster\.local/,
+    );
+    const forwarded = await node.exec(
+      'sh',
+      '-c',
+      `kubectl --kubeconfig=${node.dataDir}/admin.yaml port-forward pod/web 18080:80 >/dev/null 2>&1 & p=$!; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do busybox wget -qO- http://127.0.0.1:18080/ 2>/dev/null && break; sleep 0.2; done; kill $p`,
+    );
+    assert.match(forwarded, /served/);
+    const told = await events('web');
+    for (const reason of ['Pulled', 'Created', 'Started']) assert.match(told, new RegExp(`${reason}:`));
+    await remove('web');
+  });
+
+  test('environment and volumes hold what the API has, and follow it', async () => {
+    await node.apply({
+      apiVersion: 'v1',
+      kind: 'ConfigMap',
+      metadata: { name: 'settings' },
+      data: { color: 'blue', size: '3' },
+    });
+    await node.apply({
+      apiVersion: 'v1',
+      kind: 'Secret',
+      metadata: { name: 'hidden' },
+      stringData: { word: 'sesame' },
+    });
+    await node.apply(
+      pod(
+        'reader',
+        {
+          ...shell(forever),
+          env: [
+            { name: 'COLOR', valueFrom: { configMapKeyRef: { name: 'settings', key: 'color' } } },
+            { name: 'WORD', valueFrom: { secretKeyRef: { name: 'hidden', key: 'word' } } },
+            { name: 'POD', valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } },
+            { name: 'IP', valueFrom: { fieldRef: { fieldPath: 'status.podIP' } } },
+            { name: 'BOTH', value: '$(COLOR)-$(WORD)-$$(COLOR)' },
+          ],
+          envFrom: [{ prefix: 'S_', configMapRef: { name: 'settings' } }],
+          volumeMounts: [
+            { name: 'settings', mountPath: '/settings' },
+            { name: 'settings', mountPath: '/one', subPath: 'color' },
+            { name: 'hidden', mountPath: '/hidden', readOnly: true },
+            { name: 'about', mountPath: '/about' },
+            { name: 'memory', mountPath: '/memory' },
+            { name: 'scratch', mountPath: '/scratch', subPath: 'deep/inside' },
+          ],
+        },
+        {
+          volumes: [
+            { name: 'settings', configMap: { name: 'settings' } },
+            { name: 'hidden', secret: { secretName: 'hidden', defaultMode: 0o400 } },
+            {
+              name: 'about',
+              downwardAPI: { items: [{ path: 'labels', fieldRef: { fieldPath: 'metadata.labels' } }] },
+            },
+            { name: 'memory', emptyDir: { medium: 'Memory', sizeLimit: '1Mi' } },
+            { name: 'scratch', emptyDir: {} },
+          ],
+        },
+      ),
+    );
+    const found = await ready('reader');
+    const cat = (...files: readonly string[]) => node.kubectl('exec', 'reader', '--', 'cat', ...files);
+    const env = await node.kubectl('exec', 'reader', '--', 'env');
+    for (const line of [
+      'COLOR=blue',
+      'WORD=sesame',
+      'POD=reader',
+      `IP=${found.status?.podIP}`,
+      'S_size=3',
+      'BOTH=blue-sesame-$(COLOR)',
+      'KUBERNETES_SERVICE_HOST=10.43.0.1',
+    ]) {
+      assert.ok(env.split('\n').includes(line), `${line} in ${env}`);
+    }
+    assert.equal(
+      await cat('/settings/color', '/one', '/hidden/word', '/about/labels'),
+      'bluebluesesameapp="reader"',
+    );
+    assert.match(await cat('/proc/mounts'), /tmpfs \/memory tmpfs/);
+    assert.equal((await cat('/var/run/secrets/kubernetes.io/serviceaccount/namespace')).trim(), 'default');
+    assert.equal((await cat('/var/run/secrets/kubernetes.io/serviceaccount/token')).split('.').length, 3);
+    await node.kubectl('patch', 'configmap', 'settings', '-p', '{"data":{"color":"green"}}');
+    await eventually(
+      'the volume follows the ConfigMap',
+      async () => (await cat('/settings/color')) === 'green',
+    );
+    await remove('reader');
+  });
+
+  test('init containers run one after another, a sidecar beside them', async () => {
+    const volumes = [{ name: 'shared', emptyDir: {} }];
+    const volumeMounts = [{ name: 'shared', mountPath: '/shared' }];
+    const base = { image: 'busybox', imagePullPolicy: 'IfNotPresent', volumeMounts };
+    await node.apply(
+      pod(
+        'steps',
+        { ...shell('cat /shared/steps; test -f /shared/sidecar && echo sidecar-runs'), volumeMounts },
+        {
+          restartPolicy: 'Never',
+          volumes,
+          initContainers: [
+            { ...base, name: 'first', ...shell('echo first >> /shared/steps') },
+            {
+              ...base,
+              name: 'beside',
+              restartPolicy: 'Always',
+              ...shell(`touch() { echo > $1; }; touch /shared/sidecar; ${forever}`),
+            },
+            {
+              ...base,
+              name: 'second',
+              ...shell('while ! [ -f /shared/sidecar ]; do sleep 0.05; done; echo second >> /shared/steps'),
+            },
+          ],
+        },
+      ),
+    );
+    const done = await phase('steps', 'Succeeded');
+    assert.equal(await node.kubectl('logs', 'steps', '-c', 'main'), 'first\nsecond\nsidecar-runs\n');
+    assert.deepEqual(
+      done.status?.initContainerStatuses?.map(({ name, restartCount }) => [name, restartCount]),
+      [
+        ['first', 0],
+        ['beside', 0],
+        ['second', 0],
+      ],
+    );
+    assert.equal(done.status?.conditions?.find(({ type }) => type === 'Ready')?.reason, 'PodCompleted');
+    await remove('steps');
+  });
+
+  test('a crashing container is restarted at once, then waits', async () => {
+    await node.apply(pod('crash', shell('echo try; echo last words > /dev/termination-log; exit 7')));
+    const found = await eventually('it waits in CrashLoopBackOff', async () => {
+      const now = await get('crash');
+      const status = now.status?.containerStatuses?.[0];
+      return status?.state?.waiting?.reason === 'CrashLoopBackOff' && status;
+    });
+    assert.equal(found.restartCount, 1);
+    assert.equal(found.lastState?.terminated?.exitCode, 7);
+    assert.equal(found.lastState?.terminated?.message, 'last words\n');
+    assert.equal(await node.kubectl('logs', 'crash', '--previous'), 'try\n');
+    assert.match(await events('crash'), /BackOff: Back-off restarting failed container main/);
+    await remove('crash');
+  });
+
+  test('restartPolicy Never ends in Failed or Succeeded', async () => {
+    await node.apply(pod('bad', shell('exit 4'), { restartPolicy: 'Never' }));
+    await node.apply(pod('good', shell('exit 0'), { restartPolicy: 'Never' }));
+    const bad = await phase('bad', 'Failed');
+    assert.equal(bad.status?.containerStatuses?.[0]?.state?.terminated?.reason, 'Error');
+    const good = await phase('good', 'Succeeded');
+    assert.equal(good.status?.containerStatuses?.[0]?.state?.terminated?.reason, 'Completed');
+    await remove('bad');
+    await remove('good');
+  });
+
+  test('a failed liveness probe restarts the container', async () => {
+    const probe = { exec: { command: ['cat', '/tmp/alive'] }, periodSeconds: 1, failureThreshold: 1 };
+    await node.apply(
+      pod('sick', {
+        ...shell(`[ -f /shared/again ] || echo > /tmp/alive; ${forever}`),
+        livenessProbe: probe,
+      }),
+    );
+    await ready('sick');
+    await node.kubectl('exec', 'sick', '--', 'sh', '-c', 'busybox rm /tmp/alive');
+    await eventually(
+      'it was restarted',
+      async () => (await get('sick')).status?.containerStatuses?.[0]?.restartCount === 1,
+    );
+    assert.match(await events('sick'), /Killing: Container main failed liveness probe, will be restarted/);
+    await remove('sick');
+  });
+
+  test('what the node cannot do is told, not passed over', async () => {
+    await node.apply(
+      pod('claim', shell(forever), {
+        volumes: [{ name: 'data', persistentVolumeClaim: { claimName: 'data' } }],
+      }),
+    );
+    const claim = await phase('claim', 'Failed');
+    assert.equal(claim.status?.reason, 'UnsupportedVolume');
+    assert.match(claim.status?.message ?? '', /persistentVolumeClaim/);
+    await node.apply(pod('absent', { image: 'fairlead.dev/absent:1', imagePullPolicy: 'Never' }));
+    await eventually('ErrImageNeverPull is shown', async () => {
+      const found = await get('absent');
+      return found.status?.containerStatuses?.[0]?.state?.waiting?.reason === 'ErrImageNeverPull';
+    });
+    await node.apply(
+      pod('keyless', {
+        ...shell(forever),
+        env: [{ name: 'X', valueFrom: { configMapKeyRef: { name: 'nowhere', key: 'x' } } }],
+      }),
+    );
+    await eventually('CreateContainerConfigError is shown', async () => {
+      const found = await get('keyless');
+      return found.status?.containerStatuses?.[0]?.state?.waiting?.reason === 'CreateContainerConfigError';
+    });
+    await node.kubectl('delete', 'pod', 'claim', 'absent', 'keyless');
+  });
+
+  test('a stopped Pod gets its hook and its time, and leaves nothing', async () => {
+    const hook = { preStop: { exec: { command: ['sh', '-c', 'echo hook > /shared/stop'] } } };
+    await node.apply(
+      pod(
+        'polite',
+        {
+          command: [
+            'sh',
+            '-c',
+            `trap "echo term >> /shared/stop; exit 0" TERM; while true; do sleep 0.05; done`,
+          ],
+          lifecycle: hook,
+          volumeMounts: [{ name: 'shared', mountPath: '/shared' }],
+        },
+        {
+          terminationGracePeriodSeconds: 20,
+          volumes: [{ name: 'shared', hostPath: { path: join(node.dataDir, 'outside') } }],
+        },
+      ),
+    );
+    const found = await ready('polite');
+    const uid = found.metadata?.uid ?? '';
+    await remove('polite');
+    assert.equal(await readFile(join(node.dataDir, 'outside', 'stop'), 'utf8'), 'hook\nterm\n');
+    await eventually('folders and control groups are gone', async () => {
+      const left = [
+        ...(await entriesOf(join(node.dataDir, 'nodes/server-0/pods'))),
+        ...(await entriesOf(join(node.dataDir, 'nodes/server-0/pod-logs'))),
+        ...(await cgroupsOf(uid)),
+      ];
+      return left.every((entry) => !entry.includes(uid));
+    });
+  });
+
+  test('Pods outlive the node agent and containerd, and are adopted', async () => {
+    await node.apply(pod('steady', shell(forever)));
+    await node.apply(pod('doomed', shell(forever)));
+    const before = await ready('steady');
+    const doomed = await ready('doomed');
+    await node.stopAgent('SIGKILL', { containerd: true });
+    await node.kubectl('delete', 'pod', 'doomed', '--force', '--grace-period=0');
+    await node.startAgent();
+    await eventually('the Pod without an object is removed', async () => {
+      return (await cgroupsOf(doomed.metadata?.uid ?? '')).length === 0;
+    });
+    const found = await ready('steady');
+    assert.deepEqual(
+      found.status?.containerStatuses?.map(({ containerID, restartCount, state }) => [
+        containerID,
+        restartCount,
+        state,
+      ]),
+      before.status?.containerStatuses?.map(({ containerID, restartCount, state }) => [
+        containerID,
+        restartCount,
+        state,
+      ]),
+    );
+    assert.equal(await node.kubectl('exec', 'steady', '--', 'echo', 'still here'), 'still here\n');
+    await remove('steady');
+  });
+
+  test('a process of the supervisor is shown as a mirror Pod', async () => {
+    const dir = join(node.dataDir, 'nodes/server-0/static-pods');
+    const state = { name: 'helper', pid: process.pid, startedAtMs: Date.now(), restarts: 2 };
+    const { writeFile } = await import('node:fs/promises');
+    await writeFile(join('/run', node.name, 'processes', 'helper.json'), JSON.stringify(state));
+    const mirror = pod('helper', { image: 'fairlead.dev/helper:1' }, { hostNetwork: true });
+    const annotated = {
+      ...mirror,
+      metadata: {
+        ...mirror.metadata,
+        namespace: 'kube-system',
+        annotations: { 'fairlead.dev/process': 'helper' },
+      },
+    };
+    await writeFile(join(dir, 'helper.json'), JSON.stringify(annotated));
+    const found = await eventually('the mirror is ready', async () => {
+      const now = JSON.parse(
+        await node.kubectl('get', 'pod', 'helper-server-0', '-n', 'kube-system', '-o', 'json'),
+      ) as Pod;
+      return now.status?.phase === 'Running' && now;
+    });
+    assert.equal(found.status?.podIP, '10.41.0.2');
+    assert.equal(found.status?.containerStatuses?.[0]?.restartCount, 2);
+    assert.equal(found.status?.containerStatuses?.[0]?.ready, true);
+    const { rm } = await import('node:fs/promises');
+    await rm(join(dir, 'helper.json'));
+    await eventually('the mirror goes with its file', async () =>
+      (await node.kubectl('get', 'pods', '-n', 'kube-system', '-o', 'name')).includes('helper')
+        ? undefined
+        : true,
+    );
+  });
+
+  async function cgroupsOf(uid: string): Promise<readonly string[]> {
+    const root = '/sys/fs/cgroup';
+    const controllers = [
+      '',
+      ...(await readdir(root, { withFileTypes: true }))
+        .filter((entry) => entry.isDirectory())
+        .map(({ name }) => name),
+    ];
+    const paths = controllers.map((controller) =>
+      join(root, controller, 'fairlead', node.name, 'server-0', `pod${uid}`),
+    );
+    const present = await Promise.all(
+      paths.map((path) =>
+        access(path).then(
+          () => path,
+          () => undefined,
+        ),
+      ),
+    );
+    return present.filter((path) => path !== undefined);
+  }
+});
