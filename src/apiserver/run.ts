@@ -25,6 +25,8 @@ import { serveUpgrade } from './upgrade.ts';
 const backlog = 511;
 /** How long open requests have to end at a stop before their connections are cut, ms. */
 const drainMs = 1_000;
+/** How long connections without requests may take to close by themselves at a stop, ms. Some clients never do. */
+const lingerMs = 100;
 
 /**
  * Serves until the signal aborts, then ends watches, lets requests finish and closes the store. `onReady` is called with the
@@ -154,17 +156,22 @@ function trackConnections(server: Http2SecureServer, idle: () => Promise<void>):
   });
   return {
     async end() {
-      const limit = Promise.withResolvers<void>();
-      const cancel = systemClock.after(drainMs, limit.resolve);
-      await Promise.race([idle(), limit.promise]);
+      await within(drainMs, idle());
       const closed = [...sockets].map(
         (socket) => new Promise<void>((resolve) => void socket.once('close', () => resolve())),
       );
       for (const session of sessions) session.close();
       for (const socket of secured) if (socket.alpnProtocol !== 'h2') socket.destroySoon();
-      await Promise.race([Promise.all(closed), limit.promise]);
-      cancel();
+      await within(lingerMs, Promise.all(closed));
       for (const socket of sockets) socket.destroy();
     },
   };
+}
+
+/** Resolves with `done` or after `ms`, whichever comes first. */
+async function within(ms: number, done: Promise<unknown>): Promise<void> {
+  const limit = Promise.withResolvers<void>();
+  const cancel = systemClock.after(ms, limit.resolve);
+  await Promise.race([done, limit.promise]);
+  cancel();
 }

@@ -210,13 +210,21 @@ test('exec, attach and port-forward reach the kubelet by SPDY from every kubectl
     await k.ok(`patch pod target --subresource=status -p '{"status":{"phase":"Running"}}'`);
 
     assert.equal(await k.ok('logs target --tail=5'), 'log line of the kubelet');
+    const streams = [
+      [
+        'exec target -- echo hello world',
+        'SPDY/3.1 /exec/default/target/target?command=echo&command=hello&command=world&stdout=true&stderr=true',
+      ],
+      ['attach target', 'SPDY/3.1 /attach/default/target/target?stdout=true&stderr=true'],
+      ['port-forward pod/target :80', 'SPDY/3.1 /portForward/default/target'],
+    ] as const;
     for (const { path } of kubectls) {
       const each = kubectl(path, admin, 'default');
-      kubelet.seen.length = 0;
-      assert.match(await each.fails('exec target -- echo hello world'), /the kubelet was here/);
-      assert.deepEqual(kubelet.seen, [
-        'SPDY/3.1 /exec/default/target/target?command=echo&command=hello&command=world&stdout=true&stderr=true',
-      ]);
+      for (const [line, want] of streams) {
+        kubelet.seen.length = 0;
+        assert.match(await each.fails(line), /the kubelet was here/);
+        assert.deepEqual(kubelet.seen, [want], path);
+      }
     }
     await k.ok('delete pod target --force --grace-period=0');
   } finally {
