@@ -4,8 +4,8 @@ import type { JsonObject } from '../api/object.ts';
 import { forbidden, notFound } from '../api/status.ts';
 import type { ApiContext, Target } from './context.ts';
 import { preventEscalation } from './escalation.ts';
-import { isBeingDeleted, parseEntry, prefixOf, randomSuffix } from './objects.ts';
 import { restrictNode } from './node-restriction.ts';
+import { isBeingDeleted, parseEntry, prefixOf, randomSuffix } from './objects.ts';
 import { admitScheduling, admitServiceAccount, serviceAccountNameOf } from './pod-admission.ts';
 
 /**

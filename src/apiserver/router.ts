@@ -1,7 +1,7 @@
+import { stringAt } from '../api/fields.ts';
 import type { Kind, Subresource } from '../api/kind.ts';
 import { findKind } from '../api/registry.ts';
 import { badRequest, deleted, failure, forbidden, methodNotAllowed, pathNotFound } from '../api/status.ts';
-import { stringAt } from '../api/fields.ts';
 import type { ApiContext, Target } from './context.ts';
 import { deleteCollection, deleteObject } from './delete.ts';
 import { type ApiRequest, jsonReply, type Reply, type User } from './exchange.ts';
