@@ -19,6 +19,8 @@ export const stopGraceMs = 10_000;
 export type ChildSpec = {
   readonly name: string;
   readonly netns: string;
+  /** Flags of the runtime, before the main file. */
+  readonly runtimeFlags: readonly string[];
   readonly command: readonly string[];
   /** Our descriptors; the child has them as 3, 4, …. */
   readonly fds: readonly number[];
@@ -107,7 +109,7 @@ function start(
   try {
     const gateFd = String(3 + spec.fds.length);
     const child = inNetns(spec.netns, () =>
-      spawn(launcher.executable, [...launcher.prefix, ...spec.command], {
+      spawn(launcher.executable, [...spec.runtimeFlags, ...launcher.prefix, ...spec.command], {
         cwd: '/',
         detached: true, // a group of its own: Ctrl-C in a terminal reaches the supervisor only, which stops in order
         env: {

@@ -27,12 +27,20 @@ export type DescriptorPlan = {
 export type ProcessPlan = {
   readonly name: string;
   readonly netns: string;
+  /** Flags of the runtime, before the main file. */
+  readonly runtimeFlags: readonly string[];
   readonly descriptors: readonly DescriptorPlan[];
   /** Arguments of `fairlead`, given the descriptor numbers that the process got. */
   command(descriptorOf: (plan: DescriptorPlan) => number | undefined): readonly string[];
   /** Processes are stopped in rising order. */
   readonly stopStage: number;
 };
+
+/**
+ * The young generation of the JavaScript heap, MiB: it grows while code is loaded and would then stay large. The ingress
+ * keeps the runtime's own size, since there the time of collections is that of requests.
+ */
+const smallHeap: readonly string[] = ['--max-semi-space-size=2'];
 
 /** Ports of the load balancer whose host sockets go straight to the ingress, without a relay. */
 export const ingressPorts = { http: 80, https: 443 } as const;
@@ -96,6 +104,7 @@ function serverProcess(config: ClusterConfig, netns: string, address: string): P
     name: 'server',
     netns,
     descriptors,
+    runtimeFlags: smallHeap,
     stopStage: 2,
     command: (descriptorOf) => [
       'server',
@@ -121,6 +130,7 @@ function nodeProcess(config: ClusterConfig, node: Node, isServer: boolean): Proc
     name: `node-${node.name}`,
     netns: node.netns,
     descriptors: sockets.map(({ descriptor }) => descriptor),
+    runtimeFlags: smallHeap,
     stopStage: 1,
     command: (descriptorOf) => [
       'node',
@@ -160,6 +170,7 @@ function dnsProcess(config: ClusterConfig, netns: string): ProcessPlan {
     name: 'dns',
     netns,
     descriptors: [],
+    runtimeFlags: smallHeap,
     stopStage: 1,
     command: () => [
       'dns',
@@ -181,6 +192,7 @@ function ingressProcess(config: ClusterConfig, netns: string): ProcessPlan {
     name: 'ingress',
     netns,
     descriptors: [...http, ...https],
+    runtimeFlags: [],
     stopStage: 0,
     command: (descriptorOf) => [
       'ingress',

@@ -140,6 +140,7 @@ async function prepare(
     return {
       name: plan.name,
       netns: plan.netns,
+      runtimeFlags: plan.runtimeFlags,
       fds: present.map((descriptor) => fds.get(descriptor) ?? -1),
       descriptors: present.map(describeDescriptor),
       command: plan.command((descriptor) => {
