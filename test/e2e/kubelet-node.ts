@@ -128,8 +128,7 @@ export async function openTestNode(): Promise<TestNode> {
       ...['--kubeconfig', agent, '--node-name', 'server-0', '--node-ip', nodeAddress, '--data-dir', dataDir],
       ...['--run-dir', runDir, '--label', 'node-role.kubernetes.io/control-plane=true', '--no-proxy'],
     ]);
-  const kubectl = async (...args: readonly string[]) =>
-    await exec('kubectl', `--kubeconfig=${admin}`, ...args);
+  const kubectl = async (...args: readonly string[]) => exec('kubectl', `--kubeconfig=${admin}`, ...args);
 
   await start('apiserver', 'src/cmd/apiserver.ts', 'apiserverCommand', [
     ...['--data-dir', dataDir, '--pki-dir', join(dataDir, 'pki'), '--listen', `${nodeAddress}:6443`],
@@ -158,7 +157,7 @@ export async function openTestNode(): Promise<TestNode> {
       const pid = Number(await readFile(join(runDir, 'nodes', 'server-0', 'containerd.pid'), 'utf8'));
       process.kill(pid, 'SIGKILL');
     },
-    agentLog: async () => await readFile(join(dataDir, 'node.log'), 'utf8'),
+    agentLog: async () => readFile(join(dataDir, 'node.log'), 'utf8'),
     async close() {
       for (const part of ['node', 'controllers', 'apiserver']) {
         const child = children.get(part);
@@ -217,5 +216,5 @@ export async function importBusybox(node: TestNode): Promise<void> {
 
 /** Files below a folder, for assertions that nothing is left. */
 export async function entriesOf(dir: string): Promise<readonly string[]> {
-  return await readdir(dir).catch(() => []);
+  return readdir(dir).catch(() => []);
 }

@@ -1,0 +1,83 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Pod, PodSpec } from '../api/gen/core-v1.ts';
+import {
+  compileDnsConfig,
+  hostnameOf,
+  parseResolvConf,
+  renderHosts,
+  renderResolvConf,
+} from './network-files.ts';
+
+const cluster = { nameservers: ['10.43.0.10'], domain: 'cluster.local' };
+const host = parseResolvConf('# comment\nnameserver 192.0.2.1\nsearch example.net .\noptions edns0\n');
+const pod = (spec: Partial<PodSpec> = {}, name = 'web'): Pod => ({
+  metadata: { name, namespace: 'shop' },
+  spec: { containers: [], ...spec },
+});
+
+for (const { name, spec, want } of [
+  {
+    name: 'ClusterFirst',
+    spec: {},
+    want: 'nameserver 10.43.0.10\nsearch shop.svc.cluster.local svc.cluster.local cluster.local example.net\noptions ndots:5\n',
+  },
+  {
+    name: 'Default',
+    spec: { dnsPolicy: 'Default' },
+    want: 'nameserver 192.0.2.1\nsearch example.net\noptions edns0\n',
+  },
+  {
+    name: 'ClusterFirst on the host network is Default',
+    spec: { hostNetwork: true, dnsPolicy: 'ClusterFirst' },
+    want: 'nameserver 192.0.2.1\nsearch example.net\noptions edns0\n',
+  },
+  {
+    name: 'ClusterFirstWithHostNet is the cluster’s',
+    spec: { hostNetwork: true, dnsPolicy: 'ClusterFirstWithHostNet' },
+    want: 'nameserver 10.43.0.10\nsearch shop.svc.cluster.local svc.cluster.local cluster.local example.net\noptions ndots:5\n',
+  },
+  {
+    name: 'None with a dnsConfig',
+    spec: {
+      dnsPolicy: 'None',
+      dnsConfig: {
+        nameservers: ['192.0.2.9'],
+        searches: ['a.b'],
+        options: [{ name: 'ndots', value: '2' }, { name: 'edns0' }],
+      },
+    },
+    want: 'nameserver 192.0.2.9\nsearch a.b\noptions ndots:2 edns0\n',
+  },
+  {
+    name: 'a dnsConfig adds, and its options win',
+    spec: { dnsConfig: { searches: ['a.b'], options: [{ name: 'ndots', value: '1' }] } },
+    want: 'nameserver 10.43.0.10\nsearch shop.svc.cluster.local svc.cluster.local cluster.local example.net a.b\noptions ndots:1\n',
+  },
+]) {
+  test(`resolv.conf: ${name}`, () => {
+    assert.equal(renderResolvConf(compileDnsConfig(pod(spec), cluster, host)), want);
+  });
+}
+
+test('hosts: addresses, full name and aliases', () => {
+  const text = renderHosts(
+    pod({ hostname: 'one', subdomain: 'sub', hostAliases: [{ ip: '192.0.2.7', hostnames: ['a', 'b'] }] }),
+    ['10.42.0.9'],
+    'cluster.local',
+    '',
+  );
+  assert.match(text, /^10\.42\.0\.9\tone\.sub\.shop\.svc\.cluster\.local\tone$/m);
+  assert.match(text, /^192\.0\.2\.7\ta\tb$/m);
+});
+
+test('hosts: on the host network the node’s own', () => {
+  assert.match(
+    renderHosts(pod({ hostNetwork: true }), ['10.41.0.2'], 'cluster.local', '127.0.0.1 me\n'),
+    /^127\.0\.0\.1 me$/m,
+  );
+});
+
+test('host name: at most 63 characters, not ending in a dash', () => {
+  assert.equal(hostnameOf(pod({}, `${'a'.repeat(62)}-b`)), 'a'.repeat(62));
+});
