@@ -157,7 +157,7 @@ describe('the course', { skip: missing ?? false, timeout: 900_000 }, () => {
       KUBECONFIG: cluster.kubeconfig,
     });
     try {
-      await terminal.expect(/[#$] $/);
+      await terminal.expect(/[#$] (\x1b\[J)?$/);
       terminal.type('stty size; echo on-$(hostname)\r');
       await terminal.expect(/\d+ \d+\r\non-tmp/);
       terminal.type('curl -s -o /dev/null -w "%{http_code}" http://caddy/\r');
@@ -168,7 +168,8 @@ describe('the course', { skip: missing ?? false, timeout: 900_000 }, () => {
     } finally {
       terminal.kill();
     }
-    assert.match((await cluster.tryKubectl('get pod tmp')).stderr, /NotFound/);
+    // kubectl does not wait for what --rm deletes.
+    await eventually(async () => assert.match((await cluster.tryKubectl('get pod tmp')).stderr, /NotFound/));
   });
 
   test('3b: the Service answers by address and by each of its names, from all Pods', async () => {
@@ -181,7 +182,9 @@ describe('the course', { skip: missing ?? false, timeout: 900_000 }, () => {
 
   test('3c: from another namespace the short name does not resolve and name.namespace does', async () => {
     await cluster.kubectl('create namespace other');
-    await cluster.kubectl('run shell -n other --image alpine:latest --command -- sleep 100000');
+    await cluster.kubectl(
+      'run shell -n other --image alpine:latest --overrides={"spec":{"terminationGracePeriodSeconds":1}} --command -- sleep 100000',
+    );
     await cluster.kubectl('wait -n other --for=condition=Ready pod/shell --timeout=60s');
     assert.match(
       await inPod('curl -sS --max-time 5 http://caddy/ 2>&1 || true', 'other'),
@@ -200,10 +203,12 @@ describe('the course', { skip: missing ?? false, timeout: 900_000 }, () => {
     await cluster.kubectl('rollout status deployment/echo --timeout=60s');
     const wanted = (await podNames('app=echo')).toSorted();
     assert.equal(wanted.length, 3);
-    for (const protocol of ['', '-u']) {
+    for (const protocol of ['-N', '-u']) {
       const seen = new Set<string>();
       await eventually(async () => {
-        const output = await inPod(`for i in $(seq 10); do echo hello | /usr/bin/nc ${protocol} -w 1 echo 7; done`);
+        const output = await inPod(
+          `for i in $(seq 6); do echo hello | /usr/bin/nc ${protocol} -w 1 echo 7; done`,
+        );
         for (const line of output.split('\n'))
           for (const name of wanted) if (line.includes(name)) seen.add(name);
         assert.deepEqual([...seen].toSorted(), wanted);
