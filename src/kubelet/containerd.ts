@@ -62,7 +62,13 @@ export function startContainerd(
     await rm(paths.socket, { force: true });
     child = spawnContainerd(paths, options);
     const failed = new AbortController();
-    child.once('error', (error) => failed.abort(error));
+    child.once('error', (cause) => {
+      failed.abort(
+        new Error('containerd cannot be started; install it, on Debian with `apt-get install containerd`', {
+          cause,
+        }),
+      );
+    });
     child.once('exit', (code, signal) => {
       failed.abort(
         new Error(`containerd ended at start (${signal ?? `code ${code}`}); see ${paths.logFile}`),

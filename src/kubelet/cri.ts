@@ -36,6 +36,6 @@ export function createCri(client: GrpcClient): Cri {
 }
 
 export function connectCri(socketPath: string): { readonly cri: Cri; readonly client: GrpcClient } {
-  const client = createGrpcClient(socketPath);
+  const client = createGrpcClient({ path: socketPath });
   return { cri: createCri(client), client };
 }

@@ -62,7 +62,7 @@ const timeoutDefaultMs = 120_000;
 const messageBytesMax = 16 * 1024 * 1024;
 const prefixBytes = 5;
 
-/** Unary and server-streaming calls over one HTTP/2 connection to a unix socket; reconnects at the next call. */
+/** Unary and server-streaming calls over one HTTP/2 connection; reconnects at the next call. */
 export type GrpcClient = {
   unary<Request, Response>(
     method: RpcMethod<Request, Response>,
@@ -78,14 +78,17 @@ export type GrpcClient = {
   close(): void;
 };
 
-export function createGrpcClient(socketPath: string): GrpcClient {
+/** A unix socket's path, or a host and port; without TLS. */
+export type GrpcTarget = { readonly path: string } | { readonly host: string; readonly port: number };
+
+export function createGrpcClient(target: GrpcTarget): GrpcClient {
   let session: ClientHttp2Session | undefined;
   let openCalls = 0;
 
   function connection(): ClientHttp2Session {
     if (session !== undefined && !session.closed && !session.destroyed) return session;
     const opened = connectHttp2('http://localhost', {
-      createConnection: () => connectSocket(socketPath),
+      createConnection: () => connectSocket(target),
       settings: { initialWindowSize: 1 << 20 },
     });
     opened.on('error', () => {}); // every open stream is told the same by its own 'error'

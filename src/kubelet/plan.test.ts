@@ -240,5 +240,5 @@ for (const { name, want, waiting, completed, ...rest } of cases) {
 
 test('plan: every kind of action is covered', () => {
   const seen = new Set(cases.flatMap(({ want }) => want.map((text) => text.split(' ')[0])));
-  assert.deepEqual([...seen].toSorted(), ['create', 'remove', 'start', 'stop']);
+  assert.deepEqual(seen, new Set(['create', 'start', 'remove', 'stop']));
 });

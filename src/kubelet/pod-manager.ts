@@ -1,8 +1,10 @@
+import { readdir } from 'node:fs/promises';
 import type { Pod } from '../api/gen/core-v1.ts';
 import { keyOf, type ObjectKey } from '../api/object.ts';
 import { aborted } from '../base/lifetime.ts';
 import type { Informer } from '../control/informer.ts';
 import type { PodDeps, ZeroLossOptions } from './pod-deps.ts';
+import { podsDir } from './pod-paths.ts';
 import { PodWorker } from './pod-worker.ts';
 
 /** The net below the event stream: everything the runtime has is compared this often, ms. */
@@ -31,6 +33,7 @@ export class PodManager {
     await this.#pods.whenSynced(signal);
     this.#signal = signal;
     for (const pod of this.#pods.list()) this.#changed(pod, undefined);
+    await this.#removeLeftovers();
     while (!signal.aborted) {
       await this.#relist().catch((error: unknown) => {
         if (!signal.aborted)
@@ -75,6 +78,16 @@ export class PodManager {
     const present = this.#workers.get(uid);
     if (present === undefined) this.#start(uid, now, false);
     else present.worker.update(now);
+  }
+
+  /** Folders of Pods that neither the API nor the runtime knows: a node agent was killed while it removed them. */
+  async #removeLeftovers(): Promise<void> {
+    const uids = await readdir(podsDir(this.#deps.paths));
+    const known = await this.#deps.view.knownPods();
+    for (const uid of uids) {
+      if (known.has(uid) || this.#workers.has(uid)) continue;
+      this.#start(uid, { apiVersion: 'v1', kind: 'Pod', metadata: { uid } }, true);
+    }
   }
 
   #start(uid: string, pod: Pod, isOrphan: boolean): void {

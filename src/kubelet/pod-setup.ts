@@ -1,6 +1,5 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import type { Container, Pod } from '../api/gen/core-v1.ts';
-import { ContainerConfigError } from './config-error.ts';
 import { compileContainerConfig } from './container-config.ts';
 import { prepareMounts } from './container-mounts.ts';
 import type { ContainerConfig, CriImage, PodSandboxConfig } from './cri-messages.ts';
@@ -100,9 +99,6 @@ export async function containerConfigOf(
     readonly volumes: ReadonlyMap<string, string>;
   },
 ): Promise<Partially<ContainerConfig>> {
-  if ((container.volumeDevices ?? []).length > 0) {
-    throw new ContainerConfigError('volumeDevices (raw block volumes) are not supported by this node');
-  }
   const { namespace = 'default' } = pod.metadata ?? {};
   const env = compileEnv(container, {
     pod,

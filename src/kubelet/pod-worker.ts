@@ -1,14 +1,14 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Container, Pod, PodStatus } from '../api/gen/core-v1.ts';
 import { StatusWriter } from './status-writer.ts';
-import { MountError } from './config-error.ts';
 import { pruneEnded, StartError, startContainer } from './container-start.ts';
 import type { Waiting } from './container-status.ts';
 import type { PullBackoffs } from './images.ts';
 import { type Action, isCompleted, type Plan, planPod, ranMs } from './plan.ts';
 import type { PodDeps, ZeroLossOptions } from './pod-deps.ts';
-import { preparePod, refreshPod, sandboxConfigOf, writeHosts } from './pod-setup.ts';
+import { sandboxConfigOf, writeHosts } from './pod-setup.ts';
 import { compilePodStatus } from './pod-status.ts';
+import { PodVolumes } from './pod-volumes.ts';
 import { Prober } from './prober.ts';
 import { afterRestart, type Backoff, restartBackoff } from './restart-backoff.ts';
 import { emptyRuntimePod, type RuntimePod, readySandbox } from './runtime-pod.ts';
@@ -20,13 +20,12 @@ import {
   stopContainer,
   stopSandboxes,
 } from './termination.ts';
-import { unsupportedVolume } from './volumes.ts';
+import { findUnsupported } from './unsupported.ts';
 
 /** Rounds of plan and act in one pass; a Pod that still has something to do then is looked at again at once. */
 const roundsMax = 50;
 /** After a pass that failed, ms. */
 const passRetryMs = 1_000;
-const mountRetryMs = 1_000;
 /** Grace of a Pod whose object is gone already, s: it was deleted by force. */
 const goneGraceSeconds = 2;
 
@@ -47,9 +46,7 @@ export class PodWorker {
   #writer: StatusWriter | undefined;
   #lastStatus: PodStatus | undefined;
   #failure: Failure | undefined;
-  #volumes: ReadonlyMap<string, string> | undefined;
-  #refreshDue = false;
-  #renewAtMs: number | undefined;
+  readonly #volumes: PodVolumes;
   readonly #backoffs = new Map<string, Backoff>();
   readonly #pulls: PullBackoffs = new Map();
   /** Containers that cannot be started now, by name. */
@@ -62,6 +59,7 @@ export class PodWorker {
     this.#deps = deps;
     this.#zeroLoss = zeroLoss;
     this.#pod = pod;
+    this.#volumes = new PodVolumes(deps);
     this.#prober = new Prober({
       cri: deps.cri,
       clock: deps.clock,
@@ -86,7 +84,7 @@ export class PodWorker {
         [pod.metadata?.labels, pod.metadata?.annotations],
         [this.#pod.metadata?.labels, this.#pod.metadata?.annotations],
       );
-      if (!sameMeta) this.#refreshDue = true;
+      if (!sameMeta) this.#volumes.requestRefresh();
       this.#pod = pod;
     }
     if (this.#isLeaving()) {
@@ -103,7 +101,7 @@ export class PodWorker {
   }
 
   refresh(): void {
-    this.#refreshDue = true;
+    this.#volumes.requestRefresh();
     this.wake();
   }
 
@@ -119,10 +117,11 @@ export class PodWorker {
       let nextMs: number | undefined;
       try {
         if (this.#isLeaving()) {
-          await this.#terminate(signal);
-          return;
+          await unlessAborted(this.#terminate(signal), signal);
+          break;
         }
-        nextMs = await this.#sync(AbortSignal.any([signal, this.#interrupt.signal]));
+        const either = AbortSignal.any([signal, this.#interrupt.signal]);
+        nextMs = await unlessAborted(this.#sync(either), signal);
       } catch (error) {
         if (signal.aborted) break;
         if (!this.#interrupt.signal.aborted || this.#isFailure(error)) {
@@ -166,9 +165,9 @@ export class PodWorker {
   /** One pass. Returns when the next is due without a reason from outside; undefined: never. */
   async #sync(signal: AbortSignal): Promise<number | undefined> {
     this.#findFailure();
-    await this.#refreshIfDue(signal);
+    await this.#volumes.refreshIfDue(this.#pod, signal);
     let runtime = await this.#deps.view.podOf(this.#uid);
-    if (this.#volumes === undefined && !this.#isOver(runtime)) this.#beginPrepare(signal);
+    if (!this.#isOver(runtime)) this.#volumes.begin(this.#pod, signal);
     for (let round = 0; round < roundsMax; round++) {
       this.#reconcileProbes(runtime);
       const plan = this.#plan(runtime);
@@ -199,11 +198,11 @@ export class PodWorker {
 
   /** Reasons for which the Pod cannot run here at all, or not any longer. */
   #findFailure(): void {
-    const volume = unsupportedVolume(this.#pod);
-    if (volume !== undefined && this.#failure === undefined) {
-      const message = `volume ${JSON.stringify(volume.name)} is of kind ${volume.kind}, which this node does not support`;
-      this.#deps.event(this.#pod, 'Warning', 'FailedMount', message);
-      this.#failure = { reason: 'UnsupportedVolume', message };
+    const unsupported = findUnsupported(this.#pod);
+    if (unsupported !== undefined && this.#failure === undefined) {
+      const event = unsupported.reason === 'UnsupportedVolume' ? 'FailedMount' : 'Failed';
+      this.#deps.event(this.#pod, 'Warning', event, unsupported.message);
+      this.#failure = unsupported;
     }
     const deadline = this.#deadlineMs();
     if (deadline !== undefined && deadline <= this.#deps.clock.nowMs() && this.#failure === undefined) {
@@ -278,56 +277,10 @@ export class PodWorker {
     const due = [
       ...[...plan.waiting.values()].map(({ untilMs }) => untilMs),
       ...[...this.#blocked.values()].map(({ untilMs }) => untilMs),
-      this.#renewAtMs,
+      this.#volumes.renewAtMs,
       this.#failure === undefined ? this.#deadlineMs() : undefined,
     ].filter((ms) => ms !== undefined);
     return due.length === 0 || plan.completed ? undefined : Math.min(...due);
-  }
-
-  #preparing: Promise<ReadonlyMap<string, string>> | undefined;
-
-  /** Volumes are made while the sandbox starts; whoever needs them awaits the same promise. */
-  #beginPrepare(signal: AbortSignal): void {
-    this.#preparing ??= (async () => {
-      try {
-        const { volumes, renewAtMs } = await preparePod(this.#deps, this.#pod, signal);
-        this.#volumes = volumes;
-        this.#renewAtMs = renewAtMs;
-        return volumes;
-      } finally {
-        this.#preparing = undefined;
-      }
-    })();
-    this.#preparing.catch(() => {}); // told by whoever awaits it; an adopted Pod that runs needs nothing of it
-  }
-
-  async #volumesReady(signal: AbortSignal): Promise<ReadonlyMap<string, string>> {
-    if (this.#volumes !== undefined) return this.#volumes;
-    this.#beginPrepare(signal);
-    try {
-      return (await this.#preparing) ?? this.#volumes ?? new Map<string, string>();
-    } catch (error) {
-      if (signal.aborted) throw error;
-      const message = error instanceof Error ? error.message : String(error);
-      this.#deps.event(this.#pod, 'Warning', 'FailedMount', `MountVolume.SetUp failed: ${message}`);
-      throw new StartError('ContainerCreating', message, this.#deps.clock.nowMs() + mountRetryMs, {
-        cause: error,
-      });
-    }
-  }
-
-  async #refreshIfDue(signal: AbortSignal): Promise<void> {
-    const isRenewal = this.#renewAtMs !== undefined && this.#renewAtMs <= this.#deps.clock.nowMs();
-    if (this.#volumes === undefined || (!this.#refreshDue && !isRenewal)) return;
-    this.#refreshDue = false;
-    try {
-      this.#renewAtMs = await refreshPod(this.#deps, this.#pod, signal);
-    } catch (error) {
-      if (signal.aborted) throw error;
-      if (!(error instanceof MountError))
-        this.#deps.log.warn('volume content could not be renewed', { error });
-      this.#renewAtMs = this.#deps.clock.nowMs() + mountRetryMs * 10;
-    }
   }
 
   /** Does one action; returns what the runtime holds after it. */
@@ -390,7 +343,7 @@ export class PodWorker {
     const { container, attempt, previous } = action;
     const podIps = this.#podIps(runtime);
     try {
-      const volumes = await this.#volumesReady(signal);
+      const volumes = await this.#volumes.ready(this.#pod, signal);
       await writeHosts(this.#deps, this.#pod, podIps);
       await startContainer(
         this.#deps,
@@ -508,6 +461,23 @@ export class PodWorker {
     if (this.#isGone || isReady !== true) return;
     const timeoutMs = Math.min(this.#zeroLoss.drainTimeoutMs, (this.#graceSeconds() * 1000) / 2);
     await this.#deps.drain(this.#pod, timeoutMs, signal);
+  }
+}
+
+/**
+ * The work's outcome, or the signal's reason as soon as it aborts: a node agent that is told to end does not wait for calls
+ * into the runtime. What they have done is found by the next one.
+ */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const abort = Promise.withResolvers<never>();
+  const onAbort = () => abort.reject(signal.reason as Error);
+  signal.addEventListener('abort', onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  work.catch(() => {}); // nobody hears of it after an abort
+  try {
+    return await Promise.race([work, abort.promise]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
   }
 }
 

@@ -2,7 +2,8 @@ import { Agent as HttpAgent, request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
 import type { Container, HTTPGetAction, Pod } from '../api/gen/core-v1.ts';
 import type { Cri } from './cri.ts';
-import { isGrpcError } from './grpc.ts';
+import { createGrpcClient, isGrpcError } from './grpc.ts';
+import { int32, message, string } from './protobuf.ts';
 
 /** What probes and life-cycle hooks have in common. */
 export type Handler = {
@@ -42,7 +43,7 @@ export async function runHandler(
     return runTcp(host, resolvePort(handler.tcpSocket.port, target.container), limited);
   }
   if (handler.sleep !== undefined) return sleep(handler.sleep.seconds * 1000, limited);
-  if (handler.grpc !== undefined) return runTcp(target.podIp, handler.grpc.port, limited);
+  if (handler.grpc !== undefined) return runGrpc(handler.grpc, target.podIp, timeoutMs, limited);
   return { ok: false, message: 'the handler names nothing to do' };
 }
 
@@ -108,6 +109,31 @@ async function runHttpGet(
     });
     sent.end();
   });
+}
+
+/** Spec: GRPC Health Checking Protocol, grpc.health.v1. */
+const healthCheck = {
+  path: '/grpc.health.v1.Health/Check',
+  request: message({ service: string(1) }),
+  response: message({ status: int32(1) }),
+} as const;
+const serving = 1;
+
+async function runGrpc(
+  { port, service = '' }: NonNullable<Handler['grpc']>,
+  host: string,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<HandlerResult> {
+  const client = createGrpcClient({ host, port });
+  try {
+    const { status } = await client.unary(healthCheck, { service }, { timeoutMs, signal });
+    return status === serving ? { ok: true } : { ok: false, message: `service unhealthy (status ${status})` };
+  } catch (error) {
+    return { ok: false, message: reasonOf(error as Error, signal) };
+  } finally {
+    client.close();
+  }
 }
 
 async function runTcp(host: string, port: number, signal: AbortSignal): Promise<HandlerResult> {

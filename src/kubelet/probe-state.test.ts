@@ -4,7 +4,7 @@ import { freshProbe, observe, type ProbeOutcome, summarise } from './probe-state
 
 const results = (outcomes: string, probe: { failureThreshold?: number; successThreshold?: number }) => {
   let state = freshProbe;
-  return [...outcomes].map((letter) => {
+  return outcomes.split('').map((letter) => {
     const outcome: ProbeOutcome = letter === '+' ? 'success' : 'failure';
     state = observe(state, outcome, probe);
     return state.result === 'unknown' ? '?' : state.result === 'success' ? '+' : '-';

@@ -44,10 +44,7 @@ class HttpError extends Error {
  * Logs, exec, attach, port-forward, the Pods of the node, health and metrics.
  */
 export async function runKubeletServer(deps: ServerDeps, log: Logger, signal: AbortSignal): Promise<void> {
-  const [cert, key, ca] = await Promise.all(
-    [deps.tls.certificateFile, deps.tls.keyFile, deps.tls.clientCaFile].map((path) => readFile(path)),
-  );
-  if (cert === undefined || key === undefined || ca === undefined) return;
+  const { cert, key, ca } = await readTls(deps.tls);
   const server = createServer(
     { cert, key, ca, requestCert: true, rejectUnauthorized: true },
     (request, response) => {
@@ -65,6 +62,23 @@ export async function runKubeletServer(deps: ServerDeps, log: Logger, signal: Ab
   await aborted(signal);
   server.closeAllConnections();
   await new Promise<void>((resolve) => server.close(() => resolve()));
+}
+
+async function readTls({ certificateFile, keyFile, clientCaFile }: ServerTls) {
+  try {
+    const [cert, key, ca] = await Promise.all([
+      readFile(certificateFile),
+      readFile(keyFile),
+      readFile(clientCaFile),
+    ]);
+    return { cert, key, ca };
+  } catch (cause) {
+    const files = [certificateFile, keyFile, clientCaFile].join(', ');
+    throw new Error(
+      `the node agent's server needs ${files}; name others with --tls-cert, --tls-key and --client-ca`,
+      { cause },
+    );
+  }
 }
 
 function answerError(response: ServerResponse, error: unknown, log: Logger): void {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { watch } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Pod } from '../api/gen/core-v1.ts';
 import { isJsonObject } from '../api/object.ts';
@@ -38,6 +38,7 @@ const settleMs = 50;
  */
 export async function runStaticPods(deps: StaticPodDeps, signal: AbortSignal): Promise<void> {
   const running = new Map<string, { readonly stop: AbortController; readonly done: Promise<void> }>(); // by mirror hash
+  await Promise.all([deps.dir, deps.processStateDir].map((dir) => mkdir(dir, { recursive: true })));
   const watcher = watchDir(deps.dir);
   try {
     while (!signal.aborted) {

@@ -1,4 +1,5 @@
-import { rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Container, Pod } from '../api/gen/core-v1.ts';
 import { pods } from '../api/resource.ts';
 import { isApiError } from '../client/client.ts';
@@ -6,7 +7,7 @@ import { isGrpcError } from './grpc.ts';
 import { isSidecar } from './plan.ts';
 import { removeCgroup } from './pod-cgroups.ts';
 import type { PodDeps } from './pod-deps.ts';
-import { podLogDir } from './pod-paths.ts';
+import { type NodePaths, podLogsDir } from './pod-paths.ts';
 import { podCgroup } from './pod-setup.ts';
 import { runHandler } from './probe-exec.ts';
 import type { RuntimeContainer, RuntimePod } from './runtime-pod.ts';
@@ -86,9 +87,17 @@ export async function removePod(deps: PodDeps, pod: Pod, runtime: RuntimePod): P
   const uid = pod.metadata?.uid ?? '';
   deps.watched.release(uid);
   deps.tokens.release(uid);
-  await removePodDir(pod, deps.paths);
-  await rm(podLogDir(deps.paths, pod), { recursive: true, force: true });
+  await removePodDir(deps.paths, uid);
+  await removeLogs(deps.paths, uid);
   await removeCgroup(podCgroup(deps, uid));
+}
+
+/** By the uid alone: of a Pod without an object the name may not be known any more. */
+async function removeLogs(paths: NodePaths, uid: string): Promise<void> {
+  const names = await readdir(podLogsDir(paths));
+  for (const name of names.filter((one) => one.endsWith(`_${uid}`))) {
+    await rm(join(podLogsDir(paths), name), { recursive: true, force: true });
+  }
 }
 
 /** Takes the object out of the API, if it is still this very Pod. */

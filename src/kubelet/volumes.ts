@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { chmod, chown, lstat, mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, chown, lstat, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import type { HostPathVolumeSource, Pod, Volume } from '../api/gen/core-v1.ts';
 import { writeVolume } from './atomic-writer.ts';
@@ -9,22 +9,6 @@ import { unitsOf } from './resources.ts';
 import { compileVolumeFiles, isFilesVolume, type VolumeSources } from './volume-files.ts';
 
 const run = promisify(execFile);
-
-/** The Pod asks for a kind of volume that this node does not have: it can never run here. */
-export class UnsupportedVolumeError extends Error {
-  override readonly name = 'UnsupportedVolumeError';
-}
-
-/** The first volume of a kind that we do not have, with the kind's name; undefined where all are fine. */
-export function unsupportedVolume(pod: Pod): { readonly name: string; readonly kind: string } | undefined {
-  for (const volume of pod.spec?.volumes ?? []) {
-    if (isFilesVolume(volume) || volume.emptyDir !== undefined || volume.hostPath !== undefined) continue;
-    const kind = Object.entries(volume).find(([key, value]) => key !== 'name' && value !== undefined)?.[0];
-    // A volume without any source is an emptyDir.
-    if (kind !== undefined) return { name: volume.name, kind };
-  }
-  return undefined;
-}
 
 /** Makes all volumes of a Pod ready. Returns where each is on the node. Throws MountError; may be repeated. */
 export async function setUpVolumes(
@@ -131,23 +115,22 @@ function wrongType(path: string, wanted: string): MountError {
 }
 
 /** Unmounts and removes everything below the Pod's folder. hostPath volumes are not in it. */
-export async function removePodDir(pod: Pod, paths: NodePaths): Promise<void> {
-  const uid = pod.metadata?.uid ?? '';
-  for (const volume of pod.spec?.volumes ?? []) {
-    if (volume.emptyDir?.medium !== 'Memory') continue;
-    const dir = volumeDir(paths, uid, volume.name);
-    if (await exists(dir)) await unmount(dir);
-  }
-  await rm(podDir(paths, uid), { recursive: true, force: true });
+export async function removePodDir(paths: NodePaths, uid: string): Promise<void> {
+  const dir = podDir(paths, uid);
+  for (const mountPoint of mountsBelow(await readFile('/proc/self/mountinfo', 'utf8'), dir))
+    await run('umount', [mountPoint]);
+  await rm(dir, { recursive: true, force: true });
 }
 
-async function unmount(dir: string): Promise<void> {
-  const parent = await stat(`${dir}/..`);
-  const own = await stat(dir);
-  if (parent.dev !== own.dev) await run('umount', [dir]);
-}
-
-/** Pod uids that have a folder here: after a restart of the node agent, what may have to be cleaned up. */
-export async function podDirUids(dir: string): Promise<readonly string[]> {
-  return readdir(dir).catch(() => []);
+/** Mount points below a folder, innermost first. Spec: proc(5), mountinfo, whose fifth field escapes blanks as octal. */
+export function mountsBelow(mountInfo: string, dir: string): readonly string[] {
+  return mountInfo
+    .split('\n')
+    .map((line) =>
+      (line.split(' ')[4] ?? '').replace(/\\([0-7]{3})/g, (_, code: string) =>
+        String.fromCharCode(Number.parseInt(code, 8)),
+      ),
+    )
+    .filter((mountPoint) => mountPoint.startsWith(`${dir}/`))
+    .toReversed();
 }

@@ -141,6 +141,15 @@ describe('kubelet', { skip: skip ?? false }, () => {
     await remove('web');
   });
 
+  test('kubectl run attaches, and what is typed comes back', async () => {
+    const answer = await node.exec(
+      'sh',
+      '-c',
+      `echo typed | kubectl --kubeconfig=${node.dataDir}/admin.yaml run typist --rm -i -q --restart=Never --image=busybox --image-pull-policy=IfNotPresent --command -- sh -c 'read line; echo "got $line"'`,
+    );
+    assert.match(answer, /got typed/);
+  });
+
   test('environment and volumes hold what the API has, and follow it', async () => {
     await node.apply({
       apiVersion: 'v1',
@@ -368,7 +377,9 @@ describe('kubelet', { skip: skip ?? false }, () => {
 
   test('Pods outlive the node agent and containerd, and are adopted', async () => {
     await node.apply(pod('steady', shell(forever)));
-    await node.apply(pod('doomed', shell(forever)));
+    const memory = { volumes: [{ name: 'memory', emptyDir: { medium: 'Memory' } }] };
+    const volumeMounts = [{ name: 'memory', mountPath: '/memory' }];
+    await node.apply(pod('doomed', { ...shell(forever), volumeMounts }, memory));
     const before = await ready('steady');
     const doomed = await ready('doomed');
     await node.stopAgent('SIGKILL', { containerd: true });
