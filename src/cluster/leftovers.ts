@@ -4,6 +4,7 @@ import type { Logger } from '../base/log.ts';
 import type { ClusterConfig } from './config.ts';
 import { unmountBelow } from './mounts.ts';
 import { removeNetwork, runTool } from './network.ts';
+import { removeShimSockets } from './shim-sockets.ts';
 
 /** How long killed processes may take until the kernel is done with them. */
 export const killTimeoutMs = 10_000;
@@ -101,6 +102,7 @@ export async function removeEverything(config: ClusterConfig, log: Logger): Prom
   await removeNetwork(config.name);
   await removeControlGroups(config.name);
   removeCniResults(config);
+  removeShimSockets(config.runDir);
   await removeFiles(config);
 }
 
@@ -156,8 +158,8 @@ function removeCniResults(config: ClusterConfig): void {
   }
   for (const name of names) {
     const file = posix.join(cniResults, name);
-    if (name.startsWith('fairlead') && readFileOrEmpty(file).includes(`"${config.runDir}/`))
-      rmSync(file, { force: true });
+    // Each Pod has two: that of our network, and one of containerd's own loopback network.
+    if (readFileOrEmpty(file).includes(`"${config.runDir}/`)) rmSync(file, { force: true });
   }
   removeIfEmpty(cniResults);
   removeIfEmpty(posix.dirname(cniResults));
