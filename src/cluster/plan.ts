@@ -156,6 +156,7 @@ function nodeProcess(config: ClusterConfig, node: Node, isServer: boolean): Proc
       paths.resolvConf,
       '--cni-bin-dir',
       config.cniBinDir,
+      ...(isServer ? ['--label', 'node-role.kubernetes.io/control-plane=true'] : []),
       ...(config.egress === 'none' ? [] : ['--image-proxy', `http://${gatewayAddress}:${proxyPort}`]),
       ...sockets.flatMap(({ descriptor, port }) => {
         const fd = descriptorOf(descriptor);
