@@ -36,7 +36,7 @@ const shells: readonly RegExp[] = [
   /^src\/cluster\//,
   /^src\/cli\//,
   /^src\/cmd\//,
-  /^src\/l4\/(apply|conntrack|run|health|service-health)\.ts$/,
+  /^src\/l4\/(apply|conntrack|libnftables|run|health|service-health)\.ts$/,
   /^src\/dns\/(server|forward|run|health|udp|tcp)\.ts$/,
   /^src\/l7\/(net-transport|proxy|tls|upstream|health|run|server|status|certificate|default-certificate|upgrade|connection)\.ts$/,
 ];

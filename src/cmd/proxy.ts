@@ -6,8 +6,11 @@ type ProxyOptions = {
   readonly nodeName: string;
   readonly clusterCidr: string;
   readonly serviceCidr: string;
-  readonly healthAddress: { readonly host: string; readonly port: number } | undefined;
+  readonly healthAddress: HealthAddressOption;
 };
+
+/** 'none' and not undefined: commander turns an undefined that a parser returns into ''. */
+type HealthAddressOption = { readonly host: string; readonly port: number } | 'none';
 
 /** `fairlead proxy`: the Service data plane of one node, for a cluster of ours or any other. */
 export function proxyCommand(): Command {
@@ -46,7 +49,7 @@ async function run(options: ProxyOptions): Promise<void> {
     nodeName: options.nodeName,
     clusterCidrs: parseRanges('--cluster-cidr', options.clusterCidr),
     serviceCidrs: parseRanges('--service-cidr', options.serviceCidr),
-    healthAddress: options.healthAddress,
+    healthAddress: options.healthAddress === 'none' ? undefined : options.healthAddress,
   });
   const client = createApiClient(await loadClientConfig(options.kubeconfig), {
     userAgent: 'fairlead-proxy',
@@ -60,8 +63,8 @@ async function run(options: ProxyOptions): Promise<void> {
   }
 }
 
-function parseHealthAddress(text: string): { readonly host: string; readonly port: number } | undefined {
-  if (text === '') return undefined;
+function parseHealthAddress(text: string): HealthAddressOption {
+  if (text === '') return 'none';
   const match = /^(.*):(\d{1,5})$/.exec(text);
   const port = Number(match?.[2]);
   if (match?.[1] === undefined || port > 65_535) {

@@ -6,8 +6,8 @@ import { tableFamily } from './render.ts';
 import { tableName } from './ruleset.ts';
 
 /**
- * What the proxy needs of nftables. `createSpawnedNft` starts the nft(8) tool for each call; calling libnftables in this
- * process is the second implementation to come, with the same script text.
+ * What the proxy needs of nftables. `createSpawnedNft` starts the nft(8) tool for each call, libnftables.ts calls the library in
+ * this process; both take the same script text and pass the same suite.
  */
 export interface Nft {
   /** Applies the whole script as one kernel transaction, or changes nothing and rejects with NftError. */
@@ -39,27 +39,31 @@ export function createSpawnedNft(command: readonly string[] = ['nft']): Nft {
   return {
     async run(script, signal) {
       const { status, errors } = await runTool(command, ['-f', '-'], script, signal);
-      if (status !== 0) throw new NftError('refused', `nft refused the rules: ${complaint(errors)}`);
+      if (status !== 0) throw refusal('refused the rules', errors);
     },
     async read(family, signal) {
       const args = ['-j', 'list', 'table', tableFamily(family), tableName];
-      const { status, output, errors } = await runTool(command, args, '', signal);
-      if (status !== 0) {
-        // nft has one exit status for everything; this text is the kernel's ENOENT.
-        if (errors.includes('No such file or directory')) return emptyKernelTable;
-        throw new NftError('refused', `nft cannot list our table: ${complaint(errors)}`);
-      }
-      try {
-        return parseListing(output);
-      } catch (cause) {
-        throw new NftError('unreadable', 'the listing of our table cannot be read', { cause });
-      }
+      return listingOf(await runTool(command, args, '', signal));
     },
   };
 }
 
-function complaint(errors: string): string {
-  return errors.trim().slice(0, complaintCharactersMax);
+/** What `nft -j list table` answered, as a table; throws NftError. */
+export function listingOf({ status, output, errors }: ToolResult): KernelTable {
+  if (status !== 0) {
+    // nft has one exit status for everything; this text is the kernel's ENOENT.
+    if (errors.includes('No such file or directory')) return emptyKernelTable;
+    throw refusal('cannot list our table', errors);
+  }
+  try {
+    return parseListing(output);
+  } catch (cause) {
+    throw new NftError('unreadable', 'the listing of our table cannot be read', { cause });
+  }
+}
+
+export function refusal(what: string, errors: string): NftError {
+  return new NftError('refused', `nft ${what}: ${errors.trim().slice(0, complaintCharactersMax)}`);
 }
 
 export type ToolResult = {

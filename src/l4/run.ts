@@ -12,7 +12,6 @@ import { serviceKeyOfSlice } from '../model/endpoints.ts';
 import { type NodeView, nodeFactsOf } from '../model/view.ts';
 import {
   applyKernelSettings,
-  createSpawnedNft,
   kernelSettings,
   type KernelSetting,
   type Nft,
@@ -22,6 +21,7 @@ import type { CompileOptions } from './compile.ts';
 import { type Conntrack, createSpawnedConntrack } from './conntrack.ts';
 import { createDataplane, type Dataplane } from './dataplane.ts';
 import { type HealthAddress, type HealthReport, serveHealth } from './health.ts';
+import { createSystemNft } from './libnftables.ts';
 import { createProxyMetrics, type ProxyMetrics } from './metrics.ts';
 import { renderCanonical } from './render.ts';
 import { createServiceHealthServers, serviceHealthsOf } from './service-health.ts';
@@ -80,8 +80,9 @@ export async function runProxy(
   client: ApiClient,
   log: Logger,
   signal: AbortSignal,
-  ports: ProxyPorts = systemPorts(log),
+  machine?: ProxyPorts,
 ): Promise<void> {
+  const ports = machine ?? (await systemPorts(log));
   const families = familiesOf(config);
   for (const { setting, error } of await ports.applySettings(kernelSettings(families))) {
     log.warn(`cannot set ${setting.path} to ${setting.value}, so that ${setting.purpose}`, { error });
@@ -113,9 +114,9 @@ export async function runProxy(
   }
 }
 
-function systemPorts(log: Logger): ProxyPorts {
+async function systemPorts(log: Logger): Promise<ProxyPorts> {
   return {
-    nft: createSpawnedNft(),
+    nft: await createSystemNft(log),
     conntrack: createSpawnedConntrack(log),
     clock: systemClock,
     applySettings: applyKernelSettings,
