@@ -89,7 +89,9 @@ function pinnedNode() {
   const arch = { x64: 'x64', arm64: 'arm64' }[process.arch];
   const node = join(home, `node_modules/node-linux-${arch}/bin/node`);
   if (process.platform !== 'linux' || arch === undefined || !isExecutable(node)) {
-    fail(`Fairlead runs on Linux on x86-64 and arm64; there is no Node for ${process.platform}-${process.arch}`);
+    fail(
+      `Fairlead runs on Linux on x86-64 and arm64; there is no Node for ${process.platform}-${process.arch}`,
+    );
   }
   return node;
 }
@@ -114,7 +116,9 @@ function installPrograms() {
   const command = `apt-get install --no-install-recommends ${packages.join(' ')}`;
   const isDebian = isExecutable('/usr/bin/apt-get');
   if (process.getuid() !== 0 || !isDebian) {
-    const how = isDebian ? `install it with: sudo ${command}` : `install (Debian's names): ${packages.join(' ')}`;
+    const how = isDebian
+      ? `install it with: sudo ${command}`
+      : `install (Debian's names): ${packages.join(' ')}`;
     if (task === 'start') fail(`Not installed: ${names}.\n${how}`);
     say(`Not installed: ${names}; tests that need it are skipped.\n${how}`);
     return;

@@ -161,10 +161,7 @@ function checkSizes(source: Source): readonly string[] {
 function checkLooseEnds(source: Source): readonly string[] {
   if (source.path === 'scripts/tidy.ts') return [];
   return source.lines.flatMap((line, index) => {
-    const hit =
-      /\bFIXME\b|\bTODO\b(?!\(docs\/decisions)|\.only\(|@ts-ignore|@ts-nocheck/.exec(
-        line,
-      )?.[0];
+    const hit = /\bFIXME\b|\bTODO\b(?!\(docs\/decisions)|\.only\(|@ts-ignore|@ts-nocheck/.exec(line)?.[0];
     return hit === undefined ? [] : [`${source.path}:${index + 1}: ${hit} left behind`];
   });
 }
