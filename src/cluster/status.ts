@@ -22,6 +22,8 @@ export type ProcessStatus = {
   readonly startedAtMs: number;
   readonly restarts: number;
   readonly residentBytes: number;
+  /** Its share: memory used together with other processes is divided among them. */
+  readonly proportionalBytes: number;
 };
 
 export type NodeStatus = {
@@ -103,14 +105,17 @@ function processStatuses(config: ClusterConfig): readonly ProcessStatus[] {
       pid: alive ? state.pid : undefined,
       startedAtMs: state?.startedAtMs ?? 0,
       restarts: state?.restarts ?? 0,
-      residentBytes: alive ? residentBytes(state.pid) : 0,
+      residentBytes: alive ? memoryOf(state.pid, 'status', 'VmRSS') : 0,
+      proportionalBytes: alive ? memoryOf(state.pid, 'smaps_rollup', 'Pss') : 0,
     };
   });
 }
 
-function residentBytes(pid: number): number {
+function memoryOf(pid: number, file: string, field: string): number {
   try {
-    const match = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
+    const match = new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(
+      readFileSync(`/proc/${pid}/${file}`, 'utf8'),
+    );
     return Number(match?.[1] ?? 0) * 1024;
   } catch {
     return 0; // it ended just now

@@ -43,13 +43,13 @@ function renderStatus(status: ClusterStatus, nowMs: number): string {
     String(port),
     port === 80 ? 'ingress' : port === 443 ? 'ingress (TLS)' : 'LoadBalancer Services',
   ]);
-  const total = status.processes.reduce((sum, { residentBytes }) => sum + residentBytes, 0);
+  const total = status.processes.reduce((sum, { proportionalBytes }) => sum + proportionalBytes, 0);
   return [
     `Cluster ${config.name}: ${status.problems.length === 0 ? 'well' : 'NOT well'}\n\n`,
     renderTable(['NODE', 'STATUS', 'ADDRESS', 'VERSION'], nodes),
     '\n',
     renderTable(['PROCESS', 'STATUS', 'PID', 'UP', 'RESTARTS', 'MEMORY'], processes),
-    `\n${renderMebibytes(total)} in all\n\n`,
+    `\n${renderMebibytes(total)} in all, what processes share counted once\n\n`,
     ports.length === 0 ? '' : `${renderTable(['HOST', 'PORT', 'LEADS TO'], ports)}\n`,
     `API server  https://127.0.0.1:${config.apiPort}\n`,
     `Kubeconfig  ${config.dataDir}/kubeconfig.yaml\n`,
