@@ -1,5 +1,5 @@
 import { stringAt } from './fields.ts';
-import type { Kind } from './kind.ts';
+import type { BodyStructure, Kind } from './kind.ts';
 import { isJsonObject, type Json, type JsonObject } from './object.ts';
 import { checkStructure } from './schema.ts';
 import { badRequest, tooLarge, unsupportedMediaType } from './status.ts';
@@ -101,7 +101,10 @@ export type DecodedObject = {
  * Throws StatusError 400.
  */
 export function decodeObject(kind: Kind, body: Json, fieldValidation: FieldValidation): DecodedObject {
-  return decodeAs(kind, kind.schema, body, fieldValidation);
+  const structure = kind.structure?.bind(kind);
+  const decoded = decodeAs(kind, kind.schema, body, fieldValidation, structure);
+  const own = kind.warnings?.(decoded.object) ?? [];
+  return own.length === 0 ? decoded : { ...decoded, warnings: [...decoded.warnings, ...own] };
 }
 
 /** As decodeObject, for the body of a subresource that is of another type, such as Scale or Binding. */
@@ -110,6 +113,7 @@ export function decodeAs(
   schema: string,
   body: Json,
   fieldValidation: FieldValidation,
+  structure: (body: JsonObject) => BodyStructure = (value) => checkStructure(schema, value),
 ): DecodedObject {
   const { group, version, kind } = identity;
   const apiVersion = group === '' ? version : `${group}/${version}`;
@@ -130,7 +134,7 @@ export function decodeAs(
       `${gotKind} in version ${JSON.stringify(version)} cannot be handled as a ${kind}: the kind in the data does not match the expected kind`,
     );
   }
-  const { typeErrors, unknownFields, pruned } = checkStructure(schema, body);
+  const { typeErrors, unknownFields, pruned } = structure(body);
   const prefix = `${kind} in version ${JSON.stringify(version)} cannot be handled as a ${kind}: `;
   if (typeErrors.length > 0) throw badRequest(prefix + typeErrors[0]);
   const problems = unknownFields.map((path) => `unknown field ${JSON.stringify(path)}`);

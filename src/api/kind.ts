@@ -1,4 +1,4 @@
-import type { JsonObject } from './object.ts';
+import type { Json, JsonObject } from './object.ts';
 
 /** One thing wrong with an object. `field` is a path as kubectl users know it: `spec.ports[0].port`. */
 export type FieldError = {
@@ -42,6 +42,32 @@ export type Subresource =
   | 'token'
   | 'finalize';
 
+/** How objects lie in the store where that is not how they are served: another version, or another group. */
+export type StoredForm = {
+  readonly group: string;
+  readonly version: string;
+  readonly kind: string;
+  readonly plural: string;
+  /** Both may reuse parts of what they are given, and never change it. */
+  toStored(object: JsonObject): JsonObject;
+  fromStored(object: JsonObject): JsonObject;
+};
+
+/** What reading a body against a schema tells, see checkStructure in schema.ts. */
+export type BodyStructure = {
+  readonly typeErrors: readonly string[];
+  readonly unknownFields: readonly string[];
+  readonly pruned: Json;
+};
+
+/** Where a custom kind keeps what its Scale shows: paths of keys below the object. */
+export type ScalePaths = {
+  readonly specReplicas: readonly string[];
+  readonly statusReplicas: readonly string[];
+  /** A field with the text of a label selector. */
+  readonly labelSelector?: readonly string[];
+};
+
 /**
  * One entry of the registry: all that the API server needs to know of a kind.
  * The hooks get parsed JSON that is theirs to change (`object`) or only to read (`old`).
@@ -61,6 +87,15 @@ export type Kind = {
   /** Kinds that are answered but never stored, such as SubjectAccessReview: create only. */
   readonly ephemeral?: true;
   readonly columns: readonly Column[];
+  /** Absent: stored as it is served. */
+  readonly stored?: StoredForm;
+  /** Reads a body of a kind whose schema is not in the table. */
+  structure?(body: JsonObject): BodyStructure;
+  /** Strategic merge patch needs Go types, which custom kinds do not have. */
+  readonly custom?: true;
+  readonly scale?: ScalePaths;
+  /** Texts for Warning headers of a create or an update. */
+  warnings?(object: JsonObject): readonly string[];
   /** Fields beside metadata.name and metadata.namespace that a fieldSelector may name. */
   readonly selectableFields?: (object: JsonObject) => Readonly<Record<string, string>>;
   /** Fills Kubernetes' defaults in place. Idempotent. */

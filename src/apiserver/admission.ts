@@ -105,7 +105,7 @@ function admitIngress(context: ApiContext, target: Target, ingress: JsonObject):
   if (objectAt(ingress, 'metadata', 'annotations')?.['kubernetes.io/ingress.class'] !== undefined) return;
   const { entries } = context.store.list(prefixOf({ group: 'networking.k8s.io', plural: 'ingressclasses' }));
   const defaults = entries
-    .map(parseEntry)
+    .map((entry) => parseEntry(entry))
     .filter(
       (candidate) => objectAt(candidate, 'metadata', 'annotations')?.[defaultClassAnnotation] === 'true',
     );

@@ -64,7 +64,7 @@ export async function removeObject(
 ): Promise<Outcome> {
   for (let attempt = 1; ; attempt++) {
     const entry = requireEntry(context, target);
-    const object = parseEntry(entry);
+    const object = parseEntry(entry, target.kind);
     checkPreconditions(target, object, options);
     admitDelete(target, object);
     const marked = markDeleted(target, object, options, context.clock.nowMs());

@@ -13,7 +13,7 @@ import type { ApiContext, Target } from './context.ts';
 import { jsonReply, type Reply } from './exchange.ts';
 import type { Page } from './list.ts';
 import { type Form, negotiateForm, servedMediaTypes } from './negotiate.ts';
-import { parseEntry } from './objects.ts';
+import { parseEntry, servedBytes } from './objects.ts';
 
 /** From stored bytes to what the client asked for. Plain objects are never decoded: their bytes are joined or wrapped. */
 
@@ -35,7 +35,7 @@ export function renderObject(
   warnings: readonly string[] = [],
 ): Reply {
   const plain = form.as === 'object';
-  const bytes = plain ? entry.value : encode(formed(context, target, form, entry));
+  const bytes = plain ? servedBytes(entry, target.kind) : encode(formed(context, target, form, entry));
   return {
     kind: 'bytes',
     status,
@@ -65,7 +65,7 @@ export function renderList(context: ApiContext, target: Target, form: Form, page
     ...(page.remaining === undefined ? {} : { remainingItemCount: page.remaining }),
   };
   if (form.as === 'table') {
-    const table = renderTable(target.kind, page.entries.map(parseEntry), {
+    const table = renderTable(target.kind, objectsOf(target, page), {
       version: form.metaVersion,
       includeObject: includeObjectOf(target),
       nowMs: context.clock.nowMs(),
@@ -74,7 +74,7 @@ export function renderList(context: ApiContext, target: Target, form: Form, page
     return jsonReply(table, 200, { contentType: form.contentType });
   }
   if (form.as === 'metadata') {
-    const list = partialObjectMetadataList(page.entries.map(parseEntry), listMeta, form.metaVersion);
+    const list = partialObjectMetadataList(objectsOf(target, page), listMeta, form.metaVersion);
     return jsonReply(list, 200, { contentType: form.contentType });
   }
   const { kind } = target;
@@ -82,10 +82,14 @@ export function renderList(context: ApiContext, target: Target, form: Form, page
   const body: Uint8Array[] = [Buffer.from(head)];
   for (const [at, entry] of page.entries.entries()) {
     if (at > 0) body.push(comma);
-    body.push(entry.value);
+    body.push(servedBytes(entry, kind));
   }
   body.push(listEnd);
   return { kind: 'bytes', status: 200, contentType: form.contentType, body };
+}
+
+function objectsOf(target: Target, page: Page): readonly JsonObject[] {
+  return page.entries.map((entry) => parseEntry(entry, target.kind));
 }
 
 const comma = Buffer.from(',');
@@ -117,7 +121,7 @@ export function renderEvent(
     framesOfEvent.set(event, frames);
   }
   const include = form.as === 'table' ? includeObjectOf(target) : '';
-  const key = `${type} ${form.as} ${form.metaVersion} ${include}`;
+  const key = `${type} ${apiVersionOfKind(target.kind)} ${form.as} ${form.metaVersion} ${include}`;
   const known = frames.get(key);
   if (known !== undefined) return known;
   const made = frame(context, target, form, type, entry);
@@ -126,7 +130,8 @@ export function renderEvent(
 }
 
 function frame(context: ApiContext, target: Target, form: Form, type: EventType, entry: Entry): Buffer {
-  const bytes = form.as === 'object' ? entry.value : encode(formed(context, target, form, entry));
+  const bytes =
+    form.as === 'object' ? servedBytes(entry, target.kind) : encode(formed(context, target, form, entry));
   return Buffer.concat([eventHead[type], bytes, eventEnd]);
 }
 
@@ -150,7 +155,7 @@ export function renderBookmark(
 }
 
 function formed(context: ApiContext, target: Target, form: Form, entry: Entry): JsonObject {
-  return formedObject(context, target, form, parseEntry(entry));
+  return formedObject(context, target, form, parseEntry(entry, target.kind));
 }
 
 function formedObject(context: ApiContext, target: Target, form: Form, object: JsonObject): JsonObject {

@@ -4,6 +4,8 @@ import { isJsonObject, type JsonObject } from '../api/object.ts';
 import { apiVersionOfKind } from '../api/registry.ts';
 import type { Entry, ValueTemplate } from '../store/store.ts';
 
+type StoredPlace = Pick<Kind, 'group' | 'plural' | 'stored'>;
+
 /**
  * How objects lie in the store. The key is GROUP/PLURAL/NAMESPACE/NAME (GROUP empty for core, no NAMESPACE segment for
  * cluster-scoped kinds). The value is the JSON that clients get, always starting
@@ -12,23 +14,26 @@ import type { Entry, ValueTemplate } from '../store/store.ts';
  *
  * so the store can put its revision there without anybody encoding the object again, and readers know where it stands.
  */
-export function keyOfObject(kind: Pick<Kind, 'group' | 'plural'>, namespace: string, name: string): string {
+export function keyOfObject(place: StoredPlace, namespace: string, name: string): string {
+  const kind = place.stored ?? place;
   return namespace === ''
     ? `${kind.group}/${kind.plural}/${name}`
     : `${kind.group}/${kind.plural}/${namespace}/${name}`;
 }
 
 /** Of all objects of the kind, or those of one namespace. */
-export function prefixOf(kind: Pick<Kind, 'group' | 'plural'>, namespace = ''): string {
+export function prefixOf(place: StoredPlace, namespace = ''): string {
+  const kind = place.stored ?? place;
   return namespace === '' ? `${kind.group}/${kind.plural}/` : `${kind.group}/${kind.plural}/${namespace}/`;
 }
 
 export function templateOf(kind: Kind, object: JsonObject): ValueTemplate {
-  const { kind: _kind, apiVersion: _apiVersion, metadata, ...rest } = object;
+  const form = kind.stored === undefined ? object : kind.stored.toStored(object);
+  const { kind: _kind, apiVersion: _apiVersion, metadata, ...rest } = form;
   const { resourceVersion: _revision, ...others } = isJsonObject(metadata) ? metadata : {};
   const restText = JSON.stringify(rest);
   return {
-    before: headOf(kind),
+    before: headOf(kind.stored ?? kind),
     // Metadata always has a name, so a comma follows; the rest may be empty.
     after: `",${JSON.stringify(others).slice(1)}${restText === '{}' ? '' : `,${restText.slice(1, -1)}`}}`,
   };
@@ -46,9 +51,18 @@ export function templateOfEntry(entry: Entry): ValueTemplate {
   return { before: text.slice(0, start), after: text.slice(text.indexOf('"', start)) };
 }
 
-/** A fresh copy, the caller's to change. */
-export function parseEntry(entry: Entry): StoredObject {
-  return JSON.parse(entry.value.toString()) as StoredObject;
+/** A fresh copy, the caller's to change; as `kind` serves it where a kind is given. */
+export function parseEntry(entry: Entry, kind?: Pick<Kind, 'stored'>): StoredObject {
+  const object = JSON.parse(entry.value.toString()) as StoredObject;
+  return kind?.stored === undefined ? object : (kind.stored.fromStored(object) as StoredObject);
+}
+
+/** The bytes that `kind` serves: the stored ones, but where they were stored in another form. */
+export function servedBytes(entry: Entry, kind: Kind): Uint8Array {
+  if (kind.stored === undefined) return entry.value;
+  const head = headOf(kind);
+  const isServedForm = entry.value.subarray(0, head.length).toString() === head;
+  return isServedForm ? entry.value : Buffer.from(JSON.stringify(parseEntry(entry, kind)));
 }
 
 /** An object with metadata, as every stored one is. */

@@ -43,9 +43,9 @@ function selectionOf(kind: Kind, labels: Selector, fields: FieldSelector): Selec
 }
 
 function factsOf(kind: Kind, entry: Entry): Facts {
-  const known = factsOfEntry.get(entry);
+  const known = kind.stored === undefined ? factsOfEntry.get(entry) : undefined;
   if (known !== undefined) return known;
-  const object = parseEntry(entry);
+  const object = parseEntry(entry, kind);
   const facts: Facts = {
     labels: stringMapAt(object, 'metadata', 'labels'),
     fields: {
@@ -54,6 +54,7 @@ function factsOf(kind: Kind, entry: Entry): Facts {
       'metadata.namespace': stringAt(object, 'metadata', 'namespace'),
     },
   };
-  factsOfEntry.set(entry, facts);
+  // Where a kind is served in several forms, each has fields of its own.
+  if (kind.stored === undefined) factsOfEntry.set(entry, facts);
   return facts;
 }

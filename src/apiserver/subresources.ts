@@ -36,7 +36,7 @@ async function decodeIdentity(target: Target, identity: Identity, schema: string
 }
 
 export function getScale(context: ApiContext, target: Target): Reply {
-  return jsonReply(scaleOf(parseEntry(requireEntry(context, target))));
+  return jsonReply(scaleOf(parseEntry(requireEntry(context, target), target.kind), target.kind.scale));
 }
 
 export async function putScale(context: ApiContext, target: Target): Promise<Reply> {
@@ -58,19 +58,19 @@ async function changeScale(
     part: 'main',
     dryRun: isDryRun(target),
     change(old) {
-      const scale = change(scaleOf(old));
+      const scale = change(scaleOf(old, target.kind.scale));
       const replicas = numberAt(scale, 'spec', 'replicas') ?? 0;
       if (replicas < 0) {
         throw badRequest(`spec.replicas: Invalid value: ${replicas}: must be greater than or equal to 0`);
       }
-      return withScale(old, scale);
+      return withScale(old, scale, target.kind.scale);
     },
   });
-  return jsonReply(scaleOf(objectOf(written)));
+  return jsonReply(scaleOf(objectOf(target, written), target.kind.scale));
 }
 
-function objectOf(written: Written): JsonObject {
-  return written.kind === 'dry-run' ? written.object : parseEntry(written.entry);
+function objectOf(target: Target, written: Written): JsonObject {
+  return written.kind === 'dry-run' ? written.object : parseEntry(written.entry, target.kind);
 }
 
 /** What the scheduler does: gives an unbound Pod its node. */

@@ -158,7 +158,7 @@ export type Change = {
 export async function changeObject(context: ApiContext, target: Target, change: Change): Promise<Written> {
   for (let attempt = 1; ; attempt++) {
     const entry = requireEntry(context, target);
-    const wanted = change.change(parseEntry(entry));
+    const wanted = change.change(parseEntry(entry, target.kind));
     const precondition = stringAt(wanted, 'metadata', 'resourceVersion');
     if (precondition !== '' && precondition !== String(entry.revision)) {
       throw conflict(target.kind, target.name);
@@ -187,7 +187,7 @@ async function tryChange(
   wanted: JsonObject,
 ): Promise<Written> {
   const { kind, name } = target;
-  const old = parseEntry(entry);
+  const old = parseEntry(entry, kind);
   const object = stampChanged(target, change, wanted, old);
   kind.setDefaults?.(object);
   if (change.part === 'main') kind.prepareForUpdate?.(object, old);

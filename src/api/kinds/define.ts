@@ -15,6 +15,8 @@ export type KindRules = Pick<Kind, 'group' | 'version' | 'kind' | 'plural' | 'na
       | 'ephemeral'
       | 'columns'
       | 'selectableFields'
+      | 'stored'
+      | 'warnings'
       | 'setDefaults'
       | 'prepareForCreate'
       | 'prepareForUpdate'
@@ -48,6 +50,8 @@ export function defineKind(rules: KindRules): Kind {
     subresources,
     columns: rules.columns ?? plainColumns,
     ...(rules.ephemeral === undefined ? {} : { ephemeral: rules.ephemeral }),
+    ...(rules.stored === undefined ? {} : { stored: rules.stored }),
+    ...(rules.warnings === undefined ? {} : { warnings: rules.warnings }),
     ...(rules.selectableFields === undefined ? {} : { selectableFields: rules.selectableFields }),
     ...(rules.setDefaults === undefined ? {} : { setDefaults: rules.setDefaults }),
     prepareForCreate(object: JsonObject): void {
