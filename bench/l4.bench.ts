@@ -1,0 +1,101 @@
+/**
+ * The service proxy: loading and changing its rules, what they cost a connection, and how soon a change is in the kernel.
+ *
+ *   npm run bench -- l4 [--sizes 100,1000,10000,30000] [--write]
+ *
+ * Everything happens in network namespaces that end with the process. Needs root, nft, ip, nsenter; iperf3 for throughput.
+ */
+import { parseArgs } from 'node:util';
+import { enterNewNetworkNamespace } from '../test/support/namespace.ts';
+import { measureConnections } from './l4/connect.ts';
+import { measureProgramming } from './l4/programming.ts';
+import { measureRuleset, rivalServicesMax } from './l4/ruleset.ts';
+import { measureThroughput } from './l4/throughput.ts';
+import { machineLine, writeSection } from './lib/report.ts';
+
+const { values } = parseArgs({
+  options: {
+    sizes: { type: 'string', default: '100,1000,10000,30000' },
+    seconds: { type: 'string', default: '3' },
+    write: { type: 'boolean', default: false },
+  },
+});
+const sizes = values.sizes.split(',').map(Number);
+
+const reason = process.getuid?.() === 0 ? await enterNewNetworkNamespace() : 'needs root';
+if (reason !== undefined) {
+  console.log(`not measured: ${reason}`);
+  process.exit(0);
+}
+
+const number = (value: number, digits = 1): string => (Number.isNaN(value) ? '–' : value.toFixed(digits));
+const lines: string[] = [];
+const say = (...more: readonly string[]): void => {
+  lines.push(...more);
+  console.log(more.join('\n'));
+};
+
+say(
+  'Services × 4 endpoints, ours beside a chain per Service and endpoint (written by the benchmark in the layout of kube-proxy’s',
+  `nftables mode, up to ${rivalServicesMax} Services). Both are loaded by nft(8). A change replaces one endpoint; median of 20.`,
+  '',
+  '| Services | load, ms | chain per endpoint | one change by nft, ms | chain per endpoint | one change by libnftables, ms | compile, ms | heap, MB | kernel, MB | chain per endpoint |',
+  '|---|---|---|---|---|---|---|---|---|---|',
+);
+for (const size of sizes) {
+  const row = await measureRuleset(size);
+  const cells = [
+    row.loadMs,
+    row.rivalLoadMs,
+    row.toolChangeMs,
+    row.rivalChangeMs,
+    row.libraryChangeMs,
+    row.compileMs,
+    row.heapMb,
+    row.kernelMb,
+    row.rivalKernelMb,
+  ];
+  say(`| ${size} | ${cells.map((cell) => number(cell)).join(' | ')} |`);
+}
+
+say(
+  '',
+  'From a changed EndpointSlice in the proxy’s watch to the kernel’s acknowledgement, 200 changes, the running proxy:',
+  '',
+  '| Services | p50, ms | p99, ms |',
+  '|---|---|---|',
+);
+for (const size of sizes.filter((size) => size <= 10_000)) {
+  const row = await measureProgramming(size);
+  say(`| ${size} | ${number(row.p50Ms, 2)} | ${number(row.p99Ms, 2)} |`);
+}
+
+say(
+  '',
+  'TCP connections from the node over a veth pair, one after the other, 3,000 each, time of connect(2):',
+  '',
+  '| to | Services in the rules | p50, µs | p99, µs | connections/s |',
+  '|---|---|---|---|---|',
+);
+for (const row of await measureConnections(sizes)) {
+  say(
+    `| ${row.what} | ${row.services} | ${number(row.p50Us)} | ${number(row.p99Us)} | ${number(row.perSecond, 0)} |`,
+  );
+}
+
+const throughput = await measureThroughput(Number(values.seconds));
+if (throughput.length > 0) {
+  say(
+    '',
+    `One TCP connection by iperf3 for ${values.seconds} s, 1,000 Services:`,
+    '',
+    '| to | Gbit/s |',
+    '|---|---|',
+  );
+  for (const row of throughput) say(`| ${row.what} | ${number(row.gbitPerSecond)} |`);
+}
+
+if (values.write) {
+  const command = `Command: \`npm run bench -- l4 --sizes ${values.sizes} --write\`. ${machineLine()}.`;
+  writeSection('l4', [command, '', ...lines].join('\n'));
+}

@@ -1,0 +1,144 @@
+/** How long the kernel takes for a whole table and for one change, and what they cost in memory. */
+import { readFileSync } from 'node:fs';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { createSpawnedNft, type Nft } from '../../src/l4/apply.ts';
+import { type CompileOptions, compileRuleset } from '../../src/l4/compile.ts';
+import { diffRulesets } from '../../src/l4/diff.ts';
+import { openLibraryNft } from '../../src/l4/libnftables.ts';
+import { renderChange, renderFull, renderRemoval } from '../../src/l4/render.ts';
+import type { Ruleset } from '../../src/l4/ruleset.ts';
+import { buildNodeView, type NodeFacts } from '../../src/model/view.ts';
+import { sliceOf } from '../../test/support/services.ts';
+import { median } from '../lib/report.ts';
+import {
+  chainPerEndpointChange,
+  chainPerEndpointRuleset,
+  clusterCidrs,
+  clusterOf,
+  endpointIpsOf,
+  serviceCidrs,
+} from './cluster.ts';
+
+export const node: NodeFacts = {
+  name: 'node-0',
+  zone: '',
+  addresses: ['10.41.0.2'],
+  podCidrs: ['10.44.0.0/24'],
+};
+export const compileOptions: CompileOptions = { clusterCidrs, serviceCidrs, clusterNodeAddresses: [] };
+export const { signal } = new AbortController();
+export const tool = createSpawnedNft();
+
+/** Beyond this number of Services a chain per endpoint takes minutes to load. */
+export const rivalServicesMax = 1000;
+const changes = 20;
+
+export type RulesetFigures = {
+  readonly services: number;
+  readonly compileMs: number;
+  readonly loadMs: number;
+  readonly toolChangeMs: number;
+  /** NaN where libnftables cannot be called. */
+  readonly libraryChangeMs: number;
+  readonly heapMb: number;
+  readonly kernelMb: number;
+  /** NaN beyond `rivalServicesMax`. */
+  readonly rivalLoadMs: number;
+  readonly rivalChangeMs: number;
+  readonly rivalKernelMb: number;
+};
+
+setFlagsFromString('--expose-gc');
+const collect = runInNewContext('gc') as () => void;
+
+function heapMb(): number {
+  collect();
+  return process.memoryUsage().heapUsed / 1e6;
+}
+
+/** Kernel memory that is not cache, of the whole machine: only differences over a load mean something. */
+function kernelMb(): number {
+  const text = readFileSync('/proc/meminfo', 'utf8');
+  const kb = (field: string): number => Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(text)?.[1] ?? 0);
+  return (kb('SUnreclaim') + kb('Percpu')) / 1024;
+}
+
+async function timed(work: () => Promise<void>): Promise<number> {
+  const startMs = performance.now();
+  await work();
+  return performance.now() - startMs;
+}
+
+/** One endpoint of Service `index` replaced by another and back, by turns. */
+async function changeMs(nft: Nft, before: Ruleset, after: Ruleset): Promise<number> {
+  const scripts = [renderChange(diffRulesets(before, after)), renderChange(diffRulesets(after, before))];
+  const times: number[] = [];
+  for (let round = 0; round < changes; round++) {
+    times.push(await timed(() => nft.run(scripts[round % 2] ?? '', signal)));
+  }
+  return median(times);
+}
+
+export function rulesetOf(services: number): { readonly ruleset: Ruleset; readonly changed: Ruleset } {
+  const cluster = clusterOf(services);
+  const ruleset = compileRuleset(buildNodeView(cluster.services, cluster.slices, node), 4, compileOptions);
+  const index = services >> 1;
+  const moved = cluster.slices.with(
+    index,
+    sliceOf(`web-${index}`, ['10.47.255.1', ...endpointIpsOf(index).slice(1)]),
+  );
+  const view = buildNodeView(cluster.services, moved, node);
+  return { ruleset, changed: compileRuleset(view, 4, compileOptions) };
+}
+
+export async function measureRuleset(services: number): Promise<RulesetFigures> {
+  const heapBefore = heapMb();
+  const cluster = clusterOf(services);
+  const view = buildNodeView(cluster.services, cluster.slices, node);
+  const compileStartMs = performance.now();
+  compileRuleset(view, 4, compileOptions);
+  const compileMs = performance.now() - compileStartMs;
+  const { ruleset, changed } = rulesetOf(services);
+  const heapAfter = heapMb();
+  const script = renderFull(ruleset);
+  const kernelBefore = kernelMb();
+  const loadMs = await timed(() => tool.run(script, signal));
+  const kernelAfter = kernelMb();
+  const toolChangeMs = await changeMs(tool, ruleset, changed);
+  const library = await openLibraryNft().catch(() => undefined);
+  const libraryChangeMs = library === undefined ? Number.NaN : await changeMs(library, ruleset, changed);
+  library?.close();
+  await tool.run(renderRemoval(4), signal);
+  return {
+    services,
+    compileMs,
+    loadMs,
+    toolChangeMs,
+    libraryChangeMs,
+    heapMb: (heapAfter - heapBefore) / 2,
+    kernelMb: kernelAfter - kernelBefore,
+    ...(await measureRival(services)),
+  };
+}
+
+async function measureRival(
+  services: number,
+): Promise<Pick<RulesetFigures, 'rivalLoadMs' | 'rivalChangeMs' | 'rivalKernelMb'>> {
+  if (services > rivalServicesMax) {
+    return { rivalLoadMs: Number.NaN, rivalChangeMs: Number.NaN, rivalKernelMb: Number.NaN };
+  }
+  const kernelBefore = kernelMb();
+  const rivalLoadMs = await timed(() => tool.run(chainPerEndpointRuleset(services), signal));
+  const rivalKernelMb = kernelMb() - kernelBefore;
+  const index = services >> 1;
+  const [first = ''] = endpointIpsOf(index);
+  const other = '10.47.255.1';
+  const times: number[] = [];
+  for (let round = 0; round < changes; round++) {
+    const [from, to] = round % 2 === 0 ? [first, other] : [other, first];
+    times.push(await timed(() => tool.run(chainPerEndpointChange(index, from, to), signal)));
+  }
+  await tool.run('delete table ip rival\n', signal);
+  return { rivalLoadMs, rivalChangeMs: median(times), rivalKernelMb };
+}
