@@ -72,7 +72,8 @@ export async function upCluster(request: UpRequest, deps: UpDeps, signal: AbortS
   }
   checkMachine(deps);
   const config = await configure(request, state, deps);
-  for (const dir of directoriesOf(config)) await mkdir(dir, { recursive: true, mode: 0o755 });
+  // Secrets are in the store and in the Pods' volumes: nobody else on this machine looks in.
+  for (const dir of directoriesOf(config)) await mkdir(dir, { recursive: true, mode: 0o700 });
   const next: ClusterState = { config, merged: state?.merged, startedAtMs: deps.nowMs() };
   await writeState(next);
   const supervisor = startSupervisor(config, deps.launcher, request.foreground);

@@ -1,6 +1,6 @@
 /** A cluster's life: it comes up, comes up again after a crash, and leaves nothing behind. */
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { fairlead, leftovers, planCluster, type TestCluster } from '../support/cluster.ts';
 import { get } from '../support/load.ts';
@@ -42,6 +42,12 @@ describe('a cluster of two nodes', { skip: missing ?? false, timeout: 300_000 },
     assert.equal((await cluster.kubectl('config current-context')).trim(), `fairlead-${cluster.name}`);
     const nodes = await cluster.kubectl('get nodes -o name');
     assert.deepEqual(nodes.trim().split('\n').toSorted(), ['node/agent-0', 'node/server-0']);
+  });
+
+  test('nobody else on the machine can look into its Secrets', () => {
+    for (const dir of [cluster.dataDir, `/run/fairlead/${cluster.name}`]) {
+      assert.equal(statSync(dir).mode & 0o077, 0, dir);
+    }
   });
 
   test('status says that all is well', async () => {
