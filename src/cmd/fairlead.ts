@@ -40,6 +40,7 @@ const entries: Readonly<Record<string, Entry>> = {
     preload: async () => Promise.all([...clientCode(), import('../l7/run.ts'), import('../l7/config.ts')]),
   },
   proxy: { load: async () => (await import('./proxy.ts')).proxyCommand() },
+  explain: { load: async () => (await import('./explain.ts')).explainCommand() },
   server: {
     load: async () => (await import('./server.ts')).serverCommand(),
     preload: async () => (await import('./server.ts')).loadServer(),

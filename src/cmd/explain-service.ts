@@ -1,0 +1,62 @@
+import { Command, InvalidArgumentError } from 'commander';
+import { kubeconfigOption, resolveKubeconfig } from './kubeconfig-option.ts';
+
+type Options = {
+  readonly from?: string;
+  readonly node?: string;
+  readonly kubeconfig?: string;
+  readonly clusterCidr: string;
+  readonly serviceCidr: string;
+};
+
+/** `fairlead explain service`: from API objects to rules to the fate of a packet, without touching a node. */
+export function explainServiceCommand(): Command {
+  return new Command('service')
+    .description('tell what becomes of packets to a Service, and by which rules')
+    .argument('<[namespace/]name>', 'the Service')
+    .option('--from <ip>', 'source of the packet (default: one from each place there is)')
+    .option('--node <name>', 'only the rules of this node (default: all nodes)')
+    .addOption(kubeconfigOption())
+    .option('--cluster-cidr <ranges>', 'ranges of all Pods, separated by commas', '10.42.0.0/16')
+    .option('--service-cidr <ranges>', 'ranges of all ClusterIPs, separated by commas', '10.43.0.0/16')
+    .action(async (name: string, options: Options) => {
+      await explain(name, options);
+    });
+}
+
+async function explain(text: string, options: Options): Promise<void> {
+  const [{ explainService }, { endpointSlices, nodes, services }, { canonicalIp }, { connectAdmin }] =
+    await Promise.all([
+      import('../l4/explain.ts'),
+      import('../api/resource.ts'),
+      import('../base/ip.ts'),
+      import('./connect.ts'),
+    ]);
+  const from = options.from === undefined ? undefined : canonicalIp(options.from);
+  if (options.from !== undefined && from === undefined) {
+    throw new InvalidArgumentError(`--from: "${options.from}" is no IP address.`);
+  }
+  const [namespace = '', name = ''] = text.includes('/') ? text.split('/') : ['default', text];
+  const client = await connectAdmin(resolveKubeconfig(options.kubeconfig));
+  try {
+    const [service, all, slices, nodeList] = await Promise.all([
+      client.get(services, namespace, name),
+      client.list(services),
+      client.list(endpointSlices, { namespace, labelSelector: `kubernetes.io/service-name=${name}` }),
+      client.list(nodes),
+    ]);
+    process.stdout.write(
+      explainService(
+        { service, slices: slices.items, services: all.items, nodes: nodeList.items },
+        {
+          from,
+          nodeName: options.node,
+          clusterCidrs: options.clusterCidr.split(','),
+          serviceCidrs: options.serviceCidr.split(','),
+        },
+      ),
+    );
+  } finally {
+    client.close();
+  }
+}

@@ -1,0 +1,9 @@
+import { Command } from 'commander';
+import { explainServiceCommand } from './explain-service.ts';
+
+/** `fairlead explain`: why traffic goes where it goes. */
+export function explainCommand(): Command {
+  return new Command('explain')
+    .description('tell why traffic goes where it goes')
+    .addCommand(explainServiceCommand());
+}
