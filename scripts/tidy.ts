@@ -37,7 +37,7 @@ const shells: readonly RegExp[] = [
   /^src\/cli\//,
   /^src\/cmd\//,
   /^src\/l4\/(apply|conntrack|libnftables|run|health|service-health)\.ts$/,
-  /^src\/dns\/(server|forward|run|health|udp|tcp)\.ts$/,
+  /^src\/dns\/(server|forward|exchange|run|health|udp|udp-batch|tcp)\.ts$/,
   /^src\/l7\/(net-transport|proxy|tls|upstream|health|run|server|status|certificate|default-certificate|upgrade|connection)\.ts$/,
 ];
 

@@ -30,6 +30,9 @@ export function systemServices(): readonly Service[] {
         clusterIP: dnsServiceAddress,
         clusterIPs: [dnsServiceAddress],
         selector: { 'k8s-app': 'kube-dns' },
+        // The server's sockets outlive it: while it is started again queries wait there and are answered, whereas
+        // without an endpoint they would be refused.
+        publishNotReadyAddresses: true,
         ports: [
           { name: 'dns', port: 53, targetPort: addonPorts.dns, protocol: 'UDP' },
           { name: 'dns-tcp', port: 53, targetPort: addonPorts.dns, protocol: 'TCP' },

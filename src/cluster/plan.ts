@@ -20,6 +20,8 @@ export type DescriptorPlan = {
   readonly netns: string | undefined;
   readonly address: string;
   readonly port: number;
+  /** Undefined: a listening TCP socket. */
+  readonly kind?: 'udp';
   /** Its host port could not be had: the process gets no such descriptor, unless it is needed. */
   readonly optional: boolean;
 };
@@ -45,8 +47,11 @@ const smallHeap: readonly string[] = ['--max-semi-space-size=2'];
 /** Ports of the load balancer whose host sockets go straight to the ingress, without a relay. */
 export const ingressPorts = { http: 80, https: 443 } as const;
 
+const dnsPort = 53;
+
 export function describeDescriptor(plan: DescriptorPlan): string {
-  return `${plan.netns ?? 'host'}/${plan.address}:${plan.port}`;
+  const suffix = plan.kind === undefined ? '' : `/${plan.kind}`;
+  return `${plan.netns ?? 'host'}/${plan.address}:${plan.port}${suffix}`;
 }
 
 function hostDescriptors(published: readonly PublishedPort[]): readonly DescriptorPlan[] {
@@ -85,7 +90,7 @@ export function planProcesses(config: ClusterConfig): readonly ProcessPlan[] {
   return [
     serverProcess(config, server.netns, server.address),
     ...nodes.map((node, index) => nodeProcess(config, node, index === 0)),
-    dnsProcess(config, server.netns),
+    dnsProcess(config, server.netns, server.address),
     ingressProcess(config, server.netns),
   ];
 }
@@ -166,19 +171,27 @@ function nodeProcess(config: ClusterConfig, node: Node, isServer: boolean): Proc
   };
 }
 
-function dnsProcess(config: ClusterConfig, netns: string): ProcessPlan {
+/**
+ * The supervisor holds its sockets: while DNS is started again, queries wait in them instead of being refused. UDP at the
+ * address that the Service leads to, since answers must come from there; TCP at all.
+ */
+function dnsProcess(config: ClusterConfig, netns: string, address: string): ProcessPlan {
+  const udp: DescriptorPlan = { netns, address, port: dnsPort, kind: 'udp', optional: false };
+  const tcp: DescriptorPlan = { netns, address: '0.0.0.0', port: dnsPort, optional: false };
   return {
     name: 'dns',
     netns,
-    descriptors: [],
+    descriptors: [udp, tcp],
     runtimeFlags: smallHeap,
     stopStage: 1,
-    command: () => [
+    command: (descriptorOf) => [
       'dns',
       '--kubeconfig',
       `${pathsOf(config).kubeconfigDir}/dns.yaml`,
       '--upstream',
       config.egress === 'none' ? 'none' : gatewayAddress,
+      ...[descriptorOf(udp)].flatMap((fd) => (fd === undefined ? [] : ['--udp-fd', `${fd}:${address}`])),
+      ...[descriptorOf(tcp)].flatMap((fd) => (fd === undefined ? [] : ['--tcp-fd', String(fd)])),
     ],
   };
 }

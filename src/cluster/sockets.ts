@@ -106,9 +106,14 @@ export type SocketKind = 'tcp' | 'udp';
 /**
  * Binds (and for TCP listens on) a socket without ever accepting from it, and returns its file descriptor,
  * which is closed on exec: give it to a child by `stdio`. Connections wait in the backlog until the child accepts.
- * Throws SocketError.
+ * `shared`: a UDP port that others may bind too who ask for the same. Throws SocketError.
  */
-export function openSocket(kind: SocketKind, address: string, port: number): number {
+export function openSocket(
+  kind: SocketKind,
+  address: string,
+  port: number,
+  options: { readonly shared?: boolean } = {},
+): number {
   const { socket, bind, listen, setsockopt } = load();
   const bytes = socketAddress(address, port);
   const family = isIPv6(address) ? AF_INET6 : AF_INET;
@@ -116,8 +121,9 @@ export function openSocket(kind: SocketKind, address: string, port: number): num
   if (fd < 0) throw fail('socket');
   const one = new Uint8Array([1, 0, 0, 0]);
   const onePointer = ffi.getRawPointer(one);
-  // An address with connections in TIME_WAIT can be used again; two listeners still cannot share it.
-  if (kind === 'tcp') setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, onePointer, 4);
+  // TCP: an address with connections in TIME_WAIT can be used again; two listeners still cannot share it.
+  // UDP: sockets of a wildcard and of its single addresses may share a port.
+  if (kind === 'tcp' || options.shared === true) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, onePointer, 4);
   if (family === AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, onePointer, 4);
   const where = `${kind} ${address}:${port}`;
   if (bind(fd, ffi.getRawPointer(bytes), bytes.length) !== 0) return refuse(fd, `bind ${where}`);

@@ -165,8 +165,8 @@ async function prepare(
 }
 
 function openPlanned(descriptor: DescriptorPlan, into: Map<DescriptorPlan, number>, log: Logger): void {
-  const { netns, address, port, optional } = descriptor;
-  const open = (): number => openSocket('tcp', address, port);
+  const { netns, address, port, kind = 'tcp', optional } = descriptor;
+  const open = (): number => openSocket(kind, address, port, { shared: kind === 'udp' });
   try {
     into.set(descriptor, netns === undefined ? open() : inNetns(netns, open));
   } catch (error) {

@@ -10,7 +10,12 @@ type DnsOptions = {
   readonly upstream?: string;
   readonly healthAddress: ListenAddress | ''; // commander turns undefined into ''
   readonly ttl: number;
+  readonly clientRate: number;
+  readonly udpFd: readonly InheritedUdp[];
+  readonly tcpFd: readonly number[];
 };
+
+type InheritedUdp = { readonly fd: number; readonly address: string };
 
 /** Resolvers taken from resolv.conf, as resolv.conf(5). */
 const resolversMax = 3;
@@ -38,6 +43,19 @@ export function dnsCommand(): Command {
       { host: '0.0.0.0', port: 9153 },
     )
     .option('--ttl <seconds>', 'how long clients may keep a name of the cluster, 0 to 3600', parseTtl, 5)
+    .option(
+      '--client-rate <queries>',
+      'queries a second that one client may ask; 0 for no limit',
+      parseRate,
+      20_000,
+    )
+    .option(
+      '--udp-fd <fd:address>',
+      'an inherited UDP socket and the address it is bound to; may be repeated',
+      parseUdpFd,
+      [],
+    )
+    .option('--tcp-fd <fd>', 'an inherited listening TCP socket; may be repeated', parseTcpFd, [])
     .action(async (options: DnsOptions) => {
       await run(options);
     });
@@ -57,6 +75,8 @@ async function run(options: DnsOptions): Promise<void> {
     clusterDomain: options.clusterDomain,
     upstreams: upstreamsOf(options.upstream, parseUpstream),
     ttlSeconds: options.ttl,
+    clientQueriesPerSecond: options.clientRate,
+    inherited: { udp: options.udpFd, tcp: options.tcpFd },
     healthAddress: options.healthAddress === '' ? undefined : options.healthAddress,
   });
   const client = createApiClient(await loadClientConfig(options.kubeconfig), { userAgent: 'fairlead-dns' });
@@ -115,4 +135,22 @@ function parseTtl(text: string): number {
   const seconds = Number(text);
   if (/^\d{1,4}$/.test(text) && seconds <= 3600) return seconds;
   throw new InvalidArgumentError('give a number of seconds from 0 to 3600.');
+}
+
+function parseRate(text: string): number {
+  if (/^\d{1,9}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError('give a number of queries a second, 0 for no limit.');
+}
+
+function parseUdpFd(text: string, before: readonly InheritedUdp[]): readonly InheritedUdp[] {
+  const match = /^(\d+):(.+)$/.exec(text);
+  if (match?.[1] === undefined || match[2] === undefined) {
+    throw new InvalidArgumentError('give it as FD:ADDRESS, such as 3:10.41.0.2.');
+  }
+  return [...before, { fd: Number(match[1]), address: match[2] }];
+}
+
+function parseTcpFd(text: string, before: readonly number[]): readonly number[] {
+  if (/^\d+$/.test(text)) return [...before, Number(text)];
+  throw new InvalidArgumentError('give the number of a descriptor.');
 }

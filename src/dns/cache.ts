@@ -7,6 +7,8 @@ export type ForwardAnswer = {
   readonly answers: readonly ResourceRecord[];
   readonly authorities: readonly ResourceRecord[];
   readonly additionals: readonly ResourceRecord[];
+  /** How long this is the answer as it stands, ms; then its times to live are shorter. Undefined: not known. */
+  readonly sameForMs?: number | undefined;
 };
 
 export const cacheLimits = {
@@ -40,7 +42,10 @@ export class AnswerCache {
     this.#entries.delete(key);
     if (entry.expiresMs <= nowMs) return undefined;
     this.#entries.set(key, entry);
-    return aged(entry.answer, Math.floor((nowMs - entry.storedMs) / 1000));
+    const ageMs = nowMs - entry.storedMs;
+    const age = Math.floor(ageMs / 1000);
+    const sameForMs = Math.min(entry.expiresMs - nowMs, (age + 1) * 1000 - ageMs);
+    return { ...aged(entry.answer, age), sameForMs };
   }
 
   set(key: string, answer: ForwardAnswer, messageBytes: number, nowMs: number): void {

@@ -15,6 +15,15 @@ const typeIndexes = new Uint8Array(65_536).fill(typeNames.length - 1);
 for (const [index, code] of Object.values(rrTypes).entries()) typeIndexes[code] = index;
 const rcodeCodes: readonly number[] = Object.values(rcodes);
 
+/** [source][rcode] flattened. */
+function responseIndex(source: Source, rcode: number): number {
+  const known = rcodeCodes.indexOf(rcode);
+  return sources.indexOf(source) * rcodeNames.length + (known === -1 ? rcodeNames.length - 1 : known);
+}
+
+const forwardedFrom = sources.indexOf('forward') * rcodeNames.length;
+const forwardedTo = forwardedFrom + rcodeNames.length;
+
 type UpstreamCounts = {
   readonly rcodes: Map<number, number>;
   readonly durations: Durations;
@@ -27,11 +36,17 @@ export class Durations {
   sumSeconds = 0;
 
   add(ms: number): void {
+    this.addMany(ms, 1);
+  }
+
+  /** So many, each of which took so long. */
+  addMany(ms: number, count: number): void {
+    if (count === 0) return;
     const seconds = ms / 1000;
     let bucket = 0;
     while (bucket < durationBuckets.length && seconds > (durationBuckets[bucket] ?? 0)) bucket += 1;
-    this.counts[bucket] = (this.counts[bucket] ?? 0) + 1;
-    this.sumSeconds += seconds;
+    this.counts[bucket] = (this.counts[bucket] ?? 0) + count;
+    this.sumSeconds += seconds * count;
   }
 }
 
@@ -51,7 +66,11 @@ export class DnsMetrics {
   forwardRejects = 0;
   /** Answers that failed by a fault of ours. */
   panics = 0;
+  /** Queries that got no answer because their client asks too much. */
+  limited = 0;
   cacheEntries: () => number = () => 0;
+  /** Finished answers that are kept as bytes. */
+  packetEntries: () => number = () => 0;
   services: () => number = () => 0;
 
   request(protocol: 'udp' | 'tcp', family: 4 | 6, type: number): void {
@@ -61,11 +80,23 @@ export class DnsMetrics {
   }
 
   response(source: Source, rcode: number, ms: number): void {
-    const known = rcodeCodes.indexOf(rcode);
-    const column = known === -1 ? rcodeNames.length - 1 : known;
-    const index = sources.indexOf(source) * rcodeNames.length + column;
+    const index = responseIndex(source, rcode);
     this.#responses[index] = (this.#responses[index] ?? 0) + 1;
     this.requestDurations.add(ms);
+  }
+
+  /** What `quick` counts an answer by. */
+  tagOf(type: number, source: Source, rcode: number): number {
+    return ((typeIndexes[type] ?? 0) << 8) | responseIndex(source, rcode);
+  }
+
+  /** A request and its answer, by its tag; the time it took is told apart. */
+  quick(protocol: 'udp' | 'tcp', family: 4 | 6, tag: number): void {
+    const request = ((protocol === 'udp' ? 0 : 2) + (family === 4 ? 0 : 1)) * typeNames.length + (tag >>> 8);
+    this.#requests[request] = (this.#requests[request] ?? 0) + 1;
+    const response = tag & 0xff;
+    this.#responses[response] = (this.#responses[response] ?? 0) + 1;
+    if (response >= forwardedFrom && response < forwardedTo) this.#cacheHits += 1;
   }
 
   cacheAsked(hit: boolean): void {
@@ -149,6 +180,12 @@ export class DnsMetrics {
     );
     add('counter', 'coredns_panics_total', 'Answers that failed by a fault of the server', () => [
       [{}, this.panics],
+    ]);
+    add('counter', 'fairlead_dns_limited_total', 'Queries beyond the limit of their client', () => [
+      [{}, this.limited],
+    ]);
+    add('gauge', 'fairlead_dns_packets', 'Finished answers kept as bytes', () => [
+      [{}, this.packetEntries()],
     ]);
     add('gauge', 'fairlead_dns_services', 'Services with names', () => [[{}, this.services()]]);
     registry.registerMetric(

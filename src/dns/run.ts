@@ -9,23 +9,28 @@ import type { Logger } from '../base/log.ts';
 import type { ApiClient } from '../client/client.ts';
 import { createInformer } from '../control/create-informer.ts';
 import { serviceKeyOfSlice, serviceNameLabel } from '../model/endpoints.ts';
+import { ClientLimits } from './client-limits.ts';
 import { describeRecords } from './describe.ts';
 import { createForwarder, type Upstream } from './forward.ts';
 import { serveHealth } from './health.ts';
 import { DnsMetrics } from './metrics.ts';
 import { compileService, isHeadless } from './records.ts';
 import { createResolver } from './resolver.ts';
-import { type ListenAddress, serveDns } from './server.ts';
+import { type InheritedSockets, type ListenAddress, serveDns } from './server.ts';
 import { DnsTable } from './table.ts';
 
 export type DnsConfig = {
   readonly listen: ListenAddress;
+  /** Sockets that outlive this process, see there. */
+  readonly inherited?: InheritedSockets;
   /** Lower case, no final dot: "cluster.local". */
   readonly clusterDomain: string;
   /** Asked in this order for names outside the cluster; empty: such names are refused. */
   readonly upstreams: readonly Upstream[];
   /** Of records of the cluster, seconds. */
   readonly ttlSeconds: number;
+  /** Queries a second that one client may ask; 0: as many as it likes. */
+  readonly clientQueriesPerSecond?: number;
   /** undefined: nowhere. */
   readonly healthAddress: ListenAddress | undefined;
 };
@@ -34,6 +39,8 @@ export const dnsDefaults = {
   clusterDomain: 'cluster.local',
   /** As CoreDNS: short, for clients should leave a Pod that is gone. */
   ttlSeconds: 5,
+  /** Far more than a Pod needs; one that runs wild takes a small part of a processor. */
+  clientQueriesPerSecond: 20_000,
 } as const;
 
 /** Where it came to listen; for tests, which ask for port 0. */
@@ -71,12 +78,16 @@ export async function runDns(
   metrics.services = () => table.size;
   const forwarder =
     config.upstreams.length === 0 ? undefined : createForwarder(config.upstreams, clock, metrics);
-  const resolve = createResolver(table, forwarder, metrics, clock, log, {
+  const perSecond = config.clientQueriesPerSecond ?? dnsDefaults.clientQueriesPerSecond;
+  const resolver = createResolver(table, forwarder, metrics, clock, log, {
     zone: config.clusterDomain,
     ttlSeconds: config.ttlSeconds,
+    limits: perSecond === 0 ? undefined : new ClientLimits(perSecond),
   });
   const follower = followApi(client, table, metrics, clock, log);
-  const server = await serveDns(config.listen, resolve, clock, log);
+  const names = Promise.withResolvers<void>();
+  const inherited = config.inherited ?? { udp: [], tcp: [] };
+  const server = await serveDns(config.listen, inherited, names.promise, resolver, clock, log);
   const health =
     config.healthAddress &&
     (await serveHealth(config.healthAddress, {
@@ -93,6 +104,7 @@ export async function runDns(
           async run(stop) {
             await follower.whenSynced(stop);
             table.synced = true;
+            names.resolve();
             log.info('ready', {
               services: table.size,
               port: server.port,

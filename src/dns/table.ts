@@ -14,6 +14,8 @@ export type DnsView = {
   readonly synced: boolean;
   /** Of the zone's SOA; grows with every change of an answer. */
   readonly serial: number;
+  /** Another number after every change of anything here. */
+  readonly epoch: number;
   service(namespace: string, name: string): ServiceRecords | undefined;
   hasNamespace(namespace: string): boolean;
   /** Names of an address, given as `addressKey`. */
@@ -38,6 +40,10 @@ export class DnsTable implements DnsView {
 
   get serial(): number {
     return this.#serial;
+  }
+
+  get epoch(): number {
+    return this.synced ? this.#serial + 1 : -1 - this.#serial;
   }
 
   get size(): number {

@@ -1,0 +1,259 @@
+import ffi from 'node:ffi';
+import { isIPv6 } from 'node:net';
+
+/** Bounds of batches. */
+export const batchLimits = {
+  /** Datagrams taken or sent by one system call; more wait in the kernel for the next. */
+  datagramsMax: 64,
+  /** A longer query is cut, and so is none. */
+  queryBytesMax: 2048,
+  answerBytesMax: 1232,
+} as const;
+
+const AF_INET = 2;
+const AF_INET6 = 10;
+const SOCK_DGRAM = 2;
+const SOCK_NONBLOCK = 0o4000;
+const SOCK_CLOEXEC = 0o2000000;
+const SOL_SOCKET = 1;
+const SO_REUSEADDR = 2;
+const IPPROTO_IPV6 = 41;
+const IPV6_V6ONLY = 26;
+const MSG_DONTWAIT = 0x40;
+const MSG_TRUNC = 0x20;
+const EADDRINUSE = 98;
+/** struct mmsghdr, struct iovec on 64-bit Linux. */
+const headerSize = 64;
+const vectorSize = 16;
+const nameSize = 32;
+
+type Libc = {
+  readonly socket: (family: number, type: number, protocol: number) => number;
+  readonly bind: (fd: number, address: bigint, length: number) => number;
+  readonly close: (fd: number) => number;
+  readonly setsockopt: (fd: number, level: number, name: number, value: bigint, length: number) => number;
+  readonly recvmmsg: (fd: number, messages: bigint, count: number, flags: number, timeout: bigint) => number;
+  readonly sendmmsg: (fd: number, messages: bigint, count: number, flags: number) => number;
+  readonly __errno_location: () => bigint;
+};
+
+let libc: Libc | undefined;
+
+function load(): Libc {
+  if (libc !== undefined) return libc;
+  const i32 = 'int32';
+  const u64 = 'uint64';
+  const { functions } = ffi.dlopen('libc.so.6', {
+    socket: { arguments: [i32, i32, i32], return: i32 },
+    bind: { arguments: [i32, u64, i32], return: i32 },
+    close: { arguments: [i32], return: i32 },
+    setsockopt: { arguments: [i32, i32, i32, u64, i32], return: i32 },
+    recvmmsg: { arguments: [i32, u64, i32, i32, u64], return: i32 },
+    sendmmsg: { arguments: [i32, u64, i32, i32], return: i32 },
+    __errno_location: { arguments: [], return: u64 },
+  });
+  libc = functions as unknown as Libc;
+  return libc;
+}
+
+/**
+ * A bound UDP socket as a file descriptor, for `dgram` and for batches. Sockets of a wildcard and of single addresses live
+ * side by side. Undefined: this platform has no such functions, so that `dgram` has to make the socket.
+ * Throws an Error with `code` EADDRINUSE or a number.
+ */
+export function openUdpSocket(address: string, port: number): number | undefined {
+  let functions: Libc;
+  try {
+    functions = load();
+  } catch {
+    return undefined;
+  }
+  const family = isIPv6(address) ? AF_INET6 : AF_INET;
+  const fd = functions.socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) throw systemError('socket');
+  const one = Buffer.from([1, 0, 0, 0]);
+  functions.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, ffi.getRawPointer(one), 4);
+  if (family === AF_INET6) functions.setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, ffi.getRawPointer(one), 4);
+  const name = Buffer.alloc(nameSize);
+  const length = writeName(name, 0, address, port);
+  if (length === 0) {
+    functions.close(fd);
+    return undefined; // an IPv6 address with a zone, say: dgram knows those
+  }
+  if (functions.bind(fd, ffi.getRawPointer(name), length) === 0) return fd;
+  const error = systemError(`bind ${address}:${port}`);
+  functions.close(fd);
+  throw error;
+}
+
+function systemError(what: string): Error {
+  const errno = ffi.getInt32(load().__errno_location(), 0);
+  return Object.assign(new Error(`${what}: errno ${errno}`), {
+    code: errno === EADDRINUSE ? 'EADDRINUSE' : errno,
+  });
+}
+
+/** Writes a struct sockaddr; returns its length, 0 for what is no plain address. */
+function writeName(into: Buffer, at: number, address: string, port: number): number {
+  if (!isIPv6(address)) {
+    into.writeUInt16LE(AF_INET, at);
+    into.writeUInt16BE(port, at + 2);
+    let write = at + 4;
+    let value = 0;
+    for (let index = 0; index < address.length; index++) {
+      const code = address.charCodeAt(index);
+      if (code === 0x2e) {
+        into[write++] = value;
+        value = 0;
+      } else {
+        value = value * 10 + code - 0x30;
+      }
+    }
+    into[write] = value;
+    return 16;
+  }
+  if (address.includes('%') || address.includes('.')) return 0;
+  into.fill(0, at, at + 28);
+  into.writeUInt16LE(AF_INET6, at);
+  into.writeUInt16BE(port, at + 2);
+  const [head = '', tail] = address.split('::');
+  const groups = (text: string | undefined): readonly string[] =>
+    text === undefined || text === '' ? [] : text.split(':');
+  const last = groups(tail);
+  groups(head).forEach((group, index) => into.writeUInt16BE(Number.parseInt(group, 16), at + 8 + 2 * index));
+  last.forEach((group, index) =>
+    into.writeUInt16BE(Number.parseInt(group, 16), at + 8 + 2 * (8 - last.length + index)),
+  );
+  return 28;
+}
+
+/**
+ * Many datagrams by one system call each way. One for all sockets of a process: nothing in it outlives a call.
+ * The memory layout is what recvmmsg(2) and sendmmsg(2) read; names are copied from what came to what goes.
+ */
+export class UdpBatch {
+  /** Queries, one every `queryBytesMax` bytes. */
+  readonly input = Buffer.alloc(batchLimits.datagramsMax * batchLimits.queryBytesMax);
+  /** Answers, one every `answerBytesMax` bytes. */
+  readonly output = Buffer.alloc(batchLimits.datagramsMax * batchLimits.answerBytesMax);
+  readonly #functions = load();
+  readonly #received = new Vectors(this.input, batchLimits.queryBytesMax);
+  readonly #sent = new Vectors(this.output, batchLimits.answerBytesMax);
+  #answers = 0;
+
+  /** Takes what waits at the socket, without waiting. */
+  receive(fd: number): number {
+    const { headers } = this.#received;
+    const count = this.#functions.recvmmsg(fd, headers, batchLimits.datagramsMax, MSG_DONTWAIT, 0n);
+    return Math.max(0, count);
+  }
+
+  /** Length of the query of a slot; 0 for one that was too long. */
+  length(slot: number): number {
+    const { header32 } = this.#received;
+    const at = (slot * headerSize) / 4;
+    return ((header32[at + 12] ?? 0) & MSG_TRUNC) === 0 ? (header32[at + 14] ?? 0) : 0;
+  }
+
+  /** The client of a slot as a number, the same for the same address. */
+  client(slot: number): number {
+    const { name32 } = this.#received;
+    const at = (slot * nameSize) / 4;
+    if (((name32[at] ?? 0) & 0xffff) === AF_INET) return name32[at + 1] ?? 0;
+    // Of IPv6 the network of 64 bits: whoever has one has all of its addresses.
+    return Math.imul(name32[at + 2] ?? 0, 0x9e3779b1) ^ (name32[at + 3] ?? 0);
+  }
+
+  /** A copy of the sender's name of a slot, for an answer that comes later. */
+  senderOf(slot: number): Uint8Array {
+    return Uint8Array.prototype.slice.call(this.#received.names, slot * nameSize, (slot + 1) * nameSize);
+  }
+
+  /** The name of an address; undefined: it cannot be written as one. */
+  sender(address: string, port: number): Uint8Array | undefined {
+    const name = Buffer.allocUnsafe(nameSize);
+    return writeName(name, 0, address, port) === 0 ? undefined : name;
+  }
+
+  /** Where the next answer is to be written in `output`. */
+  get answerAt(): number {
+    return this.#answers * batchLimits.answerBytesMax;
+  }
+
+  get full(): boolean {
+    return this.#answers === batchLimits.datagramsMax;
+  }
+
+  /** The answer at `answerAt` is complete; it goes to who sent the query of the slot. */
+  answered(slot: number, bytes: number): void {
+    const from = (slot * nameSize) / 4;
+    const to = (this.#answers * nameSize) / 4;
+    const source = this.#received.name32;
+    const target = this.#sent.name32;
+    for (let index = 0; index < 7; index++) target[to + index] = source[from + index] ?? 0;
+    this.#finish(bytes);
+  }
+
+  /** The same, for a name of `sender`. */
+  answeredTo(name: Uint8Array, bytes: number): void {
+    this.#sent.names.set(name, this.#answers * nameSize);
+    this.#finish(bytes);
+  }
+
+  #finish(bytes: number): void {
+    const index = this.#answers++;
+    const { name32, header32, vector32 } = this.#sent;
+    const isV4 = ((name32[(index * nameSize) / 4] ?? 0) & 0xffff) === AF_INET;
+    header32[(index * headerSize) / 4 + 2] = isV4 ? 16 : 28;
+    vector32[(index * vectorSize) / 4 + 2] = bytes;
+  }
+
+  /** Sends all answers; returns how many the kernel refused, which are gone like any lost datagram. */
+  send(fd: number): number {
+    let at = 0;
+    let refused = 0;
+    while (at < this.#answers) {
+      const headers = this.#sent.headers + BigInt(at * headerSize);
+      const count = this.#functions.sendmmsg(fd, headers, this.#answers - at, MSG_DONTWAIT);
+      if (count <= 0) refused += 1; // the first of them: the rest may still go
+      at += Math.max(1, count);
+    }
+    this.#answers = 0;
+    return refused;
+  }
+}
+
+/** Undefined: this platform has no such functions. */
+export function createUdpBatch(): UdpBatch | undefined {
+  try {
+    return new UdpBatch();
+  } catch {
+    return undefined;
+  }
+}
+
+/** Headers that point at slots of `data`. */
+class Vectors {
+  readonly names = Buffer.alloc(batchLimits.datagramsMax * nameSize);
+  readonly name32 = new Int32Array(this.names.buffer, this.names.byteOffset, this.names.length / 4);
+  readonly header32 = new Int32Array((batchLimits.datagramsMax * headerSize) / 4);
+  readonly vector32 = new Int32Array((batchLimits.datagramsMax * vectorSize) / 4);
+  readonly headers = ffi.getRawPointer(this.header32);
+
+  constructor(data: Buffer, bytesEach: number) {
+    const header64 = new BigUint64Array(this.header32.buffer);
+    const vector64 = new BigUint64Array(this.vector32.buffer);
+    const names = ffi.getRawPointer(this.names);
+    const vectors = ffi.getRawPointer(this.vector32);
+    const bytes = ffi.getRawPointer(data);
+    for (let slot = 0; slot < batchLimits.datagramsMax; slot++) {
+      const word = (slot * headerSize) / 8;
+      header64[word] = names + BigInt(slot * nameSize);
+      header64[word + 1] = BigInt(28); // the kernel writes the true length, and for one family always the same
+      header64[word + 2] = vectors + BigInt(slot * vectorSize);
+      header64[word + 3] = 1n;
+      vector64[slot * 2] = bytes + BigInt(slot * bytesEach);
+      vector64[slot * 2 + 1] = BigInt(bytesEach);
+    }
+  }
+}
