@@ -1,7 +1,16 @@
 // `npm start`, `npm test` and `npm run check` come in here, under whatever Node the machine has (18 or newer): installs what is
 // missing, then goes on in TypeScript with the Node that package.json pins. Plain JavaScript, no packages.
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -138,6 +147,35 @@ function installPrograms() {
   say(`\`${command}\` failed; tests that need ${names} are skipped`);
 }
 
+/** The newest modification time of the files below a folder, ms since the epoch. */
+function newestMs(folder) {
+  return Math.max(
+    ...readdirSync(folder, { withFileTypes: true }).map((entry) => {
+      const path = join(folder, entry.name);
+      return entry.isDirectory() ? newestMs(path) : statSync(path).mtimeMs;
+    }),
+    0,
+  );
+}
+
+/** Fills the runtime's compile cache once; without it, the first start is slow and its processes are large. */
+function compileSources(node, env) {
+  const stamp = join(env.NODE_COMPILE_CACHE, 'warmed');
+  const changedMs = Math.max(
+    newestMs(join(home, 'src')),
+    statSync(join(home, 'node_modules/.package-lock.json')).mtimeMs,
+  );
+  if (existsSync(stamp) && statSync(stamp).mtimeMs >= changedMs) return;
+  say('Compiling the sources, once …');
+  const script = join(home, 'scripts/warm.ts');
+  if (run(node, ['--disable-warning=ExperimentalWarning', script], { env }) !== 0) return; // shows again where it matters
+  try {
+    writeFileSync(stamp, '');
+  } catch {
+    // a tree that we may not write has no cache: slower, nothing worse
+  }
+}
+
 if (!tasks.has(task)) fail(`usage: node scripts/bootstrap.mjs start|test|check [arguments]`);
 installPackages();
 const node = pinnedNode();
@@ -147,5 +185,6 @@ const env = {
   PATH: [dirname(node), ...searchPath].join(':'),
   NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? join(home, '.cache/compile'),
 };
+if (task !== 'check') compileSources(node, env);
 const script = join(home, 'scripts', `${task}.ts`);
 process.exit(run(node, ['--disable-warning=ExperimentalWarning', script, ...rest], { env }));

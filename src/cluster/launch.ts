@@ -25,8 +25,11 @@ export type ControlMessage =
   | { readonly kind: 'step'; readonly step: string }
   | { readonly kind: 'failed'; readonly message: string };
 
-/** The supervisor does little once all runs: a small young generation keeps its memory small. */
-const supervisorFlags = ['--max-semi-space-size=1', '--optimize-for-size', '--single-threaded-gc'];
+/**
+ * The supervisor does little once all runs: a small young generation keeps its memory small. No flag may be among them that
+ * changes how code is compiled (`node -p 'v8.cachedDataVersionTag()'` tells), else it cannot use the others' compile cache.
+ */
+const supervisorFlags = ['--max-semi-space-size=1', '--single-threaded-gc'];
 
 /** A supervisor that was just started. */
 export type StartedSupervisor = {

@@ -124,4 +124,4 @@ async function main(): Promise<void> {
   }
 }
 
-await main();
+if (import.meta.main) await main(); // not when scripts/warm.ts loads it
