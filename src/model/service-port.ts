@@ -19,7 +19,10 @@ export type ServicePortFacts = {
   /** Empty for headless and ExternalName Services. */
   readonly clusterIps: readonly string[];
   readonly externalIps: readonly string[];
-  /** From status; without those of ipMode Proxy, which must go through the load balancer. */
+  /**
+   * From status; without those of ipMode Proxy, which must go through the load balancer, and those that have an error at this
+   * port.
+   */
   readonly loadBalancerIps: readonly string[];
   /** Who may reach the load-balancer addresses; empty: everybody. */
   readonly sourceRanges: readonly string[];
@@ -54,6 +57,7 @@ export function servicePortsOf(service: Service): readonly ServicePortFacts[] {
     const nodePort = port.nodePort ?? 0;
     facts.push({
       ...shared,
+      loadBalancerIps: loadBalancerIpsOf(service, port.port, protocol),
       portName: port.name ?? '',
       protocol,
       port: port.port,
@@ -65,25 +69,30 @@ export function servicePortsOf(service: Service): readonly ServicePortFacts[] {
 
 function sharedFactsOf(
   service: Service,
-): Omit<ServicePortFacts, 'portName' | 'protocol' | 'port' | 'nodePort'> {
+): Omit<ServicePortFacts, 'portName' | 'protocol' | 'port' | 'nodePort' | 'loadBalancerIps'> {
   const spec = service.spec ?? {};
   const clusterIps = spec.clusterIPs ?? (spec.clusterIP === undefined ? [] : [spec.clusterIP]);
   const balanced = spec.type === 'LoadBalancer';
-  const ingress = balanced ? (service.status?.loadBalancer?.ingress ?? []) : [];
   const timeout = spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? affinityTimeoutSecondsDefault;
   return {
     serviceKey: keyOf(service),
     clusterIps: canonicalAddresses(clusterIps),
     externalIps: canonicalAddresses(spec.externalIPs ?? []),
-    loadBalancerIps: canonicalAddresses(
-      ingress.filter((entry) => entry.ipMode !== 'Proxy').map((entry) => entry.ip ?? ''),
-    ),
     sourceRanges: balanced ? canonicalRanges(spec.loadBalancerSourceRanges ?? []) : [],
     internalPolicy: spec.internalTrafficPolicy === 'Local' ? 'Local' : 'Cluster',
     externalPolicy: spec.externalTrafficPolicy === 'Local' ? 'Local' : 'Cluster',
     affinityTimeoutSeconds: spec.sessionAffinity === 'ClientIP' ? timeout : undefined,
     healthCheckNodePort: spec.healthCheckNodePort ?? 0,
   };
+}
+
+function loadBalancerIpsOf(service: Service, number: number, protocol: Protocol): readonly string[] {
+  if (service.spec?.type !== 'LoadBalancer') return [];
+  const entries = (service.status?.loadBalancer?.ingress ?? []).filter(({ ipMode, ports = [] }) => {
+    const status = ports.find((port) => port.port === number && port.protocol === protocol);
+    return ipMode !== 'Proxy' && (status?.error ?? '') === '';
+  });
+  return canonicalAddresses(entries.map((entry) => entry.ip ?? ''));
 }
 
 /** What is no address ('', 'None', garbage of another API server) is left out; each address once. */

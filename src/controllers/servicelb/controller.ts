@@ -1,11 +1,14 @@
 import type { Node } from '../../api/gen/core-v1.ts';
+import { keyOf } from '../../api/object.ts';
 import { nodes, services } from '../../api/resource.ts';
+import { rfc3339 } from '../../base/clock.ts';
 import type { Task } from '../../base/lifetime.ts';
 import { done } from '../../control/reconciler.ts';
 import { WorkQueue } from '../../control/work-queue.ts';
 import { type ControllerContext, reconcilerTask, withEvents } from '../context.ts';
+import { slicesByService, slicesOfService } from '../service-slices.ts';
 import { canonicalJson } from '../status-patch.ts';
-import { isBalanced, planBalancer } from './plan.ts';
+import { clashMessage, isBalanced, ownClass, planBalancer, planConditions } from './plan.ts';
 
 /** Writes the addresses of the ready nodes into the status of LoadBalancer Services. */
 export function serviceLbController(context: ControllerContext): Task {
@@ -16,10 +19,12 @@ export function serviceLbController(context: ControllerContext): Task {
   const queue = new WorkQueue(timing.clock);
 
   function addAll(): void {
-    for (const service of serviceInformer.list()) {
-      if (isBalanced(service)) queue.add(`${service.metadata?.namespace}/${service.metadata?.name}`);
-    }
+    for (const service of serviceInformer.list()) if (isBalanced(service)) queue.add(keyOf(service));
   }
+  slicesByService(informers, (key) => {
+    const service = serviceInformer.get(key);
+    if (service?.spec?.externalTrafficPolicy === 'Local' && isBalanced(service)) queue.add(key);
+  });
   serviceInformer.onChange((key, now, old) => {
     queue.add(key);
     const changed = canonicalJson(now?.spec) !== canonicalJson(old?.spec);
@@ -33,17 +38,25 @@ export function serviceLbController(context: ControllerContext): Task {
   const task = reconcilerTask(context, 'servicelb', queue, async (key, signal) => {
     const service = serviceInformer.get(key);
     if (service === undefined) return done;
-    const foreign = service.spec?.type === 'LoadBalancer' && service.spec.loadBalancerClass !== undefined;
-    const { ingress, clash } = planBalancer(service, serviceInformer.list(), nodeInformer.list());
-    if (clash !== undefined) {
-      const message = `Port ${clash.port} of the nodes belongs to Service ${clash.service}: delete it or choose another port`;
-      recorder.event(service, 'Warning', 'PortUnavailable', message);
+    const { type, loadBalancerClass = ownClass } = service.spec ?? {};
+    if (type === 'LoadBalancer' && loadBalancerClass !== ownClass) return done; // its own controller writes its status
+    const { ingress, clashes } = planBalancer(service, {
+      services: serviceInformer.list(),
+      nodes: nodeInformer.list(),
+      slices: slicesOfService(informers, key),
+    });
+    const conditions = planConditions(service, clashes, rfc3339(timing.clock.nowMs()));
+    if (clashes.length > 0 && conditions !== undefined) {
+      recorder.event(service, 'Warning', 'PortUnavailable', clashMessage(clashes));
     }
     const current = service.status?.loadBalancer?.ingress ?? [];
-    if (foreign || canonicalJson(current) === canonicalJson(ingress)) return done;
+    if (conditions === undefined && canonicalJson(current) === canonicalJson(ingress)) return done;
     const { namespace, name = '' } = service.metadata ?? {};
-    const patch = { status: { loadBalancer: { ingress: ingress.length === 0 ? null : ingress } } };
-    await client.patch(services, namespace, name, 'merge', patch, { subresource: 'status', signal });
+    const status = {
+      loadBalancer: { ingress: ingress.length === 0 ? null : ingress },
+      ...(conditions === undefined ? {} : { conditions: conditions.length === 0 ? null : conditions }),
+    };
+    await client.patch(services, namespace, name, 'merge', { status }, { subresource: 'status', signal });
     return done;
   });
   return withEvents(task, recorder);

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Node, Service } from '../../api/gen/core-v1.ts';
-import { planBalancer } from './plan.ts';
+import type { EndpointSlice } from '../../api/gen/discovery-v1.ts';
+import { planBalancer, planConditions } from './plan.ts';
 
 function node(name: string, address: string, ready = 'True'): Node {
   return {
@@ -51,10 +52,28 @@ const cases: readonly {
     want: ['10.41.0.9', '10.41.0.10'],
   },
   {
+    name: 'our own class is ours',
+    service: service('x', '1', { loadBalancerClass: 'fairlead.dev/servicelb' }),
+    others: [],
+    want: ['10.41.0.9', '10.41.0.10'],
+  },
+  {
     name: 'the younger one waits',
     service: service('late', '2'),
     others: [web],
-    want: '80/TCP of default/web',
+    want: '80/TCP of Service default/web',
+  },
+  {
+    name: 'the oldest of several holds the port',
+    service: service('last', '3'),
+    others: [service('late', '2'), web],
+    want: '80/TCP of Service default/web',
+  },
+  {
+    name: 'the ports of the cluster itself are not given away',
+    service: service('bad', '2', { ports: [{ port: 6443 }] }),
+    others: [],
+    want: '6443/TCP of the API server',
   },
   {
     name: 'the same port of another protocol is no clash',
@@ -62,18 +81,66 @@ const cases: readonly {
     others: [web],
     want: ['10.41.0.9', '10.41.0.10'],
   },
-  {
-    name: 'one that lost all its ports takes none from others',
-    service: service('third', '3', { ports: [{ port: 81 }] }),
-    others: [web, service('second', '2', { ports: [{ port: 80 }, { port: 81 }] })],
-    want: ['10.41.0.9', '10.41.0.10'],
-  },
 ];
 
 for (const { name, service: wanted, others, want } of cases) {
   test(`servicelb: ${name}`, () => {
-    const { ingress, clash } = planBalancer(wanted, [...others, wanted], nodes);
-    const got = clash === undefined ? ingress.map(({ ip }) => ip) : `${clash.port} of ${clash.service}`;
+    const context = { services: [...others, wanted], nodes, slices: [] };
+    const { ingress, clashes } = planBalancer(wanted, context);
+    const [clash] = clashes;
+    const got = clash === undefined ? ingress.map(({ ip }) => ip) : `${clash.port} of ${clash.holder}`;
     assert.deepEqual(got, want);
   });
 }
+
+test('servicelb: of two ports the one that is free works, the other tells why not', () => {
+  const both = service('late', '2', { ports: [{ port: 80 }, { port: 81 }] });
+  const { ingress, clashes } = planBalancer(both, { services: [web, both], nodes, slices: [] });
+  assert.deepEqual(ingress[0], {
+    ip: '10.41.0.9',
+    ipMode: 'VIP',
+    ports: [
+      { port: 80, protocol: 'TCP', error: 'fairlead.dev/PortUnavailable' },
+      { port: 81, protocol: 'TCP' },
+    ],
+  });
+  const third = service('third', '3', { ports: [{ port: 81 }] });
+  const late = planBalancer(third, { services: [web, both, third], nodes, slices: [] });
+  assert.deepEqual(late.clashes, [{ port: '81/TCP', holder: 'Service default/late' }]);
+  assert.equal(clashes.length, 1);
+});
+
+test('servicelb: under policy Local only nodes with a ready endpoint are named', () => {
+  const local = service('web', '1', { externalTrafficPolicy: 'Local' });
+  const slices: readonly EndpointSlice[] = [
+    {
+      addressType: 'IPv4',
+      endpoints: [
+        { addresses: ['10.42.0.2'], nodeName: 'b' },
+        { addresses: ['10.42.0.3'], nodeName: 'a', conditions: { ready: false } },
+      ],
+    },
+  ];
+  const plan = (with_: readonly EndpointSlice[]) =>
+    planBalancer(local, { services: [local], nodes, slices: with_ }).ingress.map(({ ip }) => ip);
+  assert.deepEqual(plan(slices), ['10.41.0.10']);
+  assert.deepEqual(plan([]), []);
+});
+
+test('servicelb: the condition comes with a clash, stays while it does and leaves with it', () => {
+  const clashes = [{ port: '80/TCP', holder: 'Service default/web' }];
+  const other = { type: 'Other', status: 'True', reason: 'r', message: 'm', lastTransitionTime: 't' };
+  const fresh = { ...web, status: { conditions: [other] } };
+  const made = planConditions(fresh, clashes, '2026-01-31T12:00:00Z');
+  assert.deepEqual(
+    made?.map(({ type, status, reason }) => [type, status, reason]),
+    [
+      ['Other', 'True', 'r'],
+      ['LoadBalancerPortsError', 'True', 'PortUnavailable'],
+    ],
+  );
+  const clashing = { ...web, status: { conditions: made } };
+  assert.equal(planConditions(clashing, clashes, '2026-01-31T12:00:09Z'), undefined);
+  assert.deepEqual(planConditions(clashing, [], '2026-01-31T12:00:09Z'), [other]);
+  assert.equal(planConditions(fresh, [], '2026-01-31T12:00:09Z'), undefined);
+});

@@ -1,54 +1,154 @@
-import type { LoadBalancerIngress, Node, Service } from '../../api/gen/core-v1.ts';
+import type { LoadBalancerIngress, Node, PortStatus, Service } from '../../api/gen/core-v1.ts';
+import type { EndpointSlice } from '../../api/gen/discovery-v1.ts';
+import type { Condition } from '../../api/gen/meta-v1.ts';
 import { keyOf } from '../../api/object.ts';
 
 const excludeLabel = 'node.kubernetes.io/exclude-from-external-load-balancers';
 
-/** True for a Service whose load balancer is ours: those that name a class wait for that class's controller. */
+/** The class that means us; a Service without any is ours too. */
+export const ownClass = 'fairlead.dev/servicelb';
+
+/** What a port's status says when another has that port of the nodes. The API wants names outside Kubernetes with a domain. */
+const portTakenError = 'fairlead.dev/PortUnavailable';
+
+/** Type of the condition that core/v1 has for ports that do not work. */
+const portsErrorCondition = 'LoadBalancerPortsError';
+
+/** Ports of the nodes that the cluster itself lives by. A Service there would take them away from it. */
+const reservedPorts: ReadonlyMap<string, string> = new Map([
+  ['6443/TCP', 'the API server'],
+  ['10250/TCP', 'the kubelet'],
+]);
+
+/** True for a Service whose load balancer is ours: those that name another class wait for that class's controller. */
 export function isBalanced(service: Service): boolean {
+  const { type, loadBalancerClass = ownClass } = service.spec ?? {};
   return (
-    service.spec?.type === 'LoadBalancer' &&
-    service.spec.loadBalancerClass === undefined &&
+    type === 'LoadBalancer' &&
+    loadBalancerClass === ownClass &&
     service.metadata?.deletionTimestamp === undefined
   );
 }
 
+export type PortClash = {
+  /** `80/TCP`. */
+  readonly port: string;
+  /** Who has it. */
+  readonly holder: string;
+};
+
 export type BalancerPlan = {
   readonly ingress: readonly LoadBalancerIngress[];
-  /** The other Service that has one of the ports already, and which port that is. */
-  readonly clash: { readonly service: string; readonly port: string } | undefined;
+  readonly clashes: readonly PortClash[];
+};
+
+export type BalancerContext = {
+  /** All Services. */
+  readonly services: Iterable<Service>;
+  readonly nodes: Iterable<Node>;
+  /** Those of the Service. */
+  readonly slices: Iterable<EndpointSlice>;
 };
 
 /**
- * Addresses of the nodes that take the Service's traffic. A port of the nodes can belong to one Service only: the oldest
- * has it, others stay without address until it goes.
+ * Addresses of the nodes that take the Service's traffic: all ready ones, under externalTrafficPolicy Local those with a ready
+ * endpoint. A port of the nodes can belong to one Service only: the oldest has it. Another one's other ports work, with the
+ * error at that port; if none is left it has no address.
  */
-export function planBalancer(service: Service, all: Iterable<Service>, nodes: Iterable<Node>): BalancerPlan {
-  if (!isBalanced(service)) return { ingress: [], clash: undefined };
-  const clash = clashOf(service, all);
-  if (clash !== undefined) return { ingress: [], clash };
+export function planBalancer(service: Service, context: BalancerContext): BalancerPlan {
+  if (!isBalanced(service)) return { ingress: [], clashes: [] };
+  const clashes = clashesOf(service, context.services);
+  const ports = service.spec?.ports ?? [];
+  if (clashes.length === ports.length) return { ingress: [], clashes };
   const families = service.spec?.ipFamilies ?? ['IPv4'];
-  const addresses = [...nodes]
-    .filter(isTakingTraffic)
+  const holds = nodesWithEndpoints(service, context.slices);
+  const addresses = [...context.nodes]
+    .filter((node) => isTakingTraffic(node) && holds(node.metadata?.name ?? ''))
     .flatMap((node) => families.flatMap((family) => addressOf(node, family) ?? []))
     .toSorted(compareAddresses);
-  return { ingress: addresses.map((ip) => ({ ip, ipMode: 'VIP' })), clash: undefined };
+  const taken = new Set(clashes.map(({ port }) => port));
+  const status = ports.map(({ port, protocol = 'TCP' }): PortStatus => {
+    const working = { port, protocol };
+    return taken.has(portText(working)) ? { ...working, error: portTakenError } : working;
+  });
+  const ingress = addresses.map((ip) => ({
+    ip,
+    ipMode: 'VIP',
+    ...(taken.size === 0 ? {} : { ports: status }),
+  }));
+  return { ingress, clashes };
+}
+
+function portText({
+  port,
+  protocol = 'TCP',
+}: {
+  readonly port: number;
+  readonly protocol?: string | undefined;
+}) {
+  return `${port}/${protocol}`;
 }
 
 export function portsOf(service: Service): readonly string[] {
-  return (service.spec?.ports ?? []).map(({ port, protocol = 'TCP' }) => `${port}/${protocol}`);
+  return (service.spec?.ports ?? []).map(portText);
 }
 
-function clashOf(service: Service, all: Iterable<Service>): BalancerPlan['clash'] {
-  const mine = new Set(portsOf(service));
-  const older = [...all]
-    .filter((other) => other !== service && isBalanced(other) && compareAge(other, service) < 0)
-    .toSorted(compareAge);
-  for (const other of older) {
-    const port = portsOf(other).find((candidate) => mine.has(candidate));
-    // One that lost itself takes no port from anybody.
-    if (port !== undefined && clashOf(other, older) === undefined) return { service: keyOf(other), port };
+function clashesOf(service: Service, all: Iterable<Service>): readonly PortClash[] {
+  const holders = new Map<string, Service>();
+  for (const other of all) {
+    if (!isBalanced(other) || keyOf(other) === keyOf(service) || compareAge(other, service) > 0) continue;
+    for (const port of portsOf(other)) {
+      const known = holders.get(port);
+      if (known === undefined || compareAge(other, known) < 0) holders.set(port, other);
+    }
   }
-  return undefined;
+  return portsOf(service).flatMap((port) => {
+    const reserved = reservedPorts.get(port);
+    if (reserved !== undefined) return [{ port, holder: reserved }];
+    const holder = holders.get(port);
+    return holder === undefined ? [] : [{ port, holder: `Service ${keyOf(holder)}` }];
+  });
+}
+
+/** Under policy Local a node without endpoint would drop what comes: clients should not be sent there. */
+function nodesWithEndpoints(service: Service, slices: Iterable<EndpointSlice>): (node: string) => boolean {
+  if (service.spec?.externalTrafficPolicy !== 'Local') return () => true;
+  const names = new Set<string>();
+  for (const slice of slices) {
+    for (const { nodeName, conditions } of slice.endpoints ?? []) {
+      if (nodeName !== undefined && conditions?.ready !== false) names.add(nodeName);
+    }
+  }
+  return (node) => names.has(node);
+}
+
+/** The Service's conditions with ours as it should be; `undefined` when they are so already. */
+export function planConditions(
+  service: Service,
+  clashes: readonly PortClash[],
+  nowText: string,
+): readonly Condition[] | undefined {
+  const all = service.status?.conditions ?? [];
+  const others = all.filter(({ type }) => type !== portsErrorCondition);
+  const old = all.find(({ type }) => type === portsErrorCondition);
+  if (clashes.length === 0) return old === undefined ? undefined : others;
+  const message = clashMessage(clashes);
+  if (old?.status === 'True' && old.message === message) return undefined;
+  const condition: Condition = {
+    type: portsErrorCondition,
+    status: 'True',
+    reason: 'PortUnavailable',
+    message,
+    lastTransitionTime: old?.status === 'True' ? old.lastTransitionTime : nowText,
+  };
+  return [...others, condition];
+}
+
+export function clashMessage(clashes: readonly PortClash[]): string {
+  const taken = clashes
+    .map(({ port, holder }) => `port ${port} of the nodes belongs to ${holder}`)
+    .join('; ');
+  return `${taken}: delete that or choose another port`;
 }
 
 function isTakingTraffic(node: Node): boolean {
