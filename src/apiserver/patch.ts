@@ -4,7 +4,7 @@ import { isJsonObject, type Json, type JsonObject } from '../api/object.ts';
 import { applyJsonPatch } from '../api/patch/json.ts';
 import { applyMergePatch } from '../api/patch/merge.ts';
 import { applyStrategicPatch } from '../api/patch/strategic.ts';
-import { badRequest, failure, unsupportedMediaType } from '../api/status.ts';
+import { badRequest, unsupportedMediaType } from '../api/status.ts';
 import type { Target } from './context.ts';
 import { fieldValidationOf } from './write.ts';
 
@@ -15,6 +15,7 @@ const patchMediaTypes = [
   'application/json-patch+json',
   'application/merge-patch+json',
   'application/strategic-merge-patch+json',
+  'application/apply-patch+yaml',
 ] as const;
 
 /** `schema`: the type that is patched, for strategic merge. Throws StatusError 400 or 415. */
@@ -35,12 +36,6 @@ export async function readPatch(target: Target, schema: string): Promise<Patch> 
       const patch = requireObject(await decodeBody(bytes, 'application/json'));
       return (document) => applyStrategicPatch(schema, document, patch);
     }
-    case 'application/apply-patch+yaml':
-      throw failure(
-        415,
-        'UnsupportedMediaType',
-        'this server does not do server-side apply yet: use kubectl apply without --server-side',
-      );
     default:
       throw unsupportedMediaType(patchMediaTypes);
   }

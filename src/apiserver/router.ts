@@ -2,6 +2,7 @@ import { stringAt } from '../api/fields.ts';
 import type { Kind, Subresource } from '../api/kind.ts';
 import { findKind } from '../api/registry.ts';
 import { badRequest, deleted, failure, forbidden, methodNotAllowed, pathNotFound } from '../api/status.ts';
+import { applyObject, isApply } from './apply.ts';
 import type { ApiContext, Target } from './context.ts';
 import { deleteCollection, deleteObject } from './delete.ts';
 import { type ApiRequest, jsonReply, type Reply, type User } from './exchange.ts';
@@ -124,7 +125,7 @@ function routesOf(kind: Kind, target: Target): Routes {
 async function postObject(context: ApiContext, target: Target): Promise<Reply> {
   const form = formOf(target);
   const { object, warnings } = await decodeRequest(target);
-  const written = await createObject(context, target, object, isDryRun(target));
+  const written = await createObject(context, target, object, { dryRun: isDryRun(target) });
   return written.kind === 'dry-run'
     ? renderUnstored(context, target, form, written.object, 201, warnings)
     : renderObject(context, target, form, written.entry, 201, warnings);
@@ -140,7 +141,16 @@ async function putObject(context: ApiContext, target: Target, part: Change['part
   return writtenReply(context, target, written, warnings);
 }
 
-async function patchObject(context: ApiContext, target: Target, part: Change['part']): Promise<Reply> {
+async function patchObject(context: ApiContext, target: Target, part: 'main' | 'status'): Promise<Reply> {
+  if (isApply(target)) {
+    const { written, warnings } = await applyObject(context, target, part);
+    return writtenReply(context, target, written, warnings);
+  }
+  if (target.request.query.has('force')) {
+    throw badRequest(
+      'PatchOptions.meta.k8s.io "" is invalid: force: Forbidden: may not be specified for non-apply patch',
+    );
+  }
   const patch = await readPatch(target, target.kind.schema);
   let warnings: readonly string[] = [];
   const written = await changeObject(context, target, {
@@ -176,9 +186,9 @@ function writtenReply(
   const form = formOf(target);
   switch (written.kind) {
     case 'dry-run':
-      return renderUnstored(context, target, form, written.object, 200, warnings);
+      return renderUnstored(context, target, form, written.object, written.created ? 201 : 200, warnings);
     case 'stored':
-      return renderObject(context, target, form, written.entry, 200, warnings);
+      return renderObject(context, target, form, written.entry, written.created ? 201 : 200, warnings);
     case 'removed': {
       const uid = stringAt(parseEntry(written.entry), 'metadata', 'uid');
       return form.as === 'object'

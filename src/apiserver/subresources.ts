@@ -13,6 +13,7 @@ import type { JsonObject } from '../api/object.ts';
 import { scaleOf, withScale } from '../api/scale.ts';
 import { badRequest, conflict, forbidden, notFound } from '../api/status.ts';
 import { rfc3339 } from '../base/clock.ts';
+import { applyChange, decodeConfiguration, isApply } from './apply.ts';
 import type { ApiContext, Target } from './context.ts';
 import { removeObject } from './delete.ts';
 import { jsonReply, type Reply } from './exchange.ts';
@@ -45,8 +46,29 @@ export async function putScale(context: ApiContext, target: Target): Promise<Rep
 }
 
 export async function patchScale(context: ApiContext, target: Target): Promise<Reply> {
+  if (isApply(target)) return applyScale(context, target);
   const patch = await readPatch(target, scaleSchema);
   return changeScale(context, target, (old) => patchedAs(target, scaleIdentity, scaleSchema, patch, old));
+}
+
+/** An applied Scale owns spec.replicas of its object. */
+async function applyScale(context: ApiContext, target: Target): Promise<Reply> {
+  const body = await decodeConfiguration(await target.request.body());
+  const scale = decodeAs(scaleIdentity, scaleSchema, body, fieldValidationOf(target)).object;
+  const replicas = numberAt(scale, 'spec', 'replicas');
+  if (replicas !== undefined && replicas < 0) throw negativeReplicas(replicas);
+  const { scale: paths } = target.kind;
+  const named: JsonObject = { metadata: { name: target.name } };
+  const written = await applyChange(
+    context,
+    target,
+    replicas === undefined ? named : withScale(named, scale, paths),
+  );
+  return jsonReply(scaleOf(objectOf(target, written), paths));
+}
+
+function negativeReplicas(replicas: number): Error {
+  return badRequest(`spec.replicas: Invalid value: ${replicas}: must be greater than or equal to 0`);
 }
 
 async function changeScale(
@@ -60,9 +82,7 @@ async function changeScale(
     change(old) {
       const scale = change(scaleOf(old, target.kind.scale));
       const replicas = numberAt(scale, 'spec', 'replicas') ?? 0;
-      if (replicas < 0) {
-        throw badRequest(`spec.replicas: Invalid value: ${replicas}: must be greater than or equal to 0`);
-      }
+      if (replicas < 0) throw negativeReplicas(replicas);
       return withScale(old, scale, target.kind.scale);
     },
   });

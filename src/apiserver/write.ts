@@ -1,12 +1,14 @@
 import { randomBytes, randomUUID } from 'node:crypto';
+import { trackUpdate } from '../api/apply/managed-fields.ts';
 import { decodeBody, decodeObject, type FieldValidation } from '../api/decode.ts';
 import { ensureObject, jsonEqual, numberAt, stringAt, stringsAt } from '../api/fields.ts';
-import type { Json, JsonObject } from '../api/object.ts';
+import { isJsonObject, type Json, type JsonObject } from '../api/object.ts';
 import { alreadyExists, badRequest, conflict, invalid, notFound } from '../api/status.ts';
 import { rfc3339 } from '../base/clock.ts';
 import { type Entry, isStoreError } from '../store/store.ts';
 import { admitCreate, admitUpdate } from './admission.ts';
 import type { ApiContext, Target } from './context.ts';
+import { managerOf } from './field-manager.ts';
 import { requireEntry } from './list.ts';
 import { companionsOf } from './namespaces.ts';
 import {
@@ -70,12 +72,27 @@ export async function createObject(
   context: ApiContext,
   target: Target,
   object: JsonObject,
-  dryRun: boolean,
+  options: {
+    readonly dryRun: boolean;
+    /** The object carries its managedFields already: it comes from server-side apply. */
+    readonly applied?: true;
+  },
 ): Promise<Written> {
   const { kind } = target;
+  const { dryRun } = options;
+  const recorded = options.applied === true ? managedFieldsOf(object) : undefined;
   const { metadata } = stampNew(context, target, object);
   kind.setDefaults?.(object);
   kind.prepareForCreate?.(object);
+  setManagedFields(
+    metadata,
+    recorded ??
+      trackUpdate(kind.schema, {}, object, managerOf(target, 'Update'), {
+        sent: undefined,
+        created: true,
+        time: rfc3339(context.clock.nowMs()),
+      }),
+  );
   admitCreate(context, target, object);
   const name = stringAt(metadata, 'name');
   const errors = kind.validate?.(object) ?? [];
@@ -147,9 +164,21 @@ function reserve(
   return reservation;
 }
 
+function managedFieldsOf(object: JsonObject): Json | undefined {
+  const { metadata } = object;
+  return isJsonObject(metadata) ? metadata['managedFields'] : undefined;
+}
+
+function setManagedFields(metadata: JsonObject, entries: Json | undefined): void {
+  delete metadata['managedFields'];
+  if (entries !== undefined) metadata['managedFields'] = entries;
+}
+
 export type Change = {
   readonly part: 'main' | 'status' | 'finalize' | 'binding';
   readonly dryRun: boolean;
+  /** The wanted object carries its managedFields already: it comes from server-side apply. */
+  readonly applied?: true;
   /** The wanted object; gets a copy of the stored one that it may change and return. May be called again. */
   change(old: StoredObject): JsonObject;
 };
@@ -188,9 +217,11 @@ async function tryChange(
 ): Promise<Written> {
   const { kind, name } = target;
   const old = parseEntry(entry, kind);
+  const sent = managedFieldsOf(wanted);
   const object = stampChanged(target, change, wanted, old);
   kind.setDefaults?.(object);
   if (change.part === 'main') kind.prepareForUpdate?.(object, old);
+  recordManager(context, target, change, { object, old, sent });
   admitUpdate(context, target, object, old);
   const reservation = change.part === 'main' ? reserve(context, target, object, old) : undefined;
   try {
@@ -211,6 +242,32 @@ async function tryChange(
   } finally {
     reservation?.release();
   }
+}
+
+/** Puts who owns what into the object. Bindings and finalize are the server's own business, as in Kubernetes. */
+function recordManager(
+  context: ApiContext,
+  target: Target,
+  { part, applied }: Change,
+  state: { readonly object: JsonObject; readonly old: StoredObject; readonly sent: Json | undefined },
+): void {
+  const { object, old, sent } = state;
+  const metadata = { ...ensureObject(object, 'metadata') };
+  object['metadata'] = metadata; // that of a status update is still the old object's
+  if (part === 'binding' || part === 'finalize') {
+    restore(metadata, old.metadata, 'managedFields');
+    return;
+  }
+  setManagedFields(
+    metadata,
+    applied === true
+      ? sent
+      : trackUpdate(target.kind.schema, old, object, managerOf(target, 'Update'), {
+          sent: target.subresource === '' ? sent : undefined,
+          created: false,
+          time: rfc3339(context.clock.nowMs()),
+        }),
+  );
 }
 
 const serverOwnedMetadata = [

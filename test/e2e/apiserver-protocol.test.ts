@@ -165,7 +165,7 @@ test('bodies and answers that the server does not do are refused by their type',
     call(method, path, { body: configMap('typed'), headers: { 'content-type': type } });
   assert.equal((await typed('application/cbor')).status, 415);
   assert.equal(
-    (await typed('application/apply-patch+yaml', 'PATCH', `${maps}/kube-root-ca.crt`)).status,
+    (await typed('application/strange-patch+json', 'PATCH', `${maps}/kube-root-ca.crt`)).status,
     415,
   );
   assert.equal((await call('GET', maps, { headers: { accept: 'text/html' } })).status, 406);
