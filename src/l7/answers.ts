@@ -1,13 +1,22 @@
 /** Answers that are the proxy's own: short plain text that says what is wrong, and whose fault it is. */
 
 const phrases: Readonly<Record<number, string>> = {
+  204: 'No Content',
+  301: 'Moved Permanently',
+  302: 'Found',
+  303: 'See Other',
+  307: 'Temporary Redirect',
+  308: 'Permanent Redirect',
   400: 'Bad Request',
+  401: 'Unauthorized',
+  403: 'Forbidden',
   404: 'Not Found',
   405: 'Method Not Allowed',
   408: 'Request Timeout',
   413: 'Content Too Large',
   414: 'URI Too Long',
   417: 'Expectation Failed',
+  429: 'Too Many Requests',
   431: 'Request Header Fields Too Large',
   501: 'Not Implemented',
   502: 'Bad Gateway',
@@ -15,6 +24,19 @@ const phrases: Readonly<Record<number, string>> = {
   504: 'Gateway Timeout',
   505: 'HTTP Version Not Supported',
 };
+
+/** What a client is told of a request that no endpoint has answered. `error`: the last one, `none`: nobody to ask. */
+export function failureAnswer(error: string | undefined): {
+  readonly status: number;
+  readonly reason: string;
+} {
+  if (error === 'none') return { status: 503, reason: 'no endpoint is ready for this request' };
+  if (error === 'ETIMEDOUT') return { status: 504, reason: 'the backend could not be reached in time' };
+  return {
+    status: 502,
+    reason: 'the backend could not be reached or closed the connection without an answer',
+  };
+}
 
 export type OwnAnswer = {
   readonly status: number;
@@ -24,14 +46,17 @@ export type OwnAnswer = {
   readonly connection: 'keep-alive' | 'close';
   /** The client's: HTTP/1.0 must be told that the connection stays. */
   readonly minorVersion: 0 | 1;
+  /** Further field lines, each with its CRLF; '' for most. */
+  readonly fields: string;
 };
 
 /** The whole answer as ASCII. */
 export function renderOwnAnswer(answer: OwnAnswer): string {
   const phrase = phrases[answer.status] ?? 'Error';
-  const body = `${answer.status} ${phrase}: ${answer.reason}\n`;
+  const body = answer.status === 204 ? '' : `${answer.status} ${phrase}: ${answer.reason}\n`;
   const said = answer.connection === 'close' ? 'close' : answer.minorVersion === 0 ? 'keep-alive' : '';
   const connection = said === '' ? '' : `Connection: ${said}\r\n`;
-  const head = `HTTP/1.1 ${answer.status} ${phrase}\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\nContent-Length: ${body.length}\r\n${connection}\r\n`;
+  const length = answer.status === 204 ? '' : `Content-Length: ${body.length}\r\n`; // RFC 9110 §8.6
+  const head = `HTTP/1.1 ${answer.status} ${phrase}\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n${length}${answer.fields}${connection}\r\n`;
   return answer.withBody ? head + body : head;
 }

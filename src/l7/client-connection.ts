@@ -194,11 +194,13 @@ export class ClientConnection implements ConnectionHandler, ExchangeClient {
   #reject(status: number, reason: string): void {
     this.#context.metrics.count(status, 0);
     this.input.clear();
-    this.write(renderOwnAnswer({ status, reason, withBody: true, connection: 'close', minorVersion: 1 }));
+    this.write(
+      renderOwnAnswer({ status, reason, withBody: true, connection: 'close', minorVersion: 1, fields: '' }),
+    );
     this.#endGently();
   }
 
-  answer(status: number, reason: string): void {
+  answer(status: number, reason: string, fields: string): void {
     const head = this.#exchange?.head;
     const { input, framer } = this;
     // A body that has come already is skipped; one that is still to come ends the connection.
@@ -207,7 +209,14 @@ export class ClientConnection implements ConnectionHandler, ExchangeClient {
     const connection = keepAlive ? 'keep-alive' : 'close';
     const minorVersion = head?.minorVersion ?? 1;
     this.write(
-      renderOwnAnswer({ status, reason, withBody: head?.method !== 'HEAD', connection, minorVersion }),
+      renderOwnAnswer({
+        status,
+        reason,
+        withBody: head?.method !== 'HEAD',
+        connection,
+        minorVersion,
+        fields,
+      }),
     );
     this.finish(keepAlive);
   }

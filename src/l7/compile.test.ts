@@ -284,8 +284,11 @@ test('l7 compile: an Ingress without rules is the default of all, before default
       ingress('bare', { ...fairlead, defaultBackend: backend('bare') }),
     ],
   });
-  assert.equal(table.backends[table.defaultBackend ?? -1]?.key, 'default/bare:80');
-  assert.equal(table.backends[table.exactHosts.get('a')?.defaultBackend ?? -1]?.key, 'default/ruled:80');
+  assert.equal(table.backends[table.defaultRoute?.backend ?? -1]?.key, 'default/bare:80');
+  assert.equal(
+    table.backends[table.exactHosts.get('a')?.defaultRoute?.backend ?? -1]?.key,
+    'default/ruled:80',
+  );
 });
 
 test('l7 compile: certificates stand under their hosts; the oldest Ingress wins a host', () => {

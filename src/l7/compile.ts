@@ -76,9 +76,9 @@ export function compileRoutes(
   const backends = structure.backends.map((ref, index) =>
     backendOf(ref, index, sources[index]!, previous?.table.backends[index]),
   );
-  const { exactHosts, wildcardHosts, anyHost, defaultBackend, certificates } = structure;
+  const { exactHosts, wildcardHosts, anyHost, defaultRoute, certificates } = structure;
   return {
-    table: { backends, exactHosts, wildcardHosts, anyHost, defaultBackend, certificates },
+    table: { backends, exactHosts, wildcardHosts, anyHost, defaultRoute, certificates },
     problems: [...structure.problems, ...backendProblems(structure.backends, sources)],
     owned,
     basis: { ingressClasses, ingresses, configuredClassNames, structure, sources },
@@ -102,8 +102,8 @@ function sameSecrets(structure: RouteStructure, view: IngressView): boolean {
 }
 
 function sourceOf(view: IngressView, ref: BackendRef, before: Basis | undefined): BackendSource {
-  const service = view.service(ref.service);
-  const slices = service === undefined ? [] : [...view.slices(ref.service)];
+  const service = ref.service === undefined ? undefined : view.service(ref.service);
+  const slices = ref.service === undefined || service === undefined ? [] : [...view.slices(ref.service)];
   const index = before?.structure.backendIndexes.get(ref.key);
   const known = index === undefined ? undefined : before?.sources[index];
   if (known !== undefined && known.service === service && sameItems(known.slices, slices)) return known;
@@ -129,8 +129,8 @@ function backendOf(
 function backendProblems(refs: readonly BackendRef[], sources: readonly BackendSource[]): readonly Problem[] {
   const problems: Problem[] = [];
   for (const [index, { service, endpoints }] of sources.entries()) {
-    if (endpoints !== undefined) continue;
     const ref = refs[index]!;
+    if (endpoints !== undefined || ref.service === undefined) continue; // the latter has been told already
     for (const { ingress, place } of ref.users) {
       const field = renderPlace(place);
       problems.push(

@@ -1,6 +1,9 @@
+import type { ClientFacts } from './headers.ts';
 import type { FieldLines } from './http1-fields.ts';
+import type { RequestHead } from './http1-parse.ts';
 import type { ProxyLimits } from './limits.ts';
 import type { ProxyMetrics } from './metrics.ts';
+import type { PolicyStates } from './policy-states.ts';
 import type { RouteTable } from './table.ts';
 import type { UpstreamEndpoint, UpstreamPool } from './upstream.ts';
 
@@ -35,6 +38,15 @@ export type AccessRecord = {
   readonly attempts: number;
 };
 
+/** The record of a request that has ended as `outcome` says. */
+export function accessRecord(
+  client: ClientFacts,
+  { method, host, target }: RequestHead,
+  outcome: Pick<AccessRecord, 'status' | 'durationMs' | 'backend' | 'endpoint' | 'attempts'>,
+): AccessRecord {
+  return { clientAddress: client.address, scheme: client.scheme, method, host, target, ...outcome };
+}
+
 /** What the connections of one worker share. */
 export type ProxyContext = {
   readonly limits: ProxyLimits;
@@ -43,6 +55,10 @@ export type ProxyContext = {
   /** Scratch space of the head that is being parsed; valid until the next one is. */
   readonly requestLines: FieldLines;
   readonly responseLines: FieldLines;
+  /** What rate limits and canaries count; outlives tables. */
+  readonly policyStates: PolicyStates;
+  /** Whether an address is a proxy of ours, so that what it says of its client is believed. */
+  isTrusted(address: string): boolean;
   live: LiveRoutes;
   /** Connections are closed after the answer under way. */
   draining: boolean;

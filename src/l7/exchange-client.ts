@@ -13,8 +13,8 @@ export type ExchangeClient = {
   readonly blocked: boolean;
   /** False: stop until `onClientDrain`. */
   write(data: Buffer | string): boolean;
-  /** Sends an answer of our own and ends the exchange. Only before anything else was written. */
-  answer(status: number, reason: string): void;
+  /** Sends an answer of our own and ends the exchange. Only before anything else was written. `fields`: as in OwnAnswer. */
+  answer(status: number, reason: string, fields: string): void;
   /** The answer is written to its end. */
   finish(keepAlive: boolean): void;
   /** Cuts the connection: the client must notice that the answer is not whole. */

@@ -1,13 +1,17 @@
+import { failureAnswer } from './answers.ts';
 import { pickEndpoint } from './balance.ts';
-import type { AccessRecord, BackendState, ProxyContext } from './context.ts';
+import { accessRecord, type BackendState, type ProxyContext } from './context.ts';
 import type { ExchangeClient } from './exchange-client.ts';
 import { renderClientResponse, renderUpstreamRequest } from './headers.ts';
 import { BodyFramer } from './http1-body.ts';
 import { findHeadEnd, parseResponseHead, type RequestHead, type ResponseHead } from './http1-parse.ts';
 import { InputBuffer } from './input-buffer.ts';
 import { joinHead } from './join-head.ts';
-import { matchBackend } from './match.ts';
-import { isIdempotent, ReplayBuffer } from './replay.ts';
+import type { ProxyLimits } from './limits.ts';
+import { matchRoute } from './match.ts';
+import { admit, type PolicedRequest } from './policed-request.ts';
+import { isIdempotent, ReplayBuffer, reusePolicy } from './replay.ts';
+import type { Route } from './table.ts';
 import type { ReusePolicy, UpstreamConnection, UpstreamEndpoint, UpstreamOwner } from './upstream.ts';
 
 type State = 'connecting' | 'waiting' | 'relaying' | 'tunnel' | 'over';
@@ -21,7 +25,11 @@ export class Exchange implements UpstreamOwner {
   readonly #context: ProxyContext;
   readonly #client: ExchangeClient;
   readonly #startedMs: number;
-  readonly #requestText: string;
+  #requestText: string;
+  /** Those of the process, or with what the route's policy says instead. */
+  #limits: ProxyLimits;
+  /** undefined: the route has no policy. */
+  #policed: PolicedRequest | undefined;
   #backendKey = '';
   #upstream: UpstreamConnection | undefined;
   #response: ResponseHead | undefined;
@@ -44,6 +52,7 @@ export class Exchange implements UpstreamOwner {
   constructor(context: ProxyContext, client: ExchangeClient, head: RequestHead, startedMs: number) {
     this.#context = context;
     this.#client = client;
+    this.#limits = context.limits;
     this.head = head;
     this.#startedMs = startedMs;
     this.#requestText = renderUpstreamRequest(head, context.requestLines, client.facts);
@@ -54,45 +63,55 @@ export class Exchange implements UpstreamOwner {
   }
 
   start(): void {
-    if (this.head.contentLength > this.#context.limits.requestBodyBytesMax) {
+    const route = matchRoute(this.#context.live.table, this.head.host, this.head.path);
+    if (route?.policy !== undefined && !this.#admit(route)) return;
+    if (this.head.contentLength > this.#limits.requestBodyBytesMax) {
       this.#answer(413, 'the request body is too large');
       return;
     }
-    this.#dispatch('any');
+    this.#dispatch('any', route);
+  }
+
+  /** False: the route's policy has answered the request. */
+  #admit(route: Route): boolean {
+    const verdict = admit(route, this.head, this.#client.facts, this.#context);
+    if (verdict.kind === 'answer') this.#answer(verdict.status, verdict.reason, verdict.fields);
+    if (verdict.kind === 'answer') return false;
+    this.#policed = verdict;
+    this.#limits = verdict.limits;
+    this.#requestText = verdict.editRequest(this.#requestText);
+    return true;
   }
 
   /** Sends the request to the next endpoint of the newest table. */
-  #dispatch(reuse: ReusePolicy): void {
+  #dispatch(reuse: ReusePolicy, route: Route | undefined): void {
     const { live, pool } = this.#context;
-    const backend = matchBackend(live.table, this.head.host, this.head.path);
-    if (backend === undefined) {
+    if (route === undefined) {
       this.#answer(404, 'no Ingress routes this host and path');
       return;
     }
-    this.#backendKey = backend.key;
-    const state = live.states[backend.index]!;
+    const index = this.#policed === undefined ? route.backend : this.#policed.backendOf(route);
+    this.#backendKey = live.table.backends[index]!.key;
+    const state = live.states[index]!;
     const endpoint = this.#pick(state);
     if (endpoint === undefined) {
       this.#answerFailure(state.endpoints.length === 0 || this.#lastError === undefined);
       return;
     }
     if (this.#lastError !== undefined) this.#context.metrics.retries += 1;
-    const policy = reuse !== 'any' ? reuse : this.#reusePolicy();
+    const policy = reuse !== 'any' ? reuse : reusePolicy(this.head.minorVersion, this.#repeatable);
     this.state = 'connecting';
     endpoint.pending += 1;
     const upstream = pool.acquire(endpoint, this, policy, this.#context.nowMs());
     this.#upstream = upstream;
     if (upstream.connected) this.#send(upstream);
-  }
-
-  /** An HTTP/1.0 request has its connection to itself; one that must not be sent twice avoids stale ones. */
-  #reusePolicy(): ReusePolicy {
-    if (this.head.minorVersion === 0) return 'new';
-    return this.#repeatable ? 'any' : 'recent';
+    else upstream.deadlineMs = this.#context.nowMs() + this.#limits.upstreamConnectTimeoutMs;
   }
 
   #pick(state: BackendState): UpstreamEndpoint | undefined {
     if (this.#connectAttempts >= this.#context.limits.connectAttemptsMax) return undefined;
+    const kept = this.#policed?.keptEndpoint(state.endpoints, this.#excluded);
+    if (kept !== undefined) return kept;
     const index = pickEndpoint(state.endpoints, state.cursor, this.#excluded);
     state.cursor = state.cursor >= 0x3fffffff ? 0 : state.cursor + 1;
     const endpoint = index === -1 ? undefined : state.endpoints[index];
@@ -101,9 +120,8 @@ export class Exchange implements UpstreamOwner {
 
   /** No endpoint is left to try. */
   #answerFailure(none: boolean): void {
-    if (none) this.#answer(503, 'no endpoint is ready for this request');
-    else if (this.#lastError === 'ETIMEDOUT') this.#answer(504, 'the backend could not be reached in time');
-    else this.#answer(502, 'the backend could not be reached or closed the connection without an answer');
+    const { status, reason } = failureAnswer(none ? 'none' : this.#lastError);
+    this.#answer(status, reason);
   }
 
   onUpstreamConnect(): void {
@@ -143,16 +161,17 @@ export class Exchange implements UpstreamOwner {
 
   /** While the client still sends its body, the client is who must make progress. */
   #setWaitDeadline(upstream: UpstreamConnection): void {
-    const waits = this.#client.framer.done || this.#upstreamBlocked;
-    upstream.deadlineMs = waits
-      ? this.#context.nowMs() + this.#context.limits.upstreamHeaderTimeoutMs
-      : Number.POSITIVE_INFINITY;
+    const { upstreamHeaderTimeoutMs, upstreamSendTimeoutMs } = this.#limits;
+    let waitMs = Number.POSITIVE_INFINITY;
+    if (this.#client.framer.done) waitMs = upstreamHeaderTimeoutMs;
+    else if (this.#upstreamBlocked) waitMs = upstreamSendTimeoutMs;
+    upstream.deadlineMs = this.#context.nowMs() + waitMs;
   }
 
   /** False: the body is beyond its bound, and the client has been told. */
   #countBody(bytes: number): boolean {
     this.#bodyBytes += bytes;
-    if (this.#bodyBytes <= this.#context.limits.requestBodyBytesMax) return true;
+    if (this.#bodyBytes <= this.#limits.requestBodyBytesMax) return true;
     if (this.responded) this.#cut();
     else this.#answer(413, 'the request body is too large');
     return false;
@@ -279,12 +298,13 @@ export class Exchange implements UpstreamOwner {
     this.#keepAlive =
       this.head.keepAlive && head.body !== 'close' && !this.#context.draining && this.#client.framer.done;
     const after = this.#keepAlive ? 'keep-alive' : 'close';
-    const text = renderClientResponse(head, this.#context.responseLines, after, minorVersion);
+    let text = renderClientResponse(head, this.#context.responseLines, after, minorVersion);
+    if (this.#policed !== undefined) text = this.#policed.editResponse(text, upstream.endpoint);
     const input = this.#upstreamInput;
     const { start } = input;
     const end = framer.consume(input.data, start, input.end);
     input.start = end;
-    upstream.deadlineMs = this.#context.nowMs() + this.#context.limits.upstreamBodyTimeoutMs;
+    upstream.deadlineMs = this.#context.nowMs() + this.#limits.upstreamBodyTimeoutMs;
     const flowing = this.#client.write(joinHead(text, input.data, start, end));
     if (framer.failure !== undefined) this.#cut();
     else if (framer.done) this.#complete(input.length > 0);
@@ -300,7 +320,7 @@ export class Exchange implements UpstreamOwner {
     if (framer.failure !== undefined) this.#cut();
     else if (framer.done) this.#complete(end < length);
     else if (!flowing) this.#pauseUpstream();
-    else this.#upstream!.deadlineMs = this.#context.nowMs() + this.#context.limits.upstreamBodyTimeoutMs;
+    else this.#upstream!.deadlineMs = this.#context.nowMs() + this.#limits.upstreamBodyTimeoutMs;
   }
 
   #pauseUpstream(): void {
@@ -315,7 +335,7 @@ export class Exchange implements UpstreamOwner {
     if (!this.#upstreamPaused || upstream === undefined) return;
     this.#upstreamPaused = false;
     if (this.state === 'relaying') {
-      upstream.deadlineMs = this.#context.nowMs() + this.#context.limits.upstreamBodyTimeoutMs;
+      upstream.deadlineMs = this.#context.nowMs() + this.#limits.upstreamBodyTimeoutMs;
     }
     upstream.connection.resume();
   }
@@ -369,9 +389,9 @@ export class Exchange implements UpstreamOwner {
     this.#connectAttempts += 1;
     this.#lastError = error;
     pool.quarantine(upstream.endpoint, this.#context.nowMs());
-    this.#exclude(upstream.endpoint);
+    (this.#excluded ??= new Set()).add(upstream.endpoint);
     this.#drop();
-    this.#dispatch('any');
+    this.#dispatch('any', matchRoute(this.#context.live.table, this.head.host, this.head.path));
     this.#client.afterInput();
   }
 
@@ -386,20 +406,18 @@ export class Exchange implements UpstreamOwner {
     if (wasReused) pool.dropIdle(upstream.endpoint);
     else {
       pool.quarantine(upstream.endpoint, this.#context.nowMs());
-      this.#exclude(upstream.endpoint);
+      (this.#excluded ??= new Set()).add(upstream.endpoint);
     }
     const repeatable = this.#repeatable && this.#replay?.overflown !== true;
     if (!repeatable || this.#sendAttempts >= limits.sendAttemptsMax) {
       this.#answerFailure(false);
       return;
     }
-    this.#dispatch(wasReused ? 'new' : 'any');
+    this.#dispatch(
+      wasReused ? 'new' : 'any',
+      matchRoute(this.#context.live.table, this.head.host, this.head.path),
+    );
     this.#client.afterInput();
-  }
-
-  #exclude(endpoint: UpstreamEndpoint): void {
-    this.#excluded ??= new Set();
-    this.#excluded.add(endpoint);
   }
 
   onClientEnd(): void {
@@ -420,12 +438,12 @@ export class Exchange implements UpstreamOwner {
   }
 
   /** Ends the exchange with an answer of our own. */
-  #answer(status: number, reason: string): void {
+  #answer(status: number, reason: string, fields = ''): void {
     if (this.state === 'over') return;
     const endpoint = this.#upstream?.endpoint.key ?? '';
     this.#drop();
     this.#over(status, endpoint);
-    this.#client.answer(status, reason);
+    this.#client.answer(status, reason, fields);
   }
 
   /** For the client's side: it has waited too long for the client's body. */
@@ -472,18 +490,7 @@ export class Exchange implements UpstreamOwner {
     const durationMs = Math.round((this.#context.nowMs() - this.#startedMs) * 1000) / 1000;
     metrics.count(status, durationMs);
     if (onAccess === undefined) return;
-    const record: AccessRecord = {
-      clientAddress: this.#client.facts.address,
-      scheme: this.#client.facts.scheme,
-      method: this.head.method,
-      host: this.head.host,
-      target: this.head.target,
-      status,
-      durationMs,
-      backend: this.#backendKey,
-      endpoint,
-      attempts: this.#sendAttempts,
-    };
-    onAccess(record);
+    const outcome = { status, durationMs, backend: this.#backendKey, endpoint, attempts: this.#sendAttempts };
+    onAccess(accessRecord(this.#client.facts, this.head, outcome));
   }
 }

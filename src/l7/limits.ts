@@ -10,6 +10,8 @@ export type ProxyLimits = {
   readonly upstreamConnectTimeoutMs: number;
   /** An endpoint that has the whole request and says nothing for this long: 504. */
   readonly upstreamHeaderTimeoutMs: number;
+  /** An endpoint that takes no more of a request's body for this long: 504. */
+  readonly upstreamSendTimeoutMs: number;
   /** An endpoint that pauses in the middle of an answer for this long: the client's connection is cut. */
   readonly upstreamBodyTimeoutMs: number;
   /** Unused connections to endpoints are closed after this. */
@@ -54,6 +56,7 @@ export const defaultLimits: ProxyLimits = {
   clientBodyTimeoutMs: 60_000,
   upstreamConnectTimeoutMs: 4_000,
   upstreamHeaderTimeoutMs: 60_000,
+  upstreamSendTimeoutMs: 60_000,
   upstreamBodyTimeoutMs: 60_000,
   upstreamIdleTimeoutMs: 30_000,
   upstreamFreshMs: 1_000,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Ingress } from '../api/gen/networking-v1.ts';
 import { compileRoutes } from './compile.ts';
-import { matchBackend } from './match.ts';
+import { matchRoute } from './match.ts';
 import type { RouteTable } from './table.ts';
 
 type PathRule = readonly [pathType: string, path: string];
@@ -49,8 +49,9 @@ function tableOfIngresses(ingresses: readonly Ingress[]): RouteTable {
 
 /** The Service that the request goes to; undefined: 404. */
 function matched(table: RouteTable, host: string, path: string): string | undefined {
-  return matchBackend(table, host, path)
-    ?.key.replace(/^default\//, '')
+  const route = matchRoute(table, host, path);
+  return (route === undefined ? undefined : table.backends[route.backend])?.key
+    .replace(/^default\//, '')
     .replace(/:80$/, '');
 }
 

@@ -1,24 +1,21 @@
-import type { Backend, HostRoutes, Route, RouteTable } from './table.ts';
+import type { HostRoutes, Route, RouteTable } from './table.ts';
 
 /**
- * The backend for a request, or undefined (404).
+ * The route of a request, or undefined (404).
  * Host: exact over wildcard over none; a wildcard stands for exactly one label. Paths of a less specific host are not
  * looked at once a host has matched. Path: Exact, then the Prefix with most elements.
  * (Kubernetes API, networking/v1 IngressRule and HTTPIngressPath.)
  * @param host lower case, without port
  * @param path without query, matched as sent: case-sensitive, not decoded
  */
-export function matchBackend(table: RouteTable, host: string, path: string): Backend | undefined {
+export function matchRoute(table: RouteTable, host: string, path: string): Route | undefined {
   const routes = routesOfHost(table, host);
-  if (routes !== undefined) {
-    const route = matchPath(routes, path);
-    if (route !== undefined) return table.backends[route.backend];
-    if (routes.defaultBackend !== undefined) return table.backends[routes.defaultBackend];
-  }
-  return table.defaultBackend === undefined ? undefined : table.backends[table.defaultBackend];
+  if (routes === undefined) return table.defaultRoute;
+  return matchPath(routes, path) ?? routes.defaultRoute ?? table.defaultRoute;
 }
 
-function routesOfHost(table: RouteTable, host: string): HostRoutes | undefined {
+/** The routes of the most specific host that fits. */
+export function routesOfHost(table: RouteTable, host: string): HostRoutes | undefined {
   const exact = table.exactHosts.get(host);
   if (exact !== undefined) return exact;
   if (table.wildcardHosts.size > 0) {

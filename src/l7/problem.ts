@@ -7,7 +7,9 @@ export type ProblemReason =
   | 'InvalidSecret'
   | 'PathConflict'
   | 'HostConflict'
-  | 'UnsupportedBackend';
+  | 'UnsupportedBackend'
+  | 'InvalidAnnotation'
+  | 'CanaryWithoutRoute';
 
 /** Something in an Ingress that cannot be served as written. Never stops other Ingresses. */
 export type Problem = {

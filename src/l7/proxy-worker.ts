@@ -4,6 +4,7 @@ import type { AccessRecord, BackendState, ProxyContext } from './context.ts';
 import { FieldLines } from './http1-fields.ts';
 import type { ProxyLimits } from './limits.ts';
 import { ProxyMetrics } from './metrics.ts';
+import { PolicyStates } from './policy-states.ts';
 import { type Backend, emptyRouteTable, endpointKey, type RouteTable } from './table.ts';
 import type { AcceptedFrom, Acceptor, Connection, ConnectionHandler, Transport } from './transport.ts';
 import { UpstreamEndpoint, UpstreamPool } from './upstream.ts';
@@ -46,6 +47,8 @@ export class ProxyWorker implements Acceptor {
       pool: new UpstreamPool(transport, limits, this.metrics),
       requestLines: new FieldLines(limits.headerCountMax),
       responseLines: new FieldLines(limits.headerCountMax),
+      policyStates: new PolicyStates(),
+      isTrusted: options.isTrusted,
       live: { table: emptyRouteTable, states: [] },
       draining: false,
       nowMs: () => clock.monotonicMs(),

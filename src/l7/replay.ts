@@ -1,3 +1,5 @@
+import type { ReusePolicy } from './upstream.ts';
+
 /** Requests that may be sent twice (RFC 9110 §9.2.2). */
 export function isIdempotent(method: string): boolean {
   switch (method) {
@@ -11,6 +13,12 @@ export function isIdempotent(method: string): boolean {
     default:
       return false;
   }
+}
+
+/** An HTTP/1.0 request has its connection to itself; one that must not be sent twice avoids stale ones. */
+export function reusePolicy(minorVersion: 0 | 1, repeatable: boolean): ReusePolicy {
+  if (minorVersion === 0) return 'new';
+  return repeatable ? 'any' : 'recent';
 }
 
 /** The part of a request's body that was sent, kept for sending it again. Beyond the bound it is given up. */

@@ -1,6 +1,9 @@
 import type { Secret } from '../api/gen/core-v1.ts';
 import type { HTTPIngressPath, Ingress, IngressBackend } from '../api/gen/networking-v1.ts';
 import { keyOf, type ObjectKey, objectKey } from '../api/object.ts';
+import { type CanaryRule, type ParsedAnnotations, parseAnnotations } from './annotations.ts';
+import { parsePasswordFile } from './password-hash.ts';
+import { type BasicAuthPolicy, emptyPolicy, type RoutePolicy } from './policy.ts';
 import type { Problem, ProblemReason } from './problem.ts';
 import type { Certificate, HostRoutes, PathType, Route, RouteTable } from './table.ts';
 
@@ -8,7 +11,8 @@ import type { Certificate, HostRoutes, PathType, Route, RouteTable } from './tab
 export type BackendRef = {
   /** "namespace/service:port", the port as the Ingress names it. */
   readonly key: string;
-  readonly service: ObjectKey;
+  /** undefined: it is something that we cannot serve. */
+  readonly service: ObjectKey | undefined;
   readonly port: string | number;
   /** Who names it, for problems. */
   readonly users: readonly BackendUser[];
@@ -40,6 +44,7 @@ export function structureRoutes(
 ): RouteStructure {
   const builder = new StructureBuilder(secret, before);
   for (const ingress of ingresses) builder.add(ingress);
+  builder.addCanaries(); // last: they join routes of others
   return builder.structure();
 }
 
@@ -54,7 +59,7 @@ type HostBuilder = {
   readonly exact: Map<string, Route>;
   readonly prefix: Map<string, Route>;
   prefixElementsMax: number;
-  defaultBackend: number | undefined;
+  defaultRoute: Route | undefined;
 };
 
 const defaultPlace: BackendPlace = { rule: -1, path: -1 };
@@ -68,10 +73,11 @@ class StructureBuilder {
   readonly #hosts = new Map<string, HostBuilder>();
   readonly #certificates = new Map<string, Certificate>();
   readonly #secrets = new Map<ObjectKey, Secret | undefined>();
+  readonly #canaries: { readonly ingress: Ingress; readonly rule: CanaryRule }[] = [];
   /** Of Ingresses without rules: these are meant as everybody's default. */
-  #ownDefault: number | undefined;
+  #ownDefault: Route | undefined;
   /** Of Ingresses with rules. */
-  #ruleDefault: number | undefined;
+  #ruleDefault: Route | undefined;
 
   constructor(secret: (key: ObjectKey) => Secret | undefined, before: RouteTable | undefined) {
     this.#secret = secret;
@@ -81,18 +87,29 @@ class StructureBuilder {
   add(ingress: Ingress): void {
     const spec = ingress.spec;
     const rules = spec?.rules ?? [];
+    const key = keyOf(ingress);
+    const parsed = parseAnnotations(key, ingress.metadata?.annotations);
+    for (const problem of parsed.problems) this.#problem(ingress, 'InvalidAnnotation', problem);
+    if (parsed.canary !== undefined) {
+      this.#canaries.push({ ingress, rule: parsed.canary });
+      return;
+    }
+    const policy =
+      parsed.policy === undefined
+        ? undefined
+        : { ...parsed.policy, basicAuth: this.#basicAuth(ingress, parsed.basicAuth) };
     const fallback =
       spec?.defaultBackend === undefined
         ? undefined
-        : this.#backend(ingress, spec.defaultBackend, defaultPlace);
+        : this.#defaultRoute(ingress, spec.defaultBackend, policy);
     if (rules.length === 0) this.#ownDefault ??= fallback;
     else this.#ruleDefault ??= fallback;
     for (const [ruleIndex, rule] of rules.entries()) {
       const host = (rule.host ?? '').toLowerCase();
       const builder = this.#host(host);
-      builder.defaultBackend ??= fallback;
+      builder.defaultRoute ??= fallback;
       for (const [pathIndex, path] of (rule.http?.paths ?? []).entries()) {
-        this.#addPath(ingress, builder, host, path, { rule: ruleIndex, path: pathIndex });
+        this.#addPath(ingress, builder, host, path, { rule: ruleIndex, path: pathIndex }, policy);
       }
     }
     if (spec?.tls !== undefined) this.#addCertificates(ingress);
@@ -113,7 +130,7 @@ class StructureBuilder {
       exactHosts,
       wildcardHosts,
       anyHost,
-      defaultBackend: this.#ownDefault ?? this.#ruleDefault,
+      defaultRoute: this.#ownDefault ?? this.#ruleDefault,
       certificates: this.#certificates,
       problems: this.#problems,
       secrets: this.#secrets,
@@ -123,7 +140,7 @@ class StructureBuilder {
   #host(host: string): HostBuilder {
     let builder = this.#hosts.get(host);
     if (builder === undefined) {
-      builder = { exact: new Map(), prefix: new Map(), prefixElementsMax: 0, defaultBackend: undefined };
+      builder = { exact: new Map(), prefix: new Map(), prefixElementsMax: 0, defaultRoute: undefined };
       this.#hosts.set(host, builder);
     }
     return builder;
@@ -135,15 +152,12 @@ class StructureBuilder {
     host: string,
     rule: HTTPIngressPath,
     place: BackendPlace,
+    policy: RoutePolicy | undefined,
   ): void {
     const backend = this.#backend(ingress, rule.backend, place);
-    if (backend === undefined) return;
-    const path = rule.path === undefined || rule.path === '' ? '/' : rule.path;
-    const pathType: PathType =
-      rule.pathType === 'Exact' || rule.pathType === 'Prefix' ? rule.pathType : 'ImplementationSpecific';
-    const route: Route = { ingress: keyOf(ingress), host, path, pathType, backend };
+    const { path, pathType, key } = placeOf(rule);
+    const route: Route = { ingress: keyOf(ingress), host, path, pathType, backend, policy };
     const paths = pathType === 'Exact' ? builder.exact : builder.prefix;
-    const key = pathType !== 'Exact' && path.endsWith('/') ? path.slice(0, -1) : path;
     const other = paths.get(key);
     if (other !== undefined && other.path.length >= path.length) {
       // `/foo/` and `/foo` are the same prefix; the longer spelling wins by the API's word, and that is no conflict.
@@ -162,27 +176,102 @@ class StructureBuilder {
     }
   }
 
-  /** Index of the backend. undefined: nothing can stand there, and a problem says why. */
-  #backend(ingress: Ingress, backend: IngressBackend, place: BackendPlace): number | undefined {
+  #defaultRoute(ingress: Ingress, wanted: IngressBackend, policy: RoutePolicy | undefined): Route {
+    const backend = this.#backend(ingress, wanted, defaultPlace);
+    return { ingress: keyOf(ingress), host: '', path: '', pathType: 'Prefix', backend, policy };
+  }
+
+  /** Index of the backend. One that we cannot serve is a problem and a backend without endpoints: 503, no other route. */
+  #backend(ingress: Ingress, backend: IngressBackend, place: BackendPlace): number {
     const { service } = backend;
     const port = service?.port?.name ?? service?.port?.number;
     if (service === undefined || port === undefined) {
       const what = backend.resource === undefined ? 'no Service port' : `resource ${backend.resource.kind}`;
       const message = `${renderPlace(place)}: ${what}; only a Service with a port can be a backend`;
       this.#problem(ingress, 'UnsupportedBackend', message);
-      return undefined;
+      return this.#backendIndex(`${keyOf(ingress)} ${renderPlace(place)}`, undefined, '', { ingress, place });
     }
     const serviceKey = objectKey(ingress.metadata?.namespace, service.name);
-    const key = `${serviceKey}:${port}`;
+    return this.#backendIndex(`${serviceKey}:${port}`, serviceKey, port, { ingress, place });
+  }
+
+  #backendIndex(
+    key: string,
+    service: ObjectKey | undefined,
+    port: string | number,
+    user: BackendUser,
+  ): number {
     const known = this.#indexes.get(key);
     if (known !== undefined) {
-      this.#refs[known]!.users.push({ ingress, place });
+      this.#refs[known]!.users.push(user);
       return known;
     }
     const index = this.#refs.length;
-    this.#refs.push({ key, service: serviceKey, port, users: [{ ingress, place }] });
+    this.#refs.push({ key, service, port, users: [user] });
     this.#indexes.set(key, index);
     return index;
+  }
+
+  /** A canary's paths take part of the requests of the routes for the same host and path. */
+  addCanaries(): void {
+    for (const { ingress, rule } of this.#canaries) {
+      for (const [ruleIndex, { host: written, http }] of (ingress.spec?.rules ?? []).entries()) {
+        const host = (written ?? '').toLowerCase();
+        for (const [pathIndex, path] of (http?.paths ?? []).entries()) {
+          this.#addCanaryPath(ingress, rule, host, path, { rule: ruleIndex, path: pathIndex });
+        }
+      }
+      if (ingress.spec?.tls !== undefined) this.#addCertificates(ingress);
+    }
+  }
+
+  #addCanaryPath(
+    ingress: Ingress,
+    rule: CanaryRule,
+    host: string,
+    wanted: HTTPIngressPath,
+    place: BackendPlace,
+  ): void {
+    const { path, pathType, key } = placeOf(wanted);
+    const routes = this.#hosts.get(host);
+    const paths = pathType === 'Exact' ? routes?.exact : routes?.prefix;
+    const route = paths?.get(key);
+    if (paths === undefined || route === undefined) {
+      const message = `${renderPlace(place)}: no other Ingress routes ${pathType} ${host}${path}, so there is nothing to take requests from`;
+      this.#problem(ingress, 'CanaryWithoutRoute', message);
+      return;
+    }
+    const policy = route.policy ?? emptyPolicy(route.ingress);
+    if (policy.canary !== undefined) {
+      const message = `${renderPlace(place)}: ${host}${path} already has the canary of Ingress ${policy.canary.ingress}`;
+      this.#problem(ingress, 'PathConflict', message);
+      return;
+    }
+    const backend = this.#backend(ingress, wanted.backend, place);
+    const canary = { ...rule, ingress: keyOf(ingress), backend };
+    paths.set(key, { ...route, policy: { ...policy, canary } });
+  }
+
+  /** A Secret that is missing or holds no password lets nobody in: better closed than open by mistake. */
+  #basicAuth(ingress: Ingress, wanted: ParsedAnnotations['basicAuth']): BasicAuthPolicy | undefined {
+    if (wanted === undefined) return undefined;
+    if (wanted.secretName === undefined) return { realm: wanted.realm, users: new Map() };
+    const key = objectKey(ingress.metadata?.namespace, wanted.secretName);
+    const secret = this.#secret(key);
+    this.#secrets.set(key, secret);
+    const field = 'metadata.annotations[fairlead.dev/basic-auth-secret]';
+    const file = secret?.data?.['auth'];
+    if (secret === undefined) this.#problem(ingress, 'SecretNotFound', `${field}: there is no Secret ${key}`);
+    else if (file === undefined) {
+      const message = `${field}: Secret ${key} needs lines "user:hash" under auth`;
+      this.#problem(ingress, 'InvalidSecret', message);
+    }
+    const { users, unknown } = parsePasswordFile(Buffer.from(file ?? '', 'base64').toString('utf8'));
+    if (unknown.length > 0) {
+      const message = `${field}: Secret ${key}: the hash of ${unknown.slice(0, 5).join(', ')} is of a kind that is not known; allowed: $apr1$, {SHA256}, {SHA}`;
+      this.#problem(ingress, 'InvalidSecret', message);
+    }
+    return { realm: wanted.realm, users };
   }
 
   #addCertificates(ingress: Ingress): void {
@@ -221,6 +310,16 @@ class StructureBuilder {
   #problem(ingress: Ingress, reason: ProblemReason, message: string): void {
     this.#problems.push({ ingress, reason, message });
   }
+}
+
+type PathPlace = { readonly path: string; readonly pathType: PathType; readonly key: string };
+
+/** Key: see HostRoutes. */
+function placeOf(rule: HTTPIngressPath): PathPlace {
+  const path = rule.path === undefined || rule.path === '' ? '/' : rule.path;
+  const pathType: PathType =
+    rule.pathType === 'Exact' || rule.pathType === 'Prefix' ? rule.pathType : 'ImplementationSpecific';
+  return { path, pathType, key: pathType !== 'Exact' && path.endsWith('/') ? path.slice(0, -1) : path };
 }
 
 type CertificateProblem = { readonly reason: 'SecretNotFound' | 'InvalidSecret'; readonly message: string };

@@ -1,5 +1,6 @@
 import type { ObjectKey } from '../api/object.ts';
 import { assert } from '../base/assert.ts';
+import type { RoutePolicy } from './policy.ts';
 
 /** An address that a request can be sent to. `address` is an IP, or a DNS name for an ExternalName Service. */
 export type Endpoint = {
@@ -28,6 +29,8 @@ export type Route = {
   readonly pathType: PathType;
   /** Index into `RouteTable.backends`: so routes stay as they are when only endpoints change. */
   readonly backend: number;
+  /** What annotations ask for beyond routing; undefined for most routes, which then pay nothing for policies. */
+  readonly policy: RoutePolicy | undefined;
 };
 
 /** The routes of one host. */
@@ -37,8 +40,8 @@ export type HostRoutes = {
   readonly prefix: ReadonlyMap<string, Route>;
   /** Slashes in the longest key of `prefix`: bounds the walk over a request's path. */
   readonly prefixElementsMax: number;
-  /** For paths that match nothing here. */
-  readonly defaultBackend: number | undefined;
+  /** For paths that match nothing here; its path is ''. */
+  readonly defaultRoute: Route | undefined;
 };
 
 /** A Secret's certificate. Kept as it came, and parsed at the first handshake that needs it: the PEM may still be bad. */
@@ -59,7 +62,7 @@ export type RouteTable = {
   readonly wildcardHosts: ReadonlyMap<string, HostRoutes>;
   readonly anyHost: HostRoutes | undefined;
   /** For requests that match no host or path. */
-  readonly defaultBackend: number | undefined;
+  readonly defaultRoute: Route | undefined;
   /** Key: a host of spec.tls, `*.foo.com` included. */
   readonly certificates: ReadonlyMap<string, Certificate>;
 };
@@ -69,7 +72,7 @@ export const emptyRouteTable: RouteTable = {
   exactHosts: new Map(),
   wildcardHosts: new Map(),
   anyHost: undefined,
-  defaultBackend: undefined,
+  defaultRoute: undefined,
   certificates: new Map(),
 };
 
@@ -82,15 +85,15 @@ export function renderRouteTable(table: RouteTable): string {
     for (const route of all) {
       lines.push(`${host} ${route.pathType} ${route.path} -> ${backend(route.backend)} (${route.ingress})`);
     }
-    if (routes.defaultBackend !== undefined) {
-      lines.push(`${host} default -> ${backend(routes.defaultBackend)}`);
+    if (routes.defaultRoute !== undefined) {
+      lines.push(`${host} default -> ${backend(routes.defaultRoute.backend)}`);
     }
   };
   for (const [host, routes] of table.exactHosts) add(host, routes);
   for (const [suffix, routes] of table.wildcardHosts) add(`*.${suffix}`, routes);
   if (table.anyHost !== undefined) add('*', table.anyHost);
   lines.sort();
-  if (table.defaultBackend !== undefined) lines.push(`default -> ${backend(table.defaultBackend)}`);
+  if (table.defaultRoute !== undefined) lines.push(`default -> ${backend(table.defaultRoute.backend)}`);
   const certificates = [...table.certificates].map(([host, { secret }]) => `tls ${host} <- ${secret}`).sort();
   return [...lines, ...certificates].map((line) => `${line}\n`).join('');
 }

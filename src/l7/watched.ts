@@ -56,14 +56,18 @@ export function createWatched(client: ApiClient, log: Logger, onChange: () => vo
   };
 }
 
-/** Of a Secret only a certificate and its key stay in memory; passwords and the like are nothing to us. */
+/** Of a Secret only what Ingresses can name stays in memory: a certificate and its key, a file of password hashes. */
 function certificateOnly(secret: Secret): Secret {
   const { name, namespace, uid, resourceVersion } = secret.metadata ?? {};
   const cert = secret.data?.['tls.crt'];
   const key = secret.data?.['tls.key'];
+  const auth = secret.data?.['auth']; // passwords of fairlead.dev/basic-auth-secret, hashed
   return {
     metadata: { name, namespace, uid, resourceVersion },
     type: secret.type,
-    ...(cert === undefined || key === undefined ? {} : { data: { 'tls.crt': cert, 'tls.key': key } }),
+    data: {
+      ...(cert === undefined || key === undefined ? {} : { 'tls.crt': cert, 'tls.key': key }),
+      ...(auth === undefined ? {} : { auth }),
+    },
   };
 }

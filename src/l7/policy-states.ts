@@ -1,0 +1,50 @@
+import type { RatePolicy } from './policy.ts';
+
+/** Clients remembered for rate limits, over all Ingresses. Beyond, the one asked for longest ago starts afresh. */
+export const rateClientsMax = 65_536;
+/** Passwords remembered as right, so that their costly check is made once. Beyond, the oldest is checked again. */
+const passwordsMax = 4_096;
+
+type Bucket = { tokens: number; atMs: number };
+
+/** What policies remember between requests, in one worker. Keys hold the Ingress's, so that new tables go on counting. */
+export class PolicyStates {
+  readonly #buckets = new Map<string, Bucket>(); // in order of last use
+  readonly #canaries = new Map<string, number>();
+  readonly #passwords = new Set<string>();
+
+  /** Takes one request of the client's share; 0 if there was one, else the seconds until the next. */
+  takeRate(ingress: string, address: string, rate: RatePolicy, nowMs: number): number {
+    const key = `${ingress} ${address}`;
+    const known = this.#buckets.get(key);
+    const bucket = known ?? { tokens: rate.burst, atMs: nowMs };
+    bucket.tokens = Math.min(rate.burst, bucket.tokens + ((nowMs - bucket.atMs) / 1000) * rate.perSecond);
+    bucket.atMs = nowMs;
+    if (known !== undefined) this.#buckets.delete(key);
+    this.#buckets.set(key, bucket);
+    const oldest = this.#buckets.keys().next();
+    if (this.#buckets.size > rateClientsMax && oldest.done !== true) this.#buckets.delete(oldest.value);
+    if (bucket.tokens >= 1) {
+      bucket.tokens -= 1;
+      return 0;
+    }
+    return Math.max(1, Math.ceil((1 - bucket.tokens) / rate.perSecond));
+  }
+
+  /** Whether this request is among `weight` of `total`: spread evenly, not by chance, so shares are exact. */
+  takeCanary(ingress: string, weight: number, total: number): boolean {
+    const count = ((this.#canaries.get(ingress) ?? -1) + 1) % total;
+    this.#canaries.set(ingress, count);
+    return (count * weight) % total < weight;
+  }
+
+  /** Whether `check` accepts; remembered only if so. `key` must hold password and hash. */
+  checkPassword(key: string, check: () => boolean): boolean {
+    if (this.#passwords.has(key)) return true;
+    if (!check()) return false;
+    this.#passwords.add(key);
+    const oldest = this.#passwords.values().next();
+    if (this.#passwords.size > passwordsMax && oldest.done !== true) this.#passwords.delete(oldest.value);
+    return true;
+  }
+}

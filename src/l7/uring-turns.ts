@@ -1,0 +1,118 @@
+import type { Kernel } from './uring-kernel.ts';
+import type { CompletionHandler, Ring } from './uring-ring.ts';
+
+const UV_POLL = 8;
+const UV_READABLE = 1;
+
+/** After this long without handing back to Node, timers and other sockets get their turn, ms. */
+const turnMs = 0.5;
+/** With nothing to do, the ring is waited for this long before its descriptor is given to libuv, µs. Other sockets wait meanwhile. */
+export const lingerUs = 100;
+
+/**
+ * Drives a ring inside Node's event loop. While there is work, a turn asks the ring again and again for at most
+ * `turnMs`, one system call for all that is to be sent and all that has come; then the loop goes round once. Without work
+ * libuv waits for the ring's descriptor together with everything else, so an idle process sleeps.
+ */
+export class RingTurns {
+  readonly #kernel: Kernel;
+  readonly #ring: Ring;
+  readonly #flush: () => void;
+  readonly #complete: CompletionHandler;
+  readonly #poll: Buffer;
+  readonly #pollAt: bigint;
+  readonly #onReadable: bigint;
+  #state: 'idle' | 'scheduled' | 'turning' | 'closed' = 'idle';
+  #polling = false;
+  #users = 0;
+
+  /** @param flush queues what is to be sent; may be called often */
+  constructor(kernel: Kernel, ring: Ring, flush: () => void, complete: CompletionHandler) {
+    this.#kernel = kernel;
+    this.#ring = ring;
+    this.#flush = flush;
+    this.#complete = complete;
+    const { functions, lib } = kernel.uv;
+    this.#poll = Buffer.allocUnsafeSlow(Number(functions.uv_handle_size(UV_POLL)));
+    this.#pollAt = kernel.addressOf(this.#poll);
+    if (functions.uv_poll_init(kernel.eventLoop(), this.#pollAt, ring.fd) !== 0) {
+      throw new Error('libuv cannot wait for an io_uring');
+    }
+    // Called by libuv outside of Node's bookkeeping of promises and ticks, so it only asks for a turn.
+    this.#onReadable = lib.registerCallback(
+      { arguments: ['pointer', 'int32', 'int32'], return: 'void' },
+      () => {
+        this.#stopPolling();
+        this.wake();
+      },
+    );
+    alive.add(this);
+  }
+
+  /** While there are users the process stays alive. */
+  addUser(): void {
+    this.#users += 1;
+  }
+
+  removeUser(): void {
+    this.#users -= 1;
+  }
+
+  /** Something is to be done: a turn comes soon. */
+  wake(): void {
+    if (this.#state !== 'idle') return;
+    this.#state = 'scheduled';
+    setImmediate(this.#turn);
+  }
+
+  readonly #turn = (): void => {
+    if (this.#state === 'closed') return;
+    this.#stopPolling();
+    this.#state = 'turning';
+    const untilMs = performance.now() + turnMs;
+    let busy = true;
+    try {
+      do {
+        this.#flush();
+        this.#ring.enter(true);
+        busy = this.#ring.reap(this.#complete) > 0;
+      } while (busy && performance.now() < untilMs);
+      if (!busy) this.#flush();
+    } finally {
+      this.#rest(busy);
+    }
+  };
+
+  #rest(busy: boolean): void {
+    if (this.#state !== 'turning') return; // closed meanwhile
+    this.#state = 'idle';
+    if (busy) this.wake();
+    else this.#startPolling();
+  }
+
+  #startPolling(): void {
+    const { functions } = this.#kernel.uv;
+    functions.uv_poll_start(this.#pollAt, UV_READABLE, this.#onReadable);
+    if (this.#users > 0) functions.uv_ref(this.#pollAt);
+    else functions.uv_unref(this.#pollAt);
+    this.#polling = true;
+  }
+
+  #stopPolling(): void {
+    if (!this.#polling) return;
+    this.#polling = false;
+    this.#kernel.uv.functions.uv_poll_stop(this.#pollAt);
+  }
+
+  /** No turn comes any more. */
+  close(): void {
+    if (this.#state === 'closed') return;
+    this.#stopPolling();
+    this.#state = 'closed';
+    this.#kernel.uv.functions.uv_close(this.#pollAt, null);
+    this.#ring.end();
+  }
+}
+
+/** Holds what libuv and the kernel point to: memory and callbacks of a ring live as long as the process. */
+const alive = new Set<RingTurns>();
