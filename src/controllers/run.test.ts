@@ -303,3 +303,25 @@ test('controllers: a silent node becomes unreachable and its Pods leave it', asy
       first.spec?.nodeName === undefined,
   );
 });
+
+test('controllers: Endpoints written by hand for a Service without selector become slices and leave with it', async () => {
+  await using running = await cluster({ nodes: 1 });
+  const { api, clock } = running;
+  api.seed(services, { metadata: { name: 'db', namespace: 'default' }, spec: { ports: [{ port: 5432 }] } });
+  api.seed(endpoints, {
+    metadata: { name: 'db', namespace: 'default' },
+    subsets: [{ addresses: [{ ip: '192.0.2.10' }], ports: [{ port: 5432 }] }],
+  });
+  await clock.advance(50);
+  const [slice] = api.objects(endpointSlices, 'default');
+  assert.deepEqual(
+    slice?.endpoints?.map(({ addresses }) => addresses),
+    [['192.0.2.10']],
+  );
+  api.update(services, 'default/db', { spec: { selector: { app: 'db' } } });
+  await clock.advance(50);
+  const managers = api
+    .objects(endpointSlices, 'default')
+    .map(({ metadata }) => metadata?.labels?.['endpointslice.kubernetes.io/managed-by']);
+  assert.deepEqual(managers, ['endpointslice-controller.k8s.io']);
+});

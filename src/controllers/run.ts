@@ -9,6 +9,7 @@ import { createRecorder } from '../control/recorder.ts';
 import type { ControllerContext } from './context.ts';
 import { deploymentController } from './deployment/controller.ts';
 import { endpointsController } from './endpoints/controller.ts';
+import { endpointSliceMirroringController } from './endpointslice-mirroring/controller.ts';
 import { endpointSliceController } from './endpointslice/controller.ts';
 import { garbageCollectorController } from './garbage-collector/controller.ts';
 import { namespaceController } from './namespace/controller.ts';
@@ -50,6 +51,7 @@ const starts: Readonly<Record<string, Start>> = {
   replicaset: replicaSetController,
   endpointslice: endpointSliceController,
   endpoints: endpointsController,
+  'endpointslice-mirroring': endpointSliceMirroringController,
   servicelb: serviceLbController,
   serviceaccount: serviceAccountController,
   'root-ca': (context, { certificateAuthority }) =>

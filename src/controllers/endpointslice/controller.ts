@@ -1,18 +1,17 @@
-import type { Pod, Service } from '../../api/gen/core-v1.ts';
-import type { EndpointSlice } from '../../api/gen/discovery-v1.ts';
-import { keyOf, objectKey } from '../../api/object.ts';
+import type { Node, Pod, Service } from '../../api/gen/core-v1.ts';
+import { keyOf, objectKey, type ObjectKey } from '../../api/object.ts';
 import { endpointSlices, nodes, pods, services } from '../../api/resource.ts';
 import type { Task } from '../../base/lifetime.ts';
-import { type ApiClient, isApiError } from '../../client/client.ts';
 import { Expectations } from '../../control/expectations.ts';
 import { done, requeueAfter } from '../../control/reconciler.ts';
 import { matchesLabels } from '../../control/selector.ts';
 import { WorkQueue } from '../../control/work-queue.ts';
 import { type ControllerContext, reconcilerTask } from '../context.ts';
 import { podsAndServicesByNamespace, podsOfService } from '../service-pods.ts';
-import { managedBy, managedByLabel, planSlices, type SliceWrite, serviceNameLabel } from './plan.ts';
+import { coresByZone, zoneLabel } from './topology.ts';
+import { managedBy, managedByLabel, planSlices, serviceNameLabel } from './plan.ts';
+import { writeSlice } from './write.ts';
 
-const zoneLabel = 'topology.kubernetes.io/zone';
 const serviceIndex = 'service';
 
 /** Keeps the EndpointSlices of every Service with a selector equal to its Pods. */
@@ -31,10 +30,18 @@ export function endpointSliceController(context: ControllerContext): Task {
   );
   const expectations = new Expectations(sliceInformer, timing.clock);
 
-  serviceInformer.onChange((key) => queue.add(key));
+  const triggers = new Map<ObjectKey, number>(); // bound: Services that wait for a pass
+
+  /** The earliest counts: it is what the slowest client has waited for. */
+  function changed(key: ObjectKey): void {
+    if (!triggers.has(key)) triggers.set(key, timing.clock.nowMs());
+    queue.add(key);
+  }
+
+  serviceInformer.onChange((key, _now, old) => (old === undefined ? changed(key) : queue.add(key)));
   podInformer.onChange((_key, now, old) => {
     if (now !== undefined && old !== undefined && !podMatters(now, old)) return;
-    for (const service of servicesOf(now, old)) queue.add(keyOf(service));
+    for (const service of servicesOf(now, old)) changed(keyOf(service));
   });
   sliceInformer.onChange((_key, now, old) => {
     const { namespace, labels } = (now ?? old)?.metadata ?? {};
@@ -42,7 +49,7 @@ export function endpointSliceController(context: ControllerContext): Task {
       queue.add(objectKey(namespace, labels[serviceNameLabel] ?? ''));
   });
   nodeInformer.onChange((_key, now, old) => {
-    if (now?.metadata?.labels?.[zoneLabel] === old?.metadata?.labels?.[zoneLabel]) return;
+    if (placeOf(now) === placeOf(old)) return;
     for (const service of serviceInformer.list()) queue.add(keyOf(service));
   });
 
@@ -65,9 +72,13 @@ export function endpointSliceController(context: ControllerContext): Task {
     const managed = service?.spec?.selector !== undefined && service.spec.type !== 'ExternalName';
     const members = managed ? podsOfService(informers, service) : [];
     // Slices of a Service that is gone are the garbage collector's; those of one that lost its selector stay as they are.
+    const triggeredMs = triggers.get(key);
+    triggers.delete(key);
     if (!managed || service.metadata?.deletionTimestamp !== undefined) return done;
     const plan = planSlices(service, members, existing, {
       zoneOf: (nodeName) => nodeInformer.get(nodeName)?.metadata?.labels?.[zoneLabel],
+      coresByZone: () => coresByZone(nodeInformer.list()),
+      triggeredAt: triggeredMs === undefined ? undefined : new Date(triggeredMs).toISOString(),
     });
     for (const write of plan) {
       const written = await writeSlice(client, write, signal);
@@ -94,19 +105,8 @@ function podMatters(now: Pod, old: Pod): boolean {
   return facts(now) !== facts(old);
 }
 
-/** Returns the slice as it is now; undefined: deleted. */
-async function writeSlice(
-  client: ApiClient,
-  { kind, slice }: SliceWrite,
-  signal: AbortSignal,
-): Promise<EndpointSlice | undefined> {
-  if (kind === 'create') return client.create(endpointSlices, slice, { signal });
-  if (kind === 'replace') return client.replace(endpointSlices, slice, { signal });
-  const { namespace, name = '' } = slice.metadata ?? {};
-  try {
-    await client.delete(endpointSlices, namespace, name, { signal });
-  } catch (error) {
-    if (!isApiError(error, 'NotFound')) throw error;
-  }
-  return undefined;
+/** What of a node shows in slices: its zone, and what its zone's share is counted from. */
+function placeOf(node: Node | undefined): string {
+  const ready = node?.status?.conditions?.find(({ type }) => type === 'Ready')?.status;
+  return JSON.stringify([node?.metadata?.labels?.[zoneLabel], node?.status?.allocatable?.['cpu'], ready]);
 }

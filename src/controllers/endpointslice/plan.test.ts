@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Pod, Service } from '../../api/gen/core-v1.ts';
 import type { EndpointSlice } from '../../api/gen/discovery-v1.ts';
-import { planSlices, type SliceWrite } from './plan.ts';
+import type { SliceWrite } from './fill.ts';
+import { planSlices } from './plan.ts';
 
 const context = { zoneOf: (node: string) => (node === 'n1' ? 'zone-a' : undefined) };
 
@@ -179,4 +180,57 @@ test('endpointslice: a headless Service is labelled and hostnames are kept for i
     slice?.endpoints?.map(({ hostname }) => hostname),
     ['db-0', undefined],
   );
+});
+
+test('endpointslice: topology mode Auto goes before trafficDistribution and gives nothing where it cannot', () => {
+  const auto = service({ trafficDistribution: 'PreferClose' });
+  const annotated = {
+    ...auto,
+    metadata: { ...auto.metadata, annotations: { 'service.kubernetes.io/topology-mode': 'Auto' } },
+  };
+  const pods = [
+    pod('a', '10.42.0.1'),
+    pod('b', '10.42.0.2'),
+    pod('c', '10.42.1.1', { spec: { nodeName: 'n2' } }),
+    pod('d', '10.42.1.2', { spec: { nodeName: 'n2' } }),
+  ];
+  const zones = { n1: 'zone-a', n2: 'zone-b' } as const;
+  const zoneOf = (node: string): string | undefined => zones[node as keyof typeof zones];
+  const hintsWith = (cores: ReadonlyMap<string, number> | undefined): readonly unknown[] => {
+    const [slice] = applied(planSlices(annotated, pods, [], { zoneOf, coresByZone: () => cores }));
+    return slice?.endpoints?.map(({ hints }) => hints?.forZones?.[0]?.name) ?? [];
+  };
+  const equal = new Map([
+    ['zone-a', 4],
+    ['zone-b', 4],
+  ]);
+  assert.deepEqual(hintsWith(equal), ['zone-a', 'zone-a', 'zone-b', 'zone-b']);
+  assert.deepEqual(hintsWith(undefined), [undefined, undefined, undefined, undefined]);
+});
+
+for (const { distribution, want } of [
+  { distribution: 'PreferClose', want: { forZones: [{ name: 'zone-a' }] } },
+  { distribution: 'PreferSameZone', want: { forZones: [{ name: 'zone-a' }] } },
+  {
+    distribution: 'PreferSameNode',
+    want: { forZones: [{ name: 'zone-a' }], forNodes: [{ name: 'n1' }] },
+  },
+  { distribution: undefined, want: undefined },
+]) {
+  test(`endpointslice: hints of trafficDistribution ${distribution}`, () => {
+    const spec = distribution === undefined ? {} : { trafficDistribution: distribution };
+    const [slice] = applied(planSlices(service(spec), [pod('a', '10.42.0.1')], [], context));
+    assert.deepEqual(slice?.endpoints?.[0]?.hints, want);
+  });
+}
+
+test('endpointslice: a write tells when its cause happened, and does not keep an older cause', () => {
+  const annotation = 'endpoints.kubernetes.io/last-change-trigger-time';
+  const at = { ...context, triggeredAt: '2026-01-31T12:00:00.123Z' };
+  const [slice] = applied(planSlices(service(), [pod('a', '10.42.0.1')], [], at));
+  assert.equal(slice?.metadata?.annotations?.[annotation], '2026-01-31T12:00:00.123Z');
+  const existing = slice === undefined ? [] : [slice];
+  assert.deepEqual(planSlices(service(), [pod('a', '10.42.0.1')], existing, context), []);
+  const [changed] = planSlices(service(), [pod('b', '10.42.0.2')], existing, context);
+  assert.equal(changed?.slice.metadata?.annotations?.[annotation], undefined);
 });

@@ -4,26 +4,25 @@ import { services } from '../../api/resource.ts';
 import { controllerReference } from '../ownership.ts';
 import { isPodFinished, isPodReady } from '../pod-status.ts';
 import { canonicalJson } from '../status-patch.ts';
+import { type Group, inSafeOrder, type MakeSlice, planFill, type SliceWrite } from './fill.ts';
+import { shareZones } from './topology.ts';
 
-/** Endpoints a slice; more make another slice. kube-controller-manager's default. */
-export const endpointsPerSliceMax = 100;
 export const serviceNameLabel = 'kubernetes.io/service-name';
 export const managedByLabel = 'endpointslice.kubernetes.io/managed-by';
 export const managedBy = 'endpointslice-controller.k8s.io';
 const headlessLabel = 'service.kubernetes.io/headless';
-
-export type SliceWrite =
-  | { readonly kind: 'create'; readonly slice: EndpointSlice }
-  | { readonly kind: 'replace'; readonly slice: EndpointSlice }
-  | { readonly kind: 'delete'; readonly slice: EndpointSlice };
+const topologyModeAnnotation = 'service.kubernetes.io/topology-mode';
+/** Proxies measure by it how long a change takes to reach them. */
+const triggerTimeAnnotation = 'endpoints.kubernetes.io/last-change-trigger-time';
 
 export type SliceContext = {
   /** Zone of a node by its name, undefined if it has none. */
   zoneOf(nodeName: string): string | undefined;
+  /** Processor cores of the ready nodes by zone; undefined while one of them has no zone or no cores. */
+  coresByZone?(): ReadonlyMap<string, number> | undefined;
+  /** When the first of the changes happened that these writes follow; undefined: not known. */
+  readonly triggeredAt?: string | undefined;
 };
-
-/** Endpoints with the same ports may share slices. */
-type Group = { readonly ports: readonly EndpointPort[]; readonly endpoints: Endpoint[] };
 
 /**
  * The writes that make the Service's slices equal to its Pods. Endpoints stay in the slice where they are, so one changed
@@ -43,75 +42,12 @@ export function planSlices(
     const mine = [...unclaimed.values()].filter((slice) => slice.addressType === family).toSorted(byName);
     for (const slice of mine) unclaimed.delete(slice.metadata?.name ?? '');
     const groups = groupByPorts(service, members, family, context);
-    writes.push(...planFamily(service, family, groups, mine));
+    const make: MakeSlice = (ports, endpoints, base) =>
+      sliceOf(service, family, ports, endpoints, base, context.triggeredAt);
+    writes.push(...planFill(groups, mine, make));
   }
   for (const slice of unclaimed.values()) writes.push({ kind: 'delete', slice });
-  const order = { create: 0, replace: 1, delete: 2 } as const;
-  return writes.toSorted((a, b) => order[a.kind] - order[b.kind]);
-}
-
-function planFamily(
-  service: Service,
-  family: string,
-  groups: ReadonlyMap<string, Group>,
-  existing: readonly EndpointSlice[],
-): SliceWrite[] {
-  const writes: SliceWrite[] = [];
-  const byPorts = Map.groupBy(existing, (slice) => canonicalJson(slice.ports ?? []));
-  if (groups.size === 0) {
-    // An empty slice says "there is a Service and nobody serves", which is not the same as no slice.
-    const [keep, ...rest] = existing;
-    for (const slice of rest) writes.push({ kind: 'delete', slice });
-    const wanted = sliceOf(service, family, [], [], keep);
-    if (keep === undefined) writes.push({ kind: 'create', slice: wanted });
-    else if (differs(keep, wanted)) writes.push({ kind: 'replace', slice: wanted });
-    return writes;
-  }
-  for (const [ports, group] of groups) {
-    writes.push(...planGroup(service, family, group, byPorts.get(ports) ?? []));
-    byPorts.delete(ports);
-  }
-  for (const slice of [...byPorts.values()].flat()) writes.push({ kind: 'delete', slice });
-  return writes;
-}
-
-function planGroup(
-  service: Service,
-  family: string,
-  group: Group,
-  existing: readonly EndpointSlice[],
-): SliceWrite[] {
-  const waiting = new Map(group.endpoints.map((endpoint) => [endpointKey(endpoint), endpoint]));
-  const filled = existing.map((slice) => {
-    const kept: Endpoint[] = [];
-    for (const endpoint of slice.endpoints ?? []) {
-      const key = endpointKey(endpoint);
-      const wanted = waiting.get(key);
-      if (wanted === undefined) continue;
-      kept.push(wanted);
-      waiting.delete(key);
-    }
-    return { slice, kept };
-  });
-  const fresh = [...waiting.values()];
-  // Fullest first: slices fill up instead of many staying half empty.
-  for (const { kept } of filled.toSorted((a, b) => b.kept.length - a.kept.length)) {
-    kept.push(...fresh.splice(0, Math.max(0, endpointsPerSliceMax - kept.length)));
-  }
-  const writes: SliceWrite[] = [];
-  for (const { slice, kept } of filled) {
-    if (kept.length === 0) {
-      writes.push({ kind: 'delete', slice });
-      continue;
-    }
-    const wanted = sliceOf(service, family, group.ports, kept, slice);
-    if (differs(slice, wanted)) writes.push({ kind: 'replace', slice: wanted });
-  }
-  while (fresh.length > 0) {
-    const part = fresh.splice(0, endpointsPerSliceMax);
-    writes.push({ kind: 'create', slice: sliceOf(service, family, group.ports, part, undefined) });
-  }
-  return writes;
+  return inSafeOrder(writes);
 }
 
 function groupByPorts(
@@ -133,7 +69,27 @@ function groupByPorts(
     }
     group.endpoints.push(endpointOf(service, pod, address, context));
   }
+  if (wantsSharedZones(service)) hintSharedZones(groups, context);
   return groups;
+}
+
+/** The older heuristic, which goes before spec.trafficDistribution. */
+function wantsSharedZones(service: Service): boolean {
+  return service.metadata?.annotations?.[topologyModeAnnotation] === 'Auto';
+}
+
+function hintSharedZones(groups: ReadonlyMap<string, Group>, context: SliceContext): void {
+  const all = [...groups.values()].flatMap(({ endpoints }) => endpoints);
+  const zones = shareZones(
+    all.filter(({ conditions }) => conditions?.ready === true),
+    context.coresByZone?.(),
+  );
+  for (const { endpoints } of groups.values()) {
+    for (const [index, endpoint] of endpoints.entries()) {
+      const name = zones.get(endpoint);
+      if (name !== undefined) endpoints[index] = { ...endpoint, hints: { forZones: [{ name }] } };
+    }
+  }
 }
 
 function endpointOf(service: Service, pod: Pod, address: string, context: SliceContext): Endpoint {
@@ -144,7 +100,7 @@ function endpointOf(service: Service, pod: Pod, address: string, context: SliceC
   const zone = nodeName === undefined ? undefined : context.zoneOf(nodeName);
   const { hostname, subdomain } = pod.spec ?? {};
   const named = hostname !== undefined && hostname !== '' && subdomain === service.metadata?.name;
-  const hints = ready ? hintsOf(service, nodeName, zone) : undefined;
+  const hints = ready && !wantsSharedZones(service) ? hintsOf(service, nodeName, zone) : undefined;
   return {
     addresses: [address],
     conditions: { ready, serving, terminating },
@@ -227,6 +183,7 @@ function sliceOf(
   ports: readonly EndpointPort[],
   endpoints: readonly Endpoint[],
   base: EndpointSlice | undefined,
+  triggeredAt: string | undefined,
 ): EndpointSlice {
   const name = service.metadata?.name ?? '';
   const metadata = base?.metadata ?? { generateName: `${name}-`, namespace: service.metadata?.namespace };
@@ -235,26 +192,17 @@ function sliceOf(
   labels[managedByLabel] = managedBy;
   if (service.spec?.clusterIP === 'None') labels[headlessLabel] = '';
   else delete labels[headlessLabel];
+  const { [triggerTimeAnnotation]: _before, ...others } = metadata.annotations ?? {};
+  const annotations =
+    triggeredAt === undefined ? others : { ...others, [triggerTimeAnnotation]: triggeredAt };
   return {
     apiVersion: 'discovery.k8s.io/v1',
     kind: 'EndpointSlice',
-    metadata: { ...metadata, labels, ownerReferences: [controllerReference(services, service)] },
+    metadata: { ...metadata, labels, annotations, ownerReferences: [controllerReference(services, service)] },
     addressType: family,
     endpoints,
     ports,
   };
-}
-
-function differs(slice: EndpointSlice, wanted: EndpointSlice): boolean {
-  return (
-    canonicalJson(slice.endpoints ?? []) !== canonicalJson(wanted.endpoints) ||
-    canonicalJson(slice.ports ?? []) !== canonicalJson(wanted.ports) ||
-    canonicalJson(slice.metadata?.labels) !== canonicalJson(wanted.metadata?.labels)
-  );
-}
-
-function endpointKey(endpoint: Endpoint): string {
-  return `${endpoint.targetRef?.uid ?? ''} ${endpoint.addresses[0] ?? ''}`;
 }
 
 function byName(
