@@ -1,6 +1,7 @@
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Registry } from 'prom-client';
+import type { ExplainRequest } from './explain.ts';
 import { createRegistry } from './exposition.ts';
 import type { ProxyMetrics } from './metrics.ts';
 
@@ -16,6 +17,8 @@ export type HealthSources = {
   ready(): boolean;
   /** The route table as text. */
   routes(): string;
+  /** Why a request goes where it goes, as text. */
+  explain(request: ExplainRequest): Promise<string>;
 };
 
 export type HealthServer = {
@@ -23,7 +26,7 @@ export type HealthServer = {
   close(): void;
 };
 
-/** Serves /healthz, /readyz, /metrics and /debug/routes until `close`. Rejects when it cannot listen. */
+/** Serves /healthz, /readyz, /metrics, /debug/routes and /debug/explain until `close`. Rejects when it cannot listen. */
 export async function serveHealth(address: HealthAddress, sources: HealthSources): Promise<HealthServer> {
   let registry: Promise<Registry> | undefined;
   const server = createServer((request, response) => {
@@ -31,6 +34,8 @@ export async function serveHealth(address: HealthAddress, sources: HealthSources
     if (path === '/metrics') {
       registry ??= createRegistry(sources.metrics);
       void answerMetrics(registry, response);
+    } else if (path === '/debug/explain') {
+      void answerExplain(request.url ?? '', sources, response);
     } else {
       const [status, text] = answerTo(path, sources);
       response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' });
@@ -59,7 +64,7 @@ function answerTo(path: string, sources: HealthSources): readonly [number, strin
     case '/debug/routes':
       return [200, sources.routes()];
     default:
-      return [404, 'try /healthz, /readyz, /metrics or /debug/routes\n'];
+      return [404, 'try /healthz, /readyz, /metrics, /debug/routes or /debug/explain?url=…\n'];
   }
 }
 
@@ -74,6 +79,32 @@ function listen(server: Server, address: HealthAddress): Promise<void> {
       resolve();
     });
   });
+}
+
+/** ?url=URL&method=GET&client=ADDRESS&header=Name:value (repeatable) */
+async function answerExplain(
+  target: string,
+  sources: HealthSources,
+  response: ServerResponse,
+): Promise<void> {
+  const query = new URL(target, 'http://localhost').searchParams;
+  const url = URL.parse(query.get('url') ?? '');
+  let status = 200;
+  let text: string;
+  if (url === null || !/^https?:$/.test(url.protocol)) {
+    status = 400;
+    text = 'give an http or https URL: /debug/explain?url=http://host/path\n';
+  } else {
+    const headers = query.getAll('header').map((line) => {
+      const colon = line.indexOf(':');
+      return [line.slice(0, colon).trim(), line.slice(colon + 1).trim()] as const;
+    });
+    const method = query.get('method') ?? 'GET';
+    const clientAddress = query.get('client') ?? '127.0.0.1';
+    text = await sources.explain({ url, method, headers, clientAddress });
+  }
+  response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' });
+  response.end(text);
 }
 
 async function answerMetrics(registry: Promise<Registry>, response: ServerResponse): Promise<void> {

@@ -28,6 +28,13 @@ export function routesOfHost(table: RouteTable, host: string): HostRoutes | unde
   return table.anyHost;
 }
 
+/** Whether the path alone fits the route, whatever others there are. Not for the hot path. */
+export function pathMatches(route: Route, path: string): boolean {
+  if (route.pathType === 'Exact') return route.path === path;
+  const prefix = route.path.endsWith('/') ? route.path.slice(0, -1) : route.path;
+  return path === prefix || path.startsWith(`${prefix}/`);
+}
+
 /** Walks the path's elements from the left, at most as many as the longest prefix has. */
 export function matchPath(routes: HostRoutes, path: string): Route | undefined {
   const exact = routes.exact.get(path);

@@ -93,13 +93,18 @@ export class PolicedRequest {
     return canary?.backend ?? route.backend;
   }
 
+  /** The target that the endpoint sees. */
+  rewritten(head: RequestHead): string {
+    const { rewriteTo } = this.#policy;
+    return rewriteTo === undefined ? head.target : rewriteTarget(this.#route, rewriteTo, head);
+  }
+
   /** The head for the endpoint. */
   editRequest(text: string): string {
     const { rewriteTo, requestFields } = this.#policy;
     let out = text;
     if (rewriteTo !== undefined && this.#head.target !== '*') {
-      const target = rewriteTarget(this.#route, rewriteTo, this.#head);
-      out = withTarget(out, this.#head.method, this.#head.target, target);
+      out = withTarget(out, this.#head.method, this.#head.target, this.rewritten(this.#head));
       const prefix = this.#route.path.replace(/\/$/, '');
       if (prefix !== '') out = addLines(out, `X-Forwarded-Prefix: ${prefix}\r\n`);
     }
@@ -154,7 +159,7 @@ function cookieLine(affinity: AffinityPolicy, value: string, secure: boolean): s
 }
 
 /** The matched part of the path gives way; the rest and the query stay. */
-export function rewriteTarget(route: Route, rewriteTo: string, head: RequestHead): string {
+function rewriteTarget(route: Route, rewriteTo: string, head: RequestHead): string {
   const matched = route.pathType === 'Exact' ? head.path.length : route.path.replace(/\/$/, '').length;
   const rest = head.path.slice(matched);
   const path = `${rewriteTo}${rest}`;

@@ -72,6 +72,15 @@ export class ProxyWorker implements Acceptor {
     return this.#context.live.table;
   }
 
+  /** The endpoints of a backend as this worker knows them, for people to read. */
+  endpointsOf(backend: number): readonly { key: string; pending: number; quarantined: boolean }[] {
+    return (this.#context.live.states[backend]?.endpoints ?? []).map(({ key, pending, quarantined }) => ({
+      key,
+      pending,
+      quarantined,
+    }));
+  }
+
   accept(connection: Connection, from: AcceptedFrom): ConnectionHandler | undefined {
     if (this.#context.draining || this.#clients.size >= this.#context.limits.clientConnectionsMax) {
       this.metrics.clientConnectionsRefused += 1;

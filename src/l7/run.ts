@@ -98,6 +98,11 @@ class IngressController {
             metrics: this.#proxy.metrics,
             ready: () => this.#serving,
             routes: () => renderRouteTable(this.#proxy.table),
+            explain: async (request) => {
+              const { explainRequest } = await import('./explain.ts');
+              if (this.#compiled === undefined) return 'the route table is not loaded yet\n';
+              return explainRequest(this.#compiled, request, (index) => this.#proxy.endpointsOf(index));
+            },
           });
     try {
       await runTogether(
