@@ -28,9 +28,11 @@ function serve(port: number): void {
     socket.on('error', () => {});
     socket.write(`${agentName} ${plain(socket.remoteAddress ?? '')}\n`);
     socket.on('data', (chunk) => socket.write(`${agentName} ${chunk.toString()}`));
-  }).listen(port, '0.0.0.0');
-  const udp = createSocket('udp4');
-  udp.on('message', (_message, from) => udp.send(`${agentName} ${from.address}\n`, from.port, from.address));
+  }).listen(port, '::');
+  const udp = createSocket('udp6'); // both families, as the address :: takes them
+  udp.on('message', (_message, from) =>
+    udp.send(`${agentName} ${plain(from.address)}\n`, from.port, from.address),
+  );
   udp.bind(port);
 }
 
@@ -60,7 +62,7 @@ function dial(host: string, port: number): { readonly socket: Socket; readonly l
 
 function askUdp(host: string, port: number, localPort: number): Promise<string> {
   return new Promise((resolve) => {
-    const socket = createSocket({ type: 'udp4', reuseAddr: true });
+    const socket = createSocket({ type: host.includes(':') ? 'udp6' : 'udp4', reuseAddr: true });
     const done = (text: string): void => {
       clearTimeout(timer);
       socket.close();

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { endpointSlices, nodes, services } from '../../src/api/resource.ts';
 import { systemClock } from '../../src/base/clock.ts';
@@ -7,7 +9,8 @@ import { type Nft, NftError } from '../../src/l4/apply.ts';
 import { emptyKernelTable } from '../../src/l4/listing.ts';
 import { proxyDefaults, runProxy } from '../../src/l4/run.ts';
 import { FakeApi } from '../support/fake-api.ts';
-import { serviceOf, sliceOf } from '../support/services.ts';
+import { serviceOf, sliceOf, terminating } from '../support/services.ts';
+import { eventually } from '../support/shell.ts';
 
 test('l4: the proxy tells its health, its metrics and its rules', async () => {
   const api = new FakeApi();
@@ -70,6 +73,59 @@ test('l4: the proxy tells its health, its metrics and its rules', async () => {
     while ((await get('/healthz'))[0] === 200);
     assert.equal((await get('/livez'))[0], 200);
     assert.equal((await get('/nothing'))[0], 404);
+  } finally {
+    stop.abort();
+    await running;
+  }
+});
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+test('l4: a healthCheckNodePort tells whether ready endpoints are here', async () => {
+  const port = await freePort();
+  const api = new FakeApi();
+  const ready = { address: '10.42.0.2', node: 'node-0' };
+  const spec = { type: 'LoadBalancer', externalTrafficPolicy: 'Local', healthCheckNodePort: port };
+  api.seed(nodes, { metadata: { name: 'node-0' } });
+  api.seed(endpointSlices, sliceOf('web', [ready, '10.42.1.2']));
+  api.seed(services, serviceOf('web', '10.43.0.5', spec));
+  const stop = new AbortController();
+  const started = Promise.withResolvers<unknown>();
+  const running = runProxy(
+    { ...proxyDefaults, nodeName: 'node-0', healthAddress: undefined },
+    api,
+    silentLogger,
+    stop.signal,
+    {
+      nft: { run: () => Promise.resolve(), read: () => Promise.resolve(emptyKernelTable) },
+      conntrack: { udpFlows: () => Promise.resolve([]), forget: () => Promise.resolve() },
+      clock: systemClock,
+      applySettings: () => Promise.resolve([]),
+      onReady: started.resolve,
+    },
+  );
+  const answers = (wanted: unknown): Promise<void> =>
+    eventually(async () => {
+      const response = await fetch(`http://127.0.0.1:${port}/`);
+      assert.deepEqual([response.status, await response.json()], wanted);
+    });
+  const service = { namespace: 'default', name: 'web' };
+  try {
+    await started.promise;
+    await answers([200, { service, localEndpoints: 1, serviceProxyHealthy: true }]);
+    const { endpoints } = sliceOf('web', [{ ...ready, conditions: terminating }, '10.42.1.2']);
+    api.update(endpointSlices, 'default/web-1', { endpoints: structuredClone(endpoints) as never });
+    await answers([503, { service, localEndpoints: 0, serviceProxyHealthy: true }]);
+    api.update(services, 'default/web', {
+      spec: { externalTrafficPolicy: 'Cluster', healthCheckNodePort: null },
+    });
+    await eventually(() => assert.rejects(fetch(`http://127.0.0.1:${port}/`)));
   } finally {
     stop.abort();
     await running;

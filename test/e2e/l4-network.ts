@@ -24,6 +24,15 @@ export const addresses = {
   'pod-c': '10.42.1.2',
 } as const satisfies Record<AgentName, string>;
 
+export const addresses6 = {
+  client: 'fd41::100',
+  'node-0': 'fd41::2',
+  'node-1': 'fd41::3',
+  'pod-a': 'fd42::2',
+  'pod-b': 'fd42::3',
+  'pod-c': 'fd42:0:0:1::2',
+} as const satisfies Record<AgentName, string>;
+
 const podsOfNode = { 'node-0': ['pod-a', 'pod-b'], 'node-1': ['pod-c'] } as const;
 export type NodeName = keyof typeof podsOfNode;
 export const nodeNames: readonly NodeName[] = ['node-0', 'node-1'];
@@ -34,7 +43,7 @@ export const outsidePort = 7070;
 export type Network = {
   readonly agents: Readonly<Record<AgentName, Agent>>;
   /** The namespace of that name on this machine. */
-  namespace(name: AgentName): string;
+  namespace(name: AgentName | 'wire'): string;
   close(): Promise<void>;
 };
 
@@ -90,33 +99,60 @@ function batchFor(wire: string, namespace: (name: string) => string): string {
 }
 
 function insideBatch(name: string): string {
-  const lines = ['link set lo up'];
   if (name === 'wire') {
-    lines.push('link add br0 type bridge', 'link set br0 up', 'addr add 10.41.0.1/16 dev br0');
+    const lines = ['link set lo up', 'link add br0 type bridge', 'link set br0 up'];
+    lines.push('addr add 10.41.0.1/16 dev br0', 'addr add fd41::1/64 dev br0 nodad');
     for (const port of [...nodeNames, 'client']) {
       lines.push(`link set ${port} master br0`, `link set ${port} up`);
     }
-  } else if (name.startsWith('pod')) {
-    const address = addresses[name as AgentName];
-    const gateway = address.replace(/\d+$/, '1');
-    lines.push(`addr add ${address}/32 dev eth0`, 'link set eth0 up');
-    lines.push(`route add ${gateway} dev eth0`, `route add default via ${gateway}`);
-  } else {
-    lines.push(`addr add ${addresses[name as AgentName]}/16 dev eth0`, 'link set eth0 up');
-    lines.push('route add default via 10.41.0.1');
-    for (const [node, pods] of Object.entries(podsOfNode)) {
-      const range = addresses[pods[0]].replace(/\d+$/, '0/24');
-      if (node !== name) {
-        if (name !== 'client') lines.push(`route add ${range} via ${addresses[node as NodeName]}`);
-        continue;
-      }
-      for (const pod of pods) {
-        lines.push(`addr add ${addresses[pod].replace(/\d+$/, '1')}/32 dev ${pod}`, `link set ${pod} up`);
-        lines.push(`route add ${addresses[pod]} dev ${pod}`);
-      }
+    return `${lines.join('\n')}\n`;
+  }
+  const agent = name as AgentName;
+  return [
+    'link set lo up',
+    'link set eth0 up',
+    ...addressLines(agent, addresses[agent], 32, 16, '10.41.0.1', '24'),
+    ...addressLines(agent, addresses6[agent], 128, 64, 'fd41::1', '64'),
+    '',
+  ].join('\n');
+}
+
+/** Addresses and routes of one family: Pods are attached by routing, nodes know each other's Pod ranges. */
+function addressLines(
+  name: AgentName,
+  address: string,
+  hostBits: number,
+  wireBits: number,
+  wireGateway: string,
+  podBits: string,
+): readonly string[] {
+  const all = hostBits === 32 ? addresses : addresses6;
+  const gatewayOf = (pod: AgentName): string => all[pod].replace(/\d+$/, '1');
+  const rangeOf = (pod: AgentName): string =>
+    hostBits === 32 ? all[pod].replace(/\d+$/, `0/${podBits}`) : all[pod].replace(/\d+$/, `/${podBits}`);
+  const nodad = hostBits === 32 ? '' : ' nodad';
+  if (name.startsWith('pod')) {
+    return [
+      `addr add ${address}/${hostBits} dev eth0${nodad}`,
+      `route add ${gatewayOf(name)} dev eth0`,
+      `route add default via ${gatewayOf(name)} dev eth0`,
+    ];
+  }
+  const lines = [
+    `addr add ${address}/${wireBits} dev eth0${nodad}`,
+    `route add default via ${wireGateway} dev eth0`,
+  ];
+  for (const [node, pods] of Object.entries(podsOfNode)) {
+    if (node !== name) {
+      if (name !== 'client') lines.push(`route add ${rangeOf(pods[0])} via ${all[node as NodeName]}`);
+      continue;
+    }
+    for (const pod of pods) {
+      lines.push(`addr add ${gatewayOf(pod)}/${hostBits} dev ${pod}${nodad}`, `link set ${pod} up`);
+      lines.push(`route add ${all[pod]} dev ${pod}`);
     }
   }
-  return `${lines.join('\n')}\n`;
+  return lines;
 }
 
 async function startAgent(

@@ -1,18 +1,13 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Service, ServiceSpec } from '../../src/api/gen/core-v1.ts';
 import type { EndpointSlice } from '../../src/api/gen/discovery-v1.ts';
-import { endpointSlices, nodes, services } from '../../src/api/resource.ts';
-import { systemClock } from '../../src/base/clock.ts';
-import { type LogFields, type Logger, silentLogger } from '../../src/base/log.ts';
+import { endpointSlices, services } from '../../src/api/resource.ts';
 import { createSpawnedNft } from '../../src/l4/apply.ts';
 import { compileRuleset } from '../../src/l4/compile.ts';
-import { createSpawnedConntrack } from '../../src/l4/conntrack.ts';
 import { diffElements, diffRulesets } from '../../src/l4/diff.ts';
 import { renderChange, renderFull, renderRemoval } from '../../src/l4/render.ts';
 import { elementsOf, type Ruleset } from '../../src/l4/ruleset.ts';
-import { proxyDefaults, runProxy } from '../../src/l4/run.ts';
 import { buildNodeView } from '../../src/model/view.ts';
 import { FakeApi } from '../support/fake-api.ts';
 import {
@@ -27,83 +22,35 @@ import {
   type AgentName,
   createNetwork,
   type Network,
+  type NodeName,
   nodeNames,
   outsidePort,
   podPort,
 } from './l4-network.ts';
+import {
+  complaintLog,
+  comesTrue as eventually,
+  reasonToSkipPackets,
+  seedNodes,
+  startProxyIn,
+} from './l4-proxy.ts';
 
-const skip = await reasonToSkip();
+const skip = await reasonToSkipPackets();
 let network: Network;
 let api: FakeApi;
 let stopAll: (() => Promise<void>)[] = [];
 const complaints: string[] = [];
 
 /** The proxies' warnings and errors: a change that the kernel refuses is mended by a full replacement, so only they tell. */
-const log: Logger = {
-  ...silentLogger,
-  warn: (message, fields) => complaints.push(complaint(message, fields)),
-  error: (message, fields) => complaints.push(complaint(message, fields)),
-};
-
-function complaint(message: string, fields: LogFields = {}): string {
-  const { error, ...rest } = fields;
-  return `${message} ${JSON.stringify(rest)} ${error instanceof Error ? error.message : ''}`;
-}
-
-async function reasonToSkip(): Promise<string | false> {
-  if (process.getuid?.() !== 0) return 'needs root for network namespaces';
-  for (const tool of [['ip', '-V'] as const, ['nft', '--version'] as const]) {
-    const works = await run(tool[0], [tool[1]]).then(
-      ({ code }) => code === 0,
-      () => false,
-    );
-    if (!works) return `needs ${tool[0]}`;
-  }
-  const { code } = await run('unshare', ['-n', 'nft', 'list', 'tables']);
-  return code === 0 ? false : 'needs permission to use nftables in a network namespace';
-}
-
-async function startProxy(nodeName: (typeof nodeNames)[number]): Promise<() => Promise<void>> {
-  const inside = ['ip', 'netns', 'exec', network.namespace(nodeName)];
-  const stop = new AbortController();
-  const ready = Promise.withResolvers<void>();
-  const running = runProxy(
-    { ...proxyDefaults, nodeName, healthAddress: undefined, resyncIntervalMs: 200 },
-    api,
-    log,
-    stop.signal,
-    {
-      nft: createSpawnedNft([...inside, 'nft']),
-      conntrack: createSpawnedConntrack(log, [...inside, 'conntrack']),
-      clock: systemClock,
-      async applySettings(settings) {
-        const each = settings.map(({ path, value }) => `for file in ${path}; do echo ${value} > $file; done`);
-        const script = `set -e; ${each.join('; ')}`;
-        const { code, stderr } = await run('ip', [...inside.slice(1), 'sh', '-c', script]);
-        assert.equal(code, 0, stderr);
-        return [];
-      },
-      onReady: () => ready.resolve(),
-    },
-  );
-  await Promise.race([ready.promise, running]);
-  return async () => {
-    stop.abort();
-    await running;
-  };
-}
+const log = complaintLog(complaints);
+const startProxy = (nodeName: NodeName): Promise<() => Promise<void>> =>
+  startProxyIn(network, api, nodeName, { log, resyncIntervalMs: 200 });
 
 before(async () => {
   if (skip !== false) return;
   network = await createNetwork();
   api = new FakeApi();
-  for (const [index, name] of nodeNames.entries()) {
-    api.seed(nodes, {
-      metadata: { name },
-      spec: { podCIDR: `10.42.${index}.0/24` },
-      status: { addresses: [{ type: 'InternalIP', address: addresses[name] }] },
-    });
-  }
+  seedNodes(api);
   stopAll = await Promise.all(nodeNames.map((name) => startProxy(name)));
 });
 
@@ -191,14 +138,6 @@ async function rulesFollow(served: Served, want: 'refused' | 'served' | readonly
       const wanted: readonly string[] = want.map((pod) => addresses[pod]);
       return found.toSorted().join() === wanted.toSorted().join();
     }, `${node} has ${want.toString()} for ${key}`);
-  }
-}
-
-async function eventually(check: () => Promise<boolean>, what: string): Promise<void> {
-  const endAtMs = Date.now() + 10_000;
-  while (!(await check())) {
-    if (Date.now() > endAtMs) throw new Error(`did not come true in 10 s: ${what}`);
-    await delay(5);
   }
 }
 
