@@ -38,7 +38,7 @@ const shells: readonly RegExp[] = [
   /^src\/cmd\//,
   /^src\/l4\/(apply|conntrack|libnftables|run|health|service-health)\.ts$/,
   /^src\/dns\/(server|forward|exchange|run|health|udp|udp-batch|tcp)\.ts$/,
-  /^src\/l7\/(net-transport|proxy|tls|upstream|health|run|server|status|certificate|default-certificate|upgrade|connection)\.ts$/,
+  /^src\/l7\/(net-transport|uring-[a-z]+|transport-choice|static-server|proxy|tls|upstream|health|run|server|status|certificate|default-certificate|upgrade|connection)\.ts$/,
 ];
 
 const pureModules = new Set(['node:assert', 'node:assert/strict', 'node:buffer', 'node:crypto']);

@@ -1,4 +1,4 @@
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 
 type Place = { readonly host: string; readonly port: number };
 
@@ -16,7 +16,12 @@ type IngressOptions = {
   readonly healthAddress: Place | undefined;
   readonly trustedProxies: readonly string[];
   readonly accessLog: boolean;
+  readonly transport: 'auto' | 'uring' | 'net';
+  readonly config?: string;
+  readonly lease?: Named | undefined;
 };
+
+type Named = { readonly namespace: string; readonly name: string };
 
 const anyHost = '0.0.0.0';
 
@@ -44,6 +49,15 @@ export function ingressCommand(): Command {
       'Service whose addresses are written to the status of each Ingress; "" for none',
       'kube-system/ingress',
     )
+    .option(
+      '--config <file>',
+      'serve the routes of that YAML file, without any cluster; it is followed when it changes',
+    )
+    .option(
+      '--lease <namespace/name>',
+      'of several processes only the holder of this Lease writes statuses and Events',
+      (text) => parseNamed('--lease', text),
+    )
     .option('--ca-cert <file>', 'certificate of the CA that signs for hosts without a Secret')
     .option('--ca-key <file>', 'its key')
     .option(
@@ -54,6 +68,14 @@ export function ingressCommand(): Command {
     )
     .option('--trusted-proxies <cidr,…>', 'proxies in front whose X-Forwarded-… are believed', parseList, [])
     .option('--access-log', 'log one line a request', false)
+    .addOption(
+      new Option(
+        '--transport <name>',
+        'how sockets are driven: by io_uring, by libuv, or what is proven best',
+      )
+        .choices(['auto', 'uring', 'net'])
+        .default('auto'),
+    )
     .action(async (options: Partial<IngressOptions>) => {
       await run({
         http: [{ host: anyHost, port: 8000 }],
@@ -66,13 +88,12 @@ export function ingressCommand(): Command {
 }
 
 async function run(options: IngressOptions): Promise<void> {
-  const [{ createLogger }, { loadClientConfig }, { createApiClient }, { ingressDefaults }, { runIngress }] =
+  const [{ createLogger }, { ingressDefaults }, { runIngress, runStaticIngress }, { hostname }] =
     await Promise.all([
       import('../base/log.ts'),
-      import('../client/kubeconfig.ts'),
-      import('../client/http.ts'),
       import('../l7/config.ts'),
       import('../l7/run.ts'),
+      import('node:os'),
     ]);
   const log = createLogger('ingress');
   const address = (place: Place) => ({ kind: 'address' as const, ...place });
@@ -83,17 +104,32 @@ async function run(options: IngressOptions): Promise<void> {
     https: [...options.https.map(address), ...options.httpsFd.map(descriptor)],
     ingressClasses: options.ingressClass,
     createIngressClasses: options.createIngressClass,
-    publishService: parsePublishService(options.publishService),
+    publishService: parseNamed('--publish-service', options.publishService),
+    leaderElection:
+      options.lease === undefined
+        ? undefined
+        : { ...options.lease, identity: `${hostname()}_${process.pid}` },
     authority: await readAuthority(options.caCert, options.caKey),
     healthAddress: options.healthAddress,
     trustedProxies: options.trustedProxies,
     accessLog: options.accessLog,
   });
+  const stop = new AbortController();
+  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort());
+  if (options.config !== undefined) {
+    if (options.kubeconfig !== undefined) {
+      throw new InvalidArgumentError('--config is for work without a cluster: give it or --kubeconfig.');
+    }
+    await runStaticIngress(config, options.config, log, stop.signal);
+    return;
+  }
+  const [{ loadClientConfig }, { createApiClient }] = await Promise.all([
+    import('../client/kubeconfig.ts'),
+    import('../client/http.ts'),
+  ]);
   const client = createApiClient(await loadClientConfig(options.kubeconfig), {
     userAgent: 'fairlead-ingress',
   });
-  const stop = new AbortController();
-  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort());
   try {
     await runIngress(config, client, log, stop.signal);
   } finally {
@@ -110,13 +146,11 @@ async function readAuthority(certificate: string | undefined, key: string | unde
   return { certificate: await readFile(certificate, 'utf8'), key: await readFile(key, 'utf8') };
 }
 
-function parsePublishService(
-  text: string,
-): { readonly namespace: string; readonly name: string } | undefined {
+function parseNamed(option: string, text: string): Named | undefined {
   if (text === '') return undefined;
   const [namespace, name, rest] = text.split('/');
   if (namespace === undefined || name === undefined || name === '' || rest !== undefined) {
-    throw new InvalidArgumentError('--publish-service: give it as NAMESPACE/NAME.');
+    throw new InvalidArgumentError(`${option}: give it as NAMESPACE/NAME.`);
   }
   return { namespace, name };
 }

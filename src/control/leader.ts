@@ -21,9 +21,14 @@ export type LeaderOptions = {
   readonly timing?: Timing;
 };
 
+/** The Lease could not be renewed in time. */
+export class LostLeaseError extends Error {
+  override readonly name = 'LostLeaseError';
+}
+
 /**
- * Waits until this process holds the Lease, then runs `lead` and keeps renewing. Rejects when leadership is lost: the
- * process must end then, for another one leads already. Gives the Lease back when `signal` aborts.
+ * Waits until this process holds the Lease, then runs `lead` and keeps renewing. Rejects with a LostLeaseError when leadership
+ * is lost: `lead` has ended then, for another process may lead already. Gives the Lease back when `signal` aborts.
  */
 export async function runAsLeader(
   client: ApiClient,
@@ -64,7 +69,9 @@ export async function runAsLeader(
   }
   await work;
   if (lost)
-    throw new Error(`lost the lease ${options.namespace}/${options.name}: another process may lead now`);
+    throw new LostLeaseError(
+      `lost the lease ${options.namespace}/${options.name}: another process may lead now`,
+    );
   await candidate.release();
 }
 

@@ -12,6 +12,10 @@ export type IngressConfig = {
   readonly createIngressClasses: boolean;
   /** The Service through which clients reach us: its addresses are written to each Ingress's status. undefined: none are. */
   readonly publishService: { readonly namespace: string; readonly name: string } | undefined;
+  /** Of several processes only the holder of this Lease writes statuses and Events. undefined: this one does. */
+  readonly leaderElection:
+    | { readonly namespace: string; readonly name: string; readonly identity: string }
+    | undefined;
   /** Signs certificates for hosts without a Secret; undefined: one made at start does. */
   readonly authority: KeyPair | undefined;
   /** undefined: no health and metrics server. */
@@ -29,6 +33,7 @@ export const ingressDefaults = {
   ingressClasses: ['fairlead'],
   createIngressClasses: false,
   publishService: { namespace: 'kube-system', name: 'ingress' },
+  leaderElection: undefined,
   authority: undefined,
   trustedProxies: [],
   accessLog: false,

@@ -1,12 +1,13 @@
 import type { Service } from '../api/gen/core-v1.ts';
 import type { Ingress, IngressLoadBalancerIngress } from '../api/gen/networking-v1.ts';
 
-/** The addresses of the Service that publishes this controller, in the form that an Ingress's status has; sorted. */
+/** The addresses of the Service that publishes this controller, with its ports, in the form that an Ingress's status has; sorted. */
 export function publishedAddresses(service: Service | undefined): readonly IngressLoadBalancerIngress[] {
   const found = new Map<string, IngressLoadBalancerIngress>();
-  for (const { ip, hostname } of service?.status?.loadBalancer?.ingress ?? []) {
-    if (ip !== undefined && ip !== '') found.set(ip, { ip });
-    else if (hostname !== undefined && hostname !== '') found.set(hostname, { hostname });
+  for (const { ip, hostname, ports } of service?.status?.loadBalancer?.ingress ?? []) {
+    const told = ports === undefined || ports.length === 0 ? {} : { ports };
+    if (ip !== undefined && ip !== '') found.set(ip, { ip, ...told });
+    else if (hostname !== undefined && hostname !== '') found.set(hostname, { hostname, ...told });
   }
   return [...found.entries()].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, address]) => address);
 }
@@ -23,9 +24,21 @@ export function planStatus(
   const current = ingress.status?.loadBalancer?.ingress ?? [];
   const same =
     current.length === addresses.length &&
-    addresses.every(({ ip, hostname }, index) => {
+    addresses.every(({ ip, hostname, ports }, index) => {
       const other = current[index];
-      return other?.ip === ip && other?.hostname === hostname;
+      return other?.ip === ip && other?.hostname === hostname && samePorts(other?.ports ?? [], ports ?? []);
     });
   return same ? undefined : { status: { loadBalancer: { ingress: addresses } } };
+}
+
+type Ports = NonNullable<IngressLoadBalancerIngress['ports']>;
+
+function samePorts(a: Ports, b: Ports): boolean {
+  return (
+    a.length === b.length &&
+    a.every(({ port, protocol, error }, index) => {
+      const other = b[index];
+      return other?.port === port && other.protocol === protocol && other.error === error;
+    })
+  );
 }

@@ -34,6 +34,12 @@ export class ProblemReports {
     this.#reportDue();
   }
 
+  /** Reports once more what lasts: who hears of it may be another one now. */
+  again(): void {
+    for (const entry of this.#since.values()) entry.reported = false;
+    this.#reportDue();
+  }
+
   stop(): void {
     this.#cancel?.();
   }

@@ -1,18 +1,13 @@
-import { keyOf, type ObjectKey, objectKey } from '../api/object.ts';
-import { ingressClasses, ingresses } from '../api/resource.ts';
+import { keyOf } from '../api/object.ts';
 import { type Clock, systemClock } from '../base/clock.ts';
 import { aborted, runTogether } from '../base/lifetime.ts';
 import type { Logger } from '../base/log.ts';
-import { type ApiClient, isApiError } from '../client/client.ts';
-import { done, type Outcome, runReconciler } from '../control/reconciler.ts';
-import { createRecorder } from '../control/recorder.ts';
-import { WorkQueue } from '../control/work-queue.ts';
-import { ingressClassesToCreate } from './class.ts';
+import type { ApiClient } from '../client/client.ts';
+import { ApiWriter } from './api-writer.ts';
 import { type CompiledRoutes, compileRoutes } from './compile.ts';
 import type { IngressConfig } from './config.ts';
 import { type HealthServer, serveHealth } from './health.ts';
-import { planStatus, publishedAddresses } from './ingress-status.ts';
-import { type Listener, listenNet, netTransport } from './net-transport.ts';
+import { type Listener, netTransport, type ServerTransport } from './net-transport.ts';
 import { ProblemReports } from './problem-reports.ts';
 import { ProxyWorker } from './proxy-worker.ts';
 import { renderRouteTable } from './table.ts';
@@ -30,10 +25,9 @@ export type IngressPorts = {
 export type IngressDeps = {
   readonly clock: Clock;
   readonly onReady?: ((ports: IngressPorts) => void) | undefined;
+  /** Default: on node:net. */
+  readonly transport?: ServerTransport | undefined;
 };
-
-/** Statuses written at once. */
-const statusConcurrency = 4;
 
 /**
  * Runs the ingress until the signal aborts: watches the API, serves by the newest routes, writes statuses. It listens
@@ -47,46 +41,68 @@ export async function runIngress(
   signal: AbortSignal,
   deps: IngressDeps = { clock: systemClock },
 ): Promise<void> {
-  const ingress = new IngressController(config, client, log, deps);
+  const ingress = new IngressController(config, log, deps, {
+    watch: (onChange) => createWatched(client, log, onChange),
+    writer: (watched, onLeading) => new ApiWriter(config, client, watched, log, deps.clock, onLeading),
+  });
   await ingress.run(signal);
 }
 
+/** The same without any cluster: serves the routes of `file` and follows its changes. Rejects if it is bad at start. */
+export async function runStaticIngress(
+  config: IngressConfig,
+  file: string,
+  log: Logger,
+  signal: AbortSignal,
+  deps: IngressDeps = { clock: systemClock },
+): Promise<void> {
+  const { watchStaticFile } = await import('./static-server.ts');
+  const source = await watchStaticFile(file, log);
+  const ingress = new IngressController(config, log, deps, {
+    watch: (onChange) => source.watched(onChange),
+    writer: () => undefined,
+  });
+  await ingress.run(signal);
+}
+
+/** Where routes come from, and who is told about them. */
+type IngressSource = {
+  watch(onChange: () => void): Watched;
+  /** undefined: nobody but the log. */
+  writer(watched: Watched, onLeading: () => void): ApiWriter | undefined;
+};
+
 class IngressController {
   readonly #config: IngressConfig;
-  readonly #client: ApiClient;
   readonly #log: Logger;
   readonly #deps: IngressDeps;
   readonly #proxy: ProxyWorker;
   readonly #certificates: Certificates;
   readonly #watched: Watched;
-  readonly #statusQueue: WorkQueue<ObjectKey>;
   readonly #problems: ProblemReports;
-  readonly #recorder: ReturnType<typeof createRecorder>;
+  readonly #writer: ApiWriter | undefined;
   #compiled: CompiledRoutes | undefined;
-  #owned: ReadonlyMap<ObjectKey, CompiledRoutes['owned'][number]> = new Map();
   #synced = false;
   #compilePending = false;
   #serving = false;
 
-  constructor(config: IngressConfig, client: ApiClient, log: Logger, deps: IngressDeps) {
+  constructor(config: IngressConfig, log: Logger, deps: IngressDeps, source: IngressSource) {
     const { clock } = deps;
     this.#config = config;
-    this.#client = client;
     this.#log = log;
     this.#deps = deps;
-    this.#proxy = new ProxyWorker(netTransport, clock, {
+    this.#proxy = new ProxyWorker(deps.transport ?? netTransport, clock, {
       limits: config.limits,
       isTrusted: trustedProxies(config.trustedProxies),
       onAccess: config.accessLog ? (record) => log.info('request', record) : undefined,
     });
     this.#certificates = new Certificates(log, clock, config.authority);
-    this.#statusQueue = new WorkQueue(clock);
-    this.#recorder = createRecorder(client, 'fairlead-ingress', { log });
-    this.#problems = new ProblemReports(clock, ({ ingress, reason, message }) => {
-      log.warn(message, { ingress: keyOf(ingress), reason });
-      this.#recorder.event(ingress, 'Warning', reason, message);
+    this.#problems = new ProblemReports(clock, (problem) => {
+      log.warn(problem.message, { ingress: keyOf(problem.ingress), reason: problem.reason });
+      this.#writer?.report(problem);
     });
-    this.#watched = createWatched(client, log, () => this.#scheduleCompile());
+    this.#watched = source.watch(() => this.#scheduleCompile());
+    this.#writer = source.writer(this.#watched, () => this.#problems.again());
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -108,9 +124,7 @@ class IngressController {
       await runTogether(
         [
           ...this.#watched.tasks,
-          { name: 'ingress events', run: (scope) => this.#recorder.run(scope) },
-          { name: 'ingress statuses', run: (scope) => this.#writeStatuses(scope) },
-          { name: 'ingress classes', run: (scope) => this.#createClasses(scope) },
+          ...(this.#writer?.tasks ?? []),
           { name: 'ingress proxy', run: (scope) => this.#serve(health, scope) },
         ],
         signal,
@@ -132,7 +146,7 @@ class IngressController {
       const https = await this.#listen(this.#config.https, listeners, true);
       this.#serving = true;
       const ports: IngressPorts = { http, https, health: health?.port };
-      this.#log.info('ready', { ...ports, ingresses: this.#owned.size });
+      this.#log.info('ready', { ...ports, ingresses: this.#compiled?.owned.length ?? 0 });
       this.#deps.onReady?.(ports);
       await aborted(signal);
       this.#serving = false;
@@ -147,9 +161,10 @@ class IngressController {
     listeners: Listener[],
     tls: boolean,
   ): Promise<readonly number[]> {
+    const { transport = netTransport } = this.#deps;
     const ports: number[] = [];
     for (const place of places) {
-      const listener = await listenNet(place, this.#proxy, {
+      const listener = await transport.listen(place, this.#proxy, {
         tls: tls ? this.#certificates : undefined,
         onError: (error) => this.#log.warn('cannot take a connection', { error }),
       });
@@ -177,65 +192,7 @@ class IngressController {
     this.#certificates.publish(compiled.table);
     this.#proxy.publish(compiled.table);
     this.#proxy.metrics.lastCompileSeconds = (clock.monotonicMs() - startMs) / 1000;
-    this.#owned = new Map(compiled.owned.map((ingress) => [keyOf(ingress), ingress]));
     this.#problems.update(compiled.problems);
-    const addresses = this.#addresses();
-    for (const [key, ingress] of this.#owned) {
-      if (planStatus(ingress, addresses) !== undefined) this.#statusQueue.add(key);
-    }
-  }
-
-  #addresses(): ReturnType<typeof publishedAddresses> {
-    const { publishService } = this.#config;
-    if (publishService === undefined) return [];
-    const key = objectKey(publishService.namespace, publishService.name);
-    return publishedAddresses(this.#watched.services.get(key));
-  }
-
-  async #writeStatuses(signal: AbortSignal): Promise<void> {
-    const reconcile = async (key: ObjectKey, scope: AbortSignal): Promise<Outcome> => {
-      const ingress = this.#owned.get(key);
-      const patch = ingress === undefined ? undefined : planStatus(ingress, this.#addresses());
-      if (ingress === undefined || patch === undefined) return done;
-      const { namespace, name = '' } = ingress.metadata ?? {};
-      try {
-        const options = { subresource: 'status', signal: scope };
-        await this.#client.patch(ingresses, namespace, name, 'merge', patch, options);
-      } catch (error) {
-        if (!isApiError(error, 'NotFound')) throw error; // deleted meanwhile: nothing to write
-      }
-      return done;
-    };
-    const reconciler = {
-      name: 'ingress-status',
-      queue: this.#statusQueue,
-      concurrency: statusConcurrency,
-      reconcile,
-    };
-    await runReconciler(reconciler, signal, { log: this.#log });
-  }
-
-  /** Makes our IngressClasses where they do not exist. One that exists is left as it is, whoever's it may be. */
-  async #createClasses(signal: AbortSignal): Promise<void> {
-    if (!this.#config.createIngressClasses) return;
-    const wanted = new Map(
-      ingressClassesToCreate(this.#config.ingressClasses).map((made) => [keyOf(made), made]),
-    );
-    const queue = new WorkQueue<ObjectKey>(this.#deps.clock);
-    for (const key of wanted.keys()) queue.add(key);
-    let left = wanted.size;
-    const reconcile = async (key: ObjectKey, scope: AbortSignal): Promise<Outcome> => {
-      try {
-        await this.#client.create(ingressClasses, wanted.get(key)!, { signal: scope });
-      } catch (error) {
-        if (!isApiError(error, 'AlreadyExists')) throw error;
-      }
-      left -= 1;
-      if (left === 0) queue.close();
-      return done;
-    };
-    await runReconciler({ name: 'ingress-class', queue, concurrency: 1, reconcile }, signal, {
-      log: this.#log,
-    });
+    this.#writer?.update(compiled);
   }
 }

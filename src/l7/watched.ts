@@ -1,10 +1,9 @@
-import type { Secret, Service } from '../api/gen/core-v1.ts';
+import type { Secret } from '../api/gen/core-v1.ts';
 import { endpointSlices, ingressClasses, ingresses, secrets, services } from '../api/resource.ts';
 import type { Task } from '../base/lifetime.ts';
 import type { Logger } from '../base/log.ts';
 import type { ApiClient } from '../client/client.ts';
 import { createInformer } from '../control/create-informer.ts';
-import type { Informer } from '../control/informer.ts';
 import { withoutManagedFields } from '../control/informers.ts';
 import { serviceKeyOfSlice } from '../model/endpoints.ts';
 import type { IngressView } from './compile.ts';
@@ -12,7 +11,6 @@ import type { IngressView } from './compile.ts';
 /** The informers of the controller. */
 export type Watched = {
   readonly view: IngressView;
-  readonly services: Informer<Service>;
   readonly tasks: readonly Task[];
   whenSynced(signal: AbortSignal): Promise<void>;
 };
@@ -45,7 +43,6 @@ export function createWatched(client: ApiClient, log: Logger, onChange: () => vo
       slices: (key) => sliceInformer.byIndex(byService, key),
       secret: (key) => secretInformer.get(key),
     },
-    services: serviceInformer,
     tasks: informers.map((informer, index) => ({
       name: `${names[index]} informer`,
       run: (signal: AbortSignal) => informer.run(signal),

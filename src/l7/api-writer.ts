@@ -1,0 +1,153 @@
+import { keyOf, type ObjectKey, objectKey } from '../api/object.ts';
+import { ingressClasses, ingresses } from '../api/resource.ts';
+import type { Clock } from '../base/clock.ts';
+import type { Task } from '../base/lifetime.ts';
+import type { Logger } from '../base/log.ts';
+import { type ApiClient, isApiError } from '../client/client.ts';
+import { LostLeaseError, runAsLeader } from '../control/leader.ts';
+import { done, type Outcome, runReconciler } from '../control/reconciler.ts';
+import { createRecorder, type Recorder } from '../control/recorder.ts';
+import { WorkQueue } from '../control/work-queue.ts';
+import { ingressClassesToCreate } from './class.ts';
+import type { CompiledRoutes } from './compile.ts';
+import type { IngressConfig } from './config.ts';
+import { planStatus, publishedAddresses } from './ingress-status.ts';
+import type { Problem } from './problem.ts';
+import type { Watched } from './watched.ts';
+
+/** Statuses written at once. */
+const statusConcurrency = 4;
+
+/**
+ * All that the controller writes: statuses, Events and, if asked to, IngressClasses. With a Lease only its holder writes
+ * statuses and Events; losing it, as when the API server is away for long, stops these writes and nothing else.
+ */
+export class ApiWriter {
+  readonly tasks: readonly Task[];
+  readonly #config: IngressConfig;
+  readonly #client: ApiClient;
+  readonly #watched: Watched;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #recorder: Recorder;
+  readonly #onLeading: () => void;
+  #owned: ReadonlyMap<ObjectKey, CompiledRoutes['owned'][number]> = new Map();
+  /** undefined: another process writes. */
+  #queue: WorkQueue<ObjectKey> | undefined;
+
+  /** @param onLeading this process writes from now on: what it held back may be told again */
+  constructor(
+    config: IngressConfig,
+    client: ApiClient,
+    watched: Watched,
+    log: Logger,
+    clock: Clock,
+    onLeading: () => void,
+  ) {
+    this.#config = config;
+    this.#client = client;
+    this.#watched = watched;
+    this.#log = log;
+    this.#clock = clock;
+    this.#onLeading = onLeading;
+    this.#recorder = createRecorder(client, 'fairlead-ingress', { log });
+    this.tasks = [
+      { name: 'ingress events', run: (signal) => this.#recorder.run(signal) },
+      { name: 'ingress statuses', run: (signal) => this.#lead(signal) },
+      { name: 'ingress classes', run: (signal) => this.#createClasses(signal) },
+    ];
+  }
+
+  update(compiled: CompiledRoutes): void {
+    this.#owned = new Map(compiled.owned.map((ingress) => [keyOf(ingress), ingress]));
+    this.#enqueue();
+  }
+
+  report({ ingress, reason, message }: Problem): void {
+    if (this.#queue !== undefined) this.#recorder.event(ingress, 'Warning', reason, message);
+  }
+
+  #enqueue(): void {
+    if (this.#queue === undefined) return;
+    const addresses = this.#addresses();
+    for (const [key, ingress] of this.#owned) {
+      if (planStatus(ingress, addresses) !== undefined) this.#queue.add(key);
+    }
+  }
+
+  async #lead(signal: AbortSignal): Promise<void> {
+    const { leaderElection } = this.#config;
+    if (leaderElection === undefined) {
+      await this.#writeStatuses(signal);
+      return;
+    }
+    const options = { ...leaderElection, log: this.#log };
+    while (!signal.aborted) {
+      try {
+        await runAsLeader(this.#client, options, signal, (scope) => this.#writeStatuses(scope));
+      } catch (error) {
+        if (!(error instanceof LostLeaseError)) throw error;
+        this.#log.warn('another process may write statuses now; requests are served as before', { error });
+      }
+    }
+  }
+
+  async #writeStatuses(signal: AbortSignal): Promise<void> {
+    const queue = new WorkQueue<ObjectKey>(this.#clock);
+    this.#queue = queue;
+    this.#enqueue();
+    this.#onLeading();
+    const reconcile = async (key: ObjectKey, scope: AbortSignal): Promise<Outcome> =>
+      this.#writeStatus(key, scope);
+    const reconciler = { name: 'ingress-status', queue, concurrency: statusConcurrency, reconcile };
+    try {
+      await runReconciler(reconciler, signal, { log: this.#log });
+    } finally {
+      this.#queue = undefined;
+    }
+  }
+
+  async #writeStatus(key: ObjectKey, signal: AbortSignal): Promise<Outcome> {
+    const ingress = this.#owned.get(key);
+    const patch = ingress === undefined ? undefined : planStatus(ingress, this.#addresses());
+    if (ingress === undefined || patch === undefined) return done;
+    const { namespace, name = '' } = ingress.metadata ?? {};
+    try {
+      await this.#client.patch(ingresses, namespace, name, 'merge', patch, { subresource: 'status', signal });
+    } catch (error) {
+      if (!isApiError(error, 'NotFound')) throw error; // deleted meanwhile: nothing to write
+    }
+    return done;
+  }
+
+  #addresses(): ReturnType<typeof publishedAddresses> {
+    const { publishService } = this.#config;
+    if (publishService === undefined) return [];
+    const key = objectKey(publishService.namespace, publishService.name);
+    return publishedAddresses(this.#watched.view.service(key));
+  }
+
+  /** Makes our IngressClasses where they do not exist. One that exists is left as it is, whoever's it may be. */
+  async #createClasses(signal: AbortSignal): Promise<void> {
+    if (!this.#config.createIngressClasses) return;
+    const wanted = new Map(
+      ingressClassesToCreate(this.#config.ingressClasses).map((made) => [keyOf(made), made]),
+    );
+    const queue = new WorkQueue<ObjectKey>(this.#clock);
+    for (const key of wanted.keys()) queue.add(key);
+    let left = wanted.size;
+    const reconcile = async (key: ObjectKey, scope: AbortSignal): Promise<Outcome> => {
+      try {
+        await this.#client.create(ingressClasses, wanted.get(key)!, { signal: scope });
+      } catch (error) {
+        if (!isApiError(error, 'AlreadyExists')) throw error;
+      }
+      left -= 1;
+      if (left === 0) queue.close();
+      return done;
+    };
+    await runReconciler({ name: 'ingress-class', queue, concurrency: 1, reconcile }, signal, {
+      log: this.#log,
+    });
+  }
+}
