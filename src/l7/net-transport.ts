@@ -3,7 +3,8 @@ import { createServer as createTlsServer, type SecureContext } from 'node:tls';
 import type { AcceptedFrom, Acceptor, Connection, ConnectionHandler, Transport } from './transport.ts';
 
 /** The transport on node:net. A connection's high-water mark is Node's default, 64 KiB. */
-export const netTransport: Transport = {
+export const netTransport: ServerTransport = {
+  name: 'net',
   connect(address, port, handler) {
     const socket = connect({ host: address, port, noDelay: true, allowHalfOpen: true });
     const connection = new NetConnection(socket, '');
@@ -11,6 +12,8 @@ export const netTransport: Transport = {
     attach(socket, handler);
     return connection;
   },
+  listen: listenNet,
+  close() {},
 };
 
 class NetConnection implements Connection {
@@ -82,6 +85,15 @@ export type ListenOptions = {
   readonly tls?: TlsSource | undefined;
   /** A connection could not be accepted or prepared, as without file descriptors. Listening goes on. */
   readonly onError: (error: Error) => void;
+};
+
+/** A transport that can also be connected to. */
+export type ServerTransport = Transport & {
+  readonly name: 'net' | 'uring';
+  /** Rejects if the address cannot be listened on. */
+  listen(at: ListenAt, acceptor: Acceptor, options: ListenOptions): Promise<Listener>;
+  /** Frees what it holds. All listeners and connections must have closed. */
+  close(): void;
 };
 
 const socketOptions = { allowHalfOpen: true, noDelay: true };

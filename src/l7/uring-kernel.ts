@@ -32,6 +32,8 @@ export function openKernel() {
     getpeername: { arguments: ['int32', 'buffer', 'buffer'], return: 'int32' },
     shutdown: { arguments: ['int32', 'int32'], return: 'int32' },
     close: { arguments: ['int32'], return: 'int32' },
+    eventfd: { arguments: ['uint32', 'int32'], return: 'int32' },
+    read: { arguments: ['int32', 'buffer', 'uint64'], return: 'int64' },
   });
   const { functions: wide } = ffi.dlopen(null, {
     syscall: {

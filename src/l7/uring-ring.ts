@@ -21,7 +21,11 @@ const SETUP_SUBMIT_ALL = 1 << 7;
 const SETUP_COOP_TASKRUN = 1 << 8;
 const SETUP_SINGLE_ISSUER = 1 << 12;
 const SETUP_DEFER_TASKRUN = 1 << 13;
+const REGISTER_EVENTFD = 4n;
 const REGISTER_PBUF_RING = 22n;
+const EFD_NONBLOCK_CLOEXEC = 0x80800;
+/** In the completion ring's flags: no signals to the event descriptor. */
+const CQ_EVENTFD_DISABLED = 1;
 const ENTER_GETEVENTS = 1;
 const ENTER_EXT_ARG = 8;
 const SQE_BUFFER_SELECT = 1 << 5;
@@ -61,6 +65,8 @@ export type CompletionHandler = (user: number, kind: number, result: number, fla
  */
 export class Ring {
   readonly fd: number;
+  /** Becomes readable when something completes between `startSignals` and `stopSignals`. */
+  readonly eventFd: number;
   /** All read buffers, one behind the other. */
   readonly readMemory: Buffer;
   readonly #kernel: Kernel;
@@ -75,6 +81,7 @@ export class Ring {
   readonly #cqTail: number;
   readonly #cqMask: number;
   readonly #cqes: number;
+  readonly #cqFlags: number;
   readonly #addresses: Uint8Array;
   readonly #addressesAt: bigint;
   readonly #buffers32: Uint32Array;
@@ -112,6 +119,7 @@ export class Ring {
     this.#cqTail = offset(84) >> 2;
     this.#cqMask = this.#ring32[offset(88) >> 2]!;
     this.#cqes = offset(100) >> 2;
+    this.#cqFlags = offset(104) >> 2;
     for (let i = 0; i < submissionsMax; i += 1) this.#ring32[(array >> 2) + i] = i;
     this.#tail = this.#ring32[this.#sqTail]!;
     const addresses = kernel.map(submissionsMax * 32);
@@ -130,13 +138,34 @@ export class Ring {
     this.#buffers16 = new Uint16Array(list.memory);
     view.setBigUint64(1024, list.address, true); // struct io_uring_buf_reg; group 0
     view.setUint32(1032, readBuffers, true);
-    if (kernel.register(this.fd, REGISTER_PBUF_RING, parameters.address + 1024n, 1n) !== 0) {
-      const error = kernel.failed('io_uring_register of read buffers');
-      kernel.libc.close(this.fd);
-      throw error;
-    }
+    this.#register(REGISTER_PBUF_RING, parameters.address + 1024n);
+    this.eventFd = kernel.libc.eventfd(0, EFD_NONBLOCK_CLOEXEC);
+    view.setInt32(1536, this.eventFd, true);
+    this.#register(REGISTER_EVENTFD, parameters.address + 1536n);
+    this.stopSignals();
     for (let buffer = 0; buffer < readBuffers; buffer += 1) this.giveBack(buffer);
     this.#publishBuffers();
+  }
+
+  #register(what: bigint, argument: bigint): void {
+    if (this.#kernel.register(this.fd, what, argument, 1n) === 0) return;
+    const error = this.#kernel.failed(`io_uring_register (${what})`);
+    this.#kernel.libc.close(this.fd);
+    throw error;
+  }
+
+  /**
+   * What completes from now on is signalled; look for what has completed before, after this call. The ring's own
+   * descriptor would not do: with DEFER_TASKRUN nobody who polls it is woken.
+   */
+  startSignals(): void {
+    this.#kernel.libc.read(this.eventFd, signals, 8n); // fails when there were none
+    Atomics.store(this.#ring32, this.#cqFlags, 0);
+  }
+
+  /** A signal costs more than a look at the ring, so there are none while somebody looks anyway. */
+  stopSignals(): void {
+    Atomics.store(this.#ring32, this.#cqFlags, CQ_EVENTFD_DISABLED);
   }
 
   /** The kernel may read into this buffer again. Takes effect with the next `enter`. */
@@ -264,8 +293,11 @@ export class Ring {
   /** Ends the ring. Everything that it was asked for must have completed. */
   end(): void {
     this.#kernel.libc.close(this.fd);
+    this.#kernel.libc.close(this.eventFd);
   }
 }
+
+const signals = Buffer.alloc(8);
 
 function pages(bytes: number): number {
   return (bytes + 4095) & ~4095;

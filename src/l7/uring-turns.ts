@@ -12,7 +12,7 @@ export const lingerUs = 100;
 /**
  * Drives a ring inside Node's event loop. While there is work, a turn asks the ring again and again for at most
  * `turnMs`, one system call for all that is to be sent and all that has come; then the loop goes round once. Without work
- * libuv waits for the ring's descriptor together with everything else, so an idle process sleeps.
+ * libuv waits for the ring's event descriptor together with everything else, so an idle process sleeps.
  */
 export class RingTurns {
   readonly #kernel: Kernel;
@@ -35,7 +35,7 @@ export class RingTurns {
     const { functions, lib } = kernel.uv;
     this.#poll = Buffer.allocUnsafeSlow(Number(functions.uv_handle_size(UV_POLL)));
     this.#pollAt = kernel.addressOf(this.#poll);
-    if (functions.uv_poll_init(kernel.eventLoop(), this.#pollAt, ring.fd) !== 0) {
+    if (functions.uv_poll_init(kernel.eventLoop(), this.#pollAt, ring.eventFd) !== 0) {
       throw new Error('libuv cannot wait for an io_uring');
     }
     // Called by libuv outside of Node's bookkeeping of promises and ticks, so it only asks for a turn.
@@ -73,15 +73,27 @@ export class RingTurns {
     let busy = true;
     try {
       do {
-        this.#flush();
-        this.#ring.enter(true);
-        busy = this.#ring.reap(this.#complete) > 0;
+        busy = this.#ask(true);
       } while (busy && performance.now() < untilMs);
-      if (!busy) this.#flush();
+      if (busy) {
+        this.#flush();
+        this.#ring.enter(false); // what is ready leaves before Node takes over
+      } else {
+        this.#ring.startSignals();
+        busy = this.#ask(false); // what came before the signals were on
+        if (busy) this.#ring.stopSignals();
+      }
     } finally {
       this.#rest(busy);
     }
   };
+
+  /** True: something had completed. */
+  #ask(wait: boolean): boolean {
+    this.#flush();
+    this.#ring.enter(wait);
+    return this.#ring.reap(this.#complete) > 0;
+  }
 
   #rest(busy: boolean): void {
     if (this.#state !== 'turning') return; // closed meanwhile
@@ -102,6 +114,7 @@ export class RingTurns {
     if (!this.#polling) return;
     this.#polling = false;
     this.#kernel.uv.functions.uv_poll_stop(this.#pollAt);
+    this.#ring.stopSignals();
   }
 
   /** No turn comes any more. */

@@ -1,0 +1,334 @@
+import type { Connection, ConnectionHandler } from './transport.ts';
+import { errorName } from './uring-kernel.ts';
+import {
+  COMPLETION_BUFFER,
+  COMPLETION_MORE,
+  ECANCELED,
+  ENOBUFS,
+  KIND_CLOSE,
+  KIND_CONNECT,
+  KIND_RECV,
+  KIND_SEND,
+  type Ring,
+  readBufferBytes,
+} from './uring-ring.ts';
+import { type SendMemory, type Slab, slabBytes } from './uring-send-memory.ts';
+
+/** What a connection needs of its transport. */
+export type UringHost = {
+  readonly ring: Ring;
+  readonly sendMemory: SendMemory;
+  /** `settle` is called before the ring is entered next. */
+  schedule(connection: UringConnection): void;
+  /** Ends our direction of a socket. */
+  shutdown(fd: number): void;
+  /** The descriptor is closed and no completion will come any more. */
+  forget(connection: UringConnection): void;
+};
+
+/**
+ * A TCP connection on the ring. Reads come by one request that stays (multishot); bytes to send are copied into slabs and
+ * leave in the order of `write`, one send at a time, all that gathered in a turn together. The descriptor is closed when
+ * nothing is under way on it any more, so a late completion never meets another connection.
+ */
+export class UringConnection implements Connection {
+  readonly remoteAddress: string;
+  readonly user: number;
+  /** Waits for `settle`. */
+  scheduled = false;
+  readonly #host: UringHost;
+  #fd: number;
+  #handler: ConnectionHandler | undefined;
+  #state: 'connecting' | 'open' | 'destroyed' | 'closing' | 'closed' = 'connecting';
+  #error: string | undefined;
+  #requests = 0; // under way in the kernel
+  #receiving = false;
+  #cancelling = false; // the receive
+  #paused = false;
+  /** What came in while paused; at most what the ring's read buffers hold. */
+  #held: Buffer[] = [];
+  #endHeld = false;
+  #readEnded = false;
+  #slabs: Slab[] = [];
+  #sentTo = 0; // in the first slab
+  #filledTo = 0; // in the last slab
+  #queuedBytes = 0;
+  #sending = false;
+  #drainAwaited = false;
+  #ending = false;
+  #finished = false;
+
+  constructor(host: UringHost, user: number, fd: number, remoteAddress: string) {
+    this.#host = host;
+    this.user = user;
+    this.#fd = fd;
+    this.remoteAddress = remoteAddress;
+  }
+
+  // === the core's side
+
+  write(data: Buffer | string): boolean {
+    if (this.#ending || this.#isOver) return true;
+    if (!this.#copy(data)) {
+      this.#fail('ENOBUFS');
+      return true;
+    }
+    this.#schedule();
+    if (this.#queuedBytes <= slabBytes) return true;
+    this.#drainAwaited = true;
+    return false;
+  }
+
+  end(): void {
+    if (this.#ending || this.#isOver) return;
+    this.#ending = true;
+    this.#schedule();
+  }
+
+  destroy(): void {
+    if (this.#isOver) return;
+    const { ring } = this.#host;
+    this.#state = 'destroyed';
+    this.#held = [];
+    if (!this.#sending) this.#freeSlabs();
+    if (this.#requests > 0) {
+      this.#requests += 1;
+      ring.cancelAll(this.#fd, this.user);
+    }
+    this.#schedule(); // also brings a turn
+  }
+
+  pause(): void {
+    this.#paused = true;
+  }
+
+  resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.#schedule();
+  }
+
+  get #isOver(): boolean {
+    return this.#state === 'destroyed' || this.#state === 'closing' || this.#state === 'closed';
+  }
+
+  // === the transport's side
+
+  /** Takes over an accepted socket. */
+  open(handler: ConnectionHandler): void {
+    this.#handler = handler;
+    this.#state = 'open';
+    this.#schedule();
+  }
+
+  connect(handler: ConnectionHandler, socketAddress: Uint8Array): void {
+    this.#handler = handler;
+    this.#requests += 1;
+    this.#host.ring.connect(this.#fd, this.user, socketAddress);
+  }
+
+  /** It never came to a socket. `onClose` comes with the next turn. */
+  failBeforeOpen(handler: ConnectionHandler, error: string): void {
+    this.#handler = handler;
+    this.#fail(error);
+  }
+
+  /** A name was looked up meanwhile; false: the connection was given up before. */
+  attach(fd: number): boolean {
+    if (this.#isOver) return false;
+    this.#fd = fd;
+    return true;
+  }
+
+  /** Does what gathered since the last time. */
+  settle(): void {
+    if (this.#isOver) {
+      this.#closeWhenQuiet();
+      return;
+    }
+    if (this.#state === 'connecting') return;
+    if (!this.#paused) this.#deliverHeld();
+    if (this.#isOver) {
+      this.#closeWhenQuiet();
+      return;
+    }
+    this.#receive();
+    this.#send();
+    this.#finish();
+  }
+
+  complete(kind: number, result: number, flags: number): void {
+    if ((flags & COMPLETION_MORE) === 0) this.#requests -= 1;
+    if (kind === KIND_RECV) this.#onReceived(result, flags);
+    else if (kind === KIND_SEND) this.#onSent(result);
+    else if (kind === KIND_CONNECT) this.#onConnected(result);
+    else if (kind === KIND_CLOSE) this.#onClosed();
+    if (this.#isOver) this.#closeWhenQuiet();
+  }
+
+  #schedule(): void {
+    if (!this.scheduled) this.#host.schedule(this);
+  }
+
+  #onConnected(result: number): void {
+    if (this.#isOver) return;
+    if (result < 0) {
+      this.#fail(errorName(-result));
+      return;
+    }
+    this.#state = 'open';
+    this.#schedule();
+    this.#handler?.onConnect();
+  }
+
+  #receive(): void {
+    if (this.#receiving || this.#paused || this.#readEnded || this.#isOver) return;
+    this.#receiving = true;
+    this.#cancelling = false;
+    this.#requests += 1;
+    this.#host.ring.receive(this.#fd, this.user);
+  }
+
+  #onReceived(result: number, flags: number): void {
+    const { ring } = this.#host;
+    if ((flags & COMPLETION_MORE) === 0) this.#receiving = false;
+    if ((flags & COMPLETION_BUFFER) !== 0) {
+      const buffer = flags >>> 16;
+      const from = buffer * readBufferBytes;
+      if (result > 0) this.#onBytes(ring.readMemory.subarray(from, from + result));
+      ring.giveBack(buffer);
+    }
+    if (this.#isOver) return;
+    if (result === 0) this.#onEnd();
+    else if (result < 0 && result !== -ECANCELED && result !== -ENOBUFS) this.#fail(errorName(-result));
+    if (!this.#receiving) this.#schedule();
+  }
+
+  #onBytes(bytes: Buffer): void {
+    if (this.#isOver) return;
+    if (!this.#paused) {
+      this.#handler?.onData(bytes);
+      return;
+    }
+    this.#held.push(Buffer.from(bytes));
+    if (!this.#receiving || this.#cancelling) return;
+    this.#cancelling = true; // only now: many pauses end before anything comes
+    this.#requests += 1;
+    this.#host.ring.cancel(this.user, KIND_RECV);
+  }
+
+  #onEnd(): void {
+    this.#readEnded = true;
+    if (this.#paused || this.#held.length > 0) this.#endHeld = true;
+    else this.#announceEnd();
+  }
+
+  #deliverHeld(): void {
+    while (this.#held.length > 0 && !this.#paused && !this.#isOver)
+      this.#handler?.onData(this.#held.shift()!);
+    if (this.#endHeld && !this.#paused && !this.#isOver) {
+      this.#endHeld = false;
+      this.#announceEnd();
+    }
+  }
+
+  #announceEnd(): void {
+    this.#handler?.onEnd();
+    if (this.#finished) this.destroy();
+  }
+
+  /** False: no memory. */
+  #copy(data: Buffer | string): boolean {
+    const { length } = data;
+    let done = 0;
+    while (done < length) {
+      let slab = this.#slabs.at(-1);
+      if (slab === undefined || this.#filledTo === slabBytes) {
+        slab = this.#host.sendMemory.take();
+        if (slab === undefined) return false;
+        this.#slabs.push(slab);
+        this.#filledTo = 0;
+      }
+      const taken = Math.min(length - done, slabBytes - this.#filledTo);
+      if (typeof data !== 'string') data.copy(slab.memory, this.#filledTo, done, done + taken);
+      else slab.memory.write(done === 0 ? data : data.slice(done), this.#filledTo, taken, 'latin1');
+      this.#filledTo += taken;
+      done += taken;
+    }
+    this.#queuedBytes += length;
+    return true;
+  }
+
+  #send(): void {
+    const slab = this.#slabs[0];
+    if (this.#sending || this.#queuedBytes === 0 || slab === undefined) return;
+    const until = this.#slabs.length === 1 ? this.#filledTo : slabBytes;
+    this.#sending = true;
+    this.#requests += 1;
+    this.#host.ring.send(this.#fd, this.user, slab.address + this.#sentTo, until - this.#sentTo);
+  }
+
+  #onSent(result: number): void {
+    this.#sending = false;
+    if (this.#isOver) {
+      this.#freeSlabs();
+      return;
+    }
+    if (result < 0) {
+      this.#fail(errorName(-result));
+      return;
+    }
+    this.#sentTo += result;
+    this.#queuedBytes -= result;
+    if (this.#queuedBytes === 0) this.#freeSlabs();
+    else if (this.#sentTo === slabBytes) {
+      this.#host.sendMemory.give(this.#slabs.shift()!);
+      this.#sentTo = 0;
+    }
+    if (this.#queuedBytes > 0 || this.#ending) this.#schedule();
+    if (this.#drainAwaited && this.#queuedBytes <= slabBytes / 2) {
+      this.#drainAwaited = false;
+      this.#handler?.onDrain();
+    }
+  }
+
+  #freeSlabs(): void {
+    for (const slab of this.#slabs) this.#host.sendMemory.give(slab);
+    if (this.#slabs.length > 0) this.#slabs = [];
+    this.#sentTo = 0;
+    this.#filledTo = 0;
+    this.#queuedBytes = 0;
+  }
+
+  #finish(): void {
+    if (!this.#ending || this.#finished || this.#queuedBytes > 0 || this.#isOver) return;
+    this.#finished = true;
+    this.#host.shutdown(this.#fd);
+    this.#handler?.onFinish();
+    if (this.#readEnded && !this.#endHeld) this.destroy();
+  }
+
+  #fail(error: string): void {
+    if (this.#isOver) return;
+    this.#error = error;
+    this.destroy();
+  }
+
+  #closeWhenQuiet(): void {
+    if (this.#state !== 'destroyed' || this.#requests > 0) return;
+    this.#state = 'closing';
+    if (this.#fd === -1) {
+      this.#onClosed();
+      return;
+    }
+    this.#requests += 1;
+    this.#host.ring.close(this.#fd, this.user);
+  }
+
+  #onClosed(): void {
+    if (this.#state === 'closed') return;
+    this.#state = 'closed';
+    this.#host.forget(this);
+    this.#handler?.onClose(this.#error);
+  }
+}

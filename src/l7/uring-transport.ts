@@ -1,0 +1,266 @@
+import { lookup } from 'node:dns/promises';
+import { isIP } from 'node:net';
+import {
+  type Listener,
+  type ListenAt,
+  type ListenOptions,
+  listenNet,
+  type ServerTransport,
+} from './net-transport.ts';
+import type { Acceptor, Connection, ConnectionHandler } from './transport.ts';
+import { decodeSocketAddress, encodeSocketAddress, socketAddressBytesMax } from './uring-address.ts';
+import { UringConnection, type UringHost } from './uring-connection.ts';
+import { errorName, type Kernel, kernelTooOld, openKernel } from './uring-kernel.ts';
+import { COMPLETION_MORE, ECANCELED, EMFILE, ENFILE, KIND_ACCEPT, KIND_CLOSE, Ring } from './uring-ring.ts';
+import { SendMemory } from './uring-send-memory.ts';
+import { lingerUs, RingTurns } from './uring-turns.ts';
+
+const AF_INET = 2;
+const AF_INET6 = 10;
+const SOCK_STREAM = 1;
+const SOCK_CLOEXEC = 0x80000;
+const SOL_SOCKET = 1;
+const SO_REUSEADDR = 2;
+const IPPROTO_TCP = 6;
+const TCP_NODELAY = 1;
+const SHUT_WR = 1;
+const backlog = 4096;
+
+/** Without descriptors or memory, accepting is tried again after this, ms. */
+const acceptRetryMs = 50;
+
+/**
+ * The transport on io_uring. Throws when the kernel, or what confines this process, refuses it. TLS listeners stay on
+ * node:tls. Its memory is never unmapped: make one a process.
+ */
+export function openUringTransport(): UringTransport {
+  const tooOld = kernelTooOld();
+  if (tooOld !== undefined) throw new Error(tooOld);
+  return new UringTransport(openKernel());
+}
+
+type User = { complete(kind: number, result: number, flags: number): void };
+
+export class UringTransport implements ServerTransport {
+  readonly name = 'uring';
+  readonly #kernel: Kernel;
+  readonly #ring: Ring;
+  readonly #turns: RingTurns;
+  readonly #host: UringHost;
+  readonly #users: (User | undefined)[] = [];
+  readonly #freeUsers: number[] = [];
+  #scheduled: UringConnection[] = [];
+  #settling: UringConnection[] = [];
+
+  constructor(kernel: Kernel) {
+    this.#kernel = kernel;
+    this.#ring = new Ring(kernel, lingerUs);
+    const complete = (user: number, kind: number, result: number, flags: number): void => {
+      this.#users[user]?.complete(kind, result, flags);
+    };
+    this.#turns = new RingTurns(kernel, this.#ring, () => this.#flush(), complete);
+    this.#host = {
+      ring: this.#ring,
+      sendMemory: new SendMemory(kernel.addressOf),
+      schedule: (connection) => {
+        connection.scheduled = true;
+        this.#scheduled.push(connection);
+        this.#turns.wake();
+      },
+      shutdown: (fd) => {
+        kernel.libc.shutdown(fd, SHUT_WR); // fails only if the peer is gone, which reading tells
+      },
+      forget: ({ user }) => this.#removeUser(user),
+    };
+  }
+
+  connect(address: string, port: number, handler: ConnectionHandler): Connection {
+    const user = this.#nextUser();
+    const connection = new UringConnection(this.#host, user, -1, address);
+    this.#users[user] = connection;
+    this.#turns.addUser();
+    if (isIP(address) !== 0) this.#connectTo(connection, address, port, handler);
+    else {
+      lookup(address).then(
+        (found) => this.#connectTo(connection, found.address, port, handler),
+        (error: unknown) => connection.failBeforeOpen(handler, codeOf(error)),
+      );
+    }
+    return connection;
+  }
+
+  #connectTo(connection: UringConnection, address: string, port: number, handler: ConnectionHandler): void {
+    const { libc, lastError } = this.#kernel;
+    const fd = libc.socket(isIP(address) === 6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+      connection.failBeforeOpen(handler, errorName(lastError()));
+      return;
+    }
+    if (!connection.attach(fd)) {
+      libc.close(fd); // given up while its name was looked up
+      return;
+    }
+    libc.setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, one, 4);
+    connection.connect(handler, encodeSocketAddress(address, port));
+    this.#turns.wake();
+  }
+
+  async listen(at: ListenAt, acceptor: Acceptor, options: ListenOptions): Promise<Listener> {
+    if (options.tls !== undefined) return listenNet(at, acceptor, options);
+    const fd = at.kind === 'fd' ? this.#adopt(at.fd) : await this.#bind(at.host, at.port);
+    const listener = new UringListener(this.#ring, this.#nextUser(), fd, {
+      accepted: (socket) => this.#accepted(socket, acceptor),
+      wake: () => this.#turns.wake(),
+      failed: (error) => options.onError(new Error(`cannot accept a connection: ${error}`)),
+      forget: (user) => this.#removeUser(user),
+    });
+    this.#users[listener.user] = listener;
+    this.#turns.addUser();
+    listener.start();
+    return { port: this.#addressOf(fd, 'getsockname').port, close: () => listener.close() };
+  }
+
+  #adopt(fd: number): number {
+    if (this.#kernel.libc.listen(fd, backlog) !== 0) throw this.#kernel.failed(`listen on descriptor ${fd}`);
+    this.#kernel.libc.setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, one, 4);
+    return fd;
+  }
+
+  async #bind(host: string, port: number): Promise<number> {
+    const { libc, failed } = this.#kernel;
+    const address = isIP(host) === 0 ? (await lookup(host)).address : host;
+    const family = isIP(address) === 6 ? AF_INET6 : AF_INET;
+    const fd = libc.socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) throw failed('socket');
+    libc.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, one, 4);
+    libc.setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, one, 4); // accepted sockets inherit it
+    const where = encodeSocketAddress(address, port);
+    if (libc.bind(fd, where, where.length) === 0 && libc.listen(fd, backlog) === 0) return fd;
+    const error = failed(`listen on ${host}:${port}`);
+    libc.close(fd);
+    throw error;
+  }
+
+  #accepted(fd: number, acceptor: Acceptor): void {
+    const user = this.#nextUser();
+    const { host } = this.#addressOf(fd, 'getpeername');
+    const connection = new UringConnection(this.#host, user, fd, host);
+    this.#users[user] = connection;
+    this.#turns.addUser();
+    const handler = acceptor.accept(connection, fromHttp);
+    if (handler === undefined) connection.destroy();
+    else connection.open(handler);
+  }
+
+  #addressOf(
+    fd: number,
+    which: 'getsockname' | 'getpeername',
+  ): { readonly host: string; readonly port: number } {
+    addressLength.writeUInt32LE(socketAddressBytesMax, 0);
+    const status = this.#kernel.libc[which](fd, addressBytes, addressLength);
+    return status === 0 ? decodeSocketAddress(addressBytes) : { host: '', port: 0 }; // gone already
+  }
+
+  #nextUser(): number {
+    return this.#freeUsers.pop() ?? this.#users.push(undefined) - 1;
+  }
+
+  #removeUser(user: number): void {
+    this.#users[user] = undefined;
+    this.#freeUsers.push(user);
+    this.#turns.removeUser();
+  }
+
+  /** Settles connections until none is left: settling one may schedule others. */
+  #flush(): void {
+    while (this.#scheduled.length > 0) {
+      const batch = this.#scheduled;
+      this.#scheduled = this.#settling;
+      this.#settling = batch;
+      for (const connection of batch) {
+        connection.scheduled = false;
+        connection.settle();
+      }
+      batch.length = 0;
+    }
+  }
+
+  close(): void {
+    this.#turns.close();
+  }
+}
+
+type ListenerHooks = {
+  accepted(fd: number): void;
+  wake(): void;
+  failed(error: string): void;
+  forget(user: number): void;
+};
+
+class UringListener implements User {
+  readonly user: number;
+  readonly #ring: Ring;
+  readonly #fd: number;
+  readonly #hooks: ListenerHooks;
+  #requests = 0;
+  #state: 'open' | 'closing' | 'closed' = 'open';
+  #retry: NodeJS.Timeout | undefined;
+
+  constructor(ring: Ring, user: number, fd: number, hooks: ListenerHooks) {
+    this.#ring = ring;
+    this.user = user;
+    this.#fd = fd;
+    this.#hooks = hooks;
+  }
+
+  start(): void {
+    this.#retry = undefined;
+    if (this.#state !== 'open') return;
+    this.#requests += 1;
+    this.#ring.accept(this.#fd, this.user);
+    this.#hooks.wake();
+  }
+
+  complete(kind: number, result: number, flags: number): void {
+    if ((flags & COMPLETION_MORE) === 0) this.#requests -= 1;
+    if (kind === KIND_CLOSE) {
+      this.#hooks.forget(this.user);
+      return;
+    }
+    if (kind === KIND_ACCEPT) {
+      if (result >= 0) this.#hooks.accepted(result);
+      else if (result !== -ECANCELED) this.#hooks.failed(errorName(-result));
+      if ((flags & COMPLETION_MORE) === 0 && this.#state === 'open') this.#again(-result);
+    }
+    if (this.#state === 'closing' && this.#requests === 0) {
+      this.#state = 'closed';
+      this.#ring.close(this.#fd, this.user);
+    }
+  }
+
+  #again(errno: number): void {
+    if (errno <= 0) this.start();
+    else
+      this.#retry = setTimeout(() => this.start(), errno === EMFILE || errno === ENFILE ? acceptRetryMs : 1);
+  }
+
+  close(): void {
+    if (this.#state !== 'open') return;
+    this.#state = 'closing';
+    clearTimeout(this.#retry);
+    this.#requests += 1;
+    this.#ring.cancelAll(this.#fd, this.user);
+    this.#hooks.wake();
+  }
+}
+
+const one = Buffer.from([1, 0, 0, 0]);
+const fromHttp = { scheme: 'http' } as const;
+const addressBytes = Buffer.alloc(socketAddressBytesMax);
+const addressLength = Buffer.alloc(4);
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string'
+    ? error.code
+    : 'ENOTFOUND';
+}

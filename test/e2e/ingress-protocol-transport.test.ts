@@ -1,0 +1,395 @@
+/** What the protocol core may rely on, whichever transport is below: one suite over all of them. */
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { type TestContext, test } from 'node:test';
+import { type Listener, netTransport, type ServerTransport } from '../../src/l7/net-transport.ts';
+import type { Connection, ConnectionHandler } from '../../src/l7/transport.ts';
+import { openUringTransport } from '../../src/l7/uring-transport.ts';
+import { closed, localhost, until } from './ingress-harness.ts';
+
+const transports: readonly (readonly [name: string, transport: ServerTransport | string])[] = [
+  ['net', netTransport],
+  ['uring', openUring()],
+];
+
+function openUring(): ServerTransport | string {
+  try {
+    return openUringTransport();
+  } catch (error) {
+    return `io_uring cannot be used: ${String(error)}`;
+  }
+}
+
+/** A handler that notes everything, with its connection. */
+class Recorder implements ConnectionHandler {
+  connection!: Connection;
+  readonly events: string[] = [];
+  readonly hash = createHash('sha1');
+  bytes = 0;
+  text = '';
+  onBytes: (data: Buffer) => void = () => {};
+  onEvent: (event: string) => void = () => {};
+
+  onConnect(): void {
+    this.#note('connect');
+  }
+
+  onData(data: Buffer): void {
+    assert.ok(!this.events.includes('end') && !this.events.includes('close'), 'nothing comes after the end');
+    this.bytes += data.length;
+    this.hash.update(data);
+    if (this.text.length < 4096) this.text += data.toString('latin1');
+    this.onBytes(data);
+  }
+
+  onDrain(): void {
+    this.#note('drain');
+  }
+
+  onFinish(): void {
+    this.#note('finish');
+  }
+
+  onEnd(): void {
+    this.#note('end');
+  }
+
+  onClose(error: string | undefined): void {
+    assert.ok(!this.has('close'), 'it closes once');
+    this.#note('close');
+    if (error !== undefined) this.events.push(error);
+  }
+
+  has(event: string): boolean {
+    return this.events.includes(event);
+  }
+
+  #note(event: string): void {
+    assert.ok(!this.events.includes('close'), `${event} comes after close`);
+    this.events.push(event);
+    this.onEvent(event);
+  }
+}
+
+type Served = { readonly port: number; readonly accepted: Recorder[]; readonly listener: Listener };
+
+async function serve(
+  t: TestContext,
+  transport: ServerTransport,
+  prepare: (recorder: Recorder) => void = () => {},
+): Promise<Served> {
+  const accepted: Recorder[] = [];
+  const acceptor = {
+    accept(connection: Connection): ConnectionHandler {
+      const recorder = new Recorder();
+      recorder.connection = connection;
+      prepare(recorder);
+      accepted.push(recorder);
+      return recorder;
+    },
+  };
+  const at = { kind: 'address', host: localhost, port: 0 } as const;
+  const listener = await transport.listen(at, acceptor, { onError: (error) => assert.fail(error) });
+  t.after(async () => {
+    listener.close();
+    for (const { connection } of accepted) connection.destroy();
+    await until(() => accepted.every((recorder) => recorder.has('close')));
+  });
+  return { port: listener.port, accepted, listener };
+}
+
+function dial(transport: ServerTransport, port: number, prepare: (recorder: Recorder) => void = () => {}) {
+  const recorder = new Recorder();
+  prepare(recorder);
+  recorder.connection = transport.connect(localhost, port, recorder);
+  return recorder;
+}
+
+/** Echoes, with back-pressure. */
+function echo(recorder: Recorder): void {
+  recorder.onBytes = (data) => {
+    if (!recorder.connection.write(data)) recorder.connection.pause();
+  };
+  recorder.onEvent = (event) => {
+    if (event === 'drain') recorder.connection.resume();
+    if (event === 'end') recorder.connection.end();
+  };
+}
+
+const options = { timeout: 60_000 };
+
+for (const [name, transport] of transports) {
+  const missing = typeof transport === 'string' ? transport : false;
+  const given = transport as ServerTransport; // not used when skipped
+  const check = (
+    title: string,
+    body: (t: TestContext, transport: ServerTransport) => Promise<void>,
+  ): void => {
+    test(`${name}: ${title}`, { ...options, skip: missing }, (t) => body(t, given));
+  };
+
+  check('both sides talk, the ends come in order and a connection closes once', async (t, transport) => {
+    const { port, accepted } = await serve(t, transport, echo);
+    const client = dial(transport, port);
+    client.onEvent = (event) => {
+      if (event !== 'connect') return;
+      client.connection.write('h\u00e9llo ');
+      client.connection.write(Buffer.from('world'));
+      client.connection.end();
+      assert.equal(client.connection.write('late'), true, 'nothing is written after the end');
+    };
+    await until(() => client.has('close') && accepted[0]?.has('close') === true);
+    assert.equal(client.text, 'h\u00e9llo world');
+    assert.deepEqual(client.events, ['connect', 'finish', 'end', 'close']);
+    assert.deepEqual(accepted[0]?.events, ['end', 'finish', 'close']);
+    assert.equal(accepted[0]?.connection.remoteAddress, localhost);
+  });
+
+  check('what is written before the connection stands is sent once it does', async (t, transport) => {
+    const { port } = await serve(t, transport, echo);
+    const client = dial(transport, port);
+    client.connection.write('early');
+    await until(() => client.text === 'early');
+    client.connection.destroy();
+    await until(() => client.has('close'));
+  });
+
+  check('a half-closed connection goes on in the other direction', async (t, transport) => {
+    const { port, accepted } = await serve(t, transport);
+    const socket = connect({ port, host: localhost, allowHalfOpen: true });
+    const chunks: Buffer[] = [];
+    socket.on('data', (chunk: Buffer) => chunks.push(chunk));
+    socket.end('question');
+    await until(() => accepted[0]?.has('end') === true);
+    assert.equal(accepted[0]?.text, 'question');
+    accepted[0]?.connection.write('answer '.repeat(20_000));
+    accepted[0]?.connection.end();
+    await once(socket, 'end');
+    assert.equal(Buffer.concat(chunks).length, 140_000);
+    await until(() => accepted[0]?.has('close') === true);
+  });
+
+  check('failures are told by their codes', async (t, transport) => {
+    const probe = createServer().listen(0, localhost);
+    await once(probe, 'listening');
+    const { port } = probe.address() as AddressInfo;
+    probe.close();
+    await once(probe, 'close');
+    const refused = dial(transport, port);
+    await until(() => refused.has('close'));
+    assert.deepEqual(refused.events, ['close', 'ECONNREFUSED']);
+    const given = dial(transport, port);
+    given.connection.destroy(); // while it connects
+    await until(() => given.has('close'));
+    assert.deepEqual(given.events, ['close']);
+    const { port: served, accepted } = await serve(t, transport);
+    const socket = connect(served, localhost);
+    await until(() => accepted.length === 1);
+    socket.resetAndDestroy();
+    await until(() => accepted[0]?.has('close') === true);
+    assert.deepEqual(accepted[0]?.events, ['close', 'ECONNRESET']);
+    const taken = transport.listen(
+      { kind: 'address', host: localhost, port: served },
+      { accept: () => undefined },
+      { onError: () => {} },
+    );
+    await assert.rejects(taken, /EADDRINUSE/);
+  });
+
+  check('a connection that the core does not take is closed', async (t, transport) => {
+    const at = { kind: 'address', host: localhost, port: 0 } as const;
+    const listener = await transport.listen(at, { accept: () => undefined }, { onError: () => {} });
+    t.after(() => listener.close());
+    await closed(connect(listener.port, localhost).resume());
+  });
+
+  check('big writes arrive whole and tell when to stop', async (t, transport) => {
+    const { port, accepted } = await serve(t, transport);
+    const socket = connect(port, localhost);
+    socket.pause();
+    await until(() => accepted.length === 1);
+    const { connection } = accepted[0]!;
+    const block = Buffer.alloc(1_000_003, 'abcdefghij');
+    const hash = createHash('sha1');
+    let flowing = true;
+    let written = 0;
+    while (flowing && written < 64) {
+      hash.update(block);
+      flowing = connection.write(block);
+      written += 1;
+    }
+    assert.equal(flowing, false);
+    const received = createHash('sha1');
+    let bytes = 0;
+    socket.on('data', (data: Buffer) => {
+      received.update(data);
+      bytes += data.length;
+    });
+    socket.resume();
+    await until(() => accepted[0]!.has('drain'));
+    const text = 'x'.repeat(200_000);
+    connection.write(text);
+    hash.update(text);
+    connection.end();
+    await once(socket, 'end');
+    assert.equal(bytes, written * block.length + text.length);
+    assert.equal(received.digest('hex'), hash.digest('hex'));
+    assert.ok(accepted[0]!.has('finish'));
+    await until(() => accepted[0]!.has('close'));
+  });
+
+  check('a paused connection stops its sender and loses nothing', async (t, transport) => {
+    const { port, accepted } = await serve(t, transport, (recorder) => {
+      recorder.onBytes = () => recorder.connection.pause();
+    });
+    const socket = connect(port, localhost);
+    const block = Buffer.alloc(1 << 16, 'z');
+    const total = 256 * block.length;
+    let sent = 0;
+    const more = (): void => {
+      while (sent < total) {
+        sent += block.length;
+        if (!socket.write(block)) {
+          socket.once('drain', more);
+          return;
+        }
+      }
+      socket.end();
+    };
+    more();
+    await until(() => accepted[0] !== undefined && accepted[0].bytes > 0);
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.ok(accepted[0]!.bytes < total, 'it must not run through');
+    while (!accepted[0]!.has('end')) {
+      accepted[0]!.connection.resume();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    assert.equal(accepted[0]!.bytes, total);
+    assert.equal(
+      accepted[0]!.hash.digest('hex'),
+      createHash('sha1').update(Buffer.alloc(total, 'z')).digest('hex'),
+    );
+    accepted[0]!.connection.end();
+    await closed(socket.resume());
+  });
+
+  check('an end that comes while paused is told after resuming', async (t, transport) => {
+    const { port, accepted } = await serve(t, transport);
+    const socket = connect(port, localhost);
+    await until(() => accepted.length === 1);
+    const [recorder] = accepted as [Recorder];
+    recorder.connection.pause();
+    socket.end('last words');
+    await once(socket, 'finish');
+    for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+    assert.ok(!recorder.has('end'));
+    recorder.connection.resume();
+    await until(() => recorder.has('end'));
+    assert.equal(recorder.text, 'last words');
+    recorder.connection.end();
+    await closed(socket.resume());
+  });
+
+  check('hundreds of connections at once, each with its own bytes', async (t, transport) => {
+    const { port } = await serve(t, transport, echo);
+    const clients = Array.from({ length: 400 }, (_, index) =>
+      dial(transport, port, (recorder) => {
+        const message = `${index}:${'m'.repeat((index * 97) % 30_000)};`;
+        recorder.onEvent = (event) => {
+          if (event === 'connect') recorder.connection.write(message);
+        };
+        recorder.onBytes = () => {
+          if (recorder.bytes < message.length) return;
+          assert.equal(recorder.hash.copy().digest('hex'), createHash('sha1').update(message).digest('hex'));
+          recorder.connection.end();
+        };
+      }),
+    );
+    await until(() => clients.every((client) => client.has('close')));
+    assert.ok(clients.every((client) => client.events.at(-1) === 'close'));
+  });
+
+  check('connections that die while both sides write harm no other', async (t, transport) => {
+    const { port, accepted } = await serve(t, transport, echo);
+    const sockets = new Set<Socket>();
+    const flood = (): Promise<void> =>
+      new Promise((resolve) => {
+        const socket = connect(port, localhost);
+        sockets.add(socket);
+        socket.on('error', () => {});
+        socket.on('data', () => {
+          if (socket.bytesRead > 300_000) {
+            if (sockets.size % 2 === 0) socket.resetAndDestroy();
+            else socket.destroy();
+          } else socket.write(Buffer.alloc(50_000));
+        });
+        socket.on('close', () => resolve());
+        socket.write(Buffer.alloc(200_000));
+      });
+    const steady = dial(transport, port, (recorder) => {
+      recorder.onEvent = (event) => {
+        if (event === 'connect') recorder.connection.write('.');
+      };
+      recorder.onBytes = () => recorder.connection.write('.');
+    });
+    for (let round = 0; round < 5; round += 1) {
+      const floods = Array.from({ length: 20 }, flood);
+      // Half of the server's own ends are cut under way, too.
+      accepted.forEach((recorder, index) => {
+        if (index % 7 === 3 && recorder.bytes > 100_000) recorder.connection.destroy();
+      });
+      await Promise.all(floods);
+    }
+    const before = steady.bytes;
+    await until(() => steady.bytes > before + 10);
+    assert.ok(!steady.has('close'));
+    steady.connection.destroy();
+    await until(() => steady.has('close') && accepted.every((recorder) => recorder.has('close')));
+  });
+
+  check('closing a listener refuses new connections and keeps the old', async (t, transport) => {
+    const { port, accepted, listener } = await serve(t, transport, echo);
+    const client = dial(transport, port);
+    await until(() => client.has('connect') && accepted.length === 1);
+    listener.close();
+    await until(async () => {
+      const late = dial(transport, port);
+      await until(() => late.events.length > 0);
+      const refused = late.has('ECONNREFUSED');
+      late.connection.destroy();
+      await until(() => late.has('close'));
+      return refused;
+    });
+    client.connection.write('still here');
+    await until(() => client.text === 'still here');
+    client.connection.end();
+    await until(() => client.has('close'));
+  });
+
+  check('timers and other sockets of the process go on under load', async (t, transport) => {
+    const { port } = await serve(t, transport, echo);
+    const clients = Array.from({ length: 8 }, () =>
+      dial(transport, port, (recorder) => {
+        recorder.onEvent = (event) => {
+          if (event === 'connect') recorder.connection.write('ping');
+        };
+        recorder.onBytes = () => recorder.connection.write('ping');
+      }),
+    );
+    await until(() => clients.every((client) => client.bytes > 100));
+    const other = createServer((socket) => socket.pipe(socket)).listen(0, localhost);
+    await once(other, 'listening');
+    const socket = connect((other.address() as AddressInfo).port, localhost);
+    for (let round = 0; round < 50; round += 1) {
+      socket.write('x');
+      await once(socket, 'data');
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    socket.destroy();
+    other.close();
+    for (const client of clients) client.connection.destroy();
+    await until(() => clients.every((client) => client.has('close')));
+  });
+}
