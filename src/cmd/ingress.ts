@@ -88,14 +88,23 @@ export function ingressCommand(): Command {
 }
 
 async function run(options: IngressOptions): Promise<void> {
-  const [{ createLogger }, { ingressDefaults }, { runIngress, runStaticIngress }, { hostname }] =
-    await Promise.all([
-      import('../base/log.ts'),
-      import('../l7/config.ts'),
-      import('../l7/run.ts'),
-      import('node:os'),
-    ]);
+  const [
+    { createLogger },
+    { ingressDefaults },
+    { runIngress, runStaticIngress },
+    { chooseTransport },
+    { systemClock },
+    { hostname },
+  ] = await Promise.all([
+    import('../base/log.ts'),
+    import('../l7/config.ts'),
+    import('../l7/run.ts'),
+    import('../l7/transport-choice.ts'),
+    import('../base/clock.ts'),
+    import('node:os'),
+  ]);
   const log = createLogger('ingress');
+  const deps = { clock: systemClock, transport: await chooseTransport(options.transport, log) };
   const address = (place: Place) => ({ kind: 'address' as const, ...place });
   const descriptor = (fd: number) => ({ kind: 'fd' as const, fd });
   const config = Object.freeze({
@@ -120,7 +129,7 @@ async function run(options: IngressOptions): Promise<void> {
     if (options.kubeconfig !== undefined) {
       throw new InvalidArgumentError('--config is for work without a cluster: give it or --kubeconfig.');
     }
-    await runStaticIngress(config, options.config, log, stop.signal);
+    await runStaticIngress(config, options.config, log, stop.signal, deps);
     return;
   }
   const [{ loadClientConfig }, { createApiClient }] = await Promise.all([
@@ -131,7 +140,7 @@ async function run(options: IngressOptions): Promise<void> {
     userAgent: 'fairlead-ingress',
   });
   try {
-    await runIngress(config, client, log, stop.signal);
+    await runIngress(config, client, log, stop.signal, deps);
   } finally {
     client.close();
   }

@@ -18,7 +18,9 @@ import { endpointSlices, ingressClasses, ingresses, services } from '../../src/a
 import { systemClock } from '../../src/base/clock.ts';
 import { silentLogger } from '../../src/base/log.ts';
 import { type IngressConfig, ingressDefaults } from '../../src/l7/config.ts';
+import type { ServerTransport } from '../../src/l7/net-transport.ts';
 import { type IngressPorts, runIngress } from '../../src/l7/run.ts';
+import { chooseTransport } from '../../src/l7/transport-choice.ts';
 import type { FakeApi } from '../support/fake-api.ts';
 
 export const localhost = '127.0.0.1';
@@ -107,6 +109,15 @@ export function hostRule(
   };
 }
 
+let opened: Promise<ServerTransport> | undefined;
+
+/** The transport under test: that of FAIRLEAD_TEST_TRANSPORT, by default `net`. One a process. */
+export function testTransport(): Promise<ServerTransport> {
+  const choice = process.env['FAIRLEAD_TEST_TRANSPORT'] === 'uring' ? 'uring' : 'net';
+  opened ??= chooseTransport(choice, silentLogger);
+  return opened;
+}
+
 export type Cluster = {
   readonly api: FakeApi;
   readonly http: number;
@@ -135,7 +146,7 @@ export async function startIngress(
     api,
     silentLogger,
     stop.signal,
-    { clock: systemClock, onReady: ready.resolve },
+    { clock: systemClock, onReady: ready.resolve, transport: await testTransport() },
   );
   running.catch(ready.reject);
   t.after(async () => {

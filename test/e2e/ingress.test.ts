@@ -34,6 +34,7 @@ import {
   slice,
   startBackend,
   startIngress,
+  testTransport,
   until,
 } from './ingress-harness.ts';
 
@@ -450,7 +451,11 @@ test('stopping lets a request under way finish', options, async (t) => {
     api,
     silentLogger,
     stop.signal,
-    { clock: systemClock, onReady: ({ http }) => ready.resolve(http[0] ?? 0) },
+    {
+      clock: systemClock,
+      onReady: ({ http }) => ready.resolve(http[0] ?? 0),
+      transport: await testTransport(),
+    },
   );
   const port = await ready.promise;
   const answer = exchangeRaw(port, 'GET / HTTP/1.1\r\nHost: x\r\n\r\n');

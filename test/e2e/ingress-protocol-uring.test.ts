@@ -1,0 +1,22 @@
+/** The tests of the ingress once more, with io_uring below instead of node:net. */
+import { test } from 'node:test';
+import { openUringTransport } from '../../src/l7/uring-transport.ts';
+
+const refused = probe();
+
+function probe(): string | undefined {
+  try {
+    openUringTransport().close();
+    return undefined;
+  } catch (error) {
+    return `io_uring cannot be used: ${String(error)}`;
+  }
+}
+
+if (refused === undefined) {
+  process.env['FAIRLEAD_TEST_TRANSPORT'] = 'uring';
+  await import('./ingress-protocol.test.ts');
+  await import('./ingress.test.ts');
+} else {
+  test('the ingress on io_uring', { skip: refused }, () => {});
+}
