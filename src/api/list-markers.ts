@@ -3,7 +3,7 @@
  *
  * Grammar of a marker: `LIST-TYPE [KEYS][; PATCH-STRATEGY [MERGE-KEY]]`. The first half rules server-side apply
  * (`map name`, `set`, `atomic`, `atomicMap` for a map that is replaced whole), the second strategic merge patch
- * (`merge name`, `retainKeys`, `merge,retainKeys name`). A field without a marker is replaced when it is a list,
+ * (`merge name`, `retainKeys`, `merge,retainKeys name`, `replace` for a struct taken whole). A field without a marker is replaced when it is a list,
  * merged key by key when it is a map or a struct.
  */
 const markers: Readonly<Record<string, Readonly<Record<string, string>>>> = {
@@ -170,6 +170,46 @@ const markers: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     managedFields: 'atomic',
     ownerReferences: 'map uid; merge uid',
   },
+  'apps/v1.DaemonSetStatus': { conditions: 'map type; merge type' },
+  'apps/v1.StatefulSetSpec': { volumeClaimTemplates: 'atomic' },
+  'apps/v1.StatefulSetStatus': { conditions: 'map type; merge type' },
+  'autoscaling/v2.HPAScalingRules': { policies: 'atomic' },
+  'autoscaling/v2.HorizontalPodAutoscalerSpec': { metrics: 'atomic' },
+  'autoscaling/v2.HorizontalPodAutoscalerStatus': {
+    conditions: 'map type; merge type',
+    currentMetrics: 'atomic',
+  },
+  'batch/v1.CronJobStatus': { active: 'atomic' },
+  'batch/v1.JobStatus': { conditions: 'atomic; merge type' },
+  'batch/v1.PodFailurePolicy': { rules: 'atomic' },
+  'batch/v1.PodFailurePolicyOnExitCodesRequirement': { values: 'set' },
+  'batch/v1.PodFailurePolicyRule': { onPodConditions: 'atomic' },
+  'batch/v1.SuccessPolicy': { rules: 'atomic' },
+  'batch/v1.UncountedTerminatedPods': { failed: 'set', succeeded: 'set' },
+  'core/v1.CephFSPersistentVolumeSource': { monitors: 'atomic' },
+  'core/v1.ISCSIPersistentVolumeSource': { portals: 'atomic' },
+  'core/v1.PersistentVolumeClaimStatus': {
+    accessModes: 'atomic',
+    allocatedResourceStatuses: '',
+    conditions: 'map type; merge type',
+  },
+  'core/v1.PersistentVolumeSpec': { accessModes: 'atomic', claimRef: '', mountOptions: 'atomic' },
+  'core/v1.RBDPersistentVolumeSource': { monitors: 'atomic' },
+  'core/v1.ReplicationControllerSpec': { selector: 'atomicMap' },
+  'core/v1.ReplicationControllerStatus': { conditions: 'map type; merge type' },
+  'core/v1.TopologySelectorLabelRequirement': { values: 'atomic' },
+  'core/v1.TopologySelectorTerm': { matchLabelExpressions: 'atomic' },
+  'networking/v1.IPBlock': { except: 'atomic' },
+  'networking/v1.NetworkPolicyEgressRule': { ports: 'atomic', to: 'atomic' },
+  'networking/v1.NetworkPolicyIngressRule': { from: 'atomic', ports: 'atomic' },
+  'networking/v1.NetworkPolicySpec': { egress: 'atomic', ingress: 'atomic', policyTypes: 'atomic' },
+  'node/v1.Scheduling': { nodeSelector: 'atomicMap', tolerations: 'atomic' },
+  'policy/v1.PodDisruptionBudgetSpec': { selector: '; replace' },
+  'policy/v1.PodDisruptionBudgetStatus': { conditions: 'map type; merge type' },
+  'storage/v1.CSIDriverSpec': { tokenRequests: 'atomic', volumeLifecycleModes: 'set' },
+  'storage/v1.CSINodeDriver': { topologyKeys: 'atomic' },
+  'storage/v1.CSINodeSpec': { drivers: 'map name; merge name' },
+  'storage/v1.StorageClass': { allowedTopologies: 'atomic', mountOptions: 'atomic' },
 };
 
 /** Structs that server-side apply owns whole; strategic merge patch still merges them field by field. */
@@ -192,6 +232,10 @@ const atomicTypes: ReadonlySet<string> = new Set([
   'networking/v1.ServiceBackendPort',
   'rbac/v1.RoleRef',
   'rbac/v1.Subject',
+  'autoscaling/v1.CrossVersionObjectReference',
+  'core/v1.ScopeSelector',
+  'core/v1.SecretReference',
+  'core/v1.TopologySelectorTerm',
 ]);
 
 export type Marker = {
@@ -201,6 +245,8 @@ export type Marker = {
   readonly mapType?: 'atomic';
   readonly patchMerge: boolean;
   readonly patchRetainKeys: boolean;
+  /** A struct that a strategic merge patch replaces whole. */
+  readonly patchReplace?: true;
   readonly patchMergeKey?: string;
 };
 
@@ -240,6 +286,7 @@ function parseMarker(text: string): Marker {
     ...(listType === 'atomicMap' ? { mapType: 'atomic' } : {}),
     patchMerge: strategy.has('merge'),
     patchRetainKeys: strategy.has('retainKeys'),
+    ...(strategy.has('replace') ? { patchReplace: true } : {}),
     ...(mergeKey === '' ? {} : { patchMergeKey: mergeKey }),
   };
 }

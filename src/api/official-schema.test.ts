@@ -29,6 +29,7 @@ function read(): {
 /** The generator's source has plain texts where quantities are: harmless, the wire form is one. */
 const knownDifferences: ReadonlySet<string> = new Set([
   'io.k8s.api.core.v1.NodeAllocatableResourceClaimStatus',
+  'io.k8s.api.autoscaling.v2.HPAScalingRules',
 ]);
 
 /** A schema without what is only prose. */
@@ -36,7 +37,10 @@ function facts(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(facts);
   if (!isJsonObject(value)) return value;
   const kept = Object.entries(value).filter(
-    ([key]) => key !== 'description' && key !== 'x-kubernetes-unions',
+    ([key, item]) =>
+      key !== 'description' &&
+      key !== 'x-kubernetes-unions' &&
+      !(key === 'x-kubernetes-map-type' && item === 'granular'), // the default, said aloud
   );
   return Object.fromEntries(kept.map(([key, item]) => [key, facts(item)]));
 }

@@ -47,8 +47,11 @@ const namedScalars: Readonly<
   },
 };
 
-/** The one free-form object that has a name of its own. */
-const fieldsV1 = { field: 'meta/v1.ManagedFieldsEntry.fieldsV1', name: `${metaPackage}.FieldsV1` } as const;
+/** Free-form values that have a type's name, by their field. */
+const namedValues: Readonly<Record<string, string>> = {
+  'meta/v1.ManagedFieldsEntry.fieldsV1': `${metaPackage}.FieldsV1`,
+  'apps/v1.ControllerRevision.data': 'io.k8s.apimachinery.pkg.runtime.RawExtension',
+};
 
 const plainScalars: Readonly<Record<Scalar, JsonObject>> = {
   string: { type: 'string' },
@@ -85,7 +88,7 @@ export function definitions(
     );
   }
   for (const { name, schema } of Object.values(namedScalars)) found.set(name, schema);
-  found.set(fieldsV1.name, { type: 'object' });
+  for (const name of Object.values(namedValues)) found.set(name, { type: 'object' });
   for (const kind of members) {
     if (kind.ephemeral !== true) found.set(`${fullName(kind.schema)}List`, listDefinition(kind, dialect));
   }
@@ -99,10 +102,11 @@ function definition(typeName: string, dialect: Dialect, needs: (type: string) =>
   const required: string[] = [];
   for (const [name, field] of node?.fields ?? []) {
     const facts = markerFacts(typeName, name);
+    const named = namedValues[`${typeName}.${name}`];
     properties[name] =
-      `${typeName}.${name}` === fieldsV1.field
-        ? dialect.propertyReference(fieldsV1.name, facts)
-        : schemaOf(field.type, dialect, needs, facts);
+      named === undefined
+        ? schemaOf(field.type, dialect, needs, facts)
+        : dialect.propertyReference(named, facts);
     if (field.required) required.push(name);
   }
   const identity = groupVersionKinds(typeName);
@@ -143,6 +147,7 @@ function markerFacts(typeName: string, field: string): JsonObject {
   const strategies = [
     ...(marker.patchMerge ? ['merge'] : []),
     ...(marker.patchRetainKeys ? ['retainKeys'] : []),
+    ...(marker.patchReplace === true ? ['replace'] : []),
   ];
   return {
     ...(marker.listType === undefined ? {} : { 'x-kubernetes-list-type': marker.listType }),

@@ -14,7 +14,7 @@ test('registry: every kind has its type, distinct names, and columns that begin 
   for (const entry of kinds) {
     assert.notEqual(typeNode(entry.schema), undefined, entry.kind);
     for (const name of [entry.plural, ...entry.shortNames]) {
-      const key = `${entry.group}/${name}`;
+      const key = `${entry.group}/${entry.version}/${name}`;
       assert.ok(!names.has(key), `${key} twice`);
       names.add(key);
     }
@@ -38,21 +38,28 @@ test('registry: hooks of every kind survive an empty object, and defaults are id
   }
 });
 
-test('registry: kinds are found by plural and by name; what has no controller is not served', () => {
+test('registry: kinds are found by plural and by name; what nothing acts on is not served', () => {
   assert.equal(findKind('', 'v1', 'pods')?.kind, 'Pod');
   assert.equal(findKind('apps', 'v1', 'deployments')?.shortNames[0], 'deploy');
-  assert.equal(findKind('apps', 'v1', 'statefulsets'), undefined);
+  assert.equal(findKind('resource.k8s.io', 'v1', 'resourceclaims'), undefined);
   assert.deepEqual(
-    groupVersions().map(({ group }) => group),
+    [...new Set(groupVersions().map(({ group }) => group))],
     [
       '',
       'apps',
       'authentication.k8s.io',
       'authorization.k8s.io',
+      'autoscaling',
+      'batch',
       'coordination.k8s.io',
       'discovery.k8s.io',
+      'events.k8s.io',
       'networking.k8s.io',
+      'node.k8s.io',
+      'policy',
       'rbac.authorization.k8s.io',
+      'scheduling.k8s.io',
+      'storage.k8s.io',
     ],
   );
 });

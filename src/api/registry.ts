@@ -1,21 +1,35 @@
 import type { Kind } from './kind.ts';
 import { appsKinds } from './kinds/apps.ts';
+import { autoscalingKinds } from './kinds/autoscaling.ts';
+import { batchKinds } from './kinds/batch.ts';
 import { coordinationKinds } from './kinds/coordination.ts';
 import { coreKinds } from './kinds/core.ts';
 import { discoveryKinds } from './kinds/discovery.ts';
+import { eventV1Kind } from './kinds/event-v1.ts';
 import { networkingKinds } from './kinds/networking.ts';
+import { policyKinds } from './kinds/poddisruptionbudget.ts';
 import { rbacKinds } from './kinds/rbac.ts';
 import { reviewKinds } from './kinds/reviews.ts';
+import { runtimeClassKind } from './kinds/runtimeclass.ts';
+import { priorityClassKind } from './kinds/scheduling.ts';
+import { storageKinds } from './kinds/storage.ts';
 
 /** Every kind that the API server serves, in the order that discovery lists them. Adding a kind is one entry. */
 export const kinds: readonly Kind[] = [
   ...coreKinds,
   ...appsKinds,
   ...reviewKinds,
+  ...autoscalingKinds,
+  ...batchKinds,
   ...coordinationKinds,
   ...discoveryKinds,
+  eventV1Kind,
   ...networkingKinds,
+  runtimeClassKind,
+  ...policyKinds,
   ...rbacKinds,
+  priorityClassKind,
+  ...storageKinds,
 ];
 
 const byPlural = new Map(kinds.map((kind) => [address(kind.group, kind.version, kind.plural), kind]));

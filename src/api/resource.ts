@@ -6,13 +6,20 @@ import type {
   Event,
   Namespace,
   Node,
+  PersistentVolume,
+  PersistentVolumeClaim,
   Pod,
+  ReplicationController,
+  ResourceQuota,
   Secret,
   Service,
   ServiceAccount,
 } from './gen/core-v1.ts';
+import type { CustomResourceDefinition } from './gen/apiextensions-v1.ts';
+import type { CronJob, Job } from './gen/batch-v1.ts';
 import type { EndpointSlice } from './gen/discovery-v1.ts';
 import type { Ingress, IngressClass } from './gen/networking-v1.ts';
+import type { PodDisruptionBudget } from './gen/policy-v1.ts';
 import type { ClusterRole, ClusterRoleBinding, Role, RoleBinding } from './gen/rbac-v1.ts';
 import type { KubeObject } from './object.ts';
 
@@ -66,6 +73,39 @@ export const controllerRevisions = resource<ControllerRevision>(
   'controllerrevisions',
   'ControllerRevision',
   'Namespaced',
+);
+export const replicationControllers = resource<ReplicationController>(
+  'v1',
+  'replicationcontrollers',
+  'ReplicationController',
+  'Namespaced',
+);
+export const resourceQuotas = resource<ResourceQuota>('v1', 'resourcequotas', 'ResourceQuota', 'Namespaced');
+export const persistentVolumes = resource<PersistentVolume>(
+  'v1',
+  'persistentvolumes',
+  'PersistentVolume',
+  'Cluster',
+);
+export const persistentVolumeClaims = resource<PersistentVolumeClaim>(
+  'v1',
+  'persistentvolumeclaims',
+  'PersistentVolumeClaim',
+  'Namespaced',
+);
+export const jobs = resource<Job>('batch/v1', 'jobs', 'Job', 'Namespaced');
+export const cronJobs = resource<CronJob>('batch/v1', 'cronjobs', 'CronJob', 'Namespaced');
+export const podDisruptionBudgets = resource<PodDisruptionBudget>(
+  'policy/v1',
+  'poddisruptionbudgets',
+  'PodDisruptionBudget',
+  'Namespaced',
+);
+export const customResourceDefinitions = resource<CustomResourceDefinition>(
+  'apiextensions.k8s.io/v1',
+  'customresourcedefinitions',
+  'CustomResourceDefinition',
+  'Cluster',
 );
 export const endpointSlices = resource<EndpointSlice>(
   'discovery.k8s.io/v1',

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { objectAt, objectsAt, stringAt } from '../api/fields.ts';
+import { ensureObject, numberAt, objectAt, objectsAt, stringAt } from '../api/fields.ts';
+import { systemPriorities } from '../api/kinds/scheduling.ts';
 import type { JsonObject } from '../api/object.ts';
 import { forbidden, notFound } from '../api/status.ts';
 import type { ApiContext, Target } from './context.ts';
@@ -73,6 +74,7 @@ function requireNamespace(context: ApiContext, target: Target): void {
 
 function admitPod(context: ApiContext, target: Target, pod: JsonObject): void {
   admitScheduling(pod);
+  admitPriority(context, target, pod);
   const name = serviceAccountNameOf(pod);
   if (name === '') return; // a mirror Pod
   const entry = context.store.get(`/serviceaccounts/${target.namespace}/${name}`);
@@ -94,6 +96,34 @@ function admitPod(context: ApiContext, target: Target, pod: JsonObject): void {
     },
     randomSuffix(5, randomBytes(5)),
   );
+}
+
+/** Fills the Pod's priority from its class, or from the default class. */
+function admitPriority(context: ApiContext, target: Target, pod: JsonObject): void {
+  const spec = ensureObject(pod, 'spec');
+  const name = stringAt(spec, 'priorityClassName');
+  const { entries } = context.store.list(prefixOf({ group: 'scheduling.k8s.io', plural: 'priorityclasses' }));
+  const classes = entries.map((entry) => parseEntry(entry));
+  const found =
+    name === '' ? defaultPriority(classes) : classes.find((item) => item.metadata['name'] === name);
+  const value = numberAt(found, 'value') ?? systemPriorities[name];
+  if (name !== '' && value === undefined) {
+    throw forbidden(
+      target.kind,
+      stringAt(pod, 'metadata', 'name'),
+      `no PriorityClass with name ${name} was found`,
+    );
+  }
+  if (found !== undefined) spec['priorityClassName'] = stringAt(found, 'metadata', 'name');
+  spec['priority'] = value ?? 0;
+  spec['preemptionPolicy'] = stringAt(found, 'preemptionPolicy') || 'PreemptLowerPriority';
+}
+
+/** Of several default classes the least important one counts, as in Kubernetes. */
+function defaultPriority(classes: readonly JsonObject[]): JsonObject | undefined {
+  return classes
+    .filter((item) => item['globalDefault'] === true)
+    .toSorted((a, b) => (numberAt(a, 'value') ?? 0) - (numberAt(b, 'value') ?? 0))[0];
 }
 
 const defaultClassAnnotation = 'ingressclass.kubernetes.io/is-default-class';

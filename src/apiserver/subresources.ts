@@ -16,6 +16,7 @@ import { rfc3339 } from '../base/clock.ts';
 import { applyChange, decodeConfiguration, isApply } from './apply.ts';
 import type { ApiContext, Target } from './context.ts';
 import { removeObject } from './delete.ts';
+import { takeDisruption } from './disruption.ts';
 import { jsonReply, type Reply } from './exchange.ts';
 import { requireEntry } from './list.ts';
 import { restrictNode } from './node-restriction.ts';
@@ -154,12 +155,14 @@ export async function evictPod(context: ApiContext, target: Target): Promise<Rep
     'policy/v1.Eviction',
   );
   const options = objectAt(eviction, 'deleteOptions');
+  const dryRun = isDryRun(target) || stringsAt(options, 'dryRun').includes('All');
+  if (!dryRun) await takeDisruption(context, target, parseEntry(requireEntry(context, target)));
   await removeObject(context, target, {
     graceSeconds: numberAt(options, 'gracePeriodSeconds'),
     propagation: undefined,
     uid: stringAt(options, 'preconditions', 'uid'),
     resourceVersion: stringAt(options, 'preconditions', 'resourceVersion'),
-    dryRun: isDryRun(target) || stringsAt(options, 'dryRun').includes('All'),
+    dryRun,
   });
   return jsonReply({ ...success, code: 201 }, 201);
 }

@@ -1,5 +1,8 @@
 import type { Clock } from '../base/clock.ts';
 
+/** Longest wait of one timer, ms: a signed 32-bit number. */
+const timerMsMax = 2 ** 31 - 1;
+
 /**
  * Keys that need a pass. Added twice: runs once. Added while running: runs again after.
  * Bound: live keys; nothing but the key is kept, so a burst of events costs no memory.
@@ -28,13 +31,15 @@ export class WorkQueue<K extends string = string> {
 
   /** Adds the key after `ms`. Of two such calls the earlier due time wins. */
   addAfter(key: K, ms: number): void {
-    const dueMs = this.#clock.monotonicMs() + ms;
+    // A timer can hold no more; a key that waits longer is only looked at in between.
+    const waitMs = Math.min(ms, timerMsMax);
+    const dueMs = this.#clock.monotonicMs() + waitMs;
     const pending = this.#later.get(key);
     if (pending !== undefined) {
       if (pending.dueMs <= dueMs) return;
       pending.cancel();
     }
-    const cancel = this.#clock.after(ms, () => {
+    const cancel = this.#clock.after(waitMs, () => {
       this.#later.delete(key);
       this.add(key);
     });

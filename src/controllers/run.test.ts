@@ -7,16 +7,25 @@ import type { Node, Pod, Service } from '../api/gen/core-v1.ts';
 import { keyOf } from '../api/object.ts';
 import {
   configMaps,
+  controllerRevisions,
+  cronJobs,
+  daemonSets,
   deployments,
   endpointSlices,
   endpoints,
   events,
+  jobs,
   namespaces,
   nodes,
+  persistentVolumeClaims,
+  persistentVolumes,
+  podDisruptionBudgets,
   pods,
   replicaSets,
+  replicationControllers,
   serviceAccounts,
   services,
+  statefulSets,
 } from '../api/resource.ts';
 import { rfc3339 } from '../base/clock.ts';
 import { silentLogger } from '../base/log.ts';
@@ -25,6 +34,8 @@ import { controllersDefaults, runControllers } from './run.ts';
 const resources = [
   ...[configMaps, deployments, endpointSlices, endpoints, events, namespaces],
   ...[nodes, pods, replicaSets, serviceAccounts, services],
+  ...[controllerRevisions, cronJobs, daemonSets, jobs, persistentVolumeClaims, persistentVolumes],
+  ...[podDisruptionBudgets, replicationControllers, statefulSets],
 ];
 
 /** A cluster of the fake API server, all controllers, and kubelets that run every Pod at once. */

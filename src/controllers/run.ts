@@ -7,20 +7,27 @@ import { runAsLeader } from '../control/leader.ts';
 import { systemTiming } from '../control/reconciler.ts';
 import { createRecorder } from '../control/recorder.ts';
 import type { ControllerContext } from './context.ts';
+import { cronJobController } from './cronjob/controller.ts';
+import { daemonSetController } from './daemonset/controller.ts';
 import { deploymentController } from './deployment/controller.ts';
+import { disruptionController } from './disruption/controller.ts';
 import { endpointsController } from './endpoints/controller.ts';
 import { endpointSliceMirroringController } from './endpointslice-mirroring/controller.ts';
 import { endpointSliceController } from './endpointslice/controller.ts';
 import { garbageCollectorController } from './garbage-collector/controller.ts';
+import { jobController } from './job/controller.ts';
 import { namespaceController } from './namespace/controller.ts';
 import { nodeIpamController } from './node-ipam/controller.ts';
 import { nodeLifecycleController } from './node-lifecycle/controller.ts';
 import { podGarbageController } from './pod-garbage/controller.ts';
 import { replicaSetController } from './replicaset/controller.ts';
+import { replicationControllerController } from './replicationcontroller/controller.ts';
 import { rootCaController } from './root-ca/controller.ts';
 import { schedulerController } from './scheduler/controller.ts';
 import { serviceAccountController } from './serviceaccount/controller.ts';
 import { serviceLbController } from './servicelb/controller.ts';
+import { statefulSetController } from './statefulset/controller.ts';
+import { volumeBinderController } from './volume-binder/controller.ts';
 
 export type ControllersConfig = {
   /** Names from `controllerNames`; undefined: all. */
@@ -49,6 +56,13 @@ const starts: Readonly<Record<string, Start>> = {
   scheduler: schedulerController,
   deployment: deploymentController,
   replicaset: replicaSetController,
+  replicationcontroller: replicationControllerController,
+  statefulset: statefulSetController,
+  daemonset: daemonSetController,
+  job: jobController,
+  cronjob: cronJobController,
+  disruption: disruptionController,
+  'volume-binder': volumeBinderController,
   endpointslice: endpointSliceController,
   endpoints: endpointsController,
   'endpointslice-mirroring': endpointSliceMirroringController,

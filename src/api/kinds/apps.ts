@@ -1,6 +1,14 @@
 import type { Kind } from '../kind.ts';
+import { controllerRevisionKind } from './controllerrevision.ts';
+import { daemonSetKind } from './daemonset.ts';
 import { deploymentKind } from './deployment.ts';
 import { replicaSetKind } from './replicaset.ts';
+import { statefulSetKind } from './statefulset.ts';
 
-/** StatefulSet, DaemonSet and ControllerRevision are not served until a controller acts on them. */
-export const appsKinds: readonly Kind[] = [deploymentKind, replicaSetKind];
+export const appsKinds: readonly Kind[] = [
+  controllerRevisionKind,
+  daemonSetKind,
+  deploymentKind,
+  replicaSetKind,
+  statefulSetKind,
+];

@@ -4,7 +4,11 @@ import { endpointsKind } from './endpoints.ts';
 import { eventKind } from './event.ts';
 import { namespaceKind } from './namespace.ts';
 import { nodeKind } from './node.ts';
+import { persistentVolumeKind } from './persistentvolume.ts';
+import { persistentVolumeClaimKind } from './persistentvolumeclaim.ts';
 import { podKind } from './pod.ts';
+import { podTemplateKind } from './podtemplate.ts';
+import { replicationControllerKind } from './replicationcontroller.ts';
 import { serviceKind } from './service.ts';
 
 export const coreKinds: readonly Kind[] = [
@@ -13,7 +17,11 @@ export const coreKinds: readonly Kind[] = [
   eventKind,
   namespaceKind,
   nodeKind,
+  persistentVolumeClaimKind,
+  persistentVolumeKind,
   podKind,
+  podTemplateKind,
+  replicationControllerKind,
   secretKind,
   serviceAccountKind,
   serviceKind,

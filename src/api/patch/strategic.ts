@@ -52,7 +52,8 @@ function mergeField(
   patch: JsonObject,
 ): Json {
   const fieldType = fieldTypeOf(type, key);
-  if (isJsonObject(value)) return mergeObject(isJsonObject(old) ? old : {}, value, fieldType);
+  const keep = isJsonObject(old) && fieldMarker(type, key).patchReplace !== true;
+  if (isJsonObject(value)) return mergeObject(keep ? old : {}, value, fieldType);
   if (!Array.isArray(value)) return value;
   const marker = fieldMarker(type, key);
   const base = Array.isArray(old) ? old : [];

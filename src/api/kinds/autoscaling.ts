@@ -1,0 +1,198 @@
+import { required, invalid } from '../field-errors.ts';
+import { ensureObject, numberAt, objectAt, objectsAt, setDefault, stringAt } from '../fields.ts';
+import type { FieldError, Kind } from '../kind.ts';
+import type { JsonObject } from '../object.ts';
+import { ageColumn, column, nameColumn } from './columns.ts';
+import { defineKind } from './define.ts';
+
+/** HorizontalPodAutoscaler, stored as autoscaling/v2. v1 shows the one metric that it knows, the target for CPU. */
+
+function cpuMetric(object: JsonObject): JsonObject | undefined {
+  return objectsAt(object, 'spec', 'metrics').find(
+    (metric) =>
+      metric['type'] === 'Resource' &&
+      stringAt(metric, 'resource', 'name') === 'cpu' &&
+      numberAt(metric, 'resource', 'target', 'averageUtilization') !== undefined,
+  );
+}
+
+/** What v1 has no fields for is carried in this annotation, so that a client of v1 loses nothing. */
+const metricsAnnotation = 'autoscaling.alpha.kubernetes.io/metrics';
+const behaviorAnnotation = 'autoscaling.alpha.kubernetes.io/behavior';
+
+function toV2(object: JsonObject): JsonObject {
+  const { targetCPUUtilizationPercentage: target, ...spec } = objectAt(object, 'spec') ?? {};
+  const metadata = { ...objectAt(object, 'metadata') };
+  const annotations = { ...objectAt(metadata, 'annotations') };
+  const metrics = [
+    ...(typeof target === 'number'
+      ? [
+          {
+            type: 'Resource',
+            resource: { name: 'cpu', target: { type: 'Utilization', averageUtilization: target } },
+          },
+        ]
+      : []),
+    ...carried(annotations[metricsAnnotation]),
+  ];
+  const [behavior] = carried(annotations[behaviorAnnotation]);
+  delete annotations[metricsAnnotation];
+  delete annotations[behaviorAnnotation];
+  if (Object.keys(annotations).length === 0) delete metadata['annotations'];
+  else metadata['annotations'] = annotations;
+  return {
+    ...object,
+    apiVersion: 'autoscaling/v2',
+    metadata,
+    spec: { ...spec, metrics, ...(behavior === undefined ? {} : { behavior }) },
+    ...statusToV2(object),
+  };
+}
+
+function carried(text: unknown): readonly JsonObject[] {
+  if (typeof text !== 'string') return [];
+  try {
+    return objectsAt({ items: JSON.parse(text) }, 'items');
+  } catch {
+    return []; // written by hand: what cannot be read is left out
+  }
+}
+
+function statusToV2(object: JsonObject): JsonObject {
+  const status = objectAt(object, 'status');
+  if (status === undefined) return {};
+  const { currentCPUUtilizationPercentage: _cpu, ...rest } = status;
+  return { status: rest };
+}
+
+function toV1(object: JsonObject): JsonObject {
+  const { metrics: _metrics, behavior, ...spec } = objectAt(object, 'spec') ?? {};
+  const cpu = cpuMetric(object);
+  const others = objectsAt(object, 'spec', 'metrics').filter((metric) => metric !== cpu);
+  const metadata = { ...objectAt(object, 'metadata') };
+  if (others.length > 0 || behavior !== undefined) {
+    metadata['annotations'] = {
+      ...objectAt(metadata, 'annotations'),
+      ...(others.length === 0 ? {} : { [metricsAnnotation]: JSON.stringify(others) }),
+      ...(behavior === undefined ? {} : { [behaviorAnnotation]: JSON.stringify([behavior]) }),
+    };
+  }
+  const status = objectAt(object, 'status');
+  const utilization = numberAt(cpu, 'resource', 'target', 'averageUtilization');
+  return {
+    ...object,
+    apiVersion: 'autoscaling/v1',
+    metadata,
+    spec: { ...spec, ...(utilization === undefined ? {} : { targetCPUUtilizationPercentage: utilization }) },
+    ...(status === undefined
+      ? {}
+      : {
+          status: pick(status, ['currentReplicas', 'desiredReplicas', 'lastScaleTime', 'observedGeneration']),
+        }),
+  };
+}
+
+function pick(object: JsonObject, fields: readonly string[]): JsonObject {
+  return Object.fromEntries(Object.entries(object).filter(([key]) => fields.includes(key)));
+}
+
+function validateScaler(object: JsonObject): readonly FieldError[] {
+  const spec = objectAt(object, 'spec') ?? {};
+  const errors: FieldError[] = [];
+  const least = numberAt(spec, 'minReplicas') ?? 1;
+  const most = numberAt(spec, 'maxReplicas') ?? 0;
+  if (least < 1) errors.push(invalid('spec.minReplicas', least, 'must be greater than or equal to 1'));
+  if (most < 1) errors.push(invalid('spec.maxReplicas', most, 'must be greater than 0'));
+  if (most < least) {
+    errors.push(invalid('spec.maxReplicas', most, 'must be greater than or equal to `minReplicas`'));
+  }
+  for (const field of ['kind', 'name']) {
+    if (stringAt(spec, 'scaleTargetRef', field) === '') errors.push(required(`spec.scaleTargetRef.${field}`));
+  }
+  return errors;
+}
+
+function targets(object: JsonObject): string {
+  const metrics = objectsAt(object, 'spec', 'metrics');
+  if (metrics.length === 0) return '<none>';
+  return metrics
+    .map((metric) => {
+      const [source = ''] = Object.keys(metric).filter((key) => key !== 'type');
+      const target = objectAt(metric, source, 'target') ?? {};
+      const name = stringAt(metric, source, 'name') || stringAt(metric, source, 'metric', 'name');
+      const wanted = target['averageUtilization'];
+      const value = stringAt(target, 'averageValue') || stringAt(target, 'value');
+      return `${name}: <unknown>/${typeof wanted === 'number' ? `${wanted}%` : value}`;
+    })
+    .join(', ');
+}
+
+const identity = {
+  group: 'autoscaling',
+  kind: 'HorizontalPodAutoscaler',
+  plural: 'horizontalpodautoscalers',
+  namespaced: true,
+  shortNames: ['hpa'],
+  categories: ['all'],
+  subresources: ['status'],
+} as const;
+
+function columnsOf(asV2: (object: JsonObject) => JsonObject) {
+  return [
+    nameColumn,
+    column('Reference', 'What it scales.', (object) => {
+      const target = objectAt(object, 'spec', 'scaleTargetRef');
+      return `${stringAt(target, 'kind')}/${stringAt(target, 'name')}`;
+    }),
+    column('Targets', 'What it aims at.', (object) => targets(asV2(object))),
+    column('MinPods', 'Fewest Pods.', (object) =>
+      String(numberAt(object, 'spec', 'minReplicas') ?? '<unset>'),
+    ),
+    column('MaxPods', 'Most Pods.', (object) => numberAt(object, 'spec', 'maxReplicas') ?? 0, 'integer'),
+    column(
+      'Replicas',
+      'Pods now.',
+      (object) => numberAt(object, 'status', 'currentReplicas') ?? 0,
+      'integer',
+    ),
+    ageColumn,
+  ];
+}
+
+const unscaled =
+  'this server has no metrics to scale by: the HorizontalPodAutoscaler is stored and changes nothing';
+
+const scalerV2: Kind = defineKind({
+  ...identity,
+  version: 'v2',
+  schema: 'autoscaling/v2.HorizontalPodAutoscaler',
+  columns: columnsOf((object) => object),
+  setDefaults(object: JsonObject): void {
+    const spec = ensureObject(object, 'spec');
+    setDefault(spec, 'minReplicas', 1);
+    if (objectsAt(spec, 'metrics').length > 0) return;
+    const target = { type: 'Utilization', averageUtilization: 80 };
+    spec['metrics'] = [{ type: 'Resource', resource: { name: 'cpu', target } }];
+  },
+  validate: validateScaler,
+  warnings: () => [unscaled],
+});
+
+const scalerV1: Kind = defineKind({
+  ...identity,
+  version: 'v1',
+  schema: 'autoscaling/v1.HorizontalPodAutoscaler',
+  columns: columnsOf(toV2),
+  stored: { ...identity, version: 'v2', toStored: toV2, fromStored: toV1 },
+  setDefaults(object: JsonObject): void {
+    const spec = ensureObject(object, 'spec');
+    setDefault(spec, 'minReplicas', 1);
+    const annotations = objectAt(object, 'metadata', 'annotations');
+    if (annotations?.[metricsAnnotation] === undefined)
+      setDefault(spec, 'targetCPUUtilizationPercentage', 80);
+  },
+  validate: validateScaler,
+  warnings: () => [unscaled],
+});
+
+export const autoscalingKinds: readonly Kind[] = [scalerV2, scalerV1];

@@ -1,0 +1,99 @@
+import { forbidden, invalid, notSupported, required } from '../field-errors.ts';
+import { ensureObject, objectAt, setDefault, stringAt, stringsAt } from '../fields.ts';
+import type { FieldError, Kind } from '../kind.ts';
+import type { JsonObject } from '../object.ts';
+import { parseQuantity } from '../quantity.ts';
+import { typeNode } from '../schema.ts';
+import { ageColumn, column, nameColumn, wideColumn } from './columns.ts';
+import { defineKind } from './define.ts';
+import { formatAccessModes, validateAccessModes } from './persistentvolumeclaim.ts';
+
+const settings: ReadonlySet<string> = new Set([
+  'accessModes',
+  'capacity',
+  'claimRef',
+  'mountOptions',
+  'nodeAffinity',
+  'persistentVolumeReclaimPolicy',
+  'storageClassName',
+  'volumeAttributesClassName',
+  'volumeMode',
+]);
+
+/** Fields of the spec that say where the data lies: `hostPath`, `local`, `nfs` and many more. */
+function sourcesOf(spec: JsonObject): readonly string[] {
+  const known = typeNode('core/v1.PersistentVolumeSpec')?.fields;
+  return Object.keys(spec).filter((key) => known?.has(key) === true && !settings.has(key));
+}
+
+function validateVolume(volume: JsonObject): readonly FieldError[] {
+  const spec = objectAt(volume, 'spec') ?? {};
+  const errors: FieldError[] = [...validateAccessModes(stringsAt(spec, 'accessModes'), 'spec.accessModes')];
+  const storage = stringAt(spec, 'capacity', 'storage');
+  const quantity = parseQuantity(storage);
+  if (storage === '') errors.push(required('spec.capacity'));
+  else if (quantity === undefined || quantity.nanos <= 0n) {
+    errors.push(invalid('spec.capacity[storage]', storage, 'must be greater than zero'));
+  }
+  const policy = stringAt(spec, 'persistentVolumeReclaimPolicy');
+  const policies = ['Delete', 'Recycle', 'Retain'];
+  if (!policies.includes(policy)) {
+    errors.push(notSupported('spec.persistentVolumeReclaimPolicy', policy, policies));
+  }
+  const [first, second] = sourcesOf(spec);
+  if (first === undefined) errors.push(required('spec', 'must specify a volume type'));
+  else if (second !== undefined) {
+    errors.push(forbidden(`spec.${second}`, 'may not specify more than 1 volume type'));
+  }
+  return errors;
+}
+
+export const persistentVolumeKind: Kind = defineKind({
+  group: '',
+  version: 'v1',
+  kind: 'PersistentVolume',
+  plural: 'persistentvolumes',
+  namespaced: false,
+  schema: 'core/v1.PersistentVolume',
+  shortNames: ['pv'],
+  subresources: ['status'],
+  columns: [
+    nameColumn,
+    column('Capacity', 'Its size.', (object) => stringAt(object, 'spec', 'capacity', 'storage')),
+    column('Access Modes', 'How it can be mounted.', (object) =>
+      formatAccessModes(stringsAt(object, 'spec', 'accessModes')),
+    ),
+    column('Reclaim Policy', 'What happens when its claim goes.', (object) =>
+      stringAt(object, 'spec', 'persistentVolumeReclaimPolicy'),
+    ),
+    column('Status', 'Whether it has a claim.', (object) =>
+      stringAt(object, 'metadata', 'deletionTimestamp') === ''
+        ? stringAt(object, 'status', 'phase')
+        : 'Terminating',
+    ),
+    column('Claim', 'The claim that has it.', (object) => {
+      const claim = objectAt(object, 'spec', 'claimRef');
+      return claim === undefined ? '' : `${stringAt(claim, 'namespace')}/${stringAt(claim, 'name')}`;
+    }),
+    column('StorageClass', 'The kind of storage.', (object) => stringAt(object, 'spec', 'storageClassName')),
+    column(
+      'VolumeAttributesClass',
+      'Its attributes.',
+      (object) => stringAt(object, 'spec', 'volumeAttributesClassName') || '<unset>',
+    ),
+    column('Reason', 'Why it is in this state.', (object) => stringAt(object, 'status', 'reason')),
+    ageColumn,
+    wideColumn('VolumeMode', 'Filesystem or Block.', (object) => stringAt(object, 'spec', 'volumeMode')),
+  ],
+  setDefaults(volume: JsonObject): void {
+    const spec = ensureObject(volume, 'spec');
+    setDefault(spec, 'persistentVolumeReclaimPolicy', 'Retain');
+    setDefault(spec, 'volumeMode', 'Filesystem');
+    const hostPath = objectAt(spec, 'hostPath');
+    if (hostPath !== undefined) setDefault(hostPath, 'type', '');
+  },
+  prepareForCreate(volume: JsonObject): void {
+    volume['status'] = { phase: 'Pending' };
+  },
+  validate: validateVolume,
+});

@@ -1,0 +1,109 @@
+import type { Job } from '../../api/gen/batch-v1.ts';
+import type { Pod } from '../../api/gen/core-v1.ts';
+import { type ObjectKey, splitKey } from '../../api/object.ts';
+import { jobs, pods } from '../../api/resource.ts';
+import type { Clock } from '../../base/clock.ts';
+import type { Task } from '../../base/lifetime.ts';
+import { type ApiClient, isApiError } from '../../client/client.ts';
+import type { Informer } from '../../control/informer.ts';
+import { done, type Outcome, requeueAfter } from '../../control/reconciler.ts';
+import type { Recorder } from '../../control/recorder.ts';
+import { WorkQueue } from '../../control/work-queue.ts';
+import { type ControllerContext, reconcilerTask, withEvents } from '../context.ts';
+import { controllerOf, planClaims } from '../ownership.ts';
+import { PodControl } from '../pod-control.ts';
+import { statusPatch } from '../status-patch.ts';
+import { planJob, trackingFinalizer } from './plan.ts';
+
+/** Index of Pods by the Job that controls them, by name: the Job itself may be gone. */
+const jobIndex = 'job';
+
+/** Runs every Job's Pods until enough have succeeded or too many failed. */
+export function jobController(context: ControllerContext): Task {
+  const loop = new JobLoop(context);
+  loop.listen();
+  const reconcile = (key: ObjectKey, signal: AbortSignal): Promise<Outcome> => loop.reconcile(key, signal);
+  return withEvents(reconcilerTask(context, 'job', loop.queue, reconcile), loop.recorder);
+}
+
+class JobLoop {
+  readonly queue: WorkQueue;
+  readonly recorder: Recorder;
+  readonly #client: ApiClient;
+  readonly #clock: Clock;
+  readonly #jobs: Informer<Job>;
+  readonly #pods: Informer<Pod>;
+  readonly #control: PodControl<Job>;
+
+  constructor(context: ControllerContext) {
+    this.queue = new WorkQueue(context.timing.clock);
+    this.recorder = context.recorder('job-controller');
+    this.#client = context.client;
+    this.#clock = context.timing.clock;
+    this.#jobs = context.informers.of(jobs);
+    this.#pods = context.informers.of(pods);
+    this.#control = new PodControl(context, jobs, this.recorder);
+  }
+
+  listen(): void {
+    this.#pods.addIndex(jobIndex, (pod) => {
+      const owner = controllerOf(pod);
+      return owner?.kind === 'Job' ? [`${pod.metadata?.namespace ?? ''}/${owner.name}`] : [];
+    });
+    this.#control.listen(this.#jobs, this.queue, (job) => job.spec?.selector);
+  }
+
+  async reconcile(key: ObjectKey, signal: AbortSignal): Promise<Outcome> {
+    const job = this.#jobs.get(key);
+    await this.#releaseOrphans(key, job?.metadata?.uid, signal);
+    if (job === undefined) return done;
+    const waitMs = this.#control.waitMs(key);
+    if (waitMs > 0) return requeueAfter(waitMs);
+    const claims = planClaims(job, job.spec?.selector, this.#control.candidatesOf(job));
+    const owned = await this.#control.claim(job, claims, signal);
+    const plan = planJob(job, owned, this.#clock.nowMs());
+    const { namespace, name } = splitKey(key);
+    // The status first: what it says must stand before the Pods that prove it are let go.
+    const patch = statusPatch(job.status, plan.status);
+    if (patch !== undefined) {
+      await this.#client.patch(jobs, namespace, name, 'merge', patch, { subresource: 'status', signal });
+    }
+    if (plan.event !== undefined) {
+      this.recorder.event(job, plan.event.type, plan.event.reason, plan.event.message);
+    }
+    const failure = await this.#control.create(job, plan.create, signal);
+    await this.#control.remove(job, plan.remove, signal);
+    for (const pod of plan.release) await this.#release(pod, signal);
+    if (plan.expire) await this.#expire(job, signal);
+    if (failure !== undefined) throw failure;
+    return plan.recheckAfterMs === undefined ? done : requeueAfter(plan.recheckAfterMs);
+  }
+
+  /** Pods of a Job that is gone are held by nobody any more. */
+  async #releaseOrphans(key: ObjectKey, uid: string | undefined, signal: AbortSignal): Promise<void> {
+    for (const pod of this.#pods.byIndex(jobIndex, key)) {
+      if (controllerOf(pod)?.uid !== uid) await this.#release(pod, signal);
+    }
+  }
+
+  async #release(pod: Pod, signal: AbortSignal): Promise<void> {
+    const { namespace, name = '', uid, resourceVersion, finalizers = [] } = pod.metadata ?? {};
+    const rest = finalizers.filter((finalizer) => finalizer !== trackingFinalizer);
+    if (rest.length === finalizers.length) return;
+    const patch = { metadata: { uid, resourceVersion, finalizers: rest.length === 0 ? null : rest } };
+    try {
+      await this.#client.patch(pods, namespace, name, 'merge', patch, { signal });
+    } catch (error) {
+      if (!isApiError(error, 'NotFound')) throw error;
+    }
+  }
+
+  async #expire(job: Job, signal: AbortSignal): Promise<void> {
+    const { namespace, name = '', uid } = job.metadata ?? {};
+    try {
+      await this.#client.delete(jobs, namespace, name, { uid, propagationPolicy: 'Background', signal });
+    } catch (error) {
+      if (!isApiError(error, 'NotFound')) throw error;
+    }
+  }
+}

@@ -1,0 +1,105 @@
+import type { PersistentVolume, PersistentVolumeClaim } from '../../api/gen/core-v1.ts';
+import { keyOf, objectKey } from '../../api/object.ts';
+import { persistentVolumeClaims, persistentVolumes } from '../../api/resource.ts';
+import type { Task } from '../../base/lifetime.ts';
+import { done, type Outcome } from '../../control/reconciler.ts';
+import { WorkQueue } from '../../control/work-queue.ts';
+import { type ControllerContext, reconcilerTask, withEvents } from '../context.ts';
+import { statusPatch } from '../status-patch.ts';
+import { findVolume } from './plan.ts';
+
+/**
+ * Binds claims to the PersistentVolumes that somebody made by hand. Nothing is provisioned: a claim that no volume fits
+ * stays Pending, with an Event that says so.
+ */
+export function volumeBinderController(context: ControllerContext): Task {
+  const { client, informers, timing } = context;
+  const recorder = context.recorder('persistentvolume-controller');
+  const queue = new WorkQueue(timing.clock);
+  const claims = informers.of(persistentVolumeClaims);
+  const volumes = informers.of(persistentVolumes);
+  claims.onChange((key, _now, old) => {
+    queue.add(`claim ${key}`);
+    if (old?.spec?.volumeName !== undefined) queue.add(`volume ${old.spec.volumeName}`);
+  });
+  volumes.onChange((key) => {
+    queue.add(`volume ${key}`);
+    for (const claim of claims.list()) {
+      if (claim.status?.phase !== 'Bound') queue.add(`claim ${keyOf(claim)}`);
+    }
+  });
+
+  async function bind(claim: PersistentVolumeClaim, volume: PersistentVolume, signal: AbortSignal) {
+    const { namespace, name = '', uid, resourceVersion } = claim.metadata ?? {};
+    const volumeName = volume.metadata?.name ?? '';
+    if (volume.spec?.claimRef?.uid !== uid) {
+      const claimRef = {
+        kind: 'PersistentVolumeClaim',
+        apiVersion: 'v1',
+        namespace,
+        name,
+        uid,
+        resourceVersion,
+      };
+      const body = { metadata: { resourceVersion: volume.metadata?.resourceVersion }, spec: { claimRef } };
+      await client.patch(persistentVolumes, undefined, volumeName, 'merge', body, { signal });
+    }
+    if (claim.spec?.volumeName !== volumeName) {
+      const annotations = { 'pv.kubernetes.io/bind-completed': 'yes' };
+      const body = { metadata: { annotations }, spec: { volumeName } };
+      await client.patch(persistentVolumeClaims, namespace, name, 'merge', body, { signal });
+    }
+    const { accessModes, capacity } = volume.spec ?? {};
+    const patch = statusPatch(claim.status, { phase: 'Bound', accessModes, capacity });
+    if (patch === undefined) return;
+    const options = { subresource: 'status', signal };
+    await client.patch(persistentVolumeClaims, namespace, name, 'merge', patch, options);
+  }
+
+  async function reconcileClaim(key: string, signal: AbortSignal): Promise<void> {
+    const claim = claims.get(key);
+    if (claim === undefined || claim.metadata?.deletionTimestamp !== undefined) return;
+    const volume = findVolume(claim, volumes.list());
+    if (volume !== undefined) {
+      await bind(claim, volume, signal);
+      return;
+    }
+    const bound = claim.status?.phase === 'Bound';
+    const { namespace, name = '' } = claim.metadata ?? {};
+    if (bound) {
+      const options = { subresource: 'status', signal };
+      const body = { status: { phase: 'Lost' } };
+      await client.patch(persistentVolumeClaims, namespace, name, 'merge', body, options);
+    } else if (claim.status?.phase !== 'Lost') {
+      const message =
+        'no persistent volumes available for this claim: this cluster provisions none, so make a PersistentVolume that fits it';
+      recorder.event(claim, 'Normal', 'FailedBinding', message);
+    }
+  }
+
+  async function reconcileVolume(name: string, signal: AbortSignal): Promise<void> {
+    const volume = volumes.get(name);
+    if (volume === undefined) return;
+    const reference = volume.spec?.claimRef;
+    const claim =
+      reference === undefined ? undefined : claims.get(objectKey(reference.namespace, reference.name ?? ''));
+    const lost = reference?.uid !== undefined && claim?.metadata?.uid !== reference.uid;
+    const phase = lost
+      ? 'Released'
+      : claim !== undefined && reference?.uid !== undefined
+        ? 'Bound'
+        : 'Available';
+    if (volume.status?.phase === phase) return;
+    const options = { subresource: 'status', signal };
+    await client.patch(persistentVolumes, undefined, name, 'merge', { status: { phase } }, options);
+  }
+
+  async function reconcile(key: string, signal: AbortSignal): Promise<Outcome> {
+    const [kind, name = ''] = key.split(' ');
+    if (kind === 'claim') await reconcileClaim(name, signal);
+    else await reconcileVolume(name, signal);
+    return done;
+  }
+
+  return withEvents(reconcilerTask(context, 'volume-binder', queue, reconcile, 1), recorder);
+}

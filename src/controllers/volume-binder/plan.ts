@@ -1,0 +1,38 @@
+import type { PersistentVolume, PersistentVolumeClaim } from '../../api/gen/core-v1.ts';
+import { matchesSelector } from '../../control/selector.ts';
+import { quantityValue } from '../scheduler/quantity.ts';
+
+/** The volume that a claim is to have; undefined: none fits. By name where the claim names one, else the smallest fit. */
+export function findVolume(
+  claim: PersistentVolumeClaim,
+  volumes: Iterable<PersistentVolume>,
+): PersistentVolume | undefined {
+  const { namespace, name, uid } = claim.metadata ?? {};
+  let best: PersistentVolume | undefined;
+  for (const volume of volumes) {
+    const reference = volume.spec?.claimRef;
+    const reserved = reference?.namespace === namespace && reference?.name === name;
+    if (reference !== undefined && !reserved) continue;
+    if (reserved && reference?.uid !== undefined && reference.uid !== uid) continue; // of an earlier claim
+    if (!fits(claim, volume)) continue;
+    if (reserved) return volume;
+    if (best === undefined || sizeOf(volume) < sizeOf(best)) best = volume;
+  }
+  return best;
+}
+
+function sizeOf(volume: PersistentVolume): number {
+  return quantityValue(volume.spec?.capacity?.['storage']);
+}
+
+function fits({ spec }: PersistentVolumeClaim, volume: PersistentVolume): boolean {
+  if (volume.metadata?.deletionTimestamp !== undefined) return false;
+  if (spec?.volumeName !== undefined && spec.volumeName !== '')
+    return spec.volumeName === volume.metadata?.name;
+  if ((spec?.storageClassName ?? '') !== (volume.spec?.storageClassName ?? '')) return false;
+  if ((spec?.volumeMode ?? 'Filesystem') !== (volume.spec?.volumeMode ?? 'Filesystem')) return false;
+  const modes = volume.spec?.accessModes ?? [];
+  if (spec?.accessModes?.every((mode) => modes.includes(mode)) === false) return false;
+  if (spec?.selector !== undefined && !matchesSelector(spec.selector, volume.metadata?.labels)) return false;
+  return sizeOf(volume) >= quantityValue(spec?.resources?.requests?.['storage']);
+}

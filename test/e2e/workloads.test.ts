@@ -1,0 +1,190 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Pod } from '../../src/api/gen/core-v1.ts';
+import { cronJobs, jobs, persistentVolumeClaims, pods, statefulSets } from '../../src/api/resource.ts';
+import { which } from '../support/shell.ts';
+import { outcomeAnnotation, startCluster, until } from './in-process-cluster.ts';
+
+const skip = which('kubectl') === undefined ? 'kubectl is not installed' : false;
+const options = { skip, timeout: 120_000 };
+type Cluster = Awaited<ReturnType<typeof startCluster>>;
+
+function template(name: string, extra: object = {}, annotations: object = {}): object {
+  const spec = { containers: [{ name: 'main', image: 'busybox:1' }], ...extra };
+  return { metadata: { labels: { app: name }, annotations }, spec };
+}
+
+function workload(kind: string, name: string, spec: object): object {
+  const selector = { matchLabels: { app: name } };
+  return {
+    apiVersion: 'apps/v1',
+    kind,
+    metadata: { name, namespace: 'default' },
+    spec: { selector, template: template(name), ...spec },
+  };
+}
+
+async function ready(cluster: Cluster): Promise<void> {
+  await until('the default service account', async () => {
+    return (await cluster.kubectl('get', 'serviceaccounts', '-o', 'name')).includes('default');
+  });
+}
+
+async function alivePods({ client }: Cluster, app: string): Promise<readonly Pod[]> {
+  const { items } = await client.list(pods, { namespace: 'default', labelSelector: `app=${app}` });
+  return items.filter((pod) => pod.metadata?.deletionTimestamp === undefined);
+}
+
+function namesOf(found: readonly Pod[]): readonly string[] {
+  return found.map((pod) => pod.metadata?.name ?? '').toSorted();
+}
+
+test(
+  'workloads: a StatefulSet keeps its names through scale, rollout, undo and a partition',
+  options,
+  async () => {
+    await using cluster = await startCluster();
+    const { kubectl, apply, client } = cluster;
+    await ready(cluster);
+    const claim = {
+      metadata: { name: 'data' },
+      spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Gi' } } },
+    };
+    await apply(
+      workload('StatefulSet', 'db', { replicas: 3, serviceName: 'db', volumeClaimTemplates: [claim] }),
+    );
+    await kubectl('rollout', 'status', 'statefulset/db', '--timeout=20s');
+    const first = await alivePods(cluster, 'db');
+    assert.deepEqual(namesOf(first), ['db-0', 'db-1', 'db-2']);
+    const created = first.map((pod) => `${pod.metadata?.creationTimestamp} ${pod.metadata?.name}`);
+    assert.deepEqual(
+      created.toSorted().map((text) => text.slice(-4)),
+      ['db-0', 'db-1', 'db-2'],
+    );
+    const claims = await client.list(persistentVolumeClaims, { namespace: 'default' });
+    assert.deepEqual(claims.items.map(({ metadata }) => metadata?.name ?? '').toSorted(), [
+      'data-db-0',
+      'data-db-1',
+      'data-db-2',
+    ]);
+    assert.match(await kubectl('get', 'pvc'), /data-db-0 +Pending/);
+    assert.match(await kubectl('get', 'sts', '-o', 'wide'), /db +3\/3 .* main +busybox:1/);
+
+    await kubectl('set', 'image', 'statefulset/db', 'main=busybox:2');
+    await kubectl('rollout', 'status', 'statefulset/db', '--timeout=20s');
+    const images = async () => (await alivePods(cluster, 'db')).map((pod) => pod.spec?.containers[0]?.image);
+    assert.deepEqual(await images(), ['busybox:2', 'busybox:2', 'busybox:2']);
+    assert.match(await kubectl('rollout', 'history', 'statefulset/db'), /1 [^]*2 /);
+    await kubectl('rollout', 'undo', 'statefulset/db');
+    await until('the old image', async () => (await images()).join() === 'busybox:1,busybox:1,busybox:1');
+
+    await kubectl(
+      'patch',
+      'statefulset',
+      'db',
+      '-p',
+      '{"spec":{"updateStrategy":{"rollingUpdate":{"partition":2}}}}',
+    );
+    await kubectl('set', 'image', 'statefulset/db', 'main=busybox:3');
+    await until('one new Pod', async () => (await images()).join() === 'busybox:1,busybox:1,busybox:3');
+    await kubectl('scale', 'statefulset/db', '--replicas=1');
+    await until('one Pod', async () => namesOf(await alivePods(cluster, 'db')).join() === 'db-0');
+    await assert.rejects(
+      kubectl('patch', 'statefulset', 'db', '-p', '{"spec":{"serviceName":"other"}}'),
+      /updates to statefulset spec for fields other than 'replicas'/,
+    );
+    await kubectl('delete', 'statefulset', 'db');
+    await until('nothing left', async () => (await alivePods(cluster, 'db')).length === 0);
+    assert.deepEqual((await client.list(statefulSets)).items, []);
+  },
+);
+
+test(
+  'workloads: a DaemonSet has a Pod on each node, and rolls one node after the other',
+  options,
+  async () => {
+    await using cluster = await startCluster();
+    const { kubectl, apply } = cluster;
+    await ready(cluster);
+    await apply(workload('DaemonSet', 'agent', {}));
+    await kubectl('rollout', 'status', 'daemonset/agent', '--timeout=20s');
+    const nodesOf = async () =>
+      (await alivePods(cluster, 'agent')).map((pod) => pod.spec?.nodeName ?? '').toSorted();
+    assert.deepEqual(await nodesOf(), ['agent-0', 'server-0']);
+    await kubectl('set', 'image', 'daemonset/agent', 'main=busybox:2');
+    await kubectl('rollout', 'status', 'daemonset/agent', '--timeout=20s');
+    const images = (await alivePods(cluster, 'agent')).map((pod) => pod.spec?.containers[0]?.image);
+    assert.deepEqual(images, ['busybox:2', 'busybox:2']);
+    await kubectl('rollout', 'undo', 'daemonset/agent');
+    await kubectl('rollout', 'status', 'daemonset/agent', '--timeout=20s');
+    await kubectl('taint', 'nodes', 'agent-0', 'gpu=yes:NoExecute');
+    await until('one node', async () => (await nodesOf()).join() === 'server-0');
+    assert.match(await kubectl('get', 'ds'), /agent +1 +1 +1 +1 +1 +<none>/);
+  },
+);
+
+function job(name: string, spec: object, outcome: string): object {
+  const annotations = { [outcomeAnnotation]: outcome };
+  return {
+    apiVersion: 'batch/v1',
+    kind: 'Job',
+    metadata: { name, namespace: 'default' },
+    spec: { template: template(name, { restartPolicy: 'Never' }, annotations), ...spec },
+  };
+}
+
+test('workloads: Jobs complete, fail, count indexes and clean up after themselves', options, async () => {
+  await using cluster = await startCluster();
+  const { kubectl, apply, client } = cluster;
+  await ready(cluster);
+  await apply(job('sum', { completions: 3, parallelism: 2 }, 'Succeeded'));
+  await kubectl('wait', '--for=condition=complete', 'job/sum', '--timeout=20s');
+  assert.match(await kubectl('get', 'jobs'), /sum +Complete +3\/3/);
+  await until('free Pods', async () =>
+    (await alivePods(cluster, 'sum')).every((pod) => (pod.metadata?.finalizers ?? []).length === 0),
+  );
+
+  await apply(job('parts', { completions: 3, parallelism: 3, completionMode: 'Indexed' }, 'Succeeded'));
+  await kubectl('wait', '--for=condition=complete', 'job/parts', '--timeout=20s');
+  assert.equal((await client.get(jobs, 'default', 'parts')).status?.completedIndexes, '0-2');
+
+  await apply(job('broken', { backoffLimit: 0 }, 'Failed'));
+  await kubectl('wait', '--for=condition=failed', 'job/broken', '--timeout=20s');
+  assert.match(await kubectl('describe', 'job', 'broken'), /BackoffLimitExceeded/);
+
+  await apply(job('brief', { ttlSecondsAfterFinished: 0 }, 'Succeeded'));
+  await until(
+    'the brief Job is gone',
+    async () => !(await kubectl('get', 'jobs', '-o', 'name')).includes('brief'),
+  );
+  await kubectl('delete', 'jobs', '--all', '--timeout=20s');
+  await until('no Pods', async () => (await client.list(pods, { namespace: 'default' })).items.length === 0);
+});
+
+test('workloads: a CronJob starts Jobs, also by hand, and keeps its history short', options, async () => {
+  await using cluster = await startCluster();
+  const { kubectl, apply, client } = cluster;
+  await ready(cluster);
+  const jobTemplate = {
+    spec: { template: template('tick', { restartPolicy: 'Never' }, { [outcomeAnnotation]: 'Succeeded' }) },
+  };
+  const spec = { schedule: '@every 1s', successfulJobsHistoryLimit: 1, jobTemplate };
+  await apply({
+    apiVersion: 'batch/v1',
+    kind: 'CronJob',
+    metadata: { name: 'tick', namespace: 'default' },
+    spec,
+  });
+  await until(
+    'a run',
+    async () => (await client.get(cronJobs, 'default', 'tick')).status?.lastSuccessfulTime !== undefined,
+  );
+  await kubectl('patch', 'cronjob', 'tick', '-p', '{"spec":{"suspend":true,"schedule":"0 4 * * *"}}');
+  await kubectl('create', 'job', '--from=cronjob/tick', 'by-hand');
+  await kubectl('wait', '--for=condition=complete', 'job/by-hand', '--timeout=20s');
+  assert.match(await kubectl('get', 'cronjob'), /tick +0 4 \* \* \* +<none> +True/);
+  await assert.rejects(
+    kubectl('patch', 'cronjob', 'tick', '-p', '{"spec":{"schedule":"61 * * * *"}}'),
+    /spec.schedule: Invalid value: "61 \* \* \* \*": end of range \(61\) above maximum \(59\)/,
+  );
+});
