@@ -1,0 +1,179 @@
+/**
+ * The ingress engine beside other proxies: CPU per request, throughput, latency, big bodies, big route tables, memory.
+ *
+ *   npm run bench -- l7 [--seconds 2] [--parts small,routes,churn,memory] [--hosts 10,1000,10000] [--only NAME] [--write]
+ *
+ * Everything runs on the loopback, one proxy at a time, in front of the same nginx. Needs nginx and wrk; HAProxy and
+ * Caddy are left out where they are not installed.
+ */
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { type Load, type Measured, measure, residentKib } from './l7/load.ts';
+import { missing, type Proxy, proxies, routesFile, type Site, startBackend } from './l7/proxies.ts';
+import { machineLine, writeSection } from './lib/report.ts';
+
+const { values } = parseArgs({
+  options: {
+    seconds: { type: 'string', default: '2' },
+    parts: { type: 'string', default: 'small,routes,churn,memory' },
+    hosts: { type: 'string', default: '10,1000,10000' },
+    only: { type: 'string', default: '' },
+    write: { type: 'boolean', default: false },
+  },
+});
+const seconds = Number(values.seconds);
+const parts = new Set(values.parts.split(','));
+const measured = proxies.filter(({ name }) => name.includes(values.only));
+const host = 'bench.example';
+const proxyPort = 18_080;
+const backendPorts = [19_001, 19_002] as const;
+
+const loads: readonly (readonly [title: string, load: Omit<Load, 'seconds' | 'host'>])[] = [
+  ['small, keep-alive, 1 connection', { connections: 1, path: '/' }],
+  ['small, keep-alive, 64 connections', { connections: 64, path: '/' }],
+  ['small, keep-alive, 1,000 connections', { connections: 1000, path: '/' }],
+  ['small, a new connection each, 64 at once', { connections: 64, path: '/', close: true }],
+  ['16 KB, keep-alive, 64 connections', { connections: 64, path: '/16k' }],
+  ['1 MB, keep-alive, 16 connections', { connections: 16, path: '/1m' }],
+];
+
+const lines: string[] = [];
+const say = (...more: readonly string[]): void => {
+  lines.push(...more);
+  console.log(more.join('\n'));
+};
+const head =
+  '| proxy | user µs | system µs | CPU µs per request | ratio to nginx | requests/s | p50 µs | p99 µs | failed |';
+const rule = '|---|---|---|---|---|---|---|---|---|';
+
+async function withProxy<T>(proxy: Proxy, site: Site, body: (pid: number) => Promise<T>): Promise<T> {
+  const running = await proxy.start(site);
+  try {
+    // A first load brings connections, caches and compiled code into their usual state.
+    await measure(running.pid, running.port, { connections: 64, seconds: 1, path: '/', host });
+    return await body(running.pid);
+  } finally {
+    await running.stop();
+  }
+}
+
+function row(name: string, it: Measured, nginx: Measured | undefined): string {
+  const cpu = it.userUs + it.systemUs;
+  const ratio = nginx === undefined ? '–' : (cpu / (nginx.userUs + nginx.systemUs)).toFixed(2);
+  const whole = [it.perSecond, it.p50Us, it.p99Us].map((value) => value.toFixed(0)).join(' | ');
+  return `| ${name} | ${it.userUs.toFixed(1)} | ${it.systemUs.toFixed(1)} | ${cpu.toFixed(1)} | ${ratio} | ${whole} | ${it.failed} |`;
+}
+
+function table(title: string, results: ReadonlyMap<string, Measured>): void {
+  const nginx = [...results].find(([name]) => name.startsWith('nginx'))?.[1];
+  say('', `**${title}**`, '', head, rule, ...[...results].map(([name, it]) => row(name, it, nginx)));
+}
+
+function siteOf(folder: string, hosts: readonly string[], backends: readonly number[]): Site {
+  return { folder, port: proxyPort, hosts, backendPorts: backends };
+}
+
+async function small(folder: string): Promise<void> {
+  const site = siteOf(folder, [host], [backendPorts[0]]);
+  const results = new Map(loads.map(([title]) => [title, new Map<string, Measured>()]));
+  for (const proxy of measured) {
+    await withProxy(proxy, site, async (pid) => {
+      for (const [title, load] of loads) {
+        results.get(title)?.set(proxy.name, await measure(pid, proxyPort, { ...load, seconds, host }));
+      }
+    });
+  }
+  for (const [title, result] of results) table(title, result);
+}
+
+async function routes(folder: string): Promise<void> {
+  for (const count of values.hosts.split(',').map(Number)) {
+    const hosts = [host, ...Array.from({ length: count - 1 }, (_, index) => `host-${index}.example`)];
+    const site = siteOf(folder, hosts, [backendPorts[0]]);
+    const results = new Map<string, Measured>();
+    for (const proxy of measured) {
+      const load = { connections: 64, seconds, path: '/', host: hosts[count >> 1] ?? host };
+      results.set(proxy.name, await withProxy(proxy, site, (pid) => measure(pid, proxyPort, load)));
+    }
+    table(`${count} hosts: small, keep-alive, 64 connections`, results);
+  }
+}
+
+/** Endpoints come and go as fast as the routes file can be replaced. */
+async function churn(folder: string): Promise<void> {
+  say(
+    '',
+    '**endpoints swapped 20 times a second under load, 64 connections**',
+    '',
+    '| proxy | requests | swaps | failed |',
+  );
+  say('|---|---|---|---|');
+  for (const proxy of measured.filter(({ name }) => name.startsWith('Fairlead'))) {
+    const site = siteOf(folder, [host], [backendPorts[0]]);
+    await withProxy(proxy, site, async (pid) => {
+      let swaps = 0;
+      const timer = setInterval(() => {
+        swaps += 1;
+        routesFile({ ...site, backendPorts: [backendPorts[swaps % 2] ?? backendPorts[0]] });
+      }, 50);
+      const it = await measure(pid, proxyPort, { connections: 64, seconds: seconds + 1, path: '/', host });
+      clearInterval(timer);
+      say(`| ${proxy.name} | ${it.requests} | ${swaps} | ${it.failed} |`);
+    });
+  }
+}
+
+const idleConnections = 2000;
+
+async function memory(folder: string): Promise<void> {
+  say(
+    '',
+    `**${idleConnections} idle connections, each after one request**`,
+    '',
+    '| proxy | resident MB before | KB per connection |',
+  );
+  say('|---|---|---|');
+  for (const proxy of measured) {
+    const site = siteOf(folder, [host], [backendPorts[0]]);
+    await withProxy(proxy, site, async (pid) => {
+      const before = residentKib(pid);
+      const sockets = [];
+      for (let index = 0; index < idleConnections; index += 1) {
+        const socket = connect(proxyPort, '127.0.0.1');
+        socket.write(`GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
+        await once(socket, 'data');
+        sockets.push(socket);
+      }
+      const after = residentKib(pid);
+      for (const socket of sockets) socket.destroy();
+      say(
+        `| ${proxy.name} | ${(before / 1024).toFixed(0)} | ${((after - before) / idleConnections).toFixed(1)} |`,
+      );
+    });
+  }
+}
+
+if (missing.length > 0) {
+  console.log(`not measured: ${missing.join(' and ')} not installed`);
+  process.exit(0);
+}
+const folder = mkdtempSync(join(tmpdir(), 'fairlead-bench-'));
+const backends = [];
+try {
+  for (const port of backendPorts) backends.push(await startBackend(folder, port));
+  if (parts.has('small')) await small(folder);
+  if (parts.has('routes')) await routes(folder);
+  if (parts.has('churn')) await churn(folder);
+  if (parts.has('memory')) await memory(folder);
+} finally {
+  for (const backend of backends) await backend.stop();
+  rmSync(folder, { recursive: true, force: true });
+}
+if (values.write) {
+  const command = `Command: \`npm run bench -- l7 --seconds ${values.seconds} --hosts ${values.hosts} --write\`. ${machineLine()}.`;
+  writeSection('l7', [command, '', ...lines].join('\n'));
+}

@@ -1,0 +1,219 @@
+/** The proxies that are compared, each one process in front of the same backends, on the loopback. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+
+export type Running = { readonly pid: number; readonly port: number; stop(): Promise<void> };
+
+export type Site = {
+  /** Scratch folder; everything that a proxy writes goes there. */
+  readonly folder: string;
+  readonly port: number;
+  readonly hosts: readonly string[];
+  readonly backendPorts: readonly number[];
+};
+
+export type Proxy = {
+  readonly name: string;
+  /** Path of the program; undefined: it is not installed. */
+  readonly program: string | undefined;
+  start(site: Site): Promise<Running>;
+};
+
+const home = join(import.meta.dirname, '../..');
+
+function programOf(name: string): string | undefined {
+  return ['/usr/sbin', '/usr/bin', '/usr/local/bin']
+    .map((dir) => join(dir, name))
+    .find((file) => existsSync(file));
+}
+
+const nginx = programOf('nginx');
+const haproxy = programOf('haproxy');
+const caddy = programOf('caddy');
+export const wrk = programOf('wrk');
+
+/** The load generator and the backends must be there; other proxies are left out when they are not. */
+export const missing = [wrk === undefined ? 'wrk' : '', nginx === undefined ? 'nginx' : ''].filter(Boolean);
+
+async function run(program: string, args: readonly string[], port: number, env = {}): Promise<Running> {
+  const child = spawn(program, args, {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: { ...process.env, ...env },
+  });
+  let errors = '';
+  child.stderr?.on('data', (chunk: Buffer) => {
+    errors = (errors + chunk.toString()).slice(-4000);
+  });
+  process.once('exit', () => child.kill('SIGKILL'));
+  while (!(await listens(port))) {
+    if (child.exitCode !== null) throw new Error(`${program} ended: ${errors}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  return { pid: child.pid ?? 0, port, stop: () => stop(child) };
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, 'exit');
+  child.kill('SIGTERM');
+  const late = setTimeout(() => child.kill('SIGKILL'), 3000);
+  await exited;
+  clearTimeout(late);
+}
+
+function listens(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+}
+
+function nginxConfig(folder: string, http: string): string {
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
+  return `
+daemon off;
+master_process off;
+pid ${folder}/pid;
+error_log stderr crit;
+worker_rlimit_nofile 65536;
+events { worker_connections 16384; }
+http {
+  access_log off;
+  keepalive_requests 1000000000;
+  keepalive_timeout 300s;
+  server_names_hash_max_size 65536;
+  server_names_hash_bucket_size 128;
+${temporary.map((name) => `  ${name}_temp_path ${folder}/${name};`).join('\n')}
+${http}
+}
+`;
+}
+
+/** A backend that answers /, /16k and /1m. */
+export async function startBackend(folder: string, port: number): Promise<Running> {
+  if (nginx === undefined) throw new Error('nginx is not installed');
+  const own = join(folder, `backend-${port}`);
+  mkdirSync(own, { recursive: true });
+  writeFileSync(join(own, '16k'), 'x'.repeat(16_384));
+  writeFileSync(join(own, '1m'), 'x'.repeat(1 << 20));
+  const server = `
+  server {
+    listen 127.0.0.1:${port} backlog=4096;
+    root ${own};
+    location = / { return 200 "hello from the backend, with some text\\n"; }
+  }`;
+  writeFileSync(join(own, 'nginx.conf'), nginxConfig(own, server));
+  return run(nginx, ['-p', own, '-c', join(own, 'nginx.conf'), '-e', 'stderr'], port);
+}
+
+async function startNginx({ folder, port, hosts, backendPorts }: Site): Promise<Running> {
+  const own = join(folder, 'nginx');
+  mkdirSync(own, { recursive: true });
+  const servers = hosts.map(
+    (host) => `
+  server {
+    listen 127.0.0.1:${port}${host === hosts[0] ? ' backlog=4096' : ''};
+    server_name ${host};
+    location / {
+      proxy_pass http://backend;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_set_header Host $host;
+      proxy_set_header X-Forwarded-For $remote_addr;
+      proxy_set_header X-Forwarded-Host $host;
+      proxy_set_header X-Forwarded-Port $server_port;
+      proxy_set_header X-Forwarded-Proto $scheme;
+      proxy_set_header X-Real-IP $remote_addr;
+    }
+  }`,
+  );
+  const upstream = `
+  upstream backend {
+${backendPorts.map((backend) => `    server 127.0.0.1:${backend};`).join('\n')}
+    keepalive 1024;
+    keepalive_requests 1000000000;
+  }`;
+  writeFileSync(join(own, 'nginx.conf'), nginxConfig(own, upstream + servers.join('')));
+  return run(nginx ?? '', ['-p', own, '-c', join(own, 'nginx.conf'), '-e', 'stderr'], port);
+}
+
+async function startHaproxy({ folder, port, hosts, backendPorts }: Site): Promise<Running> {
+  const map = join(folder, 'haproxy.map');
+  writeFileSync(map, hosts.map((host) => `${host} backend\n`).join(''));
+  const file = join(folder, 'haproxy.cfg');
+  writeFileSync(
+    file,
+    `global
+  nbthread 1
+  maxconn 8000
+defaults
+  mode http
+  timeout connect 4s
+  timeout client 60s
+  timeout server 60s
+  http-reuse always
+frontend in
+  bind 127.0.0.1:${port} backlog 4096
+  option forwardfor
+  http-request set-header X-Forwarded-Proto http
+  http-request set-header X-Forwarded-Host %[req.hdr(host)]
+  use_backend %[req.hdr(host),lower,map(${map})]
+backend backend
+${backendPorts.map((backend) => `  server s${backend} 127.0.0.1:${backend}`).join('\n')}
+`,
+  );
+  return run(haproxy ?? '', ['-f', file, '-db'], port);
+}
+
+async function startCaddy({ folder, port, hosts, backendPorts }: Site): Promise<Running> {
+  const own = join(folder, 'caddy');
+  mkdirSync(own, { recursive: true });
+  const to = backendPorts.map((backend) => `127.0.0.1:${backend}`).join(' ');
+  const sites = hosts.map((host) => `http://${host}:${port} {\n  reverse_proxy ${to}\n}\n`);
+  writeFileSync(
+    join(own, 'Caddyfile'),
+    `{\n  admin off\n  auto_https off\n  default_bind 127.0.0.1\n  log {\n    level ERROR\n  }\n}\n${sites.join('')}`,
+  );
+  const env = { GOMAXPROCS: '1', XDG_DATA_HOME: own, XDG_CONFIG_HOME: own, HOME: own };
+  return run(caddy ?? '', ['run', '--config', join(own, 'Caddyfile'), '--adapter', 'caddyfile'], port, env);
+}
+
+/** The routes file of ours; replaced whole, so that it is never read half-written. */
+export function routesFile({ folder, port, hosts, backendPorts }: Site): string {
+  const own = join(folder, `fairlead-${port}`);
+  mkdirSync(own, { recursive: true });
+  const file = join(own, 'routes.yaml');
+  const backends = backendPorts.map((backend) => `"127.0.0.1:${backend}"`).join(', ');
+  const routes = hosts.map((name) => `  - { host: ${name}, path: /, backends: [${backends}] }\n`);
+  writeFileSync(`${file}.new`, `routes:\n${routes.join('')}`);
+  renameSync(`${file}.new`, file);
+  return file;
+}
+
+function startOurs(transport: 'uring' | 'net') {
+  return (site: Site): Promise<Running> => {
+    const file = routesFile(site);
+    const args = ['ingress', '--config', file, '--transport', transport, '--http', `127.0.0.1:${site.port}`];
+    return run(join(home, 'fairlead'), [...args, '--https', '', '--health-address', ''], site.port);
+  };
+}
+
+const ours = join(home, 'fairlead');
+
+/** All that are installed here. */
+export const proxies: readonly Proxy[] = (
+  [
+    { name: 'Fairlead, io_uring', program: ours, start: startOurs('uring') },
+    { name: 'Fairlead, node:net', program: ours, start: startOurs('net') },
+    { name: 'nginx, 1 worker', program: nginx, start: startNginx },
+    { name: 'HAProxy, 1 thread', program: haproxy, start: startHaproxy },
+    { name: 'Caddy, GOMAXPROCS=1', program: caddy, start: startCaddy },
+  ] satisfies Proxy[]
+).filter(({ program }) => program !== undefined);
