@@ -2,12 +2,14 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { badRequest, tooManyRequests } from '../api/status.ts';
 import { authenticate } from './authenticate.ts';
-import type { ApiContext } from './context.ts';
+import type { ApiContext, Target } from './context.ts';
 import { peerOf, readRequest, statusFor } from './http.ts';
 import { requireEntry } from './list.ts';
 import { parseEntry } from './objects.ts';
-import { isStreamSubresource, relayUpgrade, streamPath } from './pod-streams.ts';
+import { isStreamSubresource, relayUpgrade, type StreamSubresource, streamPath } from './pod-streams.ts';
+import { isTrue } from './request-info.ts';
 import { authorize, parseInfo, resolveTarget } from './router.ts';
+import type { ChannelProtocol } from './websocket-streams.ts';
 
 /** Answers an HTTP/1.1 request that asks for an upgrade: exec, attach and port-forward. Never rejects. */
 export async function serveUpgrade(
@@ -51,18 +53,66 @@ async function relay(
   const user = await authenticate(peerOf(incoming), incoming.headers, context.tokens);
   const request = authorize(context, { ...anonymousRequest, user }, info);
   if (info.kind !== 'resource') throw badRequest('this path cannot be upgraded');
-  const { kind, target } = resolveTarget(request, info);
+  const { kind, target } = resolveTarget(context, request, info);
   const { subresource } = target;
   if (kind.group !== '' || kind.plural !== 'pods' || !isStreamSubresource(subresource)) {
     throw badRequest('this path cannot be upgraded');
   }
-  const protocol = (incoming.headers.upgrade ?? '').toLowerCase();
-  if (protocol !== 'spdy/3.1') {
-    // kubectl from 1.30 on offers WebSocket first and comes back with SPDY after any answer but 101.
-    throw badRequest(`unable to upgrade: this server streams by SPDY/3.1, not by ${protocol}`);
-  }
   const pod = parseEntry(requireEntry(context, target));
   const { nodeName, path } = streamPath(pod, target, subresource);
-  const { method = 'GET', rawHeaders } = incoming;
-  await relayUpgrade(context.kubelets, { nodeName, path, method, rawHeaders }, { socket, head });
+  const protocol = (incoming.headers.upgrade ?? '').toLowerCase();
+  if (protocol === 'spdy/3.1') {
+    const { method = 'GET', rawHeaders } = incoming;
+    await relayUpgrade(context.kubelets, { nodeName, path, method, rawHeaders }, { socket, head });
+    return;
+  }
+  if (protocol !== 'websocket') {
+    throw badRequest(`unable to upgrade: this server streams by WebSocket and SPDY/3.1, not by ${protocol}`);
+  }
+  await relayWebSocket(context, { incoming, socket, head }, { target, subresource, nodeName, path });
+}
+
+type Upgrading = { readonly incoming: IncomingMessage; readonly socket: Duplex; readonly head: Buffer };
+
+/** The kubelet is asked first, so that its refusal is still an HTTP answer. */
+async function relayWebSocket(
+  context: ApiContext,
+  { incoming, socket, head }: Upgrading,
+  wanted: {
+    readonly target: Target;
+    readonly subresource: StreamSubresource;
+    readonly nodeName: string;
+    readonly path: string;
+  },
+): Promise<void> {
+  const streams = await import('./websocket-streams.ts');
+  const { openSpdy } = await import('./kubelet-upgrade.ts');
+  const { target, subresource, nodeName, path } = wanted;
+  const isForward = subresource === 'portforward';
+  const known = isForward ? [streams.tunnelProtocol] : streams.channelProtocols;
+  const protocol = streams.chooseProtocol(incoming.headers['sec-websocket-protocol'], known);
+  if (protocol === undefined) {
+    throw badRequest(
+      `unable to upgrade: the subprotocols that this server speaks here are ${known.join(', ')}`,
+    );
+  }
+  const kubelet = await openSpdy(
+    context.kubelets,
+    nodeName,
+    path,
+    isForward ? streams.kubeletForwardProtocol : streams.kubeletChannelProtocol,
+  );
+  socket.once('close', () => kubelet.socket.destroy());
+  const websocket = await streams.acceptWebSocket(incoming, { socket, head }, protocol);
+  if (isForward) {
+    await streams.tunnel(websocket, kubelet);
+    return;
+  }
+  const asks = (flag: string): boolean => isTrue(target.request.query.get(flag));
+  await streams.relayChannels(websocket, kubelet, protocol as ChannelProtocol, {
+    stdin: asks('stdin'),
+    stdout: asks('stdout'),
+    stderr: asks('stderr'),
+    tty: asks('tty'),
+  });
 }

@@ -188,7 +188,7 @@ test('a service account acts by its token and by its rights only', { skip }, asy
   assert.match(await robot.fails('get pods'), /Unauthorized|logged in/);
 });
 
-test('exec, attach and port-forward reach the kubelet by SPDY from every kubectl', { skip }, async () => {
+test('what the kubelet refuses to stream is told by every kubectl', { skip }, async () => {
   const kubelet = await startKubelet();
   try {
     const k = kubectl(newest, admin, 'default');
@@ -223,7 +223,8 @@ test('exec, attach and port-forward reach the kubelet by SPDY from every kubectl
       for (const [line, want] of streams) {
         kubelet.seen.length = 0;
         assert.match(await each.fails(line), /the kubelet was here/);
-        assert.deepEqual(kubelet.seen, [want], path);
+        // From 1.30 on kubectl tries WebSocket, then SPDY; both come to the kubelet as SPDY.
+        assert.deepEqual([...new Set(kubelet.seen)], [want], path);
       }
     }
     await k.ok('delete pod target --force --grace-period=0');

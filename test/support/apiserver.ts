@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { type ApiServerLimits, apiServerDefaults } from '../../src/apiserver/config.ts';
@@ -63,13 +63,18 @@ export async function startApiServer(
   };
 }
 
-/** Every kubectl that is to be found: those that lie beside the one on PATH with a version in their name, else that one. */
+/**
+ * Every kubectl that is to be found, oldest first: Debian's where test/clients/fetch-debian.ts brought it, then those that
+ * lie beside the one on PATH with a version in their name, else that one.
+ */
 export function findKubectls(): readonly { readonly version: string; readonly path: string }[] {
+  const debian = join(import.meta.dirname, '../clients/debian/usr/bin/kubectl');
+  const brought = existsSync(debian) ? [{ version: '1.20', path: debian }] : [];
   for (const folder of (process.env['PATH'] ?? '').split(delimiter)) {
     const found = kubectlsIn(folder);
-    if (found.length > 0) return found;
+    if (found.length > 0) return [...brought, ...found];
   }
-  return [];
+  return brought;
 }
 
 function kubectlsIn(folder: string): readonly { readonly version: string; readonly path: string }[] {
