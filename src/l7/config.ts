@@ -1,4 +1,5 @@
 import type { KeyPair } from '../base/certificates.ts';
+import type { LeaderOptions } from '../control/leader.ts';
 import type { HealthAddress } from './health.ts';
 import { defaultLimits, type ProxyLimits } from './limits.ts';
 import type { ListenAt } from './net-transport.ts';
@@ -14,7 +15,10 @@ export type IngressConfig = {
   readonly publishService: { readonly namespace: string; readonly name: string } | undefined;
   /** Of several processes only the holder of this Lease writes statuses and Events. undefined: this one does. */
   readonly leaderElection:
-    | { readonly namespace: string; readonly name: string; readonly identity: string }
+    | Pick<
+        LeaderOptions,
+        'namespace' | 'name' | 'identity' | 'leaseDurationMs' | 'renewDeadlineMs' | 'retryPeriodMs'
+      >
     | undefined;
   /** Signs certificates for hosts without a Secret; undefined: one made at start does. */
   readonly authority: KeyPair | undefined;

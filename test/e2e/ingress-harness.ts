@@ -17,6 +17,7 @@ import type { Ingress, IngressClass, IngressSpec } from '../../src/api/gen/netwo
 import { endpointSlices, ingressClasses, ingresses, services } from '../../src/api/resource.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { silentLogger } from '../../src/base/log.ts';
+import type { ApiClient } from '../../src/client/client.ts';
 import { type IngressConfig, ingressDefaults } from '../../src/l7/config.ts';
 import type { ServerTransport } from '../../src/l7/net-transport.ts';
 import { type IngressPorts, runIngress } from '../../src/l7/run.ts';
@@ -119,19 +120,21 @@ export function testTransport(): Promise<ServerTransport> {
 }
 
 export type Cluster = {
-  readonly api: FakeApi;
+  readonly api: ApiClient;
   readonly http: number;
   readonly https: number;
   readonly health: number;
 };
 
-/** The real controller and proxy on free ports of the loopback, against an API in memory. Stopped after the test. */
-export async function startIngress(
+/** The real controller and proxy on free ports of the loopback. Stopped after the test, or when `until` aborts. */
+export async function startIngress<Api extends ApiClient>(
   t: TestContext,
-  api: FakeApi,
+  api: Api,
   config: Partial<IngressConfig> = {},
-): Promise<Cluster> {
+  until?: AbortSignal,
+): Promise<Cluster & { readonly api: Api }> {
   const stop = new AbortController();
+  until?.addEventListener('abort', () => stop.abort());
   const ready = Promise.withResolvers<IngressPorts>();
   const place = { kind: 'address', host: localhost, port: 0 } as const;
   const running = runIngress(

@@ -1,0 +1,275 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { test, type TestContext } from 'node:test';
+import { connect as connectTls } from 'node:tls';
+import type { Ingress } from '../../src/api/gen/networking-v1.ts';
+import {
+  endpointSlices,
+  events,
+  ingressClasses,
+  ingresses,
+  leases,
+  secrets,
+  services,
+} from '../../src/api/resource.ts';
+import { createAuthority } from '../../src/base/certificates.ts';
+import type { ApiClient } from '../../src/client/client.ts';
+import { type ApiServerProcess, startApiServerProcess } from '../support/apiserver-process.ts';
+import {
+  backendNames,
+  conformanceCases,
+  conformanceEvents,
+  conformanceIngresses,
+  conformanceServices,
+  ingressWithOwnDefault,
+  ownDefaultCases,
+} from '../support/ingress-conformance.ts';
+import {
+  type Cluster,
+  get,
+  hostRule,
+  ingress,
+  localhost,
+  ourClass,
+  startBackend,
+  startIngress,
+  until,
+} from './ingress-harness.ts';
+
+const options = { timeout: 60_000 };
+const publishService = { namespace: 'default', name: 'published' } as const;
+const publishedAddress = { ip: '192.0.2.7', ports: [{ port: 80, protocol: 'TCP' }] } as const;
+
+/** Everything that the suite asks about, made through the API. */
+async function createObjects(t: TestContext, admin: ApiClient): Promise<void> {
+  const backends = await Promise.all(backendNames.map(async (name) => startBackend(t, name)));
+  await admin.create(ingressClasses, ourClass());
+  await admin.create(ingressClasses, {
+    metadata: { name: 'other' },
+    spec: { controller: 'example.com/other' },
+  });
+  const made = conformanceServices(backends.map(({ port }) => port));
+  for (const object of made.services) await admin.create(services, object);
+  for (const object of made.slices) await admin.create(endpointSlices, object);
+  await admin.create(services, {
+    metadata: { name: publishService.name, namespace: publishService.namespace },
+    spec: { type: 'LoadBalancer', ports: [{ name: 'http', port: 80, protocol: 'TCP' }] },
+  });
+  await admin.patch(
+    services,
+    publishService.namespace,
+    publishService.name,
+    'merge',
+    { status: { loadBalancer: { ingress: [publishedAddress] } } },
+    { subresource: 'status' },
+  );
+  for (const name of ['a', 'b']) await admin.create(secrets, await certificateSecret(name));
+  for (const object of conformanceIngresses()) await admin.create(ingresses, object);
+}
+
+async function certificateSecret(name: string) {
+  const nowMs = Date.now();
+  const notBefore = new Date(nowMs - 60_000);
+  const notAfter = new Date(nowMs + 3_600_000);
+  const authority = await createAuthority(`ca-${name}`, notBefore, notAfter);
+  const host = `${name}.tls.example`;
+  const pair = await authority.issue({
+    commonName: host,
+    dnsNames: [host],
+    usage: 'server',
+    notBefore,
+    notAfter,
+  });
+  return {
+    metadata: { name: `cert-${name}`, namespace: 'default' },
+    type: 'kubernetes.io/tls',
+    data: {
+      'tls.crt': Buffer.from(pair.certificate).toString('base64'),
+      'tls.key': Buffer.from(pair.key).toString('base64'),
+    },
+  };
+}
+
+async function answer(port: number, host: string, path: string): Promise<string> {
+  const { status, body } = await get(port, path, false, { host });
+  return status === 200 ? body : String(status);
+}
+
+/** All requests of the suite; the last Ingress made must be served already. */
+async function checkRequests(t: TestContext, { http }: Cluster, cases = conformanceCases): Promise<void> {
+  for (const { name, host, path, want } of cases) {
+    await t.test(name, async () => {
+      assert.equal(await answer(http, host, path), want, `${host}${path}`);
+    });
+  }
+}
+
+/** Subject of the certificate that `serverName` is shown, and who answers a request with that Host. */
+async function overTls(port: number, serverName: string, host: string): Promise<readonly [string, string]> {
+  const socket = connectTls({ port, host: localhost, servername: serverName, rejectUnauthorized: false });
+  await once(socket, 'secureConnect');
+  const subject = String(socket.getPeerCertificate().subject.CN);
+  socket.write(`GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+  let text = '';
+  socket.on('data', (chunk: Buffer) => {
+    text += chunk.toString();
+  });
+  await once(socket, 'end');
+  socket.destroy();
+  return [subject, text.slice(text.lastIndexOf('\n') + 1)];
+}
+
+async function checkTls(t: TestContext, { https, http }: Cluster): Promise<void> {
+  await t.test('TLS: SNI chooses among the certificates of one port', async () => {
+    assert.deepEqual(await overTls(https, 'a.tls.example', 'a.tls.example'), ['a.tls.example', 'one']);
+    assert.deepEqual(await overTls(https, 'b.tls.example', 'b.tls.example'), ['b.tls.example', 'two']);
+  });
+  await t.test('TLS: if SNI and Host differ, SNI chooses the certificate and Host the route', async () => {
+    assert.deepEqual(await overTls(https, 'a.tls.example', 'b.tls.example'), ['a.tls.example', 'two']);
+  });
+  await t.test('TLS: without a secretName the host is served with a certificate of ours', async () => {
+    assert.deepEqual(await overTls(https, 'c.tls.example', 'c.tls.example'), ['c.tls.example', 'three']);
+  });
+  await t.test('TLS hosts are served over plain HTTP too unless an annotation redirects', async () => {
+    assert.equal(await answer(http, 'a.tls.example', '/'), 'one');
+  });
+}
+
+async function checkDefaultBackend(t: TestContext, admin: ApiClient, cluster: Cluster): Promise<void> {
+  const { http } = cluster;
+  await admin.create(ingresses, ingressWithOwnDefault());
+  await until(async () => (await answer(http, 'own-default.example', '/one')) === 'one');
+  await checkRequests(t, cluster, ownDefaultCases);
+  await t.test('an Ingress without rules is the default backend of all that matches nothing', async () => {
+    const backend = { service: { name: 'two', port: { number: 80 } } };
+    await admin.create(ingresses, ingress('everybody', { defaultBackend: backend }));
+    await until(async () => (await answer(http, 'nobody.example', '/x')) === 'two');
+    assert.equal(await answer(http, 'foo.example', '/'), 'one');
+    assert.equal(await answer(http, 'paths-1.example', '/bar'), 'two');
+    await admin.delete(ingresses, 'default', 'everybody');
+    await until(async () => (await answer(http, 'nobody.example', '/x')) === 'three');
+    await admin.delete(ingresses, 'default', 'own-default');
+    await until(async () => (await answer(http, 'nobody.example', '/x')) === '404');
+  });
+}
+
+async function checkStatuses(t: TestContext, admin: ApiClient): Promise<void> {
+  await t.test('status.loadBalancer names the address with its ports, of our Ingresses only', async () => {
+    const addressesOf = async (name: string): Promise<unknown> =>
+      (await admin.get(ingresses, 'default', name)).status?.loadBalancer?.ingress;
+    await until(async () => (await addressesOf('tls')) !== undefined);
+    for (const { metadata } of conformanceIngresses()) {
+      const name = metadata?.name ?? '';
+      if (/^class-(annotation-other|other|ghost)$/.test(name)) continue;
+      await until(async () => (await addressesOf(name)) !== undefined);
+      assert.deepEqual(await addressesOf(name), [publishedAddress], name);
+    }
+    assert.equal(await addressesOf('class-other'), undefined);
+    assert.equal(await addressesOf('class-annotation-other'), undefined);
+  });
+  await t.test('Events tell of what cannot be served', async () => {
+    const found = async (): Promise<readonly string[]> =>
+      (await admin.list(events, { namespace: 'default' })).items.map(
+        ({ involvedObject, reason }) => `${involvedObject.name} ${reason}`,
+      );
+    for (const [name, reason] of conformanceEvents) {
+      await until(async () => (await found()).includes(`${name} ${reason}`));
+    }
+    assert.deepEqual(
+      (await found()).filter((line) => line.startsWith('class-other') || line.startsWith('conflict-a')),
+      [],
+    );
+  });
+}
+
+async function start(
+  t: TestContext,
+): Promise<{ server: ApiServerProcess; admin: ApiClient; own: ApiClient }> {
+  const server = await startApiServerProcess();
+  t.after(() => server.stop());
+  const admin = await server.client('fairlead-admin', ['system:masters']);
+  // The rights that a cluster of ours gives its ingress, and no more.
+  const own = await server.client('system:fairlead-ingress');
+  return { server, admin, own };
+}
+
+async function served(cluster: Cluster, host: string, want: string): Promise<void> {
+  await until(async () => (await answer(cluster.http, host, '/')) === want);
+}
+
+test('Ingress conformance, objects before the controller', options, async (t) => {
+  const { admin, own, server } = await start(t);
+  await createObjects(t, admin);
+  const cluster = await startIngress(t, own, { publishService });
+  await checkRequests(t, cluster);
+  await checkTls(t, cluster);
+  await checkStatuses(t, admin);
+  await t.test('while the API server is away every route stays', async (inner) => {
+    await server.kill();
+    await checkRequests(inner, cluster);
+  });
+  await t.test('after its restart changes arrive again', async () => {
+    await server.startAgain();
+    const added: Ingress = ingress('added', { rules: [hostRule('added.example', 'one')] });
+    await until(async () => {
+      try {
+        await admin.create(ingresses, added);
+        return true;
+      } catch {
+        return false; // the client finds out that its connection is gone
+      }
+    });
+    await served(cluster, 'added.example', 'one');
+    await admin.delete(ingresses, 'default', 'added');
+    await served(cluster, 'added.example', '404');
+  });
+  await checkDefaultBackend(t, admin, cluster);
+});
+
+test('Ingress conformance, the controller before the objects', options, async (t) => {
+  const { admin, own } = await start(t);
+  const cluster = await startIngress(t, own, { publishService });
+  assert.equal(await answer(cluster.http, 'foo.example', '/'), '404');
+  await createObjects(t, admin);
+  await served(cluster, 'c.tls.example', 'three'); // the Ingress made last
+  await checkRequests(t, cluster);
+  await checkTls(t, cluster);
+  await checkStatuses(t, admin);
+  await checkDefaultBackend(t, admin, cluster);
+});
+
+test('of two controllers one writes statuses; when it stops the other one goes on', options, async (t) => {
+  const { admin, server } = await start(t);
+  await createObjects(t, admin);
+  const lease = { namespace: 'kube-system', name: 'fairlead-ingress' };
+  const retry = { leaseDurationMs: 3000, renewDeadlineMs: 2000, retryPeriodMs: 50 };
+  const stopFirst = new AbortController();
+  const [first, second] = [
+    await server.client('system:fairlead-ingress'),
+    await server.client('system:fairlead-ingress'),
+  ];
+  const one = await startIngress(
+    t,
+    first,
+    { publishService, leaderElection: { ...lease, ...retry, identity: 'one' } },
+    stopFirst.signal,
+  );
+  const holder = async (): Promise<string | undefined> => {
+    const found = await admin.list(leases, { namespace: lease.namespace });
+    return found.items.find(({ metadata }) => metadata?.name === lease.name)?.spec?.holderIdentity;
+  };
+  await until(async () => (await holder()) === 'one');
+  const two = await startIngress(t, second, {
+    publishService,
+    leaderElection: { ...lease, ...retry, identity: 'two' },
+  });
+  assert.equal(await answer(one.http, 'foo.example', '/'), 'one');
+  assert.equal(await answer(two.http, 'foo.example', '/'), 'one', 'one that does not lead serves as well');
+  stopFirst.abort();
+  await until(async () => (await holder()) === 'two');
+  await admin.create(ingresses, ingress('later', { rules: [hostRule('later.example', 'one')] }));
+  await until(
+    async () => (await admin.get(ingresses, 'default', 'later')).status?.loadBalancer !== undefined,
+  );
+  await served(two, 'later.example', 'one');
+});
