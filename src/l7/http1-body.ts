@@ -14,6 +14,8 @@ export const chunkLineBytesMax = 256;
 export const trailerBytesMax = 8192;
 /** Hexadecimal digits of a chunk size: keeps the number exact. Beyond: malformed. */
 const chunkSizeDigitsMax = 12;
+/** Longer than every field name that is forbidden in a trailer; of longer names only the length is kept. */
+const trailerNameBytes = 64;
 
 const STATE_SIZE = 0;
 const STATE_EXTENSION = 1;
@@ -41,7 +43,7 @@ export class BodyFramer {
   #digits = 0;
   #lineBytes = 0;
   #trailerBytes = 0;
-  readonly #name = Buffer.alloc(64);
+  #name: Buffer | undefined; // of a trailer; few bodies have any
   #nameLength = 0;
 
   begin(kind: BodyKind, contentLength: number): void {
@@ -170,14 +172,15 @@ export class BodyFramer {
   }
 
   #stepTrailerName(byte: number): string | undefined {
+    this.#name ??= Buffer.alloc(trailerNameBytes);
     if (byte === COLON && this.#nameLength > 0) {
       this.#state = STATE_TRAILER_VALUE;
-      return this.#nameLength <= this.#name.length && isForbidden(this.#name, this.#nameLength)
+      return this.#nameLength <= trailerNameBytes && isForbidden(this.#name, this.#nameLength)
         ? 'framing field in a trailer'
         : undefined;
     }
     if ((charClass[byte]! & CHAR_TOKEN) === 0) return 'malformed trailer';
-    if (this.#nameLength < this.#name.length) this.#name[this.#nameLength] = byte;
+    if (this.#nameLength < trailerNameBytes) this.#name[this.#nameLength] = byte;
     this.#nameLength += 1;
     return undefined;
   }

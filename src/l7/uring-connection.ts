@@ -11,8 +11,9 @@ import {
   KIND_SEND,
   type Ring,
   readBufferBytes,
+  readBuffers,
 } from './uring-ring.ts';
-import { type SendMemory, type Slab, slabBytes } from './uring-send-memory.ts';
+import { highWaterBytes, type SendMemory, type Slab, slabBytes } from './uring-send-memory.ts';
 
 /** What a connection needs of its transport. */
 export type UringHost = {
@@ -20,11 +21,19 @@ export type UringHost = {
   readonly sendMemory: SendMemory;
   /** `settle` is called before the ring is entered next. */
   schedule(connection: UringConnection): void;
+  /** Read buffers that paused connections keep. */
+  buffersHeld: number;
   /** Ends our direction of a socket. */
   shutdown(fd: number): void;
   /** The descriptor is closed and no completion will come any more. */
   forget(connection: UringConnection): void;
 };
+
+/** Bytes kept for later. `buffer`: the read buffer that they still lie in, -1 if copied. */
+type Held = { readonly bytes: Buffer; readonly buffer: number };
+
+/** So many read buffers may be kept; bytes beyond are copied, so that other connections can read on. */
+const buffersHeldMax = readBuffers / 2;
 
 /**
  * A TCP connection on the ring. Reads come by one request that stays (multishot); bytes to send are copied into slabs and
@@ -45,8 +54,8 @@ export class UringConnection implements Connection {
   #receiving = false;
   #cancelling = false; // the receive
   #paused = false;
-  /** What came in while paused; at most what the ring's read buffers hold. */
-  #held: Buffer[] = [];
+  /** What came in while paused, until the kernel heard of it: at most what the ring's read buffers hold. */
+  #held: Held[] = [];
   #endHeld = false;
   #readEnded = false;
   #slabs: Slab[] = [];
@@ -74,7 +83,7 @@ export class UringConnection implements Connection {
       return true;
     }
     this.#schedule();
-    if (this.#queuedBytes <= slabBytes) return true;
+    if (this.#queuedBytes <= highWaterBytes) return true;
     this.#drainAwaited = true;
     return false;
   }
@@ -89,6 +98,7 @@ export class UringConnection implements Connection {
     if (this.#isOver) return;
     const { ring } = this.#host;
     this.#state = 'destroyed';
+    for (const held of this.#held) this.#release(held);
     this.#held = [];
     if (!this.#sending) this.#freeSlabs();
     if (this.#requests > 0) {
@@ -195,8 +205,8 @@ export class UringConnection implements Connection {
     if ((flags & COMPLETION_BUFFER) !== 0) {
       const buffer = flags >>> 16;
       const from = buffer * readBufferBytes;
-      if (result > 0) this.#onBytes(ring.readMemory.subarray(from, from + result));
-      ring.giveBack(buffer);
+      const bytes = ring.readMemory.subarray(from, from + Math.max(result, 0));
+      if (!this.#onBytes(bytes, buffer)) ring.giveBack(buffer);
     }
     if (this.#isOver) return;
     if (result === 0) this.#onEnd();
@@ -204,17 +214,26 @@ export class UringConnection implements Connection {
     if (!this.#receiving) this.#schedule();
   }
 
-  #onBytes(bytes: Buffer): void {
-    if (this.#isOver) return;
-    if (!this.#paused) {
+  /** True: the buffer is kept. */
+  #onBytes(bytes: Buffer, buffer: number): boolean {
+    if (this.#isOver || bytes.length === 0) return false;
+    if (!this.#paused && this.#held.length === 0) {
       this.#handler?.onData(bytes);
-      return;
+      return false;
     }
-    this.#held.push(Buffer.from(bytes));
-    if (!this.#receiving || this.#cancelling) return;
-    this.#cancelling = true; // only now: many pauses end before anything comes
-    this.#requests += 1;
-    this.#host.ring.cancel(this.user, KIND_RECV);
+    const host = this.#host;
+    if (this.#receiving && !this.#cancelling && this.#paused) {
+      this.#cancelling = true; // only now: many pauses end before anything comes
+      this.#requests += 1;
+      host.ring.cancel(this.user, KIND_RECV);
+    }
+    if (host.buffersHeld >= buffersHeldMax) {
+      this.#held.push({ bytes: Buffer.from(bytes), buffer: -1 });
+      return false;
+    }
+    host.buffersHeld += 1;
+    this.#held.push({ bytes, buffer });
+    return true;
   }
 
   #onEnd(): void {
@@ -224,12 +243,21 @@ export class UringConnection implements Connection {
   }
 
   #deliverHeld(): void {
-    while (this.#held.length > 0 && !this.#paused && !this.#isOver)
-      this.#handler?.onData(this.#held.shift()!);
+    while (this.#held.length > 0 && !this.#paused && !this.#isOver) {
+      const held = this.#held.shift()!;
+      this.#handler?.onData(held.bytes);
+      this.#release(held);
+    }
     if (this.#endHeld && !this.#paused && !this.#isOver) {
       this.#endHeld = false;
       this.#announceEnd();
     }
+  }
+
+  #release({ buffer }: Held): void {
+    if (buffer === -1) return;
+    this.#host.buffersHeld -= 1;
+    this.#host.ring.giveBack(buffer);
   }
 
   #announceEnd(): void {
@@ -286,7 +314,7 @@ export class UringConnection implements Connection {
       this.#sentTo = 0;
     }
     if (this.#queuedBytes > 0 || this.#ending) this.#schedule();
-    if (this.#drainAwaited && this.#queuedBytes <= slabBytes / 2) {
+    if (this.#drainAwaited && this.#queuedBytes <= highWaterBytes / 2) {
       this.#drainAwaited = false;
       this.#handler?.onDrain();
     }

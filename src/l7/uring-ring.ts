@@ -5,7 +5,7 @@ const submissionsMax = 4096;
 /** Completions that fit; the kernel keeps more aside until these are read. */
 const completionsMax = 16_384;
 /** Buffers that reads land in, shared by all connections. With none left a connection's reading starts anew a moment later. */
-export const readBuffers = 512;
+export const readBuffers = 1024;
 /** Bytes of each: what one read may bring. */
 export const readBufferBytes = 16_384;
 

@@ -1,5 +1,7 @@
-/** Bytes of a slab: what one connection may have on its way before it is told to wait. */
+/** Bytes of a slab: what one send can carry. */
 export const slabBytes = 65_536;
+/** With more than this waiting, a connection tells its writer to stop; at half of it, to go on. */
+export const highWaterBytes = 2 * slabBytes;
 const slabsPerBlock = 64;
 /** Slabs in all: 1 GiB. A connection that needs one more is cut (ENOBUFS). */
 export const slabsMax = 16_384;

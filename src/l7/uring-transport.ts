@@ -61,6 +61,7 @@ export class UringTransport implements ServerTransport {
     this.#turns = new RingTurns(kernel, this.#ring, () => this.#flush(), complete);
     this.#host = {
       ring: this.#ring,
+      buffersHeld: 0,
       sendMemory: new SendMemory(kernel.addressOf),
       schedule: (connection) => {
         connection.scheduled = true;
