@@ -17,6 +17,7 @@ type IngressOptions = {
   readonly trustedProxies: readonly string[];
   readonly accessLog: boolean;
   readonly transport: 'auto' | 'uring' | 'net';
+  readonly lameDuck: number;
   readonly config?: string;
   readonly lease?: Named | undefined;
 };
@@ -57,6 +58,12 @@ export function ingressCommand(): Command {
       '--lease <namespace/name>',
       'of several processes only the holder of this Lease writes statuses and Events',
       (text) => parseNamed('--lease', text),
+    )
+    .option(
+      '--lame-duck <seconds>',
+      'after SIGTERM still take connections for so long while /readyz fails',
+      parseSeconds,
+      0,
     )
     .option('--ca-cert <file>', 'certificate of the CA that signs for hosts without a Secret')
     .option('--ca-key <file>', 'its key')
@@ -122,6 +129,7 @@ async function run(options: IngressOptions): Promise<void> {
     healthAddress: options.healthAddress,
     trustedProxies: options.trustedProxies,
     accessLog: options.accessLog,
+    lameDuckMs: options.lameDuck * 1000,
   });
   const stop = new AbortController();
   for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort());
@@ -162,6 +170,12 @@ function parseNamed(option: string, text: string): Named | undefined {
     throw new InvalidArgumentError(`${option}: give it as NAMESPACE/NAME.`);
   }
   return { namespace, name };
+}
+
+function parseSeconds(text: string): number {
+  const seconds = Number(text);
+  if (!/^\d+$/.test(text) || seconds > 3600) throw new InvalidArgumentError('give whole seconds, 0 to 3600.');
+  return seconds;
 }
 
 function addPlace(text: string, before: readonly Place[] = []): readonly Place[] {

@@ -29,7 +29,9 @@ export type IngressConfig = {
   /** Log one line a request. */
   readonly accessLog: boolean;
   readonly limits: ProxyLimits;
-  /** Longest time from the signal to the end, ms; requests still under way then are cut. */
+  /** From the signal on, new connections are still taken for this long while /readyz says no, ms: load balancers learn late. */
+  readonly lameDuckMs: number;
+  /** Then, longest time to the end, ms; requests still under way then are cut. */
   readonly drainTimeoutMs: number;
 };
 
@@ -42,5 +44,6 @@ export const ingressDefaults = {
   trustedProxies: [],
   accessLog: false,
   limits: defaultLimits,
+  lameDuckMs: 0,
   drainTimeoutMs: 30_000,
 } as const satisfies Partial<IngressConfig>;

@@ -150,6 +150,7 @@ class IngressController {
       this.#deps.onReady?.(ports);
       await aborted(signal);
       this.#serving = false;
+      if (this.#config.lameDuckMs > 0) await this.#deps.clock.sleep(this.#config.lameDuckMs);
     } finally {
       for (const listener of listeners) listener.close();
     }
