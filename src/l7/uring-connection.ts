@@ -131,15 +131,18 @@ export class UringConnection implements Connection {
     this.#schedule();
   }
 
-  connect(handler: ConnectionHandler, socketAddress: Uint8Array): void {
+  /** From now on `handler` hears what becomes of it. */
+  belongTo(handler: ConnectionHandler): void {
     this.#handler = handler;
+  }
+
+  connect(socketAddress: Uint8Array): void {
     this.#requests += 1;
     this.#host.ring.connect(this.#fd, this.user, socketAddress);
   }
 
   /** It never came to a socket. `onClose` comes with the next turn. */
-  failBeforeOpen(handler: ConnectionHandler, error: string): void {
-    this.#handler = handler;
+  failBeforeOpen(error: string): void {
     this.#fail(error);
   }
 

@@ -189,7 +189,7 @@ export class Ring {
 
   /** Takes the next entry; its index in 64-byte units. Everything in it that is not set is zero. */
   #entry(operation: number, fd: number, user: number, kind: number): number {
-    if (((this.#tail - Atomics.load(this.#ring32, this.#sqHead)) | 0) >= submissionsMax) this.enter(false);
+    while (((this.#tail - Atomics.load(this.#ring32, this.#sqHead)) | 0) >= submissionsMax) this.enter(false);
     const index = this.#tail & this.#sqMask;
     const words = this.#entries32;
     const at = index * 16;

@@ -80,21 +80,22 @@ export class UringTransport implements ServerTransport {
     const connection = new UringConnection(this.#host, user, -1, address);
     this.#users[user] = connection;
     this.#turns.addUser();
-    if (isIP(address) !== 0) this.#connectTo(connection, address, port, handler);
+    connection.belongTo(handler);
+    if (isIP(address) !== 0) this.#connectTo(connection, address, port);
     else {
       lookup(address).then(
-        (found) => this.#connectTo(connection, found.address, port, handler),
-        (error: unknown) => connection.failBeforeOpen(handler, codeOf(error)),
+        (found) => this.#connectTo(connection, found.address, port),
+        (error: unknown) => connection.failBeforeOpen(codeOf(error)),
       );
     }
     return connection;
   }
 
-  #connectTo(connection: UringConnection, address: string, port: number, handler: ConnectionHandler): void {
+  #connectTo(connection: UringConnection, address: string, port: number): void {
     const { libc, lastError } = this.#kernel;
     const fd = libc.socket(isIP(address) === 6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) {
-      connection.failBeforeOpen(handler, errorName(lastError()));
+      connection.failBeforeOpen(errorName(lastError()));
       return;
     }
     if (!connection.attach(fd)) {
@@ -102,7 +103,7 @@ export class UringTransport implements ServerTransport {
       return;
     }
     libc.setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, one, 4);
-    connection.connect(handler, encodeSocketAddress(address, port));
+    connection.connect(encodeSocketAddress(address, port));
     this.#turns.wake();
   }
 

@@ -6,6 +6,8 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { type Listener, netTransport, type ServerTransport } from '../../src/l7/net-transport.ts';
 import type { Connection, ConnectionHandler } from '../../src/l7/transport.ts';
+import { encodeSocketAddress } from '../../src/l7/uring-address.ts';
+import { openKernel } from '../../src/l7/uring-kernel.ts';
 import { openUringTransport } from '../../src/l7/uring-transport.ts';
 import { closed, localhost, until } from './ingress-harness.ts';
 
@@ -366,6 +368,49 @@ for (const [name, transport] of transports) {
     await until(() => client.text === 'still here');
     client.connection.end();
     await until(() => client.has('close'));
+  });
+
+  check('an inherited listening socket is served, also one that does not block', async (t, transport) => {
+    const { libc } = openKernel();
+    const address = encodeSocketAddress(localhost, 0);
+    const fd = libc.socket(2, 1 | 0x800, 0); // AF_INET, SOCK_STREAM|SOCK_NONBLOCK
+    assert.equal(libc.bind(fd, address, address.length), 0);
+    const prepared: Recorder[] = [];
+    const acceptor = {
+      accept(connection: Connection): ConnectionHandler {
+        const recorder = new Recorder();
+        recorder.connection = connection;
+        echo(recorder);
+        prepared.push(recorder);
+        return recorder;
+      },
+    };
+    const listener = await transport.listen({ kind: 'fd', fd }, acceptor, {
+      onError: (error) => assert.fail(error),
+    });
+    t.after(() => listener.close());
+    for (let round = 0; round < 3; round += 1) {
+      const client = dial(transport, listener.port);
+      client.connection.write('inherited');
+      await until(() => client.text === 'inherited');
+      client.connection.end();
+      await until(() => client.has('close') && prepared.at(-1)?.has('close') === true);
+    }
+    assert.equal(prepared.length, 3);
+  });
+
+  check('a name is looked up; giving up meanwhile closes once', async (t, transport) => {
+    const { port } = await serve(t, transport, echo);
+    const client = new Recorder();
+    client.connection = transport.connect('localhost', port, client);
+    client.connection.write('by name');
+    const given = new Recorder();
+    given.connection = transport.connect('localhost', port, given);
+    given.connection.destroy();
+    await until(() => client.text === 'by name' && given.has('close'));
+    client.connection.destroy();
+    await until(() => client.has('close'));
+    assert.deepEqual(given.events, ['close']);
   });
 
   check('timers and other sockets of the process go on under load', async (t, transport) => {
