@@ -94,6 +94,8 @@ export type Kind = {
   /** Strategic merge patch needs Go types, which custom kinds do not have. */
   readonly custom?: true;
   readonly scale?: ScalePaths;
+  /** The schema of a custom kind for OpenAPI documents. */
+  readonly openApiSchema?: JsonObject;
   /** Texts for Warning headers of a create or an update. */
   warnings?(object: JsonObject): readonly string[];
   /** Fields beside metadata.name and metadata.namespace that a fieldSelector may name. */

@@ -210,6 +210,23 @@ const markers: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   'storage/v1.CSINodeDriver': { topologyKeys: 'atomic' },
   'storage/v1.CSINodeSpec': { drivers: 'map name; merge name' },
   'storage/v1.StorageClass': { allowedTopologies: 'atomic', mountOptions: 'atomic' },
+  'apiextensions/v1.CustomResourceDefinitionNames': { categories: 'atomic', shortNames: 'atomic' },
+  'apiextensions/v1.CustomResourceDefinitionSpec': { versions: 'atomic' },
+  'apiextensions/v1.CustomResourceDefinitionStatus': { conditions: 'map type', storedVersions: 'atomic' },
+  'apiextensions/v1.CustomResourceDefinitionVersion': {
+    additionalPrinterColumns: 'atomic',
+    selectableFields: 'atomic',
+  },
+  'apiextensions/v1.JSONSchemaProps': {
+    allOf: 'atomic',
+    anyOf: 'atomic',
+    enum: 'atomic',
+    oneOf: 'atomic',
+    required: 'atomic',
+    'x-kubernetes-list-map-keys': 'atomic',
+    'x-kubernetes-validations': 'map rule; merge rule',
+  },
+  'apiextensions/v1.WebhookConversion': { conversionReviewVersions: 'atomic' },
 };
 
 /** Structs that server-side apply owns whole; strategic merge patch still merges them field by field. */

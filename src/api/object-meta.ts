@@ -104,7 +104,12 @@ function validateOwners(meta: JsonObject): readonly FieldError[] {
   return errors;
 }
 
-const plainFinalizers: ReadonlySet<string> = new Set(['orphan', 'foregroundDeletion', 'kubernetes']);
+const plainFinalizers: ReadonlySet<string> = new Set([
+  'orphan',
+  'foregroundDeletion',
+  'kubernetes',
+  'customresourcecleanup.apiextensions.k8s.io',
+]);
 
 function validateFinalizers(meta: JsonObject): readonly FieldError[] {
   const errors: FieldError[] = [];

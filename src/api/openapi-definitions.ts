@@ -1,6 +1,7 @@
+import { objectAt } from './fields.ts';
 import type { Kind } from './kind.ts';
 import { isAtomicType, markerOf } from './list-markers.ts';
-import type { Json, JsonObject } from './object.ts';
+import { isJsonObject, type Json, type JsonObject } from './object.ts';
 import { apiVersionOfKind, kinds } from './registry.ts';
 import { type FieldType, type Scalar, typeNode } from './schema.ts';
 
@@ -29,8 +30,11 @@ const apiPackage = 'io.k8s.api';
 
 /** "core/v1.Service" → "io.k8s.api.core.v1.Service". */
 export function fullName(typeName: string): string {
-  const [group = '', rest = ''] = typeName.split('/');
+  const [group = '', rest = '', versioned = ''] = typeName.split('/');
+  // "custom/stable.example.com/v1.CronTab" → "com.example.stable.v1.CronTab"
+  if (group === 'custom') return `${rest.split('.').toReversed().join('.')}.${versioned}`;
   if (group === 'meta') return `io.k8s.apimachinery.pkg.apis.meta.${rest}`;
+  if (group === 'apiextensions') return `io.k8s.apiextensions-apiserver.pkg.apis.${group}.${rest}`;
   return `${apiPackage}.${group}.${rest}`;
 }
 
@@ -73,7 +77,11 @@ export function definitions(
   dialect: Dialect,
 ): Readonly<Record<string, JsonObject>> {
   const found = new Map<string, JsonObject>();
-  const pending = members.map((kind) => kind.schema);
+  const pending = members.filter((kind) => kind.custom !== true).map((kind) => kind.schema);
+  for (const kind of members) {
+    if (kind.custom === true) found.set(fullName(kind.schema), customDefinition(kind, dialect));
+  }
+  if (found.size > 0) pending.push('meta/v1.ObjectMeta');
   pending.push('meta/v1.Status', 'meta/v1.DeleteOptions', 'meta/v1.ListMeta', 'autoscaling/v1.Scale');
   if (members.some((kind) => kind.subresources.includes('eviction'))) {
     pending.push('policy/v1.Eviction', 'core/v1.Binding');
@@ -94,6 +102,41 @@ export function definitions(
   }
   const names = [...found.keys()].toSorted();
   return Object.fromEntries(names.map((name) => [name, found.get(name) ?? {}]));
+}
+
+/** Keywords of OpenAPI 3 that version 2 does not have. */
+const newKeywords: ReadonlySet<string> = new Set([
+  'anyOf',
+  'not',
+  'nullable',
+  'oneOf',
+  'x-kubernetes-validations',
+]);
+
+function customDefinition(kind: Kind, dialect: Dialect): JsonObject {
+  const schema = kind.openApiSchema ?? {};
+  const own = dialect === swagger2 ? withoutNewKeywords(schema) : schema;
+  return {
+    ...own,
+    properties: {
+      ...objectAt(own, 'properties'),
+      apiVersion: { type: 'string' },
+      kind: { type: 'string' },
+      metadata: dialect.propertyReference(`${metaPackage}.ObjectMeta`, {}),
+    },
+    'x-kubernetes-group-version-kind': [groupVersionKind(kind)],
+  };
+}
+
+function withoutNewKeywords(schema: JsonObject): JsonObject {
+  const clean = (value: Json): Json => {
+    if (Array.isArray(value)) return value.map(clean);
+    if (!isJsonObject(value)) return value;
+    const kept = Object.entries(value).filter(([key]) => !newKeywords.has(key));
+    return Object.fromEntries(kept.map(([key, item]) => [key, clean(item)]));
+  };
+  const cleaned = clean(schema);
+  return isJsonObject(cleaned) ? cleaned : {};
 }
 
 function definition(typeName: string, dialect: Dialect, needs: (type: string) => void): JsonObject {
@@ -195,6 +238,6 @@ function listDefinition(kind: Kind, dialect: Dialect): JsonObject {
 }
 
 /** Kinds by group version ("v1", "apps/v1"). */
-export function kindsByApiVersion(): ReadonlyMap<string, readonly Kind[]> {
-  return Map.groupBy(kinds, apiVersionOfKind);
+export function kindsByApiVersion(custom: readonly Kind[] = []): ReadonlyMap<string, readonly Kind[]> {
+  return Map.groupBy([...kinds, ...custom], apiVersionOfKind);
 }

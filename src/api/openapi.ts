@@ -32,9 +32,17 @@ const patchTypes = [
 ] as const;
 const answerTypes = ['application/json'] as const;
 
-const cache = new Map<string, Uint8Array>();
+/** The documents by the list of custom kinds that they were built with; those of an old list go with it. */
+const caches = new WeakMap<readonly Kind[], Map<string, Uint8Array>>();
+const noCustom: readonly Kind[] = [];
 
-function cached(key: string, build: () => Uint8Array): Uint8Array {
+function cached(custom: readonly Kind[], key: string, build: () => Uint8Array): Uint8Array {
+  const list = custom.length === 0 ? noCustom : custom;
+  let cache = caches.get(list);
+  if (cache === undefined) {
+    cache = new Map();
+    caches.set(list, cache);
+  }
   const known = cache.get(key);
   if (known !== undefined) return known;
   const bytes = build();
@@ -47,21 +55,21 @@ function jsonBytes(value: Json): Uint8Array {
 }
 
 /** /openapi/v2 as JSON. */
-export function openApiV2Json(): Uint8Array {
-  return cached('v2.json', () => jsonBytes(buildSwagger()));
+export function openApiV2Json(custom: readonly Kind[] = noCustom): Uint8Array {
+  return cached(custom, 'v2.json', () => jsonBytes(buildSwagger(custom)));
 }
 
 /** /openapi/v2 as the protobuf message openapi.v2.Document. */
-export function openApiV2Protobuf(): Uint8Array {
-  return cached('v2.pb', () => encodeSwagger(buildSwagger()));
+export function openApiV2Protobuf(custom: readonly Kind[] = noCustom): Uint8Array {
+  return cached(custom, 'v2.pb', () => encodeSwagger(buildSwagger(custom)));
 }
 
 /** /openapi/v3: the index of group versions; the hash in an URL changes with the document. */
-export function openApiV3Index(): Uint8Array {
-  return cached('v3', () => {
-    const paths = [...kindsByApiVersion().keys()].map((apiVersion): [string, Json] => {
+export function openApiV3Index(custom: readonly Kind[] = noCustom): Uint8Array {
+  return cached(custom, 'v3', () => {
+    const paths = [...kindsByApiVersion(custom).keys()].map((apiVersion): [string, Json] => {
       const path = v3Path(apiVersion);
-      const bytes = openApiV3Document(path) ?? new Uint8Array();
+      const bytes = openApiV3Document(path, custom) ?? new Uint8Array();
       const hash = createHash('sha256').update(bytes).digest('hex').toUpperCase();
       return [path, { serverRelativeURL: `/openapi/v3/${path}?hash=${hash}` }];
     });
@@ -70,9 +78,10 @@ export function openApiV3Index(): Uint8Array {
 }
 
 /** /openapi/v3/PATH with PATH as `api/v1` or `apis/apps/v1`; undefined when that is not served. */
-export function openApiV3Document(path: string): Uint8Array | undefined {
-  for (const [apiVersion, members] of kindsByApiVersion()) {
-    if (v3Path(apiVersion) === path) return cached(path, () => jsonBytes(buildOpenApi3(members)));
+export function openApiV3Document(path: string, custom: readonly Kind[] = noCustom): Uint8Array | undefined {
+  for (const [apiVersion, members] of kindsByApiVersion(custom)) {
+    const list = members.some((kind) => kind.custom === true) ? custom : noCustom;
+    if (v3Path(apiVersion) === path) return cached(list, path, () => jsonBytes(buildOpenApi3(members)));
   }
   return undefined;
 }
@@ -83,13 +92,14 @@ function v3Path(apiVersion: string): string {
 
 const info: Json = { title: 'Kubernetes', version: 'unversioned' };
 
-function buildSwagger(): JsonObject {
-  const paths = kinds.flatMap(pathsOf).toSorted((a, b) => (a.path < b.path ? -1 : 1));
+function buildSwagger(custom: readonly Kind[]): JsonObject {
+  const members = [...kinds, ...custom];
+  const paths = members.flatMap(pathsOf).toSorted((a, b) => (a.path < b.path ? -1 : 1));
   return {
     swagger: '2.0',
     info,
     paths: Object.fromEntries(paths.map((path) => [path.path, swaggerPath(path)])),
-    definitions: { ...definitions(kinds, swagger2) },
+    definitions: { ...definitions(members, swagger2) },
   };
 }
 

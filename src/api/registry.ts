@@ -2,6 +2,7 @@ import type { Kind } from './kind.ts';
 import { appsKinds } from './kinds/apps.ts';
 import { autoscalingKinds } from './kinds/autoscaling.ts';
 import { batchKinds } from './kinds/batch.ts';
+import { customResourceDefinitionKind } from './kinds/customresourcedefinition.ts';
 import { coordinationKinds } from './kinds/coordination.ts';
 import { coreKinds } from './kinds/core.ts';
 import { discoveryKinds } from './kinds/discovery.ts';
@@ -19,6 +20,7 @@ export const kinds: readonly Kind[] = [
   ...coreKinds,
   ...appsKinds,
   ...reviewKinds,
+  customResourceDefinitionKind,
   ...autoscalingKinds,
   ...batchKinds,
   ...coordinationKinds,
@@ -60,9 +62,9 @@ export type GroupVersion = {
   readonly kinds: readonly Kind[];
 };
 
-/** The served group versions in discovery's order: core first. */
-export function groupVersions(): readonly GroupVersion[] {
-  const grouped = Map.groupBy(kinds, apiVersionOfKind);
+/** The served group versions in discovery's order: core first, custom kinds last. */
+export function groupVersions(custom: readonly Kind[] = []): readonly GroupVersion[] {
+  const grouped = Map.groupBy([...kinds, ...custom], apiVersionOfKind);
   return [...grouped.values()].flatMap((members) => {
     const [first] = members;
     return first === undefined ? [] : [{ group: first.group, version: first.version, kinds: members }];

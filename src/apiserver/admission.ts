@@ -2,8 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { ensureObject, numberAt, objectAt, objectsAt, stringAt } from '../api/fields.ts';
 import { systemPriorities } from '../api/kinds/scheduling.ts';
 import type { JsonObject } from '../api/object.ts';
-import { forbidden, notFound } from '../api/status.ts';
+import { failure, forbidden, notFound } from '../api/status.ts';
 import type { ApiContext, Target } from './context.ts';
+import { admitDefinition } from './custom-resources/admission.ts';
 import { preventEscalation } from './escalation.ts';
 import { restrictNode } from './node-restriction.ts';
 import { isBeingDeleted, parseEntry, prefixOf, randomSuffix } from './objects.ts';
@@ -18,9 +19,13 @@ export function admitCreate(context: ApiContext, target: Target, object: JsonObj
   requireNamespace(context, target);
   restrict(target, 'create', object);
   preventGrant(context, target, object);
+  requireLivingDefinition(context, target);
   switch (`${kind.group}/${kind.plural}`) {
     case '/pods':
       admitPod(context, target, object);
+      return;
+    case 'apiextensions.k8s.io/customresourcedefinitions':
+      admitDefinition(context, object);
       return;
     case 'networking.k8s.io/ingresses':
       admitIngress(context, target, object);
@@ -31,6 +36,9 @@ export function admitCreate(context: ApiContext, target: Target, object: JsonObj
 export function admitUpdate(context: ApiContext, target: Target, object: JsonObject, old: JsonObject): void {
   restrict(target, 'update', old);
   preventGrant(context, target, object);
+  const { group, plural } = target.kind;
+  const isDefinition = group === 'apiextensions.k8s.io' && plural === 'customresourcedefinitions';
+  if (isDefinition && target.subresource === '') admitDefinition(context, object);
 }
 
 function preventGrant(context: ApiContext, target: Target, object: JsonObject): void {
@@ -55,6 +63,16 @@ function restrict(target: Target, verb: 'create' | 'update' | 'delete', object: 
   const { group, plural } = kind;
   const reason = restrictNode(request.user, { verb, group, plural, subresource, name, object });
   if (reason !== undefined) throw forbidden(kind, name, reason);
+}
+
+/** No object is made of a kind whose definition is going. */
+function requireLivingDefinition({ customs }: ApiContext, { kind }: Target): void {
+  if (kind.custom !== true || !customs.isTerminating(kind)) return;
+  throw failure(
+    405,
+    'MethodNotAllowed',
+    'create not allowed while custom resource definition is terminating',
+  );
 }
 
 /** Nothing is made in a namespace that does not exist or is going away. */

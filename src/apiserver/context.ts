@@ -4,6 +4,7 @@ import type { Logger } from '../base/log.ts';
 import type { Store } from '../store/store.ts';
 import type { Authorizer } from './authorizer.ts';
 import type { ApiServerConfig } from './config.ts';
+import type { CustomKinds } from './custom-resources/registry.ts';
 import type { ApiRequest } from './exchange.ts';
 import type { KubeletLink } from './kubelet-link.ts';
 import type { Metrics } from './metrics.ts';
@@ -19,6 +20,7 @@ export type ApiContext = {
   readonly authorizer: Authorizer;
   readonly tokens: TokenAuthority;
   readonly services: ServiceAllocator;
+  readonly customs: CustomKinds;
   readonly kubelets: KubeletLink;
   readonly metrics: Metrics;
 };
@@ -31,4 +33,11 @@ export type Target = {
   readonly subresource: string;
   readonly rest: readonly string[];
   readonly request: ApiRequest;
+  /** The encoder, when the client accepts protobuf and the kind has it. */
+  readonly protobuf?: ProtobufEncoder;
 };
+
+export type ProtobufEncoder = Pick<
+  typeof import('./protobuf-encode.ts'),
+  'encodeObject' | 'encodeList' | 'encodeEvent'
+>;

@@ -50,19 +50,19 @@ function core(kind: string): { readonly group: string; readonly version: string;
 }
 
 /** Answers /api, /apis, /apis/GROUP, /api/v1 and /apis/GROUP/VERSION. Throws StatusError 404 for others. */
-export function answerDiscovery(request: ApiRequest): Reply {
+export function answerDiscovery(request: ApiRequest, custom: readonly Kind[]): Reply {
   const segments = request.path.split('/').filter((segment) => segment !== '');
   const [root, ...rest] = segments;
+  const found = groupVersions(custom);
   if (rest.length === 0) {
     const aggregated = aggregatedVersion(request);
-    if (aggregated !== undefined) return aggregatedList(root === 'api', aggregated);
-    return jsonReply(root === 'api' ? apiVersions() : apiGroupList());
+    if (aggregated !== undefined) return aggregatedList(found, root === 'api', aggregated);
+    return jsonReply(root === 'api' ? apiVersions() : apiGroupList(found));
   }
-  const found = groupVersions();
   if (root === 'api' && rest.length === 1) {
     return resourceList(found.find(({ group, version }) => group === '' && version === rest[0]));
   }
-  if (root === 'apis' && rest.length === 1) return jsonReply(apiGroup(rest[0] ?? ''));
+  if (root === 'apis' && rest.length === 1) return jsonReply(apiGroup(found, rest[0] ?? ''));
   if (root === 'apis' && rest.length === 2) {
     return resourceList(found.find(({ group, version }) => group === rest[0] && version === rest[1]));
   }
@@ -77,18 +77,18 @@ function apiVersions(): unknown {
   };
 }
 
-function apiGroupList(): unknown {
-  const groups = [...new Set(groupVersions().map(({ group }) => group))].filter((group) => group !== '');
-  return { kind: 'APIGroupList', apiVersion: 'v1', groups: groups.map(groupEntry) };
+function apiGroupList(found: readonly GroupVersion[]): unknown {
+  const groups = [...new Set(found.map(({ group }) => group))].filter((group) => group !== '');
+  return { kind: 'APIGroupList', apiVersion: 'v1', groups: groups.map((group) => groupEntry(found, group)) };
 }
 
-function apiGroup(group: string): unknown {
-  if (group === '' || !groupVersions().some((candidate) => candidate.group === group)) throw pathNotFound();
-  return { kind: 'APIGroup', apiVersion: 'v1', ...groupEntry(group) };
+function apiGroup(found: readonly GroupVersion[], group: string): unknown {
+  if (group === '' || !found.some((candidate) => candidate.group === group)) throw pathNotFound();
+  return { kind: 'APIGroup', apiVersion: 'v1', ...groupEntry(found, group) };
 }
 
-function groupEntry(group: string): object {
-  const versions = groupVersions()
+function groupEntry(found: readonly GroupVersion[], group: string): object {
+  const versions = found
     .filter((candidate) => candidate.group === group)
     .map(({ version }) => ({ groupVersion: `${group}/${version}`, version }));
   return { name: group, versions, preferredVersion: versions[0] };
@@ -154,9 +154,13 @@ function aggregatedVersion(request: ApiRequest): AggregatedVersion | undefined {
   return undefined;
 }
 
-function aggregatedList(coreOnly: boolean, version: AggregatedVersion): Reply {
+function aggregatedList(
+  found: readonly GroupVersion[],
+  coreOnly: boolean,
+  version: AggregatedVersion,
+): Reply {
   const grouped = Map.groupBy(
-    groupVersions().filter(({ group }) => (group === '') === coreOnly),
+    found.filter(({ group }) => (group === '') === coreOnly),
     ({ group }) => group,
   );
   const items = [...grouped].map(([group, members]) => ({

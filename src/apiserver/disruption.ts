@@ -3,7 +3,7 @@ import type { LabelSelector } from '../api/gen/meta-v1.ts';
 import { matchesLabels, selectorOf } from '../api/labels.ts';
 import type { JsonObject } from '../api/object.ts';
 import { kindNamed } from '../api/registry.ts';
-import { failure, internalError, StatusError } from '../api/status.ts';
+import { failure, internalError, type StatusError } from '../api/status.ts';
 import { assert } from '../base/assert.ts';
 import { rfc3339 } from '../base/clock.ts';
 import { isStoreError } from '../store/store.ts';

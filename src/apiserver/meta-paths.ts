@@ -1,3 +1,4 @@
+import type { Kind } from '../api/kind.ts';
 import {
   openApiV2Json,
   openApiV2Protobuf,
@@ -21,8 +22,9 @@ export async function answerPath(context: ApiContext, request: ApiRequest): Prom
   const exact = exactPaths[path];
   if (exact !== undefined) return exact(context, request);
   const [root] = path.split('/').filter((segment) => segment !== '');
-  if (root === 'api' || root === 'apis') return answerDiscovery(request);
-  if (path.startsWith('/openapi/v3/')) return openApiDocument(path.slice('/openapi/v3/'.length));
+  if (root === 'api' || root === 'apis') return answerDiscovery(request, context.customs.all());
+  if (path.startsWith('/openapi/v3/'))
+    return openApiDocument(path.slice('/openapi/v3/'.length), context.customs.all());
   if (/^\/(healthz|livez|readyz)\/(ping|store)$/.test(path)) return textReply('ok');
   throw pathNotFound();
 }
@@ -31,8 +33,8 @@ type PathHandler = (context: ApiContext, request: ApiRequest) => Reply | Promise
 
 const exactPaths: Readonly<Record<string, PathHandler>> = {
   '/': () => jsonReply({ paths: Object.keys(exactPaths).filter((path) => path !== '/') }),
-  '/api': (_context, request) => answerDiscovery(request),
-  '/apis': (_context, request) => answerDiscovery(request),
+  '/api': (context, request) => answerDiscovery(request, context.customs.all()),
+  '/apis': (context, request) => answerDiscovery(request, context.customs.all()),
   '/version': () =>
     jsonReply({ ...serverVersion, platform: `linux/${process.arch === 'x64' ? 'amd64' : process.arch}` }),
   '/healthz': health('healthz'),
@@ -42,8 +44,8 @@ const exactPaths: Readonly<Record<string, PathHandler>> = {
     const { contentType, text } = await context.metrics.render(context.store);
     return textReply(text, 200, contentType);
   },
-  '/openapi/v2': (_context, request) => openApiV2(request),
-  '/openapi/v3': () => bytesReply(openApiV3Index()),
+  '/openapi/v2': (context, request) => openApiV2(request, context.customs.all()),
+  '/openapi/v3': (context) => bytesReply(openApiV3Index(context.customs.all())),
   '/.well-known/openid-configuration': (context) => {
     const { issuer } = context.tokens;
     return jsonReply({
@@ -64,17 +66,17 @@ function health(name: string): PathHandler {
   };
 }
 
-function openApiV2(request: ApiRequest): Reply {
+function openApiV2(request: ApiRequest, custom: readonly Kind[]): Reply {
   for (const { type } of parseAccept(request.headers.accept)) {
     if (type === openApiV2ProtobufMediaType)
-      return bytesReply(openApiV2Protobuf(), openApiV2ProtobufReplyType);
+      return bytesReply(openApiV2Protobuf(custom), openApiV2ProtobufReplyType);
     if (acceptsJson(type)) break;
   }
-  return bytesReply(openApiV2Json());
+  return bytesReply(openApiV2Json(custom));
 }
 
-function openApiDocument(path: string): Reply {
-  const document = openApiV3Document(path);
+function openApiDocument(path: string, custom: readonly Kind[]): Reply {
+  const document = openApiV3Document(path, custom);
   if (document === undefined) throw pathNotFound();
   return bytesReply(document);
 }

@@ -11,6 +11,13 @@ import { fieldValidationOf } from './write.ts';
 /** A patch that was read and waits for the object to be applied to. Throws StatusError. */
 export type Patch = (document: JsonObject) => Json;
 
+/** Strategic merge needs the merge keys of Go types. */
+const customPatchMediaTypes = [
+  'application/json-patch+json',
+  'application/merge-patch+json',
+  'application/apply-patch+yaml',
+] as const;
+
 const patchMediaTypes = [
   'application/json-patch+json',
   'application/merge-patch+json',
@@ -33,6 +40,7 @@ export async function readPatch(target: Target, schema: string): Promise<Patch> 
       return (document) => applyMergePatch(document, patch);
     }
     case 'application/strategic-merge-patch+json': {
+      if (target.kind.custom === true) throw unsupportedMediaType(customPatchMediaTypes);
       const patch = requireObject(await decodeBody(bytes, 'application/json'));
       return (document) => applyStrategicPatch(schema, document, patch);
     }

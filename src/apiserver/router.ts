@@ -10,6 +10,7 @@ import { formOf, renderObject, renderUnstored } from './forms.ts';
 import { impersonate } from './impersonate.ts';
 import { getObject, listObjects } from './list.ts';
 import { answerPath } from './meta-paths.ts';
+import { mentionsProtobuf } from './negotiate.ts';
 import { parseEntry } from './objects.ts';
 import { patchedObject, readPatch } from './patch.ts';
 import { streamLog } from './pod-streams.ts';
@@ -69,12 +70,19 @@ export async function route(context: ApiContext, request: ApiRequest, info: Requ
       throw methodNotAllowed({ group: '', plural: '' }, info.verb);
     return answerPath(context, request);
   }
-  const { kind, target } = resolveTarget(request, info);
+  const { kind, target } = resolveTarget(context, request, info);
   const routes = routesOf(kind, target);
   const handler = routes[info.verb];
   const namedPost = info.verb === 'create' && target.name !== '' && target.subresource === '';
   if (handler === undefined || namedPost) throw methodNotAllowed(kind, info.verb);
-  return handler(context, target);
+  return handler(context, await withEncoder(target));
+}
+
+/** Loads the protobuf encoder for the clients that want it. */
+async function withEncoder(target: Target): Promise<Target> {
+  if (!mentionsProtobuf(target.request.headers.accept)) return target;
+  const encoder = await import('./protobuf-encode.ts');
+  return encoder.hasProtobuf(target.kind.schema) ? { ...target, protobuf: encoder } : target;
 }
 
 /** Takes the path apart. Throws StatusError 400 for a path that no client may send. */
@@ -100,11 +108,12 @@ function requireAllowed(context: ApiContext, user: User, info: RequestInfo): voi
 }
 
 export function resolveTarget(
+  context: ApiContext,
   request: ApiRequest,
   info: RequestInfo & { kind: 'resource' },
 ): { readonly kind: Kind; readonly target: Target } {
   const { group, version, plural, namespace, name, subresource, rest } = info;
-  const kind = findKind(group, version, plural);
+  const kind = findKind(group, version, plural) ?? context.customs.find(group, version, plural);
   if (kind === undefined) throw pathNotFound();
   const needsNamespace = kind.namespaced && (name !== '' || info.verb === 'create');
   if (needsNamespace && namespace === '') {

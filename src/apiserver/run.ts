@@ -13,6 +13,8 @@ import { createAuthorizer } from './authorizer.ts';
 import { bootstrap } from './bootstrap.ts';
 import type { ApiServerConfig, ListenAddress } from './config.ts';
 import type { ApiContext } from './context.ts';
+import { runDefinitionCleanup } from './custom-resources/cleanup.ts';
+import { createCustomKinds } from './custom-resources/registry.ts';
 import { runEventExpiry } from './event-expiry.ts';
 import { createHttpServer } from './http.ts';
 import { createKubeletLink } from './kubelet-link.ts';
@@ -60,6 +62,7 @@ export async function runApiServer(
     onReady(addresses);
     await Promise.all([
       aborted(signal),
+      runDefinitionCleanup(store, context.clock, signal),
       runEventExpiry(store, context.clock, log, config.limits.eventTtlMs, signal),
     ]);
   } catch (error) {
@@ -71,6 +74,7 @@ export async function runApiServer(
     server.close();
     context.authorizer.stop();
     context.services.stop();
+    context.customs.stop();
     context.kubelets.close();
     await store.close();
   }
@@ -105,6 +109,7 @@ function createContext(config: ApiServerConfig, log: Logger, store: Store): ApiC
       nodePortRange: config.nodePortRange,
       random: (below) => randomInt(below),
     }),
+    customs: createCustomKinds(store),
     kubelets: createKubeletLink(store, config),
     metrics: createMetrics(),
   };

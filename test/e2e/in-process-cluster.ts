@@ -56,6 +56,12 @@ export async function startCluster() {
     client: admin.client,
     kubeconfig: admin.file,
     kubectl,
+    /** A file with one object. */
+    write: (object: object): string => {
+      const file = join(directory, 'object.json');
+      writeFileSync(file, JSON.stringify(object));
+      return file;
+    },
     apply: async (...objects: readonly object[]): Promise<void> => {
       const file = join(directory, 'objects.json');
       writeFileSync(file, JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects }));
