@@ -1,8 +1,9 @@
 /**
  * The ingress engine beside other proxies: CPU per request, throughput, latency, big bodies, big route tables, memory.
  *
- *   npm run bench -- l7 [--seconds 2] [--parts small,routes,churn,memory] [--hosts 10,1000,10000] [--only NAME] [--write]
+ *   npm run bench -- l7 [--seconds 2] [--rounds 3] [--parts small,routes,churn,memory] [--hosts 10,1000,10000] [--only NAME] [--write]
  *
+ * Of the rounds the one with the least CPU per request counts, for each proxy alike: others use the machine, too.
  * Everything runs on the loopback, one proxy at a time, in front of the same nginx. Needs nginx and wrk; HAProxy and
  * Caddy are left out where they are not installed.
  */
@@ -19,6 +20,7 @@ import { machineLine, writeSection } from './lib/report.ts';
 const { values } = parseArgs({
   options: {
     seconds: { type: 'string', default: '2' },
+    rounds: { type: 'string', default: '3' },
     parts: { type: 'string', default: 'small,routes,churn,memory' },
     hosts: { type: 'string', default: '10,1000,10000' },
     only: { type: 'string', default: '' },
@@ -68,6 +70,14 @@ function row(name: string, it: Measured, nginx: Measured | undefined): string {
   return `| ${name} | ${it.userUs.toFixed(1)} | ${it.systemUs.toFixed(1)} | ${cpu.toFixed(1)} | ${ratio} | ${whole} | ${it.failed} |`;
 }
 
+/** Failed requests of all rounds are added up. */
+function keepBest(results: Map<string, Measured>, name: string, it: Measured): void {
+  const before = results.get(name);
+  const failed = it.failed + (before?.failed ?? 0);
+  const better = before === undefined || it.userUs + it.systemUs < before.userUs + before.systemUs;
+  results.set(name, { ...(better ? it : before), failed });
+}
+
 function table(title: string, results: ReadonlyMap<string, Measured>): void {
   const nginx = [...results].find(([name]) => name.startsWith('nginx'))?.[1];
   say('', `**${title}**`, '', head, rule, ...[...results].map(([name, it]) => row(name, it, nginx)));
@@ -80,12 +90,15 @@ function siteOf(folder: string, hosts: readonly string[], backends: readonly num
 async function small(folder: string): Promise<void> {
   const site = siteOf(folder, [host], [backendPorts[0]]);
   const results = new Map(loads.map(([title]) => [title, new Map<string, Measured>()]));
-  for (const proxy of measured) {
-    await withProxy(proxy, site, async (pid) => {
-      for (const [title, load] of loads) {
-        results.get(title)?.set(proxy.name, await measure(pid, proxyPort, { ...load, seconds, host }));
-      }
-    });
+  for (let round = 0; round < Number(values.rounds); round += 1) {
+    for (const proxy of measured) {
+      await withProxy(proxy, site, async (pid) => {
+        for (const [title, load] of loads) {
+          const it = await measure(pid, proxyPort, { ...load, seconds, host });
+          keepBest(results.get(title) ?? new Map(), proxy.name, it);
+        }
+      });
+    }
   }
   for (const [title, result] of results) table(title, result);
 }
@@ -95,9 +108,12 @@ async function routes(folder: string): Promise<void> {
     const hosts = [host, ...Array.from({ length: count - 1 }, (_, index) => `host-${index}.example`)];
     const site = siteOf(folder, hosts, [backendPorts[0]]);
     const results = new Map<string, Measured>();
-    for (const proxy of measured) {
-      const load = { connections: 64, seconds, path: '/', host: hosts[count >> 1] ?? host };
-      results.set(proxy.name, await withProxy(proxy, site, (pid) => measure(pid, proxyPort, load)));
+    const load = { connections: 64, seconds, path: '/', host: hosts[count >> 1] ?? host };
+    for (let round = 0; round < Number(values.rounds); round += 1) {
+      for (const proxy of measured) {
+        const it = await withProxy(proxy, site, (pid) => measure(pid, proxyPort, load));
+        keepBest(results, proxy.name, it);
+      }
     }
     table(`${count} hosts: small, keep-alive, 64 connections`, results);
   }
@@ -127,7 +143,7 @@ async function churn(folder: string): Promise<void> {
   }
 }
 
-const idleConnections = 2000;
+const idleConnections = 6000;
 
 async function memory(folder: string): Promise<void> {
   say(
@@ -174,6 +190,6 @@ try {
   rmSync(folder, { recursive: true, force: true });
 }
 if (values.write) {
-  const command = `Command: \`npm run bench -- l7 --seconds ${values.seconds} --hosts ${values.hosts} --write\`. ${machineLine()}.`;
+  const command = `Command: \`npm run bench -- l7 --seconds ${values.seconds} --rounds ${values.rounds} --hosts ${values.hosts} --write\`. ${machineLine()}.`;
   writeSection('l7', [command, '', ...lines].join('\n'));
 }

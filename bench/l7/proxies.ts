@@ -38,6 +38,11 @@ export const wrk = programOf('wrk');
 /** The load generator and the backends must be there; other proxies are left out when they are not. */
 export const missing = [wrk === undefined ? 'wrk' : '', nginx === undefined ? 'nginx' : ''].filter(Boolean);
 
+const children = new Set<ChildProcess>();
+process.once('exit', () => {
+  for (const child of children) child.kill('SIGKILL');
+});
+
 async function run(program: string, args: readonly string[], port: number, env = {}): Promise<Running> {
   const child = spawn(program, args, {
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -47,7 +52,7 @@ async function run(program: string, args: readonly string[], port: number, env =
   child.stderr?.on('data', (chunk: Buffer) => {
     errors = (errors + chunk.toString()).slice(-4000);
   });
-  process.once('exit', () => child.kill('SIGKILL'));
+  children.add(child);
   while (!(await listens(port))) {
     if (child.exitCode !== null) throw new Error(`${program} ended: ${errors}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
@@ -56,6 +61,7 @@ async function run(program: string, args: readonly string[], port: number, env =
 }
 
 async function stop(child: ChildProcess): Promise<void> {
+  children.delete(child);
   if (child.exitCode !== null || child.signalCode !== null) return;
   const exited = once(child, 'exit');
   child.kill('SIGTERM');

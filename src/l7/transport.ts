@@ -1,6 +1,6 @@
 /**
  * What the protocol core needs of the network, and no more. Implementations: net-transport.ts on node:net and
- * node:tls; one on io_uring is to stand beside it. The core works on bytes and never imports a socket.
+ * node:tls, uring-transport.ts on io_uring. The core works on bytes and never imports a socket.
  */
 
 /** One end of a byte stream. All calls are made from the one event loop. */
@@ -26,7 +26,7 @@ export type ConnectionHandler = {
   onConnect(): void;
   /** `data` is valid only until this returns, except where it is given to `write` of a connection meanwhile. */
   onData(data: Buffer): void;
-  /** What was queued is below the mark again. */
+  /** What was queued is below the mark again. Not told after `end`. */
   onDrain(): void;
   /** After `end`: all that was queued has been handed to the network. */
   onFinish(): void;

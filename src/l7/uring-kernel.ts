@@ -19,22 +19,34 @@ export function kernelTooOld(text = release()): string | undefined {
   return enough ? undefined : `kernel ${text} is older than ${releaseMin.join('.')}`;
 }
 
+const libcSignatures = {
+  mmap: { arguments: ['uint64', 'uint64', 'int32', 'int32', 'int32', 'int64'], return: 'uint64' },
+  __errno_location: { arguments: [], return: 'pointer' },
+  socket: { arguments: ['int32', 'int32', 'int32'], return: 'int32' },
+  bind: { arguments: ['int32', 'buffer', 'int32'], return: 'int32' },
+  listen: { arguments: ['int32', 'int32'], return: 'int32' },
+  setsockopt: { arguments: ['int32', 'int32', 'int32', 'buffer', 'int32'], return: 'int32' },
+  getsockname: { arguments: ['int32', 'buffer', 'buffer'], return: 'int32' },
+  getpeername: { arguments: ['int32', 'buffer', 'buffer'], return: 'int32' },
+  shutdown: { arguments: ['int32', 'int32'], return: 'int32' },
+  close: { arguments: ['int32'], return: 'int32' },
+  eventfd: { arguments: ['uint32', 'int32'], return: 'int32' },
+  read: { arguments: ['int32', 'buffer', 'uint64'], return: 'int64' },
+} as const;
+
+const uvSignatures = {
+  uv_handle_size: { arguments: ['int32'], return: 'uint64' },
+  uv_poll_init: { arguments: ['pointer', 'pointer', 'int32'], return: 'int32' },
+  uv_poll_start: { arguments: ['pointer', 'int32', 'pointer'], return: 'int32' },
+  uv_poll_stop: { arguments: ['pointer'], return: 'int32' },
+  uv_ref: { arguments: ['pointer'], return: 'void' },
+  uv_unref: { arguments: ['pointer'], return: 'void' },
+  uv_close: { arguments: ['pointer', 'pointer'], return: 'void' },
+} as const;
+
 /** Throws if this process cannot call native functions. */
 export function openKernel() {
-  const { functions: libc } = ffi.dlopen(null, {
-    mmap: { arguments: ['uint64', 'uint64', 'int32', 'int32', 'int32', 'int64'], return: 'uint64' },
-    __errno_location: { arguments: [], return: 'pointer' },
-    socket: { arguments: ['int32', 'int32', 'int32'], return: 'int32' },
-    bind: { arguments: ['int32', 'buffer', 'int32'], return: 'int32' },
-    listen: { arguments: ['int32', 'int32'], return: 'int32' },
-    setsockopt: { arguments: ['int32', 'int32', 'int32', 'buffer', 'int32'], return: 'int32' },
-    getsockname: { arguments: ['int32', 'buffer', 'buffer'], return: 'int32' },
-    getpeername: { arguments: ['int32', 'buffer', 'buffer'], return: 'int32' },
-    shutdown: { arguments: ['int32', 'int32'], return: 'int32' },
-    close: { arguments: ['int32'], return: 'int32' },
-    eventfd: { arguments: ['uint32', 'int32'], return: 'int32' },
-    read: { arguments: ['int32', 'buffer', 'uint64'], return: 'int64' },
-  });
+  const { functions: libc } = ffi.dlopen(null, libcSignatures);
   const { functions: wide } = ffi.dlopen(null, {
     syscall: {
       arguments: ['int64', 'int64', 'int64', 'int64', 'int64', 'int64', 'int64'],
@@ -47,15 +59,7 @@ export function openKernel() {
       return: 'int32',
     },
   });
-  const uv = ffi.dlopen(null, {
-    uv_handle_size: { arguments: ['int32'], return: 'uint64' },
-    uv_poll_init: { arguments: ['pointer', 'pointer', 'int32'], return: 'int32' },
-    uv_poll_start: { arguments: ['pointer', 'int32', 'pointer'], return: 'int32' },
-    uv_poll_stop: { arguments: ['pointer'], return: 'int32' },
-    uv_ref: { arguments: ['pointer'], return: 'void' },
-    uv_unref: { arguments: ['pointer'], return: 'void' },
-    uv_close: { arguments: ['pointer', 'pointer'], return: 'void' },
-  });
+  const uv = ffi.dlopen(null, uvSignatures);
   const errno = libc.__errno_location();
 
   /** Maps memory that is never unmapped: JavaScript may hold views of it as long as it likes. */
