@@ -140,8 +140,7 @@ test(
       await echoed(`turn ${turn}`);
     }
     for (const className of ['second', 'fairlead']) {
-      const spec = { ingressClassName: className, rules: [hostRule(undefined, 'web')] };
-      api.update(ingresses, 'default/web', { spec });
+      api.update(ingresses, 'default/web', { spec: { ingressClassName: className } });
       await traffic.more(100);
       await echoed(className);
     }
