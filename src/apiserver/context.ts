@@ -8,6 +8,7 @@ import type { CustomKinds } from './custom-resources/registry.ts';
 import type { ApiRequest } from './exchange.ts';
 import type { KubeletLink } from './kubelet-link.ts';
 import type { Metrics } from './metrics.ts';
+import type { ProtobufEncoder } from './protobuf-encode.ts';
 import type { ServiceAllocator } from './service-allocator.ts';
 import type { TokenAuthority } from './tokens.ts';
 
@@ -36,8 +37,3 @@ export type Target = {
   /** The encoder, when the client accepts protobuf and the kind has it. */
   readonly protobuf?: ProtobufEncoder;
 };
-
-export type ProtobufEncoder = Pick<
-  typeof import('./protobuf-encode.ts'),
-  'encodeObject' | 'encodeList' | 'encodeEvent'
->;

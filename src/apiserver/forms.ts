@@ -1,7 +1,7 @@
 import { stringAt } from '../api/fields.ts';
 import type { JsonObject } from '../api/object.ts';
 import { apiVersionOfKind } from '../api/registry.ts';
-import { notAcceptable } from '../api/status.ts';
+import { type FailureStatus, notAcceptable } from '../api/status.ts';
 import {
   type IncludeObject,
   partialObjectMetadata,
@@ -12,8 +12,9 @@ import type { Entry, StoreEvent } from '../store/store.ts';
 import type { ApiContext, Target } from './context.ts';
 import { jsonReply, type Reply } from './exchange.ts';
 import type { Page } from './list.ts';
-import { type Form, negotiateForm, servedMediaTypes } from './negotiate.ts';
+import { type Form, negotiateForm, protobufMediaType, servedMediaTypes } from './negotiate.ts';
 import { parseEntry, servedBytes } from './objects.ts';
+import type { ProtobufEncoder } from './protobuf-encode.ts';
 
 /** From stored bytes to what the client asked for. Plain objects are never decoded: their bytes are joined or wrapped. */
 
@@ -21,7 +22,7 @@ export type EventType = 'ADDED' | 'MODIFIED' | 'DELETED';
 
 /** Throws StatusError 406. */
 export function formOf(target: Target): Form {
-  const form = negotiateForm(target.request.headers.accept);
+  const form = negotiateForm(target.request.headers.accept, target.protobuf !== undefined);
   if (form === undefined) throw notAcceptable(servedMediaTypes);
   return form;
 }
@@ -34,6 +35,9 @@ export function renderObject(
   status: number,
   warnings: readonly string[] = [],
 ): Reply {
+  if (target.protobuf !== undefined && form.protobuf) {
+    return protobufReply(target.protobuf, target, parseEntry(entry, target.kind), status, warnings);
+  }
   const plain = form.as === 'object';
   const bytes = plain ? servedBytes(entry, target.kind) : encode(formed(context, target, form, entry));
   return {
@@ -45,6 +49,17 @@ export function renderObject(
   };
 }
 
+function protobufReply(
+  encoder: ProtobufEncoder,
+  target: Target,
+  object: JsonObject,
+  status: number,
+  warnings: readonly string[],
+): Reply {
+  const body = [encoder.encodeObject(target.kind.schema, object)];
+  return { kind: 'bytes', status, contentType: protobufMediaType, body, warnings };
+}
+
 /** As renderObject for an object that is not stored, such as the result of a dry run. */
 export function renderUnstored(
   context: ApiContext,
@@ -54,6 +69,9 @@ export function renderUnstored(
   status: number,
   warnings: readonly string[] = [],
 ): Reply {
+  if (target.protobuf !== undefined && form.protobuf) {
+    return protobufReply(target.protobuf, target, object, status, warnings);
+  }
   const value = form.as === 'object' ? object : formedObject(context, target, form, object);
   return jsonReply(value, status, { warnings, contentType: form.contentType });
 }
@@ -78,6 +96,11 @@ export function renderList(context: ApiContext, target: Target, form: Form, page
     return jsonReply(list, 200, { contentType: form.contentType });
   }
   const { kind } = target;
+  if (target.protobuf !== undefined && form.protobuf) {
+    const list = { apiVersion: apiVersionOfKind(kind), kind: `${kind.kind}List`, metadata: listMeta };
+    const body = [target.protobuf.encodeList(kind.schema, list, objectsOf(target, page))];
+    return { kind: 'bytes', status: 200, contentType: form.contentType, body };
+  }
   const head = `{"kind":"${kind.kind}List","apiVersion":"${apiVersionOfKind(kind)}","metadata":${JSON.stringify(listMeta)},"items":[`;
   const body: Uint8Array[] = [Buffer.from(head)];
   for (const [at, entry] of page.entries.entries()) {
@@ -121,7 +144,7 @@ export function renderEvent(
     framesOfEvent.set(event, frames);
   }
   const include = form.as === 'table' ? includeObjectOf(target) : '';
-  const key = `${type} ${apiVersionOfKind(target.kind)} ${form.as} ${form.metaVersion} ${include}`;
+  const key = `${type} ${apiVersionOfKind(target.kind)} ${form.as} ${form.metaVersion} ${include} ${form.protobuf}`;
   const known = frames.get(key);
   if (known !== undefined) return known;
   const made = frame(context, target, form, type, entry);
@@ -130,6 +153,9 @@ export function renderEvent(
 }
 
 function frame(context: ApiContext, target: Target, form: Form, type: EventType, entry: Entry): Buffer {
+  if (target.protobuf !== undefined && form.protobuf) {
+    return target.protobuf.encodeEvent(type, target.kind.schema, parseEntry(entry, target.kind));
+  }
   const bytes =
     form.as === 'object' ? servedBytes(entry, target.kind) : encode(formed(context, target, form, entry));
   return Buffer.concat([eventHead[type], bytes, eventEnd]);
@@ -151,7 +177,19 @@ export function renderBookmark(
     metadata: { kind: 'PartialObjectMetadata', apiVersion: `meta.k8s.io/${form.metaVersion}` },
     table: { kind: 'Table', apiVersion: `meta.k8s.io/${form.metaVersion}`, columnDefinitions: [], rows: [] },
   };
-  return Buffer.from(`${JSON.stringify({ type: 'BOOKMARK', object: { ...identity[form.as], metadata } })}\n`);
+  const object: JsonObject = { ...identity[form.as], metadata };
+  if (target.protobuf !== undefined && form.protobuf) {
+    return target.protobuf.encodeEvent('BOOKMARK', target.kind.schema, object);
+  }
+  return Buffer.from(`${JSON.stringify({ type: 'BOOKMARK', object })}\n`);
+}
+
+/** The last event of a watch that cannot go on. */
+export function renderErrorEvent(target: Target, form: Form, status: FailureStatus): Buffer {
+  if (target.protobuf !== undefined && form.protobuf) {
+    return target.protobuf.encodeEvent('ERROR', 'meta/v1.Status', status as unknown as JsonObject);
+  }
+  return Buffer.from(`${JSON.stringify({ type: 'ERROR', object: status })}\n`);
 }
 
 function formed(context: ApiContext, target: Target, form: Form, entry: Entry): JsonObject {

@@ -25,3 +25,11 @@ for (const { accept, want } of cases) {
     assert.equal(got, want);
   });
 }
+
+test('accept: protobuf only for kinds that have it, and only for plain objects', () => {
+  const both = 'application/vnd.kubernetes.protobuf,application/json';
+  assert.equal(negotiateForm(both, true)?.protobuf, true);
+  assert.equal(negotiateForm(both, false)?.protobuf, false);
+  const table = `application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,application/json`;
+  assert.equal(negotiateForm(table, true)?.protobuf, false);
+});

@@ -1,14 +1,30 @@
+export const protobufMediaType = 'application/vnd.kubernetes.protobuf';
+
 /** In which form the client wants its objects. */
 export type Form = {
   readonly as: 'object' | 'table' | 'metadata';
   /** Of meta.k8s.io, for tables and metadata. */
   readonly metaVersion: 'v1' | 'v1beta1';
   readonly contentType: string;
+  /** Only plain objects are encoded as protobuf. */
+  readonly protobuf: boolean;
 };
 
-export const plainForm: Form = { as: 'object', metaVersion: 'v1', contentType: 'application/json' };
+const plainForm: Form = {
+  as: 'object',
+  metaVersion: 'v1',
+  contentType: 'application/json',
+  protobuf: false,
+};
 
-export const servedMediaTypes = ['application/json'] as const;
+const protobufForm: Form = {
+  as: 'object',
+  metaVersion: 'v1',
+  contentType: protobufMediaType,
+  protobuf: true,
+};
+
+export const servedMediaTypes = ['application/json', protobufMediaType] as const;
 
 /** One element of an Accept header. */
 export type MediaRange = {
@@ -42,9 +58,15 @@ export function acceptsJson(type: string): boolean {
   return type === 'application/json' || type === 'application/*' || type === '*/*';
 }
 
-/** The first form of the Accept header that we have; undefined: none, answer 406. */
-export function negotiateForm(header: string | undefined): Form | undefined {
+/** Whether the client may want protobuf: a cheap look, before anything is loaded for it. */
+export function mentionsProtobuf(header: string | undefined): boolean {
+  return header?.includes(protobufMediaType) === true;
+}
+
+/** The first form of the Accept header that we have; undefined: none, answer 406. `protobuf`: the kind has that form. */
+export function negotiateForm(header: string | undefined, protobuf = false): Form | undefined {
   for (const { type, parameters } of parseAccept(header)) {
+    if (protobuf && type === protobufMediaType && !parameters.has('as')) return protobufForm;
     if (!acceptsJson(type)) continue;
     const as = parameters.get('as');
     if (as === undefined) return plainForm;
@@ -52,9 +74,9 @@ export function negotiateForm(header: string | undefined): Form | undefined {
     if (parameters.get('g') !== 'meta.k8s.io' || (metaVersion !== 'v1' && metaVersion !== 'v1beta1'))
       continue;
     const contentType = `application/json;as=${as};v=${metaVersion};g=meta.k8s.io`;
-    if (as === 'Table') return { as: 'table', metaVersion, contentType };
+    if (as === 'Table') return { as: 'table', metaVersion, contentType, protobuf: false };
     if (as === 'PartialObjectMetadata' || as === 'PartialObjectMetadataList') {
-      return { as: 'metadata', metaVersion, contentType };
+      return { as: 'metadata', metaVersion, contentType, protobuf: false };
     }
   }
   return undefined;

@@ -1,18 +1,14 @@
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { bodyBytesMax, bodyDepthMax } from '../api/decode.ts';
-import { protobufFields } from '../api/gen/protobuf-fields.ts';
 import { isJsonObject, type Json, type JsonObject } from '../api/object.ts';
 import { type Field, type FieldType, type Scalar, typeNode } from '../api/schema.ts';
 import { badRequest, tooLarge } from '../api/status.ts';
+import { type Numbers, numbersOf, protobufMagic as magic } from './protobuf-numbers.ts';
 
 /**
  * Bodies as application/vnd.kubernetes.protobuf, which kubectl from 1.32 on and client-go's typed clients send. They
- * are turned into the JSON that the rest of the server reads; answers are always JSON.
+ * are turned into the JSON that the rest of the server reads.
  */
-export const protobufMediaType = 'application/vnd.kubernetes.protobuf';
-
-/** The four bytes in front of every such body: "k8s" and a zero. */
-const magic = Buffer.from([0x6b, 0x38, 0x73, 0x00]);
 
 /** Reads a body that holds an object of `typeName` ("core/v1.Pod"). Throws StatusError 400 or 413. */
 export function decodeProtobufBody(bytes: Buffer, typeName: string): JsonObject {
@@ -55,49 +51,6 @@ function eachField(reader: BinaryReader, visit: (number: number, wireType: WireT
     const [number, wireType] = reader.tag();
     visit(number, wireType);
   }
-}
-
-/** A field by its number: a JSON field, or a message whose fields stand among its parent's. */
-type Numbered =
-  | { readonly kind: 'field'; readonly name: string }
-  | { readonly kind: 'embedded'; readonly numbers: Numbers };
-type Numbers = ReadonlyMap<number, Numbered>;
-
-const numbersOfType = new Map<string, Numbers>();
-
-function numbersOf(typeName: string): Numbers {
-  const known = numbersOfType.get(typeName);
-  if (known !== undefined) return known;
-  const parsed = parseNumbers(protobufFields[typeName] ?? '');
-  numbersOfType.set(typeName, parsed);
-  return parsed;
-}
-
-/** Reads `1 name, 2 (1 exec, 2 httpGet), 3 other`. The text is our own, so it is well formed. */
-function parseNumbers(text: string): Numbers {
-  const numbers = new Map<number, Numbered>();
-  let depth = 0;
-  let start = 0;
-  for (let at = 0; at <= text.length; at++) {
-    const character = text[at];
-    if (character === '(') depth++;
-    else if (character === ')') depth--;
-    else if ((character === ',' && depth === 0) || at === text.length) {
-      const part = text.slice(start, at).trim();
-      start = at + 1;
-      const space = part.indexOf(' ');
-      if (space === -1) continue;
-      const rest = part.slice(space + 1);
-      const embedded = rest.startsWith('(');
-      numbers.set(
-        Number(part.slice(0, space)),
-        embedded
-          ? { kind: 'embedded', numbers: parseNumbers(rest.slice(1, -1)) }
-          : { kind: 'field', name: rest },
-      );
-    }
-  }
-  return numbers;
 }
 
 function readMessage(reader: BinaryReader, typeName: string, depth: number): JsonObject {

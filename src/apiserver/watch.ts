@@ -1,9 +1,9 @@
 import { randomInt } from 'node:crypto';
-import { badRequest, expired, type FailureStatus } from '../api/status.ts';
+import { badRequest, expired } from '../api/status.ts';
 import { type Entry, isStoreError, type StoreEvent, type Watching } from '../store/store.ts';
 import type { ApiContext, Target } from './context.ts';
 import type { Reply, ReplyStream } from './exchange.ts';
-import { type EventType, formOf, renderBookmark, renderEvent } from './forms.ts';
+import { type EventType, formOf, renderBookmark, renderErrorEvent, renderEvent } from './forms.ts';
 import { parseRevision } from './list.ts';
 import type { Form } from './negotiate.ts';
 import { prefixOf } from './objects.ts';
@@ -30,7 +30,7 @@ export function watchObjects(context: ApiContext, target: Target): Reply {
   return {
     kind: 'stream',
     status: 200,
-    contentType: plan.form.contentType,
+    contentType: plan.form.protobuf ? `${plan.form.contentType};stream=watch` : plan.form.contentType,
     run: (stream) => runWatch(context, target, plan, stream),
   };
 }
@@ -153,7 +153,7 @@ function follow(
   } catch (error) {
     if (!isStoreError(error, 'Expired')) throw error;
     const { status } = expired(`too old resource version: ${after} (${context.store.compactedRevision})`);
-    stream.push(errorEvent(status));
+    stream.push(renderErrorEvent(target, plan.form, status));
     done();
     return () => {};
   }
@@ -179,8 +179,4 @@ function typeFor(selection: Selection, event: StoreEvent): EventType | undefined
   const matches = selection.everything || selection.matches(event.entry);
   if (matches) return matched ? 'MODIFIED' : 'ADDED';
   return matched ? 'DELETED' : undefined;
-}
-
-function errorEvent(status: FailureStatus): Buffer {
-  return Buffer.from(`${JSON.stringify({ type: 'ERROR', object: status })}\n`);
 }

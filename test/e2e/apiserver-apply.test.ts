@@ -133,7 +133,11 @@ for (const { version, path } of kubectls) {
     );
     await k.ok(`apply --server-side -f ${manifest({ name, image: 'caddy:2' })}`);
     const container = `get deployment ${name} -o jsonpath={.spec.template.spec.containers[0]['image','env']}`;
-    assert.equal((await k.ok(container)).trim(), 'caddy:2');
+    // kubectl moves the fields that it owned before to the new manager from 1.26 on; before, they are nobody's to drop.
+    assert.equal(
+      (await k.ok(container)).trim(),
+      version === '1.20' ? 'caddy:2 [{"name":"A","value":"b"}]' : 'caddy:2',
+    );
     assert.match(
       await k.ok(`get deployment ${name} -o jsonpath={.metadata.annotations}`),
       /caddy:2/,

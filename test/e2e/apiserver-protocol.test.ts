@@ -4,6 +4,7 @@ import { request as httpsRequest } from 'node:https';
 import { after, before, test } from 'node:test';
 import { stringAt } from '../../src/api/fields.ts';
 import { isJsonObject, type JsonObject } from '../../src/api/object.ts';
+import { decodeProtobufBody } from '../../src/apiserver/protobuf-body.ts';
 import type { KeyPair } from '../../src/base/certificates.ts';
 import { startApiServer, type TestApiServer } from '../support/apiserver.ts';
 import { eventually } from '../support/shell.ts';
@@ -418,3 +419,53 @@ test('what is made under load is seen by everyone in one order', async () => {
     assert.equal((left.body['items'] as JsonObject[]).length, 0);
   });
 });
+
+test('protobuf: objects, lists, watches and their ends, for the clients that ask for it', async () => {
+  const accept = { accept: 'application/vnd.kubernetes.protobuf,application/json' };
+  const got = await rawCall(`${maps}/kube-root-ca.crt`, accept);
+  assert.equal(got.contentType, 'application/vnd.kubernetes.protobuf');
+  const one = decodeProtobufBody(got.body, 'core/v1.ConfigMap');
+  assert.equal(stringAt(one, 'metadata', 'name'), 'kube-root-ca.crt');
+  assert.match(stringAt(one, 'data', 'ca.crt'), /BEGIN CERTIFICATE/);
+  assert.equal(
+    stringAt(one, 'metadata', 'resourceVersion'),
+    stringAt((await call('GET', `${maps}/kube-root-ca.crt`)).body, 'metadata', 'resourceVersion'),
+  );
+
+  const list = await rawCall(maps, accept);
+  assert.equal(list.body.subarray(0, 4).toString('latin1'), 'k8s\0');
+  assert.ok(list.body.includes('ConfigMapList'));
+
+  const watched = await rawCall(`${maps}?watch=true&timeoutSeconds=1&allowWatchBookmarks=true`, accept);
+  assert.equal(watched.contentType, 'application/vnd.kubernetes.protobuf;stream=watch');
+  let frames = 0;
+  for (let at = 0; at < watched.body.length; frames++) at += 4 + watched.body.readUInt32BE(at);
+  assert.ok(frames > 0);
+  assert.equal(watched.body.subarray(4, 11).toString('latin1'), '\n\x05ADDED');
+
+  const table = {
+    accept: 'application/json;as=Table;v=v1;g=meta.k8s.io,application/vnd.kubernetes.protobuf',
+  };
+  assert.match((await rawCall(maps, table)).contentType, /^application\/json;as=Table/);
+});
+
+async function rawCall(
+  path: string,
+  headers: Readonly<Record<string, string>>,
+): Promise<{ readonly contentType: string; readonly body: Buffer }> {
+  return new Promise((resolve, reject) => {
+    const sent = httpsRequest(
+      `${server.url}${path}`,
+      { headers, ca: server.pki.server.caCert, cert: server.admin.certificate, key: server.admin.key },
+      (answer) => {
+        const chunks: Buffer[] = [];
+        answer.on('data', (chunk: Buffer) => chunks.push(chunk));
+        answer.once('end', () =>
+          resolve({ contentType: answer.headers['content-type'] ?? '', body: Buffer.concat(chunks) }),
+        );
+      },
+    );
+    sent.once('error', reject);
+    sent.end();
+  });
+}
