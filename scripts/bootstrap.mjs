@@ -18,11 +18,10 @@ const home = dirname(dirname(fileURLToPath(import.meta.url)));
 const [task = '', ...rest] = process.argv.slice(2);
 const tasks = new Set(['start', 'test', 'check']);
 
-/**
- * What is needed from the operating system: a program (or a file of any of these paths), its Debian package, and
- * the tasks that need it. Without `required` the task goes on without it.
- */
+/** What is needed from the operating system: a program (or any of these files), its Debian package, and the tasks that need it. */
 const needs = [
+  // The pinned Node is linked with it; it is on every Debian that has a compiler, and missing on a minimal one.
+  { program: 'libatomic', isThere: nodeStarts, debian: 'libatomic1', tasks: ['start', 'test', 'check'] },
   { program: 'containerd', debian: 'containerd', tasks: ['start', 'test'] },
   { program: 'runc', debian: 'runc', tasks: ['start', 'test'] },
   {
@@ -36,6 +35,8 @@ const needs = [
   { program: 'conntrack', debian: 'conntrack', tasks: ['start', 'test'] },
   { program: 'kubectl', debian: 'kubernetes-client', tasks: ['start', 'test'] },
   { program: 'curl', debian: 'curl', tasks: ['start', 'test'] },
+  { program: 'ps', debian: 'procps', tasks: ['test'] },
+  { program: 'openssl', debian: 'openssl', tasks: ['test'] },
 ];
 
 const systemDirs = ['/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/local/bin', '/usr/bin', '/bin'];
@@ -59,7 +60,12 @@ function isExecutable(file) {
   }
 }
 
+function nodeStarts() {
+  return spawnSync(pinnedNode(), ['--version'], { stdio: 'ignore' }).status === 0;
+}
+
 function isThere(need) {
+  if (need.isThere !== undefined) return need.isThere();
   const files = need.files ?? searchPath.map((dir) => join(dir, need.program));
   return files.some(isExecutable);
 }
@@ -89,7 +95,8 @@ function installPackages() {
   if (packagesAreCurrent()) return;
   say('Installing the npm packages (npm ci) …');
   const npm = process.env.npm_execpath;
-  const args = ['ci', '--no-audit', '--no-fund'];
+  // Quiet: the npm that comes with Debian's Node 18 would warn of each package that wants Node 20, and all run under Node 26.
+  const args = ['ci', '--no-audit', '--no-fund', '--loglevel=error'];
   const status = npm === undefined ? run('npm', args) : run(process.execPath, [npm, ...args]);
   if (status !== 0) fail('`npm ci` failed: the messages above tell why; then run the same command again');
 }
@@ -179,7 +186,8 @@ function compileSources(node, env) {
 if (!tasks.has(task)) fail(`usage: node scripts/bootstrap.mjs start|test|check [arguments]`);
 installPackages();
 const node = pinnedNode();
-if (task !== 'check') installPrograms();
+installPrograms();
+if (!nodeStarts()) fail(`${node} does not start: run it to see why`);
 const env = {
   ...process.env,
   PATH: [dirname(node), ...searchPath].join(':'),
