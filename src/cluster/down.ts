@@ -3,10 +3,18 @@ import { posix } from 'node:path';
 import type { Logger } from '../base/log.ts';
 import { type ClusterConfig, clusterNameProblem } from './config.ts';
 import { removeFromFile } from './kubeconfig.ts';
-import { controlGroups, markedProcesses, removeEverything } from './leftovers.ts';
+import { controlGroups, markedProcesses, removeEverything, removeIfEmpty } from './leftovers.ts';
 import { isClusterNetns } from './netns.ts';
 import { namedNetns } from './network.ts';
-import { type BaseDirs, type ClusterState, isAlive, readProcessStates, readState } from './state.ts';
+import {
+  type BaseDirs,
+  type ClusterState,
+  forgetDataDir,
+  isAlive,
+  readProcessStates,
+  readState,
+  stateFiles,
+} from './state.ts';
 import { contextNameOf } from './up.ts';
 
 /** How long the supervisor may take to stop everything in order before it is killed with the rest. */
@@ -32,6 +40,8 @@ export async function downCluster(
   await stopSupervisor(state.config);
   await removeUserContext(state, note);
   await removeEverything(state.config, log);
+  forgetDataDir(name, dirs);
+  removeIfEmpty(dirs.data);
   return 'removed';
 }
 
@@ -43,10 +53,10 @@ async function stateOrTraces(
 ): Promise<ClusterState | undefined> {
   const runDir = posix.join(dirs.run, name);
   const usedDataDir = dataDir ?? posix.join(dirs.data, name);
-  for (const file of [posix.join(runDir, 'cluster.json'), posix.join(usedDataDir, 'cluster.json')]) {
+  for (const file of await stateFiles(name, dirs, dataDir)) {
     try {
       const state = await readState(file);
-      if (state !== undefined) return state;
+      if (state?.config.name === name) return state;
     } catch (error) {
       note(error instanceof Error ? error.message : String(error));
     }

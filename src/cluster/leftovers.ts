@@ -173,6 +173,7 @@ async function removeFiles(config: ClusterConfig): Promise<void> {
     'store',
     'nodes',
     'logs',
+    'registries',
     'cluster.json',
     'resolv.conf',
   ];
@@ -188,7 +189,8 @@ async function removeFiles(config: ClusterConfig): Promise<void> {
     removeIfEmpty(posix.dirname(config.dataDir));
 }
 
-function removeIfEmpty(dir: string): void {
+/** Removes a directory; one that is gone, not empty or in use is left as it is. */
+export function removeIfEmpty(dir: string): void {
   try {
     rmdirSync(dir);
   } catch (error) {

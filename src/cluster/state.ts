@@ -1,4 +1,5 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { type Dirent, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { type ClusterConfig, pathsOf } from './config.ts';
 import { readIfThere, writeWhole } from './pki.ts';
@@ -73,13 +74,55 @@ export async function readState(clusterFile: string): Promise<ClusterState | und
   }
 }
 
-/** Names of all clusters that have a run directory. */
+/** Notes where a cluster's data is when it is not at the default place, since a restart of the machine clears the run directory. */
+const noteOf = (name: string, dirs: BaseDirs): string => posix.join(dirs.data, `${name}.json`);
+
+/** Makes a cluster's data directory findable by its name alone. `forgetDataDir` takes that back. */
+export async function rememberDataDir(config: ClusterConfig, dirs: BaseDirs): Promise<void> {
+  if (config.dataDir === posix.join(dirs.data, config.name)) return;
+  await mkdir(dirs.data, { recursive: true });
+  await writeWhole(noteOf(config.name, dirs), `${JSON.stringify({ dataDir: config.dataDir })}\n`, 0o600);
+}
+
+export function forgetDataDir(name: string, dirs: BaseDirs): void {
+  rmSync(noteOf(name, dirs), { force: true });
+}
+
+/** Files that may hold the state of the cluster, the surest first. `dataDir`: where the user says that its data is. */
+export async function stateFiles(name: string, dirs: BaseDirs, dataDir?: string): Promise<readonly string[]> {
+  const note = await readIfThere(noteOf(name, dirs));
+  const noted = note === undefined ? undefined : (JSON.parse(note) as { readonly dataDir: string }).dataDir;
+  const folders = [posix.join(dirs.run, name), noted, dataDir, posix.join(dirs.data, name)];
+  return folders.flatMap((folder) => (folder === undefined ? [] : posix.join(folder, 'cluster.json')));
+}
+
+/** The state of a running or stopped cluster; undefined when there is none of that name. Throws like `readState`. */
+export async function findState(
+  name: string,
+  dirs: BaseDirs,
+  dataDir?: string,
+): Promise<ClusterState | undefined> {
+  for (const file of await stateFiles(name, dirs, dataDir)) {
+    const state = await readState(file);
+    if (state?.config.name === name) return state; // the directory that the user names may be another cluster's
+  }
+  return undefined;
+}
+
+/** Names of all clusters, running or stopped. */
 export function clusterNames(dirs: BaseDirs): readonly string[] {
+  const running = entriesOf(dirs.run).filter((entry) => entry.isDirectory());
+  const stored = entriesOf(dirs.data).filter((entry) =>
+    entry.isDirectory()
+      ? existsSync(posix.join(dirs.data, entry.name, 'cluster.json'))
+      : entry.name.endsWith('.json'),
+  );
+  return [...new Set([...running, ...stored].map(({ name }) => name.replace(/\.json$/, '')))].toSorted();
+}
+
+function entriesOf(dir: string): readonly Dirent[] {
   try {
-    return readdirSync(dirs.run, { withFileTypes: true })
-      .filter((entry) => entry.isDirectory())
-      .map(({ name }) => name)
-      .toSorted();
+    return readdirSync(dir, { withFileTypes: true });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
     throw error;

@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs';
-import { posix } from 'node:path';
 import type { Node } from '../api/gen/core-v1.ts';
 import { nodes } from '../api/resource.ts';
 import type { ApiClient } from '../client/client.ts';
@@ -10,9 +9,9 @@ import {
   type BaseDirs,
   clusterNames,
   type ClusterState,
+  findState,
   isAlive,
   readProcessStates,
-  readState,
 } from './state.ts';
 
 export type ProcessStatus = {
@@ -125,9 +124,7 @@ function memoryOf(pid: number, file: string, field: string): number {
 export async function listClusters(
   dirs: BaseDirs,
 ): Promise<readonly { readonly state: ClusterState; readonly running: boolean }[]> {
-  const states = await Promise.all(
-    clusterNames(dirs).map((name) => readState(posix.join(dirs.run, name, 'cluster.json'))),
-  );
+  const states = await Promise.all(clusterNames(dirs).map((name) => findState(name, dirs)));
   return states.flatMap((state) =>
     state === undefined
       ? []
@@ -137,7 +134,7 @@ export async function listClusters(
 
 /** The state of a running or stopped cluster. Throws when there is none of that name. */
 export async function requireCluster(name: string, dirs: BaseDirs): Promise<ClusterState> {
-  const state = await readState(posix.join(dirs.run, name, 'cluster.json'));
+  const state = await findState(name, dirs);
   if (state !== undefined) return state;
   const others = clusterNames(dirs);
   throw new Error(

@@ -23,7 +23,16 @@ import { directoriesOf } from './plan.ts';
 import { freePublished, pickApiPort } from './ports.ts';
 import { completePath, describeMissing, findCniBinDir, missingPrerequisites } from './prerequisites.ts';
 import { waitForNodes, waitForSystemPods } from './ready.ts';
-import { baseDirs, type ClusterState, isAlive, readProcessStates, readState, writeState } from './state.ts';
+import {
+  type BaseDirs,
+  baseDirs,
+  type ClusterState,
+  findState,
+  isAlive,
+  readProcessStates,
+  rememberDataDir,
+  writeState,
+} from './state.ts';
 
 /** How long a cluster may take until everything in it is ready; cold disks are slow, crashes are not cured by waiting. */
 export const readyTimeoutMs = 90_000;
@@ -63,7 +72,8 @@ export const contextNameOf = (clusterName: string): string => `fairlead-${cluste
 
 /** Starts a cluster, or finishes what an earlier start left, and waits until all of it is ready. Throws UserError. */
 export async function upCluster(request: UpRequest, deps: UpDeps, signal: AbortSignal): Promise<UpResult> {
-  const state = await findState(request, deps);
+  const dirs = baseDirs(deps.env, process.getuid?.() ?? 0);
+  const state = await findState(request.name, dirs, request.dataDir);
   const running = state !== undefined && isAlive(readProcessStates(state.config).get('supervisor'));
   if (running) {
     remarkOnDifferences(request, state.config, deps);
@@ -71,11 +81,12 @@ export async function upCluster(request: UpRequest, deps: UpDeps, signal: AbortS
     return { config: state.config, wasRunning: true, supervisor: undefined };
   }
   checkMachine(deps);
-  const config = await configure(request, state, deps);
+  const config = configure(request, state, dirs, deps);
   // Secrets are in the store and in the Pods' volumes: nobody else on this machine looks in.
   for (const dir of directoriesOf(config)) await mkdir(dir, { recursive: true, mode: 0o700 });
   const next: ClusterState = { config, merged: state?.merged, startedAtMs: deps.nowMs() };
   await writeState(next);
+  await rememberDataDir(config, dirs);
   const supervisor = startSupervisor(config, deps.launcher, request.foreground);
   try {
     deps.begin('network namespaces, keys and processes');
@@ -91,15 +102,6 @@ export async function upCluster(request: UpRequest, deps: UpDeps, signal: AbortS
   }
 }
 
-async function findState(request: UpRequest, deps: UpDeps): Promise<ClusterState | undefined> {
-  const dirs = baseDirs(deps.env, process.getuid?.() ?? 0);
-  const fromRun = await readState(posix.join(dirs.run, request.name, 'cluster.json'));
-  if (fromRun !== undefined) return fromRun;
-  // After a restart of the machine only the data directory is left.
-  const dataDir = request.dataDir ?? posix.join(dirs.data, request.name);
-  return readState(posix.join(dataDir, 'cluster.json'));
-}
-
 function checkMachine(deps: UpDeps): void {
   if (process.platform !== 'linux') throw new UserError('a cluster needs Linux');
   if (process.getuid?.() !== 0) {
@@ -111,21 +113,25 @@ function checkMachine(deps: UpDeps): void {
   if (missing.length > 0) throw new UserError(describeMissing(missing));
 }
 
-async function configure(
+function configure(
   request: UpRequest,
   state: ClusterState | undefined,
+  dirs: BaseDirs,
   deps: UpDeps,
-): Promise<ClusterConfig> {
+): ClusterConfig {
   const last = state?.config;
-  const dirs = baseDirs(deps.env, process.getuid?.() ?? 0);
   const dataDir = request.dataDir ?? last?.dataDir ?? posix.join(dirs.data, request.name);
   if (last !== undefined && last.dataDir !== dataDir) {
     throw new UserError(
       `the cluster ${request.name} has its data in ${last.dataDir}; \`fairlead down --name ${request.name}\` removes it first`,
     );
   }
-  if (last === undefined && existsSync(dataDir) && readdirSync(dataDir).length > 0) {
-    throw new UserError(`${dataDir} is not empty and no cluster's: name another directory with --data-dir`);
+  // Registries may be described before the first start.
+  const isEmpty = (): boolean => readdirSync(dataDir).every((entry) => entry === 'registries');
+  if (last === undefined && existsSync(dataDir) && !isEmpty()) {
+    throw new UserError(
+      `${dataDir} is not empty and not of the cluster ${request.name}: name another directory with --data-dir`,
+    );
   }
   const published =
     request.published.length > 0 || last === undefined ? merged(request.published) : last.published;

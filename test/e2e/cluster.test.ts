@@ -1,7 +1,12 @@
 /** A cluster's life: it comes up, comes up again after a crash, and leaves nothing behind. */
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { silentLogger } from '../../src/base/log.ts';
+import type { ClusterConfig } from '../../src/cluster/config.ts';
+import { removeEverything } from '../../src/cluster/leftovers.ts';
+import { unmountBelow } from '../../src/cluster/mounts.ts';
 import { fairlead, leftovers, planCluster, type TestCluster } from '../support/cluster.ts';
 import { get } from '../support/load.ts';
 import { eventually, missingForCluster, run, runOk } from '../support/shell.ts';
@@ -102,5 +107,32 @@ describe('a cluster of two nodes', { skip: missing ?? false, timeout: 300_000 },
     assert.notEqual(other.code, 0);
     assert.match(other.stderr, new RegExp(`port ${cluster.ports.http} of this machine is in use by`));
     assert.equal(readdirSync('/run/fairlead').includes(`${cluster.name}b`), false);
+  });
+});
+
+describe('a restart of the machine', { skip: missing ?? false, timeout: 300_000 }, () => {
+  let cluster: TestCluster;
+
+  before(async () => {
+    cluster = await planCluster({ name: `boot${process.pid}` });
+    await cluster.up();
+  });
+
+  after(async () => {
+    await cluster.down();
+    assert.deepEqual(await leftovers(cluster), [], 'nothing is left behind');
+  });
+
+  test('up finds the cluster by its name, with its data in a directory of its own', async () => {
+    await cluster.kubectl('create configmap kept --from-literal=a=b');
+    const state: unknown = JSON.parse(readFileSync(`/run/fairlead/${cluster.name}/cluster.json`, 'utf8'));
+    const { config } = state as { readonly config: ClusterConfig };
+    // What a restart takes away: processes, namespaces, mounts and /run; the data stays.
+    await removeEverything({ ...config, dataDir: join(cluster.dataDir, 'not-here') }, silentLogger);
+    unmountBelow(cluster.dataDir);
+    assert.match(await cluster.cli(['list']), new RegExp(`${cluster.name} +Stopped`));
+    await cluster.cli(['up', '--name', cluster.name]);
+    assert.equal(await cluster.kubectl('get configmap kept -o jsonpath={.data.a}'), 'b');
+    assert.equal((await get(`http://localhost:${cluster.ports.http}/`)).status, 404);
   });
 });

@@ -39,9 +39,11 @@ export type TestClusterOptions = {
   readonly name: string;
   readonly agents?: number;
   readonly ingressClass?: string;
+  /** 'auto' lets image pulls and names out. Default 'none'. */
+  readonly egress?: 'auto' | 'none';
 };
 
-/** Plans a cluster with no way out of its namespaces; `up` starts it. Its kubeconfig and data live in a folder of their own. */
+/** Plans a cluster, by default with no way out of its namespaces; `up` starts it. Its kubeconfig and data live in a folder of their own. */
 export async function planCluster(options: TestClusterOptions): Promise<TestCluster> {
   const folder = mkdtempSync(join(tmpdir(), `fairlead-${options.name}-`));
   const kubeconfig = join(folder, 'user-kubeconfig.yaml');
@@ -50,7 +52,8 @@ export async function planCluster(options: TestClusterOptions): Promise<TestClus
   const env = { KUBECONFIG: kubeconfig };
   const words = (args: string): string[] => args.split(' ').filter((word) => word !== '');
   const upArguments = [
-    ...['up', '--name', options.name, '--data-dir', dataDir, '--egress', 'none'],
+    ...['up', '--name', options.name, '--data-dir', dataDir],
+    ...['--egress', options.egress ?? 'none'],
     ...(options.agents === undefined ? [] : ['--agents', String(options.agents)]),
     ...(options.ingressClass === undefined ? [] : ['--ingress-class', options.ingressClass]),
     ...['-p', `${ports.http}:80@loadbalancer`, '-p', `${ports.https}:443@loadbalancer`],
@@ -95,7 +98,8 @@ export async function leftovers(cluster: {
   const processes = (await runOk('ps', ['-eo', 'pid,args']))
     .split('\n')
     .filter((line) => line.includes(cluster.dataDir) || line.includes(`/run/fairlead/${cluster.name}/`));
-  const files = (await run('ls', ['-d', cluster.dataDir, `/run/fairlead/${cluster.name}`])).stdout
+  const note = `/var/lib/fairlead/${cluster.name}.json`;
+  const files = (await run('ls', ['-d', cluster.dataDir, `/run/fairlead/${cluster.name}`, note])).stdout
     .split('\n')
     .filter((line) => line !== '');
   const groups = (
