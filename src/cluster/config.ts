@@ -89,6 +89,8 @@ export function pathsOf(config: Pick<ClusterConfig, 'dataDir' | 'runDir'>) {
     logOf: (component: string): string => data('logs', `${component}.log`),
     nodeData: (node: string): string => data('nodes', node),
     staticPods: (node: string): string => data('nodes', node, 'static-pods'),
+    /** Mirrors and certificate authorities of image registries: `HOST/hosts.toml`, as containerd reads it at each pull. */
+    registries: data('registries'),
     /** For Pods that do not use the cluster's DNS. */
     resolvConf: data('resolv.conf'),
     clusterFile: run('cluster.json'),

@@ -73,6 +73,7 @@ export function directoriesOf(config: ClusterConfig): readonly string[] {
     paths.kubeconfigDir,
     `${config.dataDir}/store`,
     paths.logs,
+    paths.registries,
     paths.processes,
     ...nodesOf(config).flatMap(({ name }) => [
       paths.nodeData(name),
@@ -161,6 +162,8 @@ function nodeProcess(config: ClusterConfig, node: Node, isServer: boolean): Proc
       paths.resolvConf,
       '--cni-bin-dir',
       config.cniBinDir,
+      '--registries-dir',
+      paths.registries,
       ...(isServer ? ['--label', 'node-role.kubernetes.io/control-plane=true'] : []),
       ...(config.egress === 'none' ? [] : ['--image-proxy', `http://${gatewayAddress}:${proxyPort}`]),
       ...sockets.flatMap(({ descriptor, port }) => {

@@ -2,6 +2,9 @@ import { hostname, networkInterfaces } from 'node:os';
 import { basename, join } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import type { Task } from '../base/lifetime.ts';
+import type { Logger } from '../base/log.ts';
+import type { ApiClient } from '../client/client.ts';
+import type { KubeletConfig } from '../kubelet/run.ts';
 
 type NodeOptions = {
   readonly kubeconfig?: string;
@@ -16,6 +19,7 @@ type NodeOptions = {
   readonly serviceCidr: string;
   readonly resolvConf: string;
   readonly cniBinDir: string;
+  readonly registriesDir?: string;
   readonly staticPodDir?: string;
   readonly imageProxy?: string;
   readonly label: Readonly<Record<string, string>>;
@@ -52,6 +56,10 @@ export function nodeCommand(): Command {
     .option('--resolv-conf <file>', 'resolver settings of Pods with dnsPolicy Default', '/etc/resolv.conf')
     .option('--cni-bin-dir <dir>', 'where the CNI plugins are', '/usr/lib/cni')
     .option(
+      '--registries-dir <dir>',
+      'mirrors and authorities of image registries, HOST/hosts.toml (default: registries in the data directory)',
+    )
+    .option(
       '--static-pod-dir <dir>',
       'folder of Pods that stand for host processes (default: static-pods below the node’s data)',
     )
@@ -78,31 +86,43 @@ export function nodeCommand(): Command {
 }
 
 async function run(options: NodeOptions): Promise<void> {
-  const [
-    { createLogger },
-    { runTogether },
-    { loadClientConfig },
-    { createApiClient },
-    { kubeletDefaults, runKubelet },
-  ] = await Promise.all([
-    import('../base/log.ts'),
-    import('../base/lifetime.ts'),
-    import('../client/kubeconfig.ts'),
-    import('../client/http.ts'),
-    import('../kubelet/run.ts'),
-  ]);
+  const [{ createLogger }, { runTogether }, { loadClientConfig }, { createApiClient }, { runKubelet }] =
+    await Promise.all([
+      import('../base/log.ts'),
+      import('../base/lifetime.ts'),
+      import('../client/kubeconfig.ts'),
+      import('../client/http.ts'),
+      import('../kubelet/run.ts'),
+    ]);
+  const config = await kubeletConfigOf(options);
+  const log = createLogger('node');
+  const client = createApiClient(await loadClientConfig(options.kubeconfig), { userAgent: 'fairlead-node' });
+  const stop = new AbortController();
+  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort());
+  const tasks: Task[] = [{ name: 'kubelet', run: (signal) => runKubelet(config, client, log, signal) }];
+  if (options.proxy) tasks.push(proxyTask(options, config.nodeName, client, log));
+  if (options.relay.length > 0) tasks.push(relayTask(options, config.nodeIps[0] ?? '', log));
+  try {
+    await runTogether(tasks, stop.signal);
+  } finally {
+    client.close();
+  }
+}
+
+async function kubeletConfigOf(options: NodeOptions): Promise<KubeletConfig> {
+  const { kubeletDefaults } = await import('../kubelet/run.ts');
   const nodeName = options.nodeName ?? options.name ?? hostname();
-  const nodeIp = options.nodeIp ?? firstAddress();
   const runDir = options.runDir ?? join('/run/fairlead', basename(options.dataDir));
   const nodeDir = join(options.dataDir, 'nodes', nodeName);
   const pkiDir = options.pkiDir ?? join(options.dataDir, 'pki');
-  const config = Object.freeze({
+  return Object.freeze({
     nodeName,
-    nodeIps: [nodeIp],
+    nodeIps: [options.nodeIp ?? firstAddress()],
     labels: options.label,
     paths: { nodeDir, runDir: join(runDir, 'nodes', nodeName) },
     logDir: join(options.dataDir, 'logs'),
     cniBinDir: options.cniBinDir,
+    registriesDir: options.registriesDir ?? join(options.dataDir, 'registries'),
     imageProxy: options.imageProxy,
     clusterDns: options.clusterDns.split(',').filter((address) => address !== ''),
     clusterDomain: options.clusterDomain,
@@ -118,40 +138,32 @@ async function run(options: NodeOptions): Promise<void> {
     staticPodDir: options.staticPodDir ?? join(nodeDir, 'static-pods'),
     processStateDir: join(runDir, 'processes'),
   });
-  const log = createLogger('node');
-  const client = createApiClient(await loadClientConfig(options.kubeconfig), { userAgent: 'fairlead-node' });
-  const stop = new AbortController();
-  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort());
-  const tasks: Task[] = [{ name: 'kubelet', run: (signal) => runKubelet(config, client, log, signal) }];
-  if (options.proxy) {
-    tasks.push({
-      name: 'proxy',
-      run: async (signal) => {
-        const { proxyDefaults, runProxy } = await import('../l4/run.ts');
-        const proxyConfig = {
-          ...proxyDefaults,
-          nodeName,
-          clusterCidrs: options.clusterCidr.split(','),
-          serviceCidrs: options.serviceCidr.split(','),
-        };
-        await runProxy(proxyConfig, client, log.child({ part: 'proxy' }), signal);
-      },
-    });
-  }
-  if (options.relay.length > 0) {
-    tasks.push({
-      name: 'relay',
-      run: async (signal) => {
-        const { relayDefaults, runRelay } = await import('../cluster/relay.ts');
-        await runRelay(options.relay, { ...relayDefaults, targetAddress: nodeIp }, log, signal);
-      },
-    });
-  }
-  try {
-    await runTogether(tasks, stop.signal);
-  } finally {
-    client.close();
-  }
+}
+
+function proxyTask(options: NodeOptions, nodeName: string, client: ApiClient, log: Logger): Task {
+  return {
+    name: 'proxy',
+    run: async (signal) => {
+      const { proxyDefaults, runProxy } = await import('../l4/run.ts');
+      const config = {
+        ...proxyDefaults,
+        nodeName,
+        clusterCidrs: options.clusterCidr.split(','),
+        serviceCidrs: options.serviceCidr.split(','),
+      };
+      await runProxy(config, client, log.child({ part: 'proxy' }), signal);
+    },
+  };
+}
+
+function relayTask(options: NodeOptions, targetAddress: string, log: Logger): Task {
+  return {
+    name: 'relay',
+    run: async (signal) => {
+      const { relayDefaults, runRelay } = await import('../cluster/relay.ts');
+      await runRelay(options.relay, { ...relayDefaults, targetAddress }, log, signal);
+    },
+  };
 }
 
 function firstAddress(): string {

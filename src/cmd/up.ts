@@ -29,6 +29,9 @@ Examples:
   fairlead up -p 0.0.0.0:80:80@loadbalancer        reachable from other machines
   fairlead up --ingress-class traefik              serves Ingresses of class traefik
 
+Images: mirrors and private authorities of registries are described in DATA-DIR/registries/HOST/hosts.toml, in containerd's form (HOST
+is HOST:PORT where a port is in the image's name, docker.io for Docker Hub). They are read at each pull.
+
 A second \`fairlead up\` does no harm: it finishes what is not there yet. Options that are left out stay as they were.
 `;
 
@@ -84,7 +87,7 @@ export function upCommand(): Command {
     )
     .option(
       '--data-dir <dir>',
-      'where the cluster keeps its data (default: /var/lib/fairlead/NAME)',
+      'where the cluster keeps its data (default: that of its last start, else /var/lib/fairlead/NAME)',
       dataDirectory,
     )
     .addOption(

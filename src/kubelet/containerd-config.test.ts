@@ -24,7 +24,12 @@ for (const { name, capabilities, want } of [
   test(`containerd: sandboxes start also where ${name} may not lower an out-of-memory score`, () => {
     const may = mayLowerOomScore(`Name:\tnode\nCapEff:\t${capabilities}\nCapBnd:\t0\n`);
     assert.equal(may, want);
-    const options = { sandboxImage: 'pause', cniBinDir: '/usr/lib/cni', mayLowerOomScore: may };
+    const options = {
+      sandboxImage: 'pause',
+      cniBinDir: '/usr/lib/cni',
+      registriesDir: '/d/registries',
+      mayLowerOomScore: may,
+    };
     assert.match(renderContainerdConfig(paths, options), new RegExp(`restrict_oom_score_adj = ${!want}`));
   });
 }

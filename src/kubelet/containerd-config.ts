@@ -13,6 +13,11 @@ export type ContainerdOptions = {
   readonly sandboxImage: string;
   readonly cniBinDir: string;
   /**
+   * Folder of `HOST/hosts.toml` files (containerd's registry host configuration): mirrors and private authorities. Read at each
+   * pull; may be absent.
+   */
+  readonly registriesDir: string;
+  /**
    * Whether we may protect a process from the kernel's out-of-memory killer (CAP_SYS_RESOURCE). Where not, as in many
    * virtual machines and containers, runc would fail to start any sandbox; they run with containerd's own score then.
    */
@@ -72,6 +77,9 @@ disabled_plugins = [${disabledPlugins.map(quote).join(', ')}]
   [${cri}.cni]
     bin_dir = ${quote(options.cniBinDir)}
     conf_dir = ${quote(paths.cniConfigDir)}
+
+  [${cri}.registry]
+    config_path = ${quote(options.registriesDir)}
 `;
 }
 

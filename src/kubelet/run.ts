@@ -36,6 +36,8 @@ export type KubeletConfig = {
   readonly paths: NodePaths;
   readonly logDir: string;
   readonly cniBinDir: string;
+  /** Folder of `HOST/hosts.toml`: mirrors and authorities of image registries. */
+  readonly registriesDir: string;
   readonly imageProxy: string | undefined;
   readonly clusterDns: readonly string[];
   readonly clusterDomain: string;
@@ -86,7 +88,12 @@ export async function runKubelet(
   const containerd = startContainerd(
     cri,
     containerdPaths,
-    { sandboxImage: pauseImage, cniBinDir: config.cniBinDir, imageProxy: config.imageProxy },
+    {
+      sandboxImage: pauseImage,
+      cniBinDir: config.cniBinDir,
+      registriesDir: config.registriesDir,
+      imageProxy: config.imageProxy,
+    },
     clock,
     log,
   );
@@ -119,7 +126,7 @@ export async function runKubelet(
     services: informers.services,
     watched,
     tokens: createPodTokens(client, clock),
-    registryReachable: createRegistryCheck(config.imageProxy, clock),
+    registryReachable: createRegistryCheck(config.imageProxy, config.registriesDir, clock),
     event: (pod, type, reason, message) => {
       recorder.event({ apiVersion: 'v1', kind: 'Pod', metadata: pod.metadata }, type, reason, message);
     },
