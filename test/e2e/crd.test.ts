@@ -22,6 +22,9 @@ function cronTabs(version: string): Resource<CronTab> {
 
 const specSchema = {
   type: 'object',
+  'x-kubernetes-validations': [
+    { rule: '!has(self.tags) || self.tags.size() <= 2', message: 'two tags at most' },
+  ],
   required: ['cronSpec'],
   properties: {
     cronSpec: {
@@ -150,10 +153,18 @@ test('custom resources: define, create, print, explain, scale, patch, convert, d
   );
 
   await kubectl('delete', 'crd', `crontabs.${group}`, '--timeout=20s');
-  await assert.rejects(kubectl('get', 'ct'), /doesn't have a resource type|could not find the requested resource/);
+  await assert.rejects(
+    kubectl('get', 'ct'),
+    /doesn't have a resource type|could not find the requested resource/,
+  );
 });
 
 const refused = [
+  {
+    name: 'a rule',
+    spec: { cronSpec: '1 1 1 1 1', tags: ['a', 'b', 'c'] },
+    want: /spec: Invalid value: "?object"?: two tags at most/,
+  },
   { name: 'a missing field', spec: {}, want: /spec.cronSpec: Required value/ },
   {
     name: 'a pattern',

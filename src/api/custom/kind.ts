@@ -76,7 +76,7 @@ function kindOfVersion(definition: JsonObject, version: JsonObject, storageVersi
     setDefaults: (object) => defaultBySchema(schema, object),
     validate: (object) => {
       const errors = validateBySchema(schema, object, '');
-      return errors.length > 0 ? errors : rules.validate(object, undefined);
+      return errors.length > 0 ? errors : rules.validate(object);
     },
     validateUpdate: (object, old) => rules.validateTransition(object, old),
   });

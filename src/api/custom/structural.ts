@@ -2,6 +2,7 @@ import { child, forbidden, index, invalid, mapKey, required } from '../field-err
 import { boolAt, objectAt, objectsAt, stringAt, stringsAt } from '../fields.ts';
 import type { FieldError } from '../kind.ts';
 import { isJsonObject, type JsonObject } from '../object.ts';
+import { ruleProblems } from './rules.ts';
 import { compiledPattern, validateBySchema } from './validate.ts';
 
 /** Whether a schema is structural: every value that it describes has one type, said outside of allOf, anyOf, oneOf, not. */
@@ -89,6 +90,7 @@ function checkOwn(schema: JsonObject, path: string, errors: FieldError[], depth:
     errors.push(invalid(child(path, 'pattern'), pattern, "must be a valid regular expression, but isn't"));
   }
   checkListType(schema, path, errors);
+  errors.push(...ruleProblems(schema, path));
   const fallback = schema['default'];
   if (fallback !== undefined) errors.push(...validateBySchema(schema, fallback, child(path, 'default')));
 }

@@ -1,0 +1,84 @@
+import { createRequire } from 'node:module';
+import type * as Cel from '@marcbachmann/cel-js';
+
+/** The one place that knows which evaluator of the Common Expression Language we use. */
+
+export type Expression = {
+  /** The value of the expression; throws CelError when it has none. */
+  evaluate(variables: Readonly<Record<string, unknown>>): unknown;
+  readonly usesOldSelf: boolean;
+  /** How deep `all`, `exists`, `map` and the like are nested: the work grows with the size of the data to this power. */
+  readonly loopDepth: number;
+  /** Length of the text, a measure of the work of one pass. */
+  readonly size: number;
+};
+
+export class CelError extends Error {
+  override readonly name = 'CelError';
+}
+
+/** Longest expression, characters. */
+export const expressionLengthMax = 8192;
+const loops = /\.(?:all|exists|exists_one|existsOne|map|filter|transformList|transformMap)\s*\(/g;
+
+let environment: Cel.Environment | undefined;
+
+/** Loaded with the first expression: most clusters have none, and it costs memory and start-up time. */
+function load(): Cel.Environment {
+  if (environment !== undefined) return environment;
+  const require = createRequire(import.meta.url);
+  const { Environment } = require('@marcbachmann/cel-js') as typeof Cel;
+  environment = new Environment({
+    unlistedVariablesAreDyn: false,
+    homogeneousAggregateLiterals: false,
+    enableOptionalTypes: true,
+  })
+    .registerVariable('self', 'dyn')
+    .registerVariable('oldSelf', 'dyn');
+  return environment;
+}
+
+/** Compiles; a text says what is wrong with the expression. */
+export function compileExpression(text: string): Expression | string {
+  if (text.length > expressionLengthMax) return `must not be longer than ${expressionLengthMax} characters`;
+  try {
+    const program = load().parse(text);
+    const checked = program.check();
+    if (!checked.valid) return checked.error?.message ?? 'the expression does not type-check';
+    return {
+      evaluate(variables) {
+        try {
+          return program(variables);
+        } catch (cause) {
+          throw new CelError(cause instanceof Error ? cause.message : String(cause), { cause });
+        }
+      },
+      usesOldSelf: /\boldSelf\b/.test(withoutTexts(text)),
+      loopDepth: loopDepthOf(withoutTexts(text)),
+      size: text.length,
+    };
+  } catch (error) {
+    return error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error);
+  }
+}
+
+function withoutTexts(text: string): string {
+  return text.replaceAll(/"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'/g, '""');
+}
+
+/** How many loops are open at once at most: each opens a parenthesis, and is over where that is closed. */
+function loopDepthOf(text: string): number {
+  const starts = new Set<number>();
+  for (const found of text.matchAll(loops)) starts.add(found.index + found[0].length - 1);
+  const open: boolean[] = [];
+  let depth = 0;
+  let deepest = 0;
+  for (let at = 0; at < text.length; at++) {
+    if (text[at] === '(') {
+      const isLoop = starts.has(at);
+      open.push(isLoop);
+      if (isLoop) deepest = Math.max(deepest, ++depth);
+    } else if (text[at] === ')' && open.pop() === true) depth--;
+  }
+  return deepest;
+}
