@@ -7,6 +7,7 @@ import {
   type ServerHttp2Session,
 } from 'node:http2';
 import type { TLSSocket } from 'node:tls';
+import { promisify } from 'node:util';
 import { bodyBytesMax } from '../api/decode.ts';
 import { findKind } from '../api/registry.ts';
 import { badRequest, failure, StatusError, timeout, tooLarge, tooManyRequests } from '../api/status.ts';
@@ -145,7 +146,7 @@ async function answer(
   try {
     const routing = route(context, authorized, info);
     const reply = streams ? await routing : await withinTime(context, routing);
-    await send(context, response, reply);
+    await send(context, response, reply, String(request.headers['accept-encoding'] ?? ''));
     return reply.status;
   } finally {
     metrics[counter]--;
@@ -224,12 +225,35 @@ async function readBody(context: ApiContext, incoming: Request): Promise<Buffer>
   });
 }
 
-async function send(context: ApiContext, response: Response, reply: Reply): Promise<void> {
+/** Answers from this size on are compressed, bytes; Kubernetes has the same bound and the same lowest level. */
+const gzipBytesMin = 128 * 1024;
+
+async function compressed(
+  body: Buffer,
+  acceptEncoding: string,
+): Promise<{ readonly body: Buffer; readonly encoding: Record<string, string> }> {
+  if (body.length < gzipBytesMin) return { body, encoding: {} };
+  const vary = { vary: 'Accept-Encoding' };
+  if (!/(?:^|[\s,])gzip(?:\s*(?:,|$)|\s*;\s*q=(?:1|0\.\d*[1-9]))/i.test(acceptEncoding)) {
+    return { body, encoding: vary };
+  }
+  const { gzip, constants } = await import('node:zlib');
+  const packed = await promisify(gzip)(body, { level: constants.Z_BEST_SPEED });
+  return { body: packed, encoding: { ...vary, 'content-encoding': 'gzip' } };
+}
+
+async function send(
+  context: ApiContext,
+  response: Response,
+  reply: Reply,
+  acceptEncoding: string,
+): Promise<void> {
   if (reply.kind === 'bytes') {
-    const body = Buffer.concat(reply.body);
+    const { body, encoding } = await compressed(Buffer.concat(reply.body), acceptEncoding);
     writeHead(response, reply.status, {
       'content-type': reply.contentType,
       'content-length': String(body.length),
+      ...encoding,
       'cache-control': 'no-cache, private',
       ...reply.headers,
       ...(reply.warnings === undefined || reply.warnings.length === 0

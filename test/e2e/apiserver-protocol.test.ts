@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { type ClientHttp2Session, connect, constants } from 'node:http2';
 import { request as httpsRequest } from 'node:https';
 import { after, before, test } from 'node:test';
+import { gunzipSync } from 'node:zlib';
 import { stringAt } from '../../src/api/fields.ts';
 import { isJsonObject, type JsonObject } from '../../src/api/object.ts';
 import { decodeProtobufBody } from '../../src/apiserver/protobuf-body.ts';
@@ -447,6 +448,17 @@ test('protobuf: objects, lists, watches and their ends, for the clients that ask
     accept: 'application/json;as=Table;v=v1;g=meta.k8s.io,application/vnd.kubernetes.protobuf',
   };
   assert.match((await rawCall(maps, table)).contentType, /^application\/json;as=Table/);
+});
+
+test('large answers are compressed for clients that take gzip', async () => {
+  await call('POST', maps, { body: configMap('large', { a: 'x'.repeat(300_000) }) });
+  const plain = await rawCall(`${maps}/large`, {});
+  const packed = await rawCall(`${maps}/large`, { 'accept-encoding': 'gzip' });
+  assert.ok(packed.body.length < plain.body.length / 10);
+  assert.deepEqual(gunzipSync(packed.body), plain.body);
+  const refused = await rawCall(`${maps}/large`, { 'accept-encoding': 'gzip;q=0' });
+  assert.deepEqual(refused.body, plain.body);
+  await call('DELETE', `${maps}/large`);
 });
 
 async function rawCall(
