@@ -157,6 +157,7 @@ const ingressRules: readonly PolicyRule[] = [
 const dnsRules: readonly PolicyRule[] = [
   rule('', ['services', 'endpoints', 'pods', 'namespaces', 'nodes', 'configmaps'], read),
   rule('discovery.k8s.io', ['endpointslices'], read),
+  rule('', ['events'], ['create', 'update', 'patch']),
 ];
 
 /** The controllers own every kind; only what lies outside the cluster's objects is left out. */

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import type { Upstream } from '../dns/forward.ts';
 import type { ListenAddress } from '../dns/server.ts';
 
@@ -11,6 +11,8 @@ type DnsOptions = {
   readonly healthAddress: ListenAddress | ''; // commander turns undefined into ''
   readonly ttl: number;
   readonly clientRate: number;
+  readonly pods: 'insecure' | 'verified';
+  readonly autopath: boolean;
   readonly udpFd: readonly InheritedUdp[];
   readonly tcpFd: readonly number[];
 };
@@ -43,6 +45,12 @@ export function dnsCommand(): Command {
       { host: '0.0.0.0', port: 9153 },
     )
     .option('--ttl <seconds>', 'how long clients may keep a name of the cluster, 0 to 3600', parseTtl, 5)
+    .addOption(
+      new Option('--pods <mode>', 'names of Pods: of any address, or only of Pods that there are')
+        .choices(['insecure', 'verified'])
+        .default('insecure'),
+    )
+    .option('--autopath', "answer the first of a Pod's searches with what its last would find", false)
     .option(
       '--client-rate <queries>',
       'queries a second that one client may ask; 0 for no limit',
@@ -75,6 +83,8 @@ async function run(options: DnsOptions): Promise<void> {
     clusterDomain: options.clusterDomain,
     upstreams: upstreamsOf(options.upstream, parseUpstream),
     ttlSeconds: options.ttl,
+    podsVerified: options.pods === 'verified',
+    autopath: options.autopath,
     clientQueriesPerSecond: options.clientRate,
     inherited: { udp: options.udpFd, tcp: options.tcpFd },
     healthAddress: options.healthAddress === '' ? undefined : options.healthAddress,

@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { explainDnsCommand } from './explain-dns.ts';
 import { explainServiceCommand } from './explain-service.ts';
 import { explainUrlCommand } from './explain-url.ts';
 
@@ -7,5 +8,6 @@ export function explainCommand(): Command {
   return new Command('explain')
     .description('tell why traffic goes where it goes')
     .addCommand(explainUrlCommand(), { isDefault: true })
-    .addCommand(explainServiceCommand());
+    .addCommand(explainServiceCommand())
+    .addCommand(explainDnsCommand());
 }

@@ -5,6 +5,7 @@ import type { Endpoint, EndpointSlice } from '../api/gen/discovery-v1.ts';
 import { formatIp, ipFromBytes } from '../base/ip.ts';
 import { type Answer, type AnswerOptions, answer } from './answer.ts';
 import { compileService } from './records.ts';
+import { noHosts, parseSettings } from './settings.ts';
 import { DnsTable } from './table.ts';
 import { type RecordData, type ResourceRecord, rcodes, rrTypes } from './wire.ts';
 
@@ -61,7 +62,14 @@ function exampleTable(): DnsTable {
   return table;
 }
 
-const options: AnswerOptions = { zone: 'cluster.local', ttlSeconds: 5, forwarding: true, rotation: 0 };
+const options: AnswerOptions = {
+  zone: 'cluster.local',
+  ttlSeconds: 5,
+  forwards: () => true,
+  hosts: noHosts,
+  isPod: undefined,
+  rotation: 0,
+};
 const types: Readonly<Record<string, number>> = rrTypes;
 
 function ask(line: string, table: DnsTable = exampleTable(), changed: Partial<AnswerOptions> = {}): Answer {
@@ -230,13 +238,41 @@ describe('answer', () => {
   });
 
   test('with nobody to ask, outside names are refused and private addresses have no name', () => {
-    const alone = { forwarding: false };
+    const alone = { forwards: () => false };
     assert.equal(render(ask('www.example.com A', exampleTable(), alone)), 'REFUSED');
     assert.equal(render(ask('5.3.42.10.in-addr.arpa PTR', exampleTable(), alone)), 'NXDOMAIN');
     assert.equal(render(ask('8.8.8.8.in-addr.arpa PTR', exampleTable(), alone)), 'REFUSED');
     assert.equal(
       render(ask('outside.default.svc.cluster.local A', exampleTable(), alone)),
       'NOERROR; outside.default.svc.$ CNAME www.example.com',
+    );
+  });
+
+  test('names of Pods are checked where Pods are known', () => {
+    const isPod = (namespace: string, address: Uint8Array) => namespace === 'default' && address[3] === 5;
+    const verified = { isPod };
+    assert.match(
+      render(ask('10-42-0-5.default.pod.cluster.local A', exampleTable(), verified)),
+      /A 10\.42\.0\.5$/,
+    );
+    for (const name of ['10-42-0-6.default', '10-42-0-5.other']) {
+      assert.match(render(ask(`${name}.pod.cluster.local A`, exampleTable(), verified)), /^NXDOMAIN/);
+    }
+  });
+
+  test('static hosts are answered here, both ways, and CNAMEs lead to them', () => {
+    const parsed = parseSettings({ hosts: '192.0.2.8 www.example.com db.corp single' }, 'cluster.local');
+    assert.ok(parsed.ok);
+    const hosts = { hosts: parsed.settings.hosts };
+    const got = (question: string) => render(ask(question, exampleTable(), hosts));
+    assert.equal(got('db.corp A'), 'NOERROR; db.corp A 192.0.2.8');
+    assert.equal(got('single A'), 'NOERROR; single A 192.0.2.8');
+    assert.equal(got('db.corp AAAA'), 'NOERROR');
+    assert.equal(got('x.db.corp A'), 'forward x.db.corp');
+    assert.match(got('8.2.0.192.in-addr.arpa PTR'), /PTR www\.example\.com; .* PTR db\.corp/);
+    assert.equal(
+      got('outside.default.svc.cluster.local A'),
+      'NOERROR; outside.default.svc.$ CNAME www.example.com; www.example.com A 192.0.2.8',
     );
   });
 

@@ -1,6 +1,7 @@
 import { ipToBytes, parseIp } from '../base/ip.ts';
 import { type Addresses, addressKey, type NamedPort, type ServiceRecords } from './records.ts';
 import { addressOfReverseName, isLocalAddress } from './reverse-name.ts';
+import type { Hosts } from './settings.ts';
 import type { DnsView } from './table.ts';
 import { classIn, type Question, type RecordData, type ResourceRecord, rcodes, rrTypes } from './wire.ts';
 
@@ -14,8 +15,12 @@ export type AnswerOptions = {
   readonly zone: string;
   /** Of every record; a client may use an endpoint that is gone for so long. */
   readonly ttlSeconds: number;
-  /** Whether questions for other names may be asked of somebody else. */
-  readonly forwarding: boolean;
+  /** Whether a question for another name may be asked of somebody else. */
+  forwards(name: string): boolean;
+  /** Names outside the zone that are answered here. */
+  readonly hosts: Hosts;
+  /** Whether a Pod of the namespace has the address; undefined: names of Pods are not checked. */
+  readonly isPod: ((namespace: string, address: Uint8Array) => boolean) | undefined;
   /** Turns the order of equal records, so that clients which take the first spread. Any non-negative integer. */
   readonly rotation: number;
 };
@@ -70,7 +75,9 @@ function answerZone(question: Question, view: DnsView, options: AnswerOptions): 
     name = alias.data.target;
     if (name === options.zone || name.endsWith(`.${options.zone}`)) continue;
     // Stub resolvers do not follow CNAMEs themselves: they need the address in this answer.
-    return options.forwarding ? { kind: 'forward', name, aliases } : positive(aliases, []);
+    const hosts = hostRecords(name, options).filter((record) => matches(record.data, question.type));
+    if (hosts.length > 0) return positive([...aliases, ...hosts], []);
+    return options.forwards(name) ? { kind: 'forward', name, aliases } : positive(aliases, []);
   }
   return refusal(rcodes.SERVFAIL); // names that lead round in a circle
 }
@@ -179,7 +186,7 @@ function serviceRecords(
   }
 }
 
-/** `labels` are those before "pod": [address with dashes,] namespace. The address is not checked against Pods. */
+/** `labels` are those before "pod": [address with dashes,] namespace. */
 function findPod(name: string, labels: readonly string[], view: DnsView, options: AnswerOptions): Found {
   const namespace = labels.at(-1);
   if (namespace === undefined) return [];
@@ -188,8 +195,9 @@ function findPod(name: string, labels: readonly string[], view: DnsView, options
   const text = labels[0] ?? '';
   const ip = parseIp(text.replaceAll('-', '.')) ?? parseIp(text.replaceAll('-', ':'));
   if (ip === undefined || labels.length !== 2) return 'missing';
-  const type = ip.family === 4 ? 'A' : 'AAAA';
-  return [record(name, options, { type, address: ipToBytes(ip) })];
+  const address = ipToBytes(ip);
+  if (options.isPod?.(namespace, address) === false) return 'missing';
+  return [record(name, options, { type: ip.family === 4 ? 'A' : 'AAAA', address })];
 }
 
 function apex(view: DnsView, options: AnswerOptions): Found {
@@ -236,20 +244,25 @@ function additionalsOf(
 function answerReverse(question: Question, view: DnsView, options: AnswerOptions): Answer {
   const address = addressOfReverseName(question.name);
   if (address === undefined) return answerOutside(question, options);
-  const targets = view.reverse(addressKey(address));
+  const key = addressKey(address);
+  const targets = [
+    ...view.reverse(key).map(({ namespace, service, hostname }) => {
+      const prefix = hostname === '' ? '' : `${hostname}.`;
+      return `${prefix}${service}.${namespace}.svc.${options.zone}`;
+    }),
+    ...(options.hosts.names.get(key) ?? []),
+  ];
   if (targets.length === 0) {
     if (!view.synced) return unsynced();
-    if (options.forwarding) return { kind: 'forward', name: question.name, aliases: [] };
+    if (options.forwards(question.name)) return { kind: 'forward', name: question.name, aliases: [] };
     // RFC 6303: nobody outside knows addresses that are only of this place.
     return isLocalAddress(address) ? plain(rcodes.NXDOMAIN) : refusal(rcodes.REFUSED);
   }
   if (question.type !== rrTypes.PTR && question.type !== rrTypes.ANY) return plain(rcodes.NOERROR);
-  const answers = targets.map(({ namespace, service, hostname }) => {
-    const prefix = hostname === '' ? '' : `${hostname}.`;
-    const target = `${prefix}${service}.${namespace}.svc.${options.zone}`;
-    return record(question.name, options, { type: 'PTR', target });
-  });
-  return positive(answers, []);
+  return positive(
+    targets.map((target) => record(question.name, options, { type: 'PTR', target })),
+    [],
+  );
 }
 
 /** Types that ask for a host; a host of one label is nobody's outside (search lists make many such questions). */
@@ -272,8 +285,20 @@ function answerOutside(question: Question, options: AnswerOptions): Answer {
       [],
     );
   }
+  const hosts = hostRecords(name, options);
+  if (hosts.length > 0) {
+    return positive(
+      hosts.filter(({ data }) => matches(data, type)),
+      [],
+    );
+  }
   if (!name.includes('.') && hostTypes.has(type)) return plain(rcodes.NXDOMAIN);
-  return options.forwarding ? { kind: 'forward', name, aliases: [] } : refusal(rcodes.REFUSED);
+  return options.forwards(name) ? { kind: 'forward', name, aliases: [] } : refusal(rcodes.REFUSED);
+}
+
+function hostRecords(name: string, options: AnswerOptions): readonly ResourceRecord[] {
+  const addresses = options.hosts.addresses.get(name);
+  return addresses === undefined ? [] : addressRecords(name, addresses, options);
 }
 
 const localhost: readonly RecordData[] = [

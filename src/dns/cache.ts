@@ -19,13 +19,30 @@ export const cacheLimits = {
   /** However long an answer says it holds. */
   positiveSecondsMax: 300,
   negativeSecondsMax: 30,
+  /** How long an answer is kept behind its time, for when nobody gives a new one (RFC 8767: one to three days). */
+  staleSecondsMax: 86_400,
+  /** The time to live that such an answer is given out with (RFC 8767, section 4). */
+  staleTtlSeconds: 30,
+  /** An answer that was asked for so often is renewed before its time is over … */
+  refreshHitsMin: 2,
+  /** … when so much of its time is left, */
+  refreshShare: 0.1,
+  /** or so little at all. */
+  refreshLeastMs: 1000,
 } as const;
 
 type Entry = {
   readonly answer: ForwardAnswer;
   readonly storedMs: number;
   readonly expiresMs: number;
+  hits: number;
+  refreshing: boolean;
+  /** Until then nobody need be asked again after a failure. */
+  retryAtMs: number | undefined;
 };
+
+/** An answer whose time is over. */
+export type StaleAnswer = { readonly answer: ForwardAnswer; readonly retryAtMs: number | undefined };
 
 /** Answers of other servers for as long as they allow. Time is given by the caller, on any clock that does not step back. */
 export class AnswerCache {
@@ -39,20 +56,66 @@ export class AnswerCache {
   get(key: string, nowMs: number): ForwardAnswer | undefined {
     const entry = this.#entries.get(key);
     if (entry === undefined) return undefined;
-    this.#entries.delete(key);
     if (entry.expiresMs <= nowMs) return undefined;
+    this.#entries.delete(key);
     this.#entries.set(key, entry);
+    entry.hits += 1;
     const ageMs = nowMs - entry.storedMs;
     const age = Math.floor(ageMs / 1000);
     const sameForMs = Math.min(entry.expiresMs - nowMs, (age + 1) * 1000 - ageMs);
     return { ...aged(entry.answer, age), sameForMs };
   }
 
+  /** Once for each answer that is asked for often and soon over: it is time to ask for a new one. */
+  dueForRefresh(key: string, nowMs: number): boolean {
+    const entry = this.#entries.get(key);
+    if (entry === undefined || entry.refreshing || entry.hits < cacheLimits.refreshHitsMin) return false;
+    const wholeMs = entry.expiresMs - entry.storedMs;
+    const leastMs = Math.max(cacheLimits.refreshLeastMs, wholeMs * cacheLimits.refreshShare);
+    if (entry.expiresMs - nowMs > leastMs) return false;
+    entry.refreshing = true;
+    return true;
+  }
+
+  /** Records whose time is over, but not for too long. Absence is not kept so: what was missing may be there now. */
+  getStale(key: string, nowMs: number): StaleAnswer | undefined {
+    const entry = this.#entries.get(key);
+    if (entry === undefined || entry.answer.answers.length === 0) return undefined;
+    if (entry.expiresMs > nowMs || entry.expiresMs + cacheLimits.staleSecondsMax * 1000 <= nowMs)
+      return undefined;
+    const give = (records: readonly ResourceRecord[]): readonly ResourceRecord[] =>
+      records.map((record) => ({ ...record, ttlSeconds: cacheLimits.staleTtlSeconds }));
+    const { answer, retryAtMs } = entry;
+    const { answers, authorities, additionals } = answer;
+    return {
+      answer: {
+        ...answer,
+        answers: give(answers),
+        authorities: give(authorities),
+        additionals: give(additionals),
+      },
+      retryAtMs,
+    };
+  }
+
+  /** No new answer came: until then the old one may be given without asking. */
+  postpone(key: string, untilMs: number): void {
+    const entry = this.#entries.get(key);
+    if (entry !== undefined) entry.retryAtMs = untilMs;
+  }
+
   set(key: string, answer: ForwardAnswer, messageBytes: number, nowMs: number): void {
     const seconds = secondsToKeep(answer);
     if (seconds <= 0 || messageBytes > cacheLimits.entryBytesMax) return;
     this.#entries.delete(key);
-    this.#entries.set(key, { answer, storedMs: nowMs, expiresMs: nowMs + seconds * 1000 });
+    this.#entries.set(key, {
+      answer,
+      storedMs: nowMs,
+      expiresMs: nowMs + seconds * 1000,
+      hits: 0,
+      refreshing: false,
+      retryAtMs: undefined,
+    });
     if (this.#entries.size <= cacheLimits.entriesMax) return;
     for (const oldest of this.#entries.keys()) {
       this.#entries.delete(oldest);

@@ -1,14 +1,12 @@
-import { randomInt } from 'node:crypto';
-import { createSocket } from 'node:dgram';
-import { connect, isIP } from 'node:net';
+import { randomBytes } from 'node:crypto';
+import { isIP } from 'node:net';
 import type { Clock } from '../base/clock.ts';
 import { AnswerCache, type ForwardAnswer } from './cache.ts';
+import { Exchanger, type ForwardQuestion, type Upstream } from './exchange.ts';
 import type { DnsMetrics } from './metrics.ts';
-import { renderQuery } from './render.ts';
-import { flags, type Message, parseMessage, rcodes, WireError } from './wire.ts';
+import { flags, type Message, rcodes, rrTypes } from './wire.ts';
 
-/** A server to ask. */
-export type Upstream = { readonly host: string; readonly port: number };
+export type { Upstream } from './exchange.ts';
 
 /** Bounds of asking others. */
 export const forwardLimits = {
@@ -21,24 +19,39 @@ export const forwardLimits = {
   attemptsMin: 2,
   /** Stub resolvers give up or ask again after five seconds. */
   totalTimeoutMs: 5000,
-  /** A server that failed is asked after the others for so long. */
-  avoidFailedMs: 10_000,
+  /** A server that failed is asked after the others until it has answered a probe, which it gets this often. */
+  probeIntervalMs: 1000,
+  /** How long a client waits before it gets an answer whose time is over (RFC 8767, section 5). */
+  staleAfterMs: 1800,
+  /** After a failure to renew it, such an answer is given at once for so long. */
+  staleRetryMs: 30_000,
+  /** How long nothing is forwarded after a circle was found, and how often one is looked for. */
+  loopPauseMs: 30_000,
 } as const;
 
-export type ForwardQuestion = {
-  /** Lower case. */
-  readonly name: string;
-  readonly type: number;
-  readonly dnssecOk: boolean;
-  readonly checkingDisabled: boolean;
+/** Who is asked for what. */
+export type ForwardRoutes = {
+  /** Asked in this order for every other name; empty: such names are refused. */
+  readonly upstreams: readonly Upstream[];
+  /** Servers by domain, in lower case; of several that fit, the longest domain's are asked. */
+  readonly stubDomains: ReadonlyMap<string, readonly Upstream[]>;
 };
 
 export type Forwarder = {
+  /** Whether there is anybody to ask for the name. */
+  accepts(name: string): boolean;
   /** Undefined: no server answered in time, or too many questions are under way. Never rejects. */
   ask(question: ForwardQuestion): ForwardAnswer | Promise<ForwardAnswer | undefined>;
+  /** Forgets all answers if the routes differ. */
+  setRoutes(routes: ForwardRoutes): void;
+  /** Hears of every question for a name under `probeDomain`; one that we sent ourselves shows a circle. */
+  sawProbe(name: string): void;
   /** Gives up what is under way. */
   close(): void;
 };
+
+/** Names that we ask for to see whether they come back to us. */
+export const probeDomain = 'fairlead-loop.invalid';
 
 /** "10.0.0.1", "10.0.0.1:5353", "fd00::1" or "[fd00::1]:5353"; undefined for anything else. */
 export function parseUpstream(text: string): Upstream | undefined {
@@ -49,79 +62,212 @@ export function parseUpstream(text: string): Upstream | undefined {
   return isIP(host) === 0 || !(port >= 1 && port <= 65_535) ? undefined : { host, port };
 }
 
-/** Asks `upstreams` in their order, remembers their answers. */
-export function createForwarder(
-  upstreams: readonly Upstream[],
-  clock: Clock,
-  metrics: DnsMetrics,
-): Forwarder {
-  const cache = new AnswerCache();
-  const inFlight = new Map<string, Promise<ForwardAnswer | undefined>>();
-  const failedUntilMs = new Map<Upstream, number>();
-  const open = new Set<(reason: Error) => void>();
-  let closed = false;
-  metrics.cacheEntries = () => cache.size;
+/** The servers for a name. */
+export function upstreamsFor({ upstreams, stubDomains }: ForwardRoutes, name: string): readonly Upstream[] {
+  if (stubDomains.size === 0) return upstreams;
+  for (let rest = name; ; ) {
+    const found = stubDomains.get(rest);
+    if (found !== undefined) return found;
+    const dot = rest.indexOf('.');
+    if (dot === -1) return upstreams;
+    rest = rest.slice(dot + 1);
+  }
+}
+
+/** Asks the servers of the routes in their order, remembers their answers. */
+export function createForwarder(routes: ForwardRoutes, clock: Clock, metrics: DnsMetrics): Forwarder {
+  return new RoutedForwarder(routes, clock, metrics);
+}
+
+class RoutedForwarder implements Forwarder {
+  #routes: ForwardRoutes;
+  #cache = new AnswerCache();
+  #closed = false;
+  readonly #clock: Clock;
+  readonly #metrics: DnsMetrics;
+  readonly #exchanger: Exchanger;
+  readonly #inFlight = new Map<string, Promise<ForwardAnswer | undefined>>();
+  readonly #failed = new Set<string>();
+  readonly #loopProbes = new Set<string>();
+  #loopUntilMs = 0;
+  #loopProbedMs = Number.NEGATIVE_INFINITY;
+
+  constructor(routes: ForwardRoutes, clock: Clock, metrics: DnsMetrics) {
+    this.#routes = routes;
+    this.#clock = clock;
+    this.#metrics = metrics;
+    this.#exchanger = new Exchanger(clock);
+    metrics.cacheEntries = () => this.#cache.size;
+  }
+
+  accepts(name: string): boolean {
+    return upstreamsFor(this.#routes, name).length > 0;
+  }
+
+  setRoutes(routes: ForwardRoutes): void {
+    if (sameRoutes(routes, this.#routes)) return;
+    this.#routes = routes;
+    this.#cache = new AnswerCache();
+    this.#inFlight.clear(); // who waits for an answer still gets it
+    this.#failed.clear();
+    this.#loopUntilMs = 0;
+  }
+
+  ask(question: ForwardQuestion): ForwardAnswer | Promise<ForwardAnswer | undefined> {
+    const key = `${question.type} ${question.dnssecOk ? 1 : 0}${question.checkingDisabled ? 1 : 0} ${question.name}`;
+    const nowMs = this.#clock.monotonicMs();
+    const known = this.#cache.get(key, nowMs);
+    this.#metrics.cacheAsked(known !== undefined);
+    if (known !== undefined) {
+      if (this.#cache.dueForRefresh(key, nowMs) && this.#inFlight.size < forwardLimits.inFlightMax / 2) {
+        this.#metrics.prefetches += 1;
+        void this.#start(question, key);
+      }
+      return known;
+    }
+    const stale = this.#cache.getStale(key, nowMs);
+    if (stale?.retryAtMs !== undefined && stale.retryAtMs > nowMs) return this.#served(stale.answer);
+    const asked = this.#start(question, key);
+    return stale === undefined ? asked : this.#orStale(asked, stale.answer, key);
+  }
+
+  sawProbe(name: string): void {
+    if (!this.#loopProbes.has(name)) return;
+    this.#loopUntilMs = this.#clock.monotonicMs() + forwardLimits.loopPauseMs;
+    this.#metrics.loopFound();
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#exchanger.close();
+  }
+
+  #served(answer: ForwardAnswer): ForwardAnswer {
+    this.#metrics.staleServed += 1;
+    return answer;
+  }
+
+  /** The new answer, or that whose time is over if no good one comes soon. */
+  async #orStale(
+    asked: Promise<ForwardAnswer | undefined>,
+    stale: ForwardAnswer,
+    key: string,
+  ): Promise<ForwardAnswer | undefined> {
+    const late = Promise.withResolvers<undefined>();
+    const cancel = this.#clock.after(forwardLimits.staleAfterMs, () => late.resolve(undefined));
+    const answer = await Promise.race([asked, late.promise]);
+    cancel();
+    if (answer !== undefined && !worthAnother(answer.rcode)) return answer;
+    this.#cache.postpone(key, this.#clock.monotonicMs() + forwardLimits.staleRetryMs);
+    return this.#served(stale);
+  }
+
+  #start(question: ForwardQuestion, key: string): Promise<ForwardAnswer | undefined> {
+    const waiting = this.#inFlight.get(key);
+    if (waiting !== undefined) return waiting;
+    if (this.#inFlight.size >= forwardLimits.inFlightMax) {
+      this.#metrics.forwardRejects += 1;
+      return Promise.resolve(undefined);
+    }
+    if (this.#loopUntilMs > this.#clock.monotonicMs()) return Promise.resolve(undefined);
+    const asked = this.#askAll(question, key).finally(() => {
+      if (this.#inFlight.get(key) === asked) this.#inFlight.delete(key);
+    });
+    this.#inFlight.set(key, asked);
+    return asked;
+  }
+
+  async #askAll(question: ForwardQuestion, key: string): Promise<ForwardAnswer | undefined> {
+    const cache = this.#cache;
+    const deadlineMs = this.#clock.monotonicMs() + forwardLimits.totalTimeoutMs;
+    let last: ForwardAnswer | undefined;
+    for (const upstream of this.#attempts(question.name)) {
+      const startMs = this.#clock.monotonicMs();
+      if (deadlineMs <= startMs || this.#closed) break;
+      const timeoutMs = Math.min(deadlineMs - startMs, forwardLimits.attemptTimeoutMs);
+      try {
+        const { message, bytes } = await this.#exchanger.ask(upstream, question, timeoutMs);
+        this.#metrics.forwarded(upstream, message.rcode, this.#clock.monotonicMs() - startMs);
+        last = answerOf(message);
+        this.#failed.delete(keyOf(upstream));
+        if (worthAnother(message.rcode)) continue;
+        cache.set(key, last, bytes, this.#clock.monotonicMs());
+        return last;
+      } catch (error) {
+        if (this.#closed) break;
+        this.#metrics.forwardFailed(upstream, String(error));
+        this.#avoid(upstream);
+      }
+    }
+    if (last === undefined) this.#lookForLoop(question.name);
+    return last;
+  }
 
   /** Those that failed lately come last. */
-  const attempts = (): readonly Upstream[] => {
-    const now = clock.monotonicMs();
-    const failed = (upstream: Upstream): boolean => (failedUntilMs.get(upstream) ?? 0) > now;
-    const ordered = [...upstreams.filter((each) => !failed(each)), ...upstreams.filter(failed)];
+  #attempts(name: string): readonly Upstream[] {
+    const all = upstreamsFor(this.#routes, name);
+    const failed = (upstream: Upstream): boolean => this.#failed.has(keyOf(upstream));
+    const ordered =
+      this.#failed.size === 0 ? all : [...all.filter((each) => !failed(each)), ...all.filter(failed)];
     const count = Math.max(forwardLimits.attemptsMin, Math.min(ordered.length, forwardLimits.attemptsMax));
     return Array.from({ length: count }, (_, index) => ordered[index % ordered.length]).filter(
       (upstream) => upstream !== undefined,
     );
-  };
+  }
 
-  const ask = async (question: ForwardQuestion, key: string): Promise<ForwardAnswer | undefined> => {
-    const deadlineMs = clock.monotonicMs() + forwardLimits.totalTimeoutMs;
-    let last: ForwardAnswer | undefined;
-    for (const upstream of attempts()) {
-      const leftMs = deadlineMs - clock.monotonicMs();
-      if (leftMs <= 0 || closed) break;
-      const startMs = clock.monotonicMs();
-      const timeoutMs = Math.min(leftMs, forwardLimits.attemptTimeoutMs);
-      try {
-        const { message, bytes } = await withTimeout(timeoutMs, clock, open, (attempt) =>
-          exchange(upstream, question, attempt),
-        );
-        metrics.forwarded(upstream, message.rcode, clock.monotonicMs() - startMs);
-        last = answerOf(message);
-        failedUntilMs.delete(upstream);
-        if (!worthAnother(message.rcode)) {
-          cache.set(key, last, bytes, clock.monotonicMs());
-          return last;
-        }
-      } catch (error) {
-        if (closed) break;
-        metrics.forwardFailed(upstream, String(error));
-        failedUntilMs.set(upstream, clock.monotonicMs() + forwardLimits.avoidFailedMs);
-      }
+  #avoid(upstream: Upstream): void {
+    const key = keyOf(upstream);
+    if (this.#failed.has(key)) return;
+    this.#failed.add(key);
+    this.#probeLater(upstream);
+  }
+
+  #probeLater(upstream: Upstream): void {
+    this.#clock.after(forwardLimits.probeIntervalMs, () => void this.#probe(upstream));
+  }
+
+  /** Any answer at all shows that the server is back. */
+  async #probe(upstream: Upstream): Promise<void> {
+    if (this.#closed || !this.#failed.has(keyOf(upstream))) return;
+    const question = { name: '', type: rrTypes.NS, dnssecOk: false, checkingDisabled: false };
+    try {
+      await this.#exchanger.ask(upstream, question, forwardLimits.probeIntervalMs);
+      this.#failed.delete(keyOf(upstream));
+    } catch {
+      if (this.#closed) return;
+      this.#metrics.probeFailed(upstream);
+      this.#probeLater(upstream);
     }
-    return last;
-  };
+  }
 
-  return {
-    ask(question) {
-      const key = `${question.type} ${question.dnssecOk ? 1 : 0}${question.checkingDisabled ? 1 : 0} ${question.name}`;
-      const known = cache.get(key, clock.monotonicMs());
-      metrics.cacheAsked(known !== undefined);
-      if (known !== undefined) return known;
-      const waiting = inFlight.get(key);
-      if (waiting !== undefined) return waiting;
-      if (inFlight.size >= forwardLimits.inFlightMax) {
-        metrics.forwardRejects += 1;
-        return Promise.resolve(undefined);
+  /** Nobody answered: perhaps because the question comes round to ourselves. A name of chance tells. */
+  #lookForLoop(name: string): void {
+    const nowMs = this.#clock.monotonicMs();
+    if (this.#closed || nowMs - this.#loopProbedMs < forwardLimits.loopPauseMs) return;
+    this.#loopProbedMs = nowMs;
+    const probe = `${randomBytes(8).toString('hex')}.${probeDomain}`;
+    const question = { name: probe, type: rrTypes.A, dnssecOk: false, checkingDisabled: false };
+    this.#loopProbes.add(probe);
+    const ask = async (upstream: Upstream): Promise<void> => {
+      try {
+        await this.#exchanger.ask(upstream, question, forwardLimits.attemptTimeoutMs);
+      } catch {
+        // silence is what led us here
       }
-      const asked = ask(question, key).finally(() => inFlight.delete(key));
-      inFlight.set(key, asked);
-      return asked;
-    },
-    close() {
-      closed = true;
-      for (const cancel of open) cancel(new Error('DNS forwarding stops'));
-    },
-  };
+    };
+    const all = upstreamsFor(this.#routes, name).map(ask);
+    void Promise.all(all).finally(() => this.#loopProbes.delete(probe));
+  }
+}
+
+function keyOf({ host, port }: Upstream): string {
+  return `${host} ${port}`;
+}
+
+function sameRoutes(a: ForwardRoutes, b: ForwardRoutes): boolean {
+  const text = ({ upstreams, stubDomains }: ForwardRoutes): string =>
+    JSON.stringify([upstreams, [...stubDomains]]);
+  return text(a) === text(b);
 }
 
 function worthAnother(rcode: number): boolean {
@@ -136,112 +282,4 @@ function answerOf(message: Message): ForwardAnswer {
     authorities: message.authorities,
     additionals: message.additionals,
   };
-}
-
-type Exchanged = { readonly message: Message; readonly bytes: number };
-
-/** One attempt at one server: who begins something registers how to end it. */
-type Attempt = {
-  readonly failed: Promise<never>;
-  /** Called once, whatever comes of the attempt. */
-  onEnd(end: () => void): void;
-};
-
-async function withTimeout(
-  timeoutMs: number,
-  clock: Clock,
-  open: Set<(reason: Error) => void>,
-  run: (attempt: Attempt) => Promise<Exchanged>,
-): Promise<Exchanged> {
-  const { promise: failed, reject } = Promise.withResolvers<never>();
-  failed.catch(() => {}); // it may fail after the answer has come
-  const ends: (() => void)[] = [];
-  const cancel = clock.after(timeoutMs, () =>
-    reject(new Error(`no answer within ${Math.ceil(timeoutMs)} ms`)),
-  );
-  open.add(reject);
-  try {
-    return await run({ failed, onEnd: (end) => ends.push(end) });
-  } finally {
-    cancel();
-    open.delete(reject);
-    for (const end of ends) end();
-  }
-}
-
-async function exchange(upstream: Upstream, question: ForwardQuestion, attempt: Attempt): Promise<Exchanged> {
-  const id = randomInt(0x10000);
-  const query = renderQuery(id, question, question);
-  const accept = (bytes: Buffer): Exchanged | undefined => {
-    const message = parseMessage(bytes);
-    return answersTo(message, id, question) ? { message, bytes: bytes.length } : undefined;
-  };
-  const answered = await exchangeUdp(upstream, query, accept, attempt);
-  if ((answered.message.flags & flags.truncated) === 0) return answered;
-  return exchangeTcp(upstream, query, accept, attempt);
-}
-
-/** With the source port, which the kernel chooses anew for each question: what a forger has to guess (RFC 5452). */
-function answersTo(message: Message, id: number, question: ForwardQuestion): boolean {
-  const [asked] = message.questions;
-  const isResponse = (message.flags & flags.response) !== 0;
-  return isResponse && message.id === id && asked?.name === question.name && asked.type === question.type;
-}
-
-function exchangeUdp(
-  { host, port }: Upstream,
-  query: Buffer,
-  accept: (bytes: Buffer) => Exchanged | undefined,
-  attempt: Attempt,
-): Promise<Exchanged> {
-  const { promise, resolve, reject } = Promise.withResolvers<Exchanged>();
-  const socket = createSocket(isIP(host) === 6 ? 'udp6' : 'udp4');
-  let ended = false;
-  attempt.onEnd(() => {
-    ended = true;
-    socket.close();
-  });
-  socket.on('error', reject);
-  socket.on('message', (bytes) => {
-    try {
-      const answered = accept(bytes);
-      if (answered !== undefined) resolve(answered); // else it is not ours: go on waiting for the right one
-    } catch (error) {
-      if (!(error instanceof WireError)) reject(error as Error);
-    }
-  });
-  // Connected: the kernel then takes datagrams of this server only and reports its refusal.
-  socket.connect(port, host, () => {
-    if (!ended) socket.send(query);
-  });
-  return Promise.race([promise, attempt.failed]);
-}
-
-function exchangeTcp(
-  { host, port }: Upstream,
-  query: Buffer,
-  accept: (bytes: Buffer) => Exchanged | undefined,
-  attempt: Attempt,
-): Promise<Exchanged> {
-  const { promise, resolve, reject } = Promise.withResolvers<Exchanged>();
-  const socket = connect({ host, port });
-  attempt.onEnd(() => socket.destroy());
-  let received = Buffer.alloc(0);
-  socket.on('error', reject);
-  socket.on('close', () => reject(new Error(`${host} closed the connection before its answer`)));
-  socket.on('data', (chunk: Buffer) => {
-    received = Buffer.concat([received, chunk]); // bounded: one message and what came with its last piece
-    if (received.length < 2 || received.length < 2 + received.readUInt16BE(0)) return;
-    try {
-      const answered = accept(received.subarray(2, 2 + received.readUInt16BE(0)));
-      if (answered === undefined) reject(new Error(`${host} answered another question`));
-      else resolve(answered);
-    } catch (error) {
-      reject(error as Error);
-    }
-  });
-  const length = Buffer.alloc(2);
-  length.writeUInt16BE(query.length);
-  socket.write(Buffer.concat([length, query]));
-  return Promise.race([promise, attempt.failed]);
 }

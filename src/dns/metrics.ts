@@ -28,6 +28,7 @@ type UpstreamCounts = {
   readonly rcodes: Map<number, number>;
   readonly durations: Durations;
   failures: number;
+  probeFailures: number;
 };
 
 /** A histogram as plain numbers. */
@@ -64,6 +65,12 @@ export class DnsMetrics {
   #cacheMisses = 0;
   /** Questions refused because too many were under way. */
   forwardRejects = 0;
+  /** Answers that were renewed before their time was over. */
+  prefetches = 0;
+  /** Answers given although their time was over. */
+  staleServed = 0;
+  /** How often a question of ours came back to us. */
+  loops = 0;
   /** Answers that failed by a fault of ours. */
   panics = 0;
   /** Queries that got no answer because their client asks too much. */
@@ -116,6 +123,18 @@ export class DnsMetrics {
     this.onForwardFailure(`${upstream.host}:${upstream.port}`, reason, counts.failures);
   }
 
+  probeFailed(upstream: { readonly host: string; readonly port: number }): void {
+    this.#countsOf(upstream).probeFailures += 1;
+  }
+
+  loopFound(): void {
+    this.loops += 1;
+    this.onLoop();
+  }
+
+  /** Hears that questions come back to us; set by who logs. */
+  onLoop: () => void = () => {};
+
   /** Hears of every failed attempt; set by who logs. */
   onForwardFailure: (upstream: string, reason: string, failures: number) => void = () => {};
 
@@ -123,7 +142,7 @@ export class DnsMetrics {
     const key = `${host}:${port}`;
     let counts = this.#upstreams.get(key);
     if (counts === undefined) {
-      counts = { rcodes: new Map(), durations: new Durations(), failures: 0 };
+      counts = { rcodes: new Map(), durations: new Durations(), failures: 0, probeFailures: 0 };
       this.#upstreams.set(key, counts);
     }
     return counts;
@@ -178,6 +197,18 @@ export class DnsMetrics {
     add('counter', 'coredns_forward_request_failures_total', 'Attempts without an answer', () =>
       [...this.#upstreams].map(([to, { failures }]) => [{ to }, failures]),
     );
+    add('counter', 'coredns_cache_prefetch_total', 'Answers renewed before their time was over', () => [
+      [cacheLabels, this.prefetches],
+    ]);
+    add('counter', 'coredns_cache_served_stale_total', 'Answers given after their time was over', () => [
+      [cacheLabels, this.staleServed],
+    ]);
+    add('counter', 'coredns_proxy_healthcheck_failures_total', 'Probes without an answer', () =>
+      [...this.#upstreams].map(([to, { probeFailures }]) => [{ proxy_name: 'forward', to }, probeFailures]),
+    );
+    add('counter', 'fairlead_dns_loops_total', 'Questions to others that came back', () => [
+      [{}, this.loops],
+    ]);
     add('counter', 'coredns_panics_total', 'Answers that failed by a fault of the server', () => [
       [{}, this.panics],
     ]);
@@ -236,6 +267,8 @@ function labelsByName(name: string): readonly string[] {
       return ['server', 'zone', 'view', 'rcode', 'plugin'];
     case 'coredns_forward_request_failures_total':
       return ['to'];
+    case 'coredns_proxy_healthcheck_failures_total':
+      return ['proxy_name', 'to'];
     default:
       return [];
   }

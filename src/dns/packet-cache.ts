@@ -24,7 +24,7 @@ export type KeepOptions = {
   readonly turnedRecords: number;
   /** Bytes of each of those. */
   readonly recordBytes: number;
-  /** Not 0: another answer is due to clients of this scope, kept by `scoped`. */
+  /** Not 0: another answer is due to clients of this scope, kept after `select`. */
   readonly scope: number;
 };
 
@@ -76,7 +76,7 @@ export class PacketCache {
 
   /**
    * Writes the answer to the query in `input` from `from` to `to` into `output` at `at` and returns its length; 0: there is
-   * none. `seed` keeps answers of different ways in apart. `scopeOf` tells the scope of who asks, 0 for none.
+   * none. `seed` keeps answers of different ways in apart. `scopeOfClient` tells the scope of who asks, 0 for none.
    */
   find(
     input: Uint8Array,
@@ -87,14 +87,15 @@ export class PacketCache {
     seed: number,
     epoch: number,
     nowMs: number,
-    scopeOf: (() => number) | undefined,
+    client: number,
+    scopeOfClient: ((client: number) => number) | undefined,
   ): number {
     if (!this.#readKey(input, from, to, seed)) return 0;
     let entry = this.#lookUpBoth(epoch, nowMs);
     if (entry < 0) return 0;
     const scope = this.#found.scopes[entry] ?? 0;
-    if (scope !== 0 && scopeOf !== undefined && scopeOf() === scope) {
-      this.scoped();
+    if (scope !== 0 && scopeOfClient !== undefined && scopeOfClient(client) === scope) {
+      this.select('scope');
       entry = this.#lookUpBoth(epoch, nowMs);
       if (entry < 0) return 0;
     }
@@ -130,16 +131,12 @@ export class PacketCache {
     generation.recordBytes[entry] = options.recordBytes;
   }
 
-  /** After a `find` that failed for want of it: what follows is kept for clients of the scope only. */
-  scoped(): void {
-    if (this.#keyBytes === 0 || this.#key[0] === 1) return;
+  /** After a `find` that failed: whether what is kept next is for all clients or for those of the scope. */
+  select(whom: 'all' | 'scope'): void {
+    const first = whom === 'all' ? 0 : 1;
+    if (this.#keyBytes === 0 || this.#key[0] === first) return;
     this.#hash ^= scopedSeed;
-    this.#key[0] = 1;
-  }
-
-  /** Nothing is kept until the next `find`: for queries that did not pass through it. */
-  forgetKey(): void {
-    this.#keyBytes = 0;
+    this.#key[0] = first;
   }
 
   /** The entry that holds now, in `#found`, or -1. */

@@ -1,22 +1,17 @@
-import type { Namespace, Service } from '../api/gen/core-v1.ts';
-import type { EndpointSlice } from '../api/gen/discovery-v1.ts';
-import type { ObjectMeta } from '../api/gen/meta-v1.ts';
-import { type ObjectKey } from '../api/object.ts';
-import { endpointSlices, namespaces, services } from '../api/resource.ts';
 import { type Clock, systemClock } from '../base/clock.ts';
 import { runTogether } from '../base/lifetime.ts';
 import type { Logger } from '../base/log.ts';
 import type { ApiClient } from '../client/client.ts';
-import { createInformer } from '../control/create-informer.ts';
-import { serviceKeyOfSlice, serviceNameLabel } from '../model/endpoints.ts';
 import { ClientLimits } from './client-limits.ts';
 import { describeRecords } from './describe.ts';
-import { createForwarder, type Upstream } from './forward.ts';
+import { followNames, followPods, followSettings } from './follow.ts';
+import { createForwarder, type ForwardRoutes, type Upstream } from './forward.ts';
 import { serveHealth } from './health.ts';
 import { DnsMetrics } from './metrics.ts';
-import { compileService, isHeadless } from './records.ts';
+import { PodTable } from './pods.ts';
 import { createResolver } from './resolver.ts';
 import { type InheritedSockets, type ListenAddress, serveDns } from './server.ts';
+import { type DnsSettings, type Hosts, noHosts, noSettings } from './settings.ts';
 import { DnsTable } from './table.ts';
 
 export type DnsConfig = {
@@ -31,6 +26,10 @@ export type DnsConfig = {
   readonly ttlSeconds: number;
   /** Queries a second that one client may ask; 0: as many as it likes. */
   readonly clientQueriesPerSecond?: number;
+  /** Whether names of Pods are checked against Pods, as CoreDNS' `pods verified`; else any address has one. */
+  readonly podsVerified?: boolean;
+  /** Whether a Pod's first search is answered with what its last would find; Pods are followed then too. */
+  readonly autopath?: boolean;
   /** undefined: nowhere. */
   readonly healthAddress: ListenAddress | undefined;
 };
@@ -52,8 +51,6 @@ export type DnsDependencies = {
   onReady?(addresses: DnsAddresses): void;
 };
 
-/** When the Pods behind a slice last changed; kubelets' and controllers' common stamp. */
-const changeTimeAnnotation = 'endpoints.kubernetes.io/last-change-trigger-time';
 /** The failures of one upstream that are logged: the first of each so many. */
 const forwardFailuresPerLine = 100;
 
@@ -74,17 +71,34 @@ export async function runDns(
     if (failures % forwardFailuresPerLine !== 1) return;
     log.warn('an upstream did not answer', { upstream, reason, failures });
   };
+  metrics.onLoop = () =>
+    log.error(
+      'questions to others come back: an upstream leads to this server; nothing is forwarded for a while',
+    );
   const table = new DnsTable(Math.floor(clock.nowMs() / 1000));
   metrics.services = () => table.size;
-  const forwarder =
-    config.upstreams.length === 0 ? undefined : createForwarder(config.upstreams, clock, metrics);
+  const forwarder = createForwarder(routesOf(config, noSettings), clock, metrics);
+  const settings: { hosts: Hosts; version: number } = { hosts: noHosts, version: 0 };
+  const applySettings = (next: DnsSettings): void => {
+    forwarder.setRoutes(routesOf(config, next));
+    settings.hosts = next.hosts;
+    settings.version += 1;
+  };
+  const pods = config.podsVerified === true || config.autopath === true ? new PodTable() : undefined;
   const perSecond = config.clientQueriesPerSecond ?? dnsDefaults.clientQueriesPerSecond;
   const resolver = createResolver(table, forwarder, metrics, clock, log, {
     zone: config.clusterDomain,
     ttlSeconds: config.ttlSeconds,
     limits: perSecond === 0 ? undefined : new ClientLimits(perSecond),
+    settings,
+    pods,
+    podsVerified: config.podsVerified === true,
+    autopath: config.autopath === true,
   });
-  const follower = followApi(client, table, metrics, clock, log);
+  const followers = [
+    followNames(client, table, metrics, clock, log),
+    ...(pods === undefined ? [] : [followPods(client, pods, log)]),
+  ];
   const names = Promise.withResolvers<void>();
   const inherited = config.inherited ?? { udp: [], tcp: [] };
   const server = await serveDns(config.listen, inherited, names.promise, resolver, clock, log);
@@ -98,11 +112,12 @@ export async function runDns(
   try {
     await runTogether(
       [
-        ...follower.tasks,
+        ...followers.flatMap(({ tasks }) => tasks),
+        ...followSettings(client, config.clusterDomain, applySettings, log),
         {
           name: 'dns readiness',
           async run(stop) {
-            await follower.whenSynced(stop);
+            for (const follower of followers) await follower.whenSynced(stop);
             table.synced = true;
             names.resolve();
             log.info('ready', {
@@ -118,86 +133,11 @@ export async function runDns(
     );
   } finally {
     health?.close();
-    forwarder?.close();
+    forwarder.close();
     await server.close();
   }
 }
 
-/** Keeps the table equal to the API, one Service at a time, within the call that tells of a change. */
-function followApi(client: ApiClient, table: DnsTable, metrics: DnsMetrics, clock: Clock, log: Logger) {
-  const serviceInformer = createInformer(client, services, { transform: neededOfService, log });
-  const sliceInformer = createInformer(client, endpointSlices, { transform: neededOfSlice, log });
-  const namespaceInformer = createInformer(client, namespaces, { transform: neededOfNamespace, log });
-  sliceInformer.addIndex('service', (slice) => {
-    const key = serviceKeyOfSlice(slice);
-    return key === undefined ? [] : [key];
-  });
-  const compile = (key: ObjectKey): boolean => {
-    const service = serviceInformer.get(key);
-    const records = service && compileService(service, () => sliceInformer.byIndex('service', key));
-    return table.setService(key, records);
-  };
-  serviceInformer.onChange(compile);
-  sliceInformer.onChange((_key, now, old) => {
-    const affected = new Set([now, old].flatMap((slice) => (slice && serviceKeyOfSlice(slice)) ?? []));
-    for (const key of affected) {
-      const service = serviceInformer.get(key);
-      if (service === undefined || !isHeadless(service) || !compile(key) || !table.synced) continue;
-      const changedMs = Date.parse(now?.metadata?.annotations?.[changeTimeAnnotation] ?? '');
-      if (!Number.isNaN(changedMs)) metrics.programmingDurations.add(clock.nowMs() - changedMs);
-    }
-  });
-  namespaceInformer.onChange((key, now) => table.setNamespace(key, now !== undefined));
-  const informers = [
-    ['services', serviceInformer],
-    ['slices', sliceInformer],
-    ['namespaces', namespaceInformer],
-  ] as const;
-  return {
-    tasks: informers.map(([name, informer]) => ({ name, run: (stop: AbortSignal) => informer.run(stop) })),
-    async whenSynced(stop: AbortSignal): Promise<void> {
-      for (const [, informer] of informers) await informer.whenSynced(stop);
-    },
-  };
-}
-
-function neededOfMeta(meta: ObjectMeta | undefined): ObjectMeta {
-  return { name: meta?.name, namespace: meta?.namespace, resourceVersion: meta?.resourceVersion };
-}
-
-function neededOfService(service: Service): Service {
-  const spec = service.spec;
-  return {
-    metadata: neededOfMeta(service.metadata),
-    spec: {
-      type: spec?.type,
-      clusterIP: spec?.clusterIP,
-      clusterIPs: spec?.clusterIPs,
-      externalName: spec?.externalName,
-      ports: spec?.ports?.map(({ name, protocol, port }) => ({ name, protocol, port })),
-    },
-  };
-}
-
-function neededOfSlice(slice: EndpointSlice): EndpointSlice {
-  const service = slice.metadata?.labels?.[serviceNameLabel];
-  const changed = slice.metadata?.annotations?.[changeTimeAnnotation];
-  return {
-    metadata: {
-      ...neededOfMeta(slice.metadata),
-      labels: service === undefined ? undefined : { [serviceNameLabel]: service },
-      annotations: changed === undefined ? undefined : { [changeTimeAnnotation]: changed },
-    },
-    addressType: slice.addressType,
-    ports: slice.ports?.map(({ name, protocol, port }) => ({ name, protocol, port })),
-    endpoints: slice.endpoints?.map((endpoint) => ({
-      addresses: endpoint.addresses,
-      hostname: endpoint.hostname,
-      conditions: { ready: endpoint.conditions?.ready },
-    })),
-  };
-}
-
-function neededOfNamespace(namespace: Namespace): Namespace {
-  return { metadata: neededOfMeta(namespace.metadata) };
+function routesOf(config: DnsConfig, settings: DnsSettings): ForwardRoutes {
+  return { upstreams: settings.upstreams ?? config.upstreams, stubDomains: settings.stubDomains };
 }

@@ -84,14 +84,14 @@ function serveConnection(socket: Socket, resolver: Resolver, clock: Clock): void
       at = end;
       if (!resolver.allow(client, startMs)) continue;
       if (used + lengthBytes + wireLimits.udpBytesMax > collected.length) flush();
-      const bytes = resolver.quick(waiting, from, end, collected, used + lengthBytes, via, startMs);
+      const bytes = resolver.quick(waiting, from, end, collected, used + lengthBytes, via, client, startMs);
       if (bytes > 0) {
         collected.writeUInt16BE(bytes, used);
         used += lengthBytes + bytes;
         quick += 1;
         continue;
       }
-      const answer = resolver.resolve(waiting.subarray(from, end), via);
+      const answer = resolver.resolve(waiting.subarray(from, end), via, client);
       if (answer === undefined) {
         flush();
         socket.destroy(); // not a query: nothing good follows

@@ -159,7 +159,7 @@ function singly(socket: UdpSocket, via: Via, resolver: Resolver, clock: Clock, l
   };
   return (query: Buffer, peer: RemoteInfo): void => {
     if (!resolver.allow(clientOf(peer.address), clock.monotonicMs())) return;
-    const answer = resolver.resolve(query, via);
+    const answer = resolver.resolve(query, via, clientOf(peer.address));
     if (answer instanceof Promise) void answerLater(answer, peer);
     else if (answer !== undefined) socket.send(answer, peer.port, peer.address, onSent);
   };
@@ -195,16 +195,26 @@ function serveBatches(
     const startMs = clock.monotonicMs();
     let quick = 0;
     let count = 0;
+    const client = clientOf(peer.address);
     const first = batch.sender(peer.address, peer.port);
     if (first === undefined)
       single(query, peer); // an IPv6 address with a zone
-    else if (resolver.allow(clientOf(peer.address), startMs)) {
-      const bytes = resolver.quick(query, 0, query.length, batch.output, batch.answerAt, via, startMs);
+    else if (resolver.allow(client, startMs)) {
+      const bytes = resolver.quick(
+        query,
+        0,
+        query.length,
+        batch.output,
+        batch.answerAt,
+        via,
+        client,
+        startMs,
+      );
       if (bytes > 0) {
         batch.answeredTo(first, bytes);
         quick += 1;
       } else {
-        const answer = resolver.resolve(query, via);
+        const answer = resolver.resolve(query, via, client);
         if (answer instanceof Promise) {
           void answerLater(answer, first);
         } else if (answer !== undefined) {
@@ -219,7 +229,8 @@ function serveBatches(
       for (let slot = 0; slot < count; slot++) {
         if (batch.full) batch.send(fd);
         const bytes = batch.length(slot);
-        if (bytes === 0 || !resolver.allow(batch.client(slot), startMs)) continue;
+        const sender = batch.client(slot);
+        if (bytes === 0 || !resolver.allow(sender, startMs)) continue;
         const from = slot * batchLimits.queryBytesMax;
         const written = resolver.quick(
           batch.input,
@@ -228,6 +239,7 @@ function serveBatches(
           batch.output,
           batch.answerAt,
           via,
+          sender,
           startMs,
         );
         if (written > 0) {
@@ -235,7 +247,7 @@ function serveBatches(
           quick += 1;
           continue;
         }
-        const answer = resolver.resolve(batch.input.subarray(from, from + bytes), via);
+        const answer = resolver.resolve(batch.input.subarray(from, from + bytes), via, sender);
         if (answer instanceof Promise) {
           void answerLater(answer, batch.senderOf(slot));
         } else if (answer !== undefined) {

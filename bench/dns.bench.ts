@@ -1,0 +1,203 @@
+/**
+ * Cluster DNS beside unbound and dnsmasq, which serve the same names in the same run: queries per second and processor
+ * time per query by dnsperf, and memory.
+ *
+ *   npm run bench -- dns [--seconds N] [--rounds N] [--write]
+ *
+ * Every server has one thread. dnsperf and the server share two processors, so the rate is that of a pair; the processor
+ * time per query, read from /proc/PID/stat, is the server's own and what to compare.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { run, which } from '../test/support/shell.ts';
+import {
+  cpuMs,
+  residentMb,
+  type RunningServer,
+  type ServerKind,
+  serviceName,
+  startApi,
+  startServer,
+  startUpstreamServer,
+  type World,
+} from './lib/dns-servers.ts';
+import { machineLine, median, writeSection } from './lib/report.ts';
+
+const kinds: readonly ServerKind[] = ['fairlead', 'unbound', 'dnsmasq'];
+
+type Scenario = {
+  readonly name: string;
+  readonly services: number;
+  readonly transport: 'udp' | 'tcp';
+  /** Names that dnsperf asks for in turn; `round` makes them new ones. */
+  names(round: number): readonly string[];
+};
+
+const clusterNames = (count: number) => (): readonly string[] =>
+  Array.from({ length: count }, (_, index) => serviceName((index * 7919) % count));
+const missesMax = 200_000;
+
+const scenarios: readonly Scenario[] = [
+  { name: 'UDP, 100 Services', services: 100, transport: 'udp', names: clusterNames(100) },
+  { name: 'UDP, 10,000 Services', services: 10_000, transport: 'udp', names: clusterNames(10_000) },
+  { name: 'TCP, 100 Services', services: 100, transport: 'tcp', names: clusterNames(100) },
+  {
+    name: 'UDP, names that are missing',
+    services: 100,
+    transport: 'udp',
+    names: () => Array.from({ length: 100 }, (_, index) => `gone-${index}.default.svc.cluster.local`),
+  },
+  {
+    name: 'UDP, forwarded names from the cache',
+    services: 100,
+    transport: 'udp',
+    names: () => Array.from({ length: 100 }, (_, index) => `n${index}.example.com`),
+  },
+  {
+    name: 'UDP, forwarded names, each once',
+    services: 100,
+    transport: 'udp',
+    names: (round) => Array.from({ length: missesMax }, (_, index) => `r${round}-${index}.example.com`),
+  },
+];
+
+type Figure = { readonly perSecond: number; readonly cpuUs: number; readonly lost: number };
+
+async function measure(
+  server: RunningServer,
+  scenario: Scenario,
+  round: number,
+  options: { readonly seconds: number; readonly folder: string },
+): Promise<Figure> {
+  const file = join(options.folder, 'queries');
+  writeFileSync(
+    file,
+    scenario
+      .names(round)
+      .map((name) => `${name} A\n`)
+      .join(''),
+  );
+  const startMs = performance.now();
+  const before = cpuMs(server.pid);
+  const { stdout } = await run('dnsperf', [
+    ...['-s', '127.0.0.1', '-p', String(server.port), '-d', file, '-l', String(options.seconds)],
+    ...['-c', scenario.transport === 'tcp' ? '10' : '4', '-q', '200', '-m', scenario.transport, '-t', '2'],
+  ]);
+  const usedMs = cpuMs(server.pid) - before;
+  const number = (label: string): number => Number(new RegExp(`${label}:\\s+(\\d+)`).exec(stdout)?.[1] ?? 0);
+  const completed = number('Queries completed');
+  const seconds = Number(
+    /Run time \(s\):\s+([\d.]+)/.exec(stdout)?.[1] ?? (performance.now() - startMs) / 1000,
+  );
+  return {
+    perSecond: completed / seconds,
+    cpuUs: (usedMs * 1000) / completed,
+    lost: number('Queries lost'),
+  };
+}
+
+async function withServer<T>(
+  kind: ServerKind,
+  world: World,
+  folder: string,
+  upstreamPort: number,
+  use: (server: RunningServer) => Promise<T>,
+): Promise<T> {
+  const api = await startApi(world);
+  try {
+    const server = await startServer(kind, folder, world, { apiUrl: api.url, upstreamPort });
+    try {
+      return await use(server);
+    } finally {
+      await server.stop();
+    }
+  } finally {
+    api.server.close();
+    api.server.closeAllConnections();
+  }
+}
+
+async function compareAll(folder: string, seconds: number, rounds: number): Promise<readonly string[]> {
+  const upstream = await startUpstreamServer(folder);
+  const lines = [
+    '| queries | server | queries/s | CPU µs/query | ratio to unbound | lost |',
+    '|---|---|---|---|---|---|',
+  ];
+  try {
+    for (const scenario of scenarios) {
+      const figures = new Map<ServerKind, readonly Figure[]>();
+      for (const kind of kinds) {
+        const all = await withServer(
+          kind,
+          { services: scenario.services, endpoints: 0 },
+          folder,
+          upstream.port,
+          async (server) => {
+            await measure(server, scenario, 0, { seconds: 1, folder }); // warms caches and compilers
+            const measured: Figure[] = [];
+            for (let round = 1; round <= rounds; round++) {
+              measured.push(await measure(server, scenario, round, { seconds, folder }));
+            }
+            return measured;
+          },
+        );
+        figures.set(kind, all);
+      }
+      const of = (kind: ServerKind, pick: (figure: Figure) => number): number =>
+        median((figures.get(kind) ?? []).map(pick));
+      for (const kind of kinds) {
+        const cpu = of(kind, (figure) => figure.cpuUs);
+        const ratio = cpu / of('unbound', (figure) => figure.cpuUs);
+        const lost = (figures.get(kind) ?? []).reduce((sum, figure) => sum + figure.lost, 0);
+        const line = `| ${scenario.name} | ${kind} | ${of(kind, (figure) => figure.perSecond).toFixed(0)} | ${cpu.toFixed(2)} | ${ratio.toFixed(2)} | ${lost} |`;
+        console.log(line);
+        lines.push(line);
+      }
+    }
+  } finally {
+    await upstream.stop();
+  }
+  return lines;
+}
+
+/** Resident memory of ours with and without 10,000 endpoints of headless Services. */
+async function memory(folder: string): Promise<string> {
+  const endpoints = 10_000;
+  const resident = async (world: World): Promise<number> =>
+    withServer('fairlead', world, folder, 53, async (server) => residentMb(server.pid));
+  const empty = await resident({ services: 1, endpoints: 0 });
+  const full = await resident({ services: 1, endpoints });
+  return `Resident memory of Fairlead's DNS: ${empty.toFixed(0)} MB without endpoints, ${full.toFixed(0)} MB with ${endpoints} endpoints of 100 headless Services (${(full - empty).toFixed(0)} MB more).`;
+}
+
+const missing = ['dnsperf', 'unbound', 'dnsmasq', 'dig'].filter((program) => which(program) === undefined);
+if (missing.length > 0) {
+  console.log(
+    `not measured: needs ${missing.join(', ')} (Debian packages dnsperf, unbound, dnsmasq-base, bind9-dnsutils)`,
+  );
+  process.exit(0);
+}
+const { values } = parseArgs({
+  options: {
+    seconds: { type: 'string', default: '3' },
+    rounds: { type: 'string', default: '3' },
+    write: { type: 'boolean', default: false },
+  },
+});
+const folder = mkdtempSync(join(tmpdir(), 'fairlead-bench-dns-'));
+try {
+  const lines = await compareAll(folder, Number(values.seconds), Number(values.rounds));
+  const resident = await memory(folder);
+  console.log(resident);
+  if (values.write) {
+    const command = `npm run bench -- dns --seconds ${values.seconds} --rounds ${values.rounds} --write`;
+    writeSection(
+      'dns',
+      [`Command: \`${command}\`. ${machineLine()}.`, '', ...lines, '', resident].join('\n'),
+    );
+  }
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}

@@ -1,0 +1,82 @@
+import type { Pod } from '../api/gen/core-v1.ts';
+import { keyOf } from '../api/object.ts';
+import { configMaps, endpointSlices, namespaces, pods, services } from '../api/resource.ts';
+import { type ApiClient, isApiError } from '../client/client.ts';
+import { serviceKeyOfSlice } from '../model/endpoints.ts';
+import type { AnswerOptions } from './answer.ts';
+import type { Lookup } from './explain.ts';
+import type { ForwardRoutes } from './forward.ts';
+import { PodTable } from './pods.ts';
+import { compileService } from './records.ts';
+import { noSettings, parseSettings, settingsName } from './settings.ts';
+import { DnsTable } from './table.ts';
+
+/** What a DNS server would know now, read once. */
+export type World = {
+  readonly table: DnsTable;
+  readonly options: AnswerOptions;
+  readonly routes: ForwardRoutes;
+  /** Settings that are not in force because they are wrong. */
+  readonly problems: readonly string[];
+};
+
+export async function readWorld(client: ApiClient, zone: string): Promise<World> {
+  const [serviceList, sliceList, namespaceList, podList, data] = await Promise.all([
+    client.list(services),
+    client.list(endpointSlices),
+    client.list(namespaces),
+    client.list(pods),
+    readSettings(client),
+  ]);
+  const table = new DnsTable(1);
+  for (const namespace of namespaceList.items) table.setNamespace(namespace.metadata?.name ?? '', true);
+  for (const service of serviceList.items) {
+    const key = keyOf(service);
+    const slices = () => sliceList.items.filter((slice) => serviceKeyOfSlice(slice) === key);
+    table.setService(key, compileService(service, slices));
+  }
+  table.synced = true;
+  const known = new PodTable();
+  for (const pod of podList.items) known.set(keyOf(pod), pod);
+  const parsed = parseSettings(data, zone);
+  const settings = parsed.ok ? parsed.settings : noSettings;
+  const { namespace, name } = settingsName;
+  return {
+    table,
+    options: {
+      zone,
+      ttlSeconds: 5,
+      forwards: () => true,
+      hosts: settings.hosts,
+      isPod: (podNamespace, address) => known.has(podNamespace, address),
+      rotation: 0,
+    },
+    routes: { upstreams: settings.upstreams ?? [], stubDomains: settings.stubDomains },
+    problems: parsed.ok ? [] : parsed.errors.map((error) => `ConfigMap ${namespace}/${name}: ${error}`),
+  };
+}
+
+async function readSettings(client: ApiClient): Promise<Readonly<Record<string, string>>> {
+  try {
+    const { namespace, name } = settingsName;
+    return (await client.get(configMaps, namespace, name)).data ?? {};
+  } catch (error) {
+    if (isApiError(error, 'NotFound')) return {};
+    throw error;
+  }
+}
+
+/** How a Pod looks names up by its dnsPolicy and dnsConfig; undefined: a usual one of namespace default. */
+export function lookupOfPod(pod: Pod | undefined, zone: string, ndotsDefault: number): Lookup {
+  const namespace = pod?.metadata?.namespace ?? 'default';
+  const { dnsPolicy = 'ClusterFirst', dnsConfig, hostNetwork } = pod?.spec ?? {};
+  const isCluster =
+    dnsPolicy === 'ClusterFirstWithHostNet' || (dnsPolicy === 'ClusterFirst' && hostNetwork !== true);
+  const own = isCluster ? [`${namespace}.svc.${zone}`, `svc.${zone}`, zone] : [];
+  const asked = dnsConfig?.options?.find(({ name }) => name === 'ndots')?.value;
+  const ndots = asked === undefined ? (isCluster ? ndotsDefault : 1) : Number(asked);
+  const who =
+    pod === undefined ? 'a Pod of namespace default' : `Pod ${namespace}/${pod.metadata?.name ?? ''}`;
+  const note = isCluster ? '' : `, which by its dnsPolicy ${dnsPolicy} asks the DNS of its node,`;
+  return { asker: `${who}${note}`, searches: [...own, ...(dnsConfig?.searches ?? [])], ndots };
+}
