@@ -1,12 +1,28 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Pod } from '../../src/api/gen/core-v1.ts';
-import { cronJobs, jobs, persistentVolumeClaims, pods, statefulSets } from '../../src/api/resource.ts';
-import { which } from '../support/shell.ts';
+import type { KubeObject } from '../../src/api/object.ts';
+import {
+  cronJobs,
+  jobs,
+  persistentVolumeClaims,
+  pods,
+  type Resource,
+  statefulSets,
+} from '../../src/api/resource.ts';
+import { run, which } from '../support/shell.ts';
 import { outcomeAnnotation, startCluster, until } from './in-process-cluster.ts';
 
 const skip = which('kubectl') === undefined ? 'kubectl is not installed' : false;
 const options = { skip, timeout: 120_000 };
+const scalersV2: Resource<KubeObject> = {
+  group: 'autoscaling',
+  version: 'v2',
+  plural: 'horizontalpodautoscalers',
+  kind: 'HorizontalPodAutoscaler',
+  namespaced: true,
+};
+
 type Cluster = Awaited<ReturnType<typeof startCluster>>;
 
 function template(name: string, extra: object = {}, annotations: object = {}): object {
@@ -188,3 +204,92 @@ test('workloads: a CronJob starts Jobs, also by hand, and keeps its history shor
     /spec.schedule: Invalid value: "61 \* \* \* \*": end of range \(61\) above maximum \(59\)/,
   );
 });
+
+test(
+  'workloads: budgets hold evictions back, priorities are filled, claims are bound, warnings are said',
+  options,
+  async () => {
+    await using cluster = await startCluster();
+    const { kubectl, apply, client } = cluster;
+    await ready(cluster);
+    const budget = {
+      apiVersion: 'policy/v1',
+      kind: 'PodDisruptionBudget',
+      metadata: { name: 'web', namespace: 'default' },
+      spec: { minAvailable: 2, selector: { matchLabels: { app: 'web' } } },
+    };
+    const urgent = {
+      apiVersion: 'scheduling.k8s.io/v1',
+      kind: 'PriorityClass',
+      metadata: { name: 'urgent' },
+      value: 1000,
+    };
+    await apply(urgent, budget);
+    const controller = {
+      apiVersion: 'v1',
+      kind: 'ReplicationController',
+      metadata: { name: 'web', namespace: 'default' },
+      spec: { replicas: 2, template: template('web', { priorityClassName: 'urgent' }) },
+    };
+    await apply(controller);
+    await until('no disruption allowed', async () => /web +2 +N\/A +0 /.test(await kubectl('get', 'pdb')));
+    await until('two ready Pods', async () => /web +2 +2 +2 /.test(await kubectl('get', 'rc')));
+    const [pod] = await alivePods(cluster, 'web');
+    assert.equal(pod?.spec?.priority, 1000);
+    const drain = ['drain', pod?.spec?.nodeName ?? '', '--timeout=2s', '--force', '--ignore-daemonsets'];
+    await assert.rejects(
+      kubectl(...drain),
+      /Cannot evict pod as it would violate the pod's disruption budget/,
+    );
+    await kubectl('uncordon', pod?.spec?.nodeName ?? '');
+    await kubectl('scale', 'rc/web', '--replicas=4');
+    await until('disruptions allowed', async () => /web +2 +N\/A +2 /.test(await kubectl('get', 'pdb')));
+    await kubectl('drain', pod?.spec?.nodeName ?? '', '--timeout=20s', '--force', '--ignore-daemonsets');
+
+    const access = { accessModes: ['ReadWriteOnce'], storageClassName: '' };
+    const volume = (name: string, storage: string): object => ({
+      apiVersion: 'v1',
+      kind: 'PersistentVolume',
+      metadata: { name },
+      spec: { ...access, capacity: { storage }, hostPath: { path: '/tmp' } },
+    });
+    await apply(volume('large', '5Gi'), volume('small', '1Gi'), {
+      apiVersion: 'v1',
+      kind: 'PersistentVolumeClaim',
+      metadata: { name: 'data', namespace: 'default' },
+      spec: { ...access, resources: { requests: { storage: '500Mi' } } },
+    });
+    await kubectl('wait', '--for=jsonpath={.status.phase}=Bound', 'pvc/data', '--timeout=20s');
+    assert.match(await kubectl('get', 'pvc'), /data +Bound +small +1Gi +RWO/);
+    assert.match(await kubectl('get', 'pv'), /small +1Gi +RWO +Retain +Bound +default\/data/);
+    assert.match(await kubectl('get', 'events.events.k8s.io'), /SuccessfulCreate/);
+
+    const scaler = { scaleTargetRef: { kind: 'ReplicationController', name: 'web' }, maxReplicas: 3 };
+    await apply({
+      apiVersion: 'autoscaling/v1',
+      kind: 'HorizontalPodAutoscaler',
+      metadata: { name: 'web', namespace: 'default' },
+      spec: { ...scaler, targetCPUUtilizationPercentage: 70 },
+    });
+    const asV2 = await client.get(scalersV2, 'default', 'web');
+    assert.match(JSON.stringify(asV2), /"averageUtilization":70/);
+    assert.match(
+      await kubectl('get', 'hpa'),
+      /web +ReplicationController\/web +cpu: <unknown>\/70% +1 +3 +0/,
+    );
+    const policy = {
+      apiVersion: 'networking.k8s.io/v1',
+      kind: 'NetworkPolicy',
+      metadata: { name: 'deny', namespace: 'default' },
+      spec: { podSelector: {} },
+    };
+    const created = await run('kubectl', [
+      '--kubeconfig',
+      cluster.kubeconfig,
+      'create',
+      '-f',
+      cluster.write(policy),
+    ]);
+    assert.match(created.stderr, /Warning: NetworkPolicy deny is stored but NOT enforced/);
+  },
+);
