@@ -171,7 +171,7 @@ class QuestionSocket {
   #fail(error: Error): void {
     const failed = [...this.#pending.values()];
     this.retire();
-    for (const { reject } of failed) reject(error);
+    for (const pending of failed) pending.reject(error);
   }
 }
 

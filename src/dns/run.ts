@@ -66,6 +66,57 @@ export async function runDns(
   dependencies: DnsDependencies = {},
 ): Promise<void> {
   const clock = dependencies.clock ?? systemClock;
+  const { metrics, table, forwarder, resolver, followers, settingsTasks } = createParts(
+    config,
+    client,
+    clock,
+    log,
+  );
+  const names = Promise.withResolvers<void>();
+  const inherited = config.inherited ?? { udp: [], tcp: [] };
+  const server = await serveDns(config.listen, inherited, names.promise, resolver, clock, log);
+  const health =
+    config.healthAddress &&
+    (await serveHealth(config.healthAddress, {
+      ready: () => table.synced,
+      createRegistry: () => metrics.createRegistry(`dns://:${server.port}`),
+      records: () => describeRecords(table, config.clusterDomain),
+    }));
+  try {
+    await runTogether(
+      [
+        ...followers.flatMap(({ tasks }) => tasks),
+        ...settingsTasks,
+        {
+          name: 'dns readiness',
+          async run(stop) {
+            for (const follower of followers) await follower.whenSynced(stop);
+            table.synced = true;
+            names.resolve();
+            log.info('ready', {
+              services: table.size,
+              port: server.port,
+              upstreams: config.upstreams.length,
+            });
+            dependencies.onReady?.({ port: server.port, healthPort: health?.port });
+          },
+        },
+      ],
+      signal,
+    );
+  } finally {
+    health?.close();
+    forwarder.close();
+    await server.close();
+  }
+}
+
+function routesOf(config: DnsConfig, settings: DnsSettings): ForwardRoutes {
+  return { upstreams: settings.upstreams ?? config.upstreams, stubDomains: settings.stubDomains };
+}
+
+/** Everything but sockets and time, put together. */
+function createParts(config: DnsConfig, client: ApiClient, clock: Clock, log: Logger) {
   const metrics = new DnsMetrics();
   metrics.onForwardFailure = (upstream, reason, failures) => {
     if (failures % forwardFailuresPerLine !== 1) return;
@@ -99,45 +150,6 @@ export async function runDns(
     followNames(client, table, metrics, clock, log),
     ...(pods === undefined ? [] : [followPods(client, pods, log)]),
   ];
-  const names = Promise.withResolvers<void>();
-  const inherited = config.inherited ?? { udp: [], tcp: [] };
-  const server = await serveDns(config.listen, inherited, names.promise, resolver, clock, log);
-  const health =
-    config.healthAddress &&
-    (await serveHealth(config.healthAddress, {
-      ready: () => table.synced,
-      createRegistry: () => metrics.createRegistry(`dns://:${server.port}`),
-      records: () => describeRecords(table, config.clusterDomain),
-    }));
-  try {
-    await runTogether(
-      [
-        ...followers.flatMap(({ tasks }) => tasks),
-        ...followSettings(client, config.clusterDomain, applySettings, log),
-        {
-          name: 'dns readiness',
-          async run(stop) {
-            for (const follower of followers) await follower.whenSynced(stop);
-            table.synced = true;
-            names.resolve();
-            log.info('ready', {
-              services: table.size,
-              port: server.port,
-              upstreams: config.upstreams.length,
-            });
-            dependencies.onReady?.({ port: server.port, healthPort: health?.port });
-          },
-        },
-      ],
-      signal,
-    );
-  } finally {
-    health?.close();
-    forwarder.close();
-    await server.close();
-  }
-}
-
-function routesOf(config: DnsConfig, settings: DnsSettings): ForwardRoutes {
-  return { upstreams: settings.upstreams ?? config.upstreams, stubDomains: settings.stubDomains };
+  const settingsTasks = followSettings(client, config.clusterDomain, applySettings, log);
+  return { metrics, table, forwarder, resolver, followers, settingsTasks };
 }

@@ -45,81 +45,114 @@ const collected = Buffer.allocUnsafe(1 << 16);
 
 /** Messages with their length before them, answered in whatever order they are ready (RFC 7766). */
 function serveConnection(socket: Socket, resolver: Resolver, clock: Clock): void {
-  const via: Via = { protocol: 'tcp', family: socket.remoteFamily === 'IPv6' ? 6 : 4 };
-  const client = clientOf(socket.remoteAddress ?? '');
-  let waiting: Buffer = Buffer.alloc(0); // less than one message
-  let underWay = 0;
-  let ended = false;
-  const busy = (): boolean =>
-    underWay >= serverLimits.pipelinedMax || socket.writableLength > serverLimits.outputBytesMax;
+  const connection = new Connection(socket, resolver, clock);
+  socket.setTimeout(serverLimits.idleTimeoutMs, () => socket.destroy());
+  socket.on('error', () => socket.destroy()); // the peer went away: that is its right
+  socket.on('drain', () => connection.proceed());
+  socket.on('data', (chunk: Buffer) => connection.receive(chunk));
+  socket.on('end', () => connection.end());
+}
 
-  const send = (answer: Buffer): void => {
-    if (socket.destroyed) return;
-    const whole = Buffer.allocUnsafe(lengthBytes + answer.length);
-    whole.writeUInt16BE(answer.length);
-    whole.set(answer, lengthBytes);
-    socket.write(whole);
-  };
-  const sendLater = async (answer: Promise<Buffer>): Promise<void> => {
-    underWay += 1;
-    const late = await answer;
-    underWay -= 1;
-    send(late);
-    proceed();
-  };
-  /** False: the connection is closed. */
-  const answerAll = (): boolean => {
-    const startMs = clock.monotonicMs();
-    let used = 0;
+class Connection {
+  readonly #socket: Socket;
+  readonly #resolver: Resolver;
+  readonly #clock: Clock;
+  readonly #via: Via;
+  readonly #client: number;
+  /** Less than one message, or what there was no room for. */
+  #waiting: Buffer = Buffer.alloc(0);
+  #underWay = 0;
+  #ended = false;
+  /** Bytes in `collected`. */
+  #used = 0;
+
+  constructor(socket: Socket, resolver: Resolver, clock: Clock) {
+    this.#socket = socket;
+    this.#resolver = resolver;
+    this.#clock = clock;
+    this.#via = { protocol: 'tcp', family: socket.remoteFamily === 'IPv6' ? 6 : 4 };
+    this.#client = clientOf(socket.remoteAddress ?? '');
+  }
+
+  receive(chunk: Buffer): void {
+    this.#waiting = this.#waiting.length === 0 ? chunk : Buffer.concat([this.#waiting, chunk]);
+    this.proceed();
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.proceed();
+  }
+
+  proceed(): void {
+    if (!this.#answerAll()) {
+      this.#socket.destroy(); // not a query: nothing good follows
+      return;
+    }
+    if (this.#busy) this.#socket.pause();
+    else this.#socket.resume();
+    if (this.#ended && this.#underWay === 0) this.#socket.end();
+  }
+
+  get #busy(): boolean {
+    return (
+      this.#underWay >= serverLimits.pipelinedMax || this.#socket.writableLength > serverLimits.outputBytesMax
+    );
+  }
+
+  /** False: what came is no query. */
+  #answerAll(): boolean {
+    const startMs = this.#clock.monotonicMs();
     let quick = 0;
-    const flush = (): void => {
-      if (used > 0) socket.write(Buffer.from(collected.subarray(0, used)));
-      used = 0;
-    };
     let at = 0;
-    while (!busy() && waiting.length - at >= lengthBytes) {
+    const input = this.#waiting;
+    while (!this.#busy && input.length - at >= lengthBytes) {
       const from = at + lengthBytes;
-      const end = from + waiting.readUInt16BE(at);
-      if (waiting.length < end) break;
+      const end = from + input.readUInt16BE(at);
+      if (input.length < end) break;
       at = end;
-      if (!resolver.allow(client, startMs)) continue;
-      if (used + lengthBytes + wireLimits.udpBytesMax > collected.length) flush();
-      const bytes = resolver.quick(waiting, from, end, collected, used + lengthBytes, via, client, startMs);
+      if (!this.#resolver.allow(this.#client, startMs)) continue;
+      if (this.#used + lengthBytes + wireLimits.udpBytesMax > collected.length) this.#flush();
+      const to = this.#used + lengthBytes;
+      const bytes = this.#resolver.quick(input, from, end, collected, to, this.#via, this.#client, startMs);
       if (bytes > 0) {
-        collected.writeUInt16BE(bytes, used);
-        used += lengthBytes + bytes;
+        collected.writeUInt16BE(bytes, this.#used);
+        this.#used += lengthBytes + bytes;
         quick += 1;
         continue;
       }
-      const answer = resolver.resolve(waiting.subarray(from, end), via, client);
-      if (answer === undefined) {
-        flush();
-        socket.destroy(); // not a query: nothing good follows
+      const answer = this.#resolver.resolve(input.subarray(from, end), this.#via, this.#client);
+      if (answer instanceof Promise) void this.#sendLater(answer);
+      else if (answer !== undefined) this.#send(answer);
+      else {
+        this.#flush();
         return false;
       }
-      if (answer instanceof Promise) void sendLater(answer);
-      else send(answer);
     }
-    waiting = waiting.subarray(at);
-    flush();
-    if (quick > 0) resolver.took(quick, (clock.monotonicMs() - startMs) / quick);
+    this.#waiting = input.subarray(at);
+    this.#flush();
+    if (quick > 0) this.#resolver.took(quick, (this.#clock.monotonicMs() - startMs) / quick);
     return true;
-  };
-  const proceed = (): void => {
-    if (!answerAll()) return;
-    if (busy()) socket.pause();
-    else socket.resume();
-    if (ended && underWay === 0) socket.end();
-  };
-  socket.setTimeout(serverLimits.idleTimeoutMs, () => socket.destroy());
-  socket.on('error', () => socket.destroy()); // the peer went away: that is its right
-  socket.on('drain', proceed);
-  socket.on('data', (chunk: Buffer) => {
-    waiting = waiting.length === 0 ? chunk : Buffer.concat([waiting, chunk]);
-    proceed();
-  });
-  socket.on('end', () => {
-    ended = true;
-    proceed();
-  });
+  }
+
+  #flush(): void {
+    if (this.#used > 0) this.#socket.write(Buffer.from(collected.subarray(0, this.#used)));
+    this.#used = 0;
+  }
+
+  #send(answer: Buffer): void {
+    if (this.#socket.destroyed) return;
+    const whole = Buffer.allocUnsafe(lengthBytes + answer.length);
+    whole.writeUInt16BE(answer.length);
+    whole.set(answer, lengthBytes);
+    this.#socket.write(whole);
+  }
+
+  async #sendLater(answer: Promise<Buffer>): Promise<void> {
+    this.#underWay += 1;
+    const late = await answer;
+    this.#underWay -= 1;
+    this.#send(late);
+    this.proceed();
+  }
 }

@@ -133,7 +133,13 @@ async function bindUdp(
   const via: Via = { protocol: 'udp', family };
   const single = singly(socket, via, resolver, clock, log);
   if (fd === undefined || shared === undefined) socket.on('message', single);
-  else serveBatches(socket, fd, via, resolver, shared, clock, single);
+  else {
+    const server = new BatchServer(fd, via, resolver, shared, clock);
+    socket.on('close', () => server.close());
+    socket.on('message', (query, peer) => {
+      if (!server.serve(query, peer)) single(query, peer);
+    });
+  }
   const done = (): void => {
     bound = true;
     ready.resolve();
@@ -169,96 +175,96 @@ function singly(socket: UdpSocket, via: Via, resolver: Resolver, clock: Clock, l
  * The first datagram wakes us; those that have come behind it are taken together, and all answers that are ready are sent
  * together. Under load a query so costs a small part of two system calls instead of two whole ones.
  */
-function serveBatches(
-  socket: UdpSocket,
-  fd: number,
-  via: Via,
-  resolver: Resolver,
-  batch: UdpBatch,
-  clock: Clock,
-  single: (query: Buffer, peer: RemoteInfo) => void,
-): void {
-  let closed = false;
-  socket.on('close', () => {
-    closed = true;
-  });
-  const sendOne = (answer: Buffer, name: Uint8Array): void => {
-    batch.output.set(answer, batch.answerAt);
-    batch.answeredTo(name, answer.length);
-    batch.send(fd);
-  };
-  const answerLater = async (answer: Promise<Buffer>, name: Uint8Array): Promise<void> => {
-    const late = await answer;
-    if (!closed) sendOne(late, name);
-  };
-  socket.on('message', (query, peer) => {
-    const startMs = clock.monotonicMs();
-    let quick = 0;
-    let count = 0;
-    const client = clientOf(peer.address);
-    const first = batch.sender(peer.address, peer.port);
-    if (first === undefined)
-      single(query, peer); // an IPv6 address with a zone
-    else if (resolver.allow(client, startMs)) {
-      const bytes = resolver.quick(
-        query,
-        0,
-        query.length,
-        batch.output,
-        batch.answerAt,
-        via,
-        client,
-        startMs,
-      );
-      if (bytes > 0) {
-        batch.answeredTo(first, bytes);
-        quick += 1;
-      } else {
-        const answer = resolver.resolve(query, via, client);
-        if (answer instanceof Promise) {
-          void answerLater(answer, first);
-        } else if (answer !== undefined) {
-          batch.output.set(answer, batch.answerAt);
-          batch.answeredTo(first, answer.length);
-        }
-      }
+class BatchServer {
+  readonly #fd: number;
+  readonly #via: Via;
+  readonly #resolver: Resolver;
+  readonly #batch: UdpBatch;
+  readonly #clock: Clock;
+  #closed = false;
+  /** Answers of this turn that were there already. */
+  #quick = 0;
+
+  constructor(fd: number, via: Via, resolver: Resolver, batch: UdpBatch, clock: Clock) {
+    this.#fd = fd;
+    this.#via = via;
+    this.#resolver = resolver;
+    this.#batch = batch;
+    this.#clock = clock;
+  }
+
+  close(): void {
+    this.#closed = true;
+  }
+
+  /** Answers the datagram and those behind it. False: its sender's address cannot be written as a name. */
+  serve(query: Buffer, peer: RemoteInfo): boolean {
+    const name = this.#batch.sender(peer.address, peer.port);
+    if (name === undefined) return false; // an IPv6 address with a zone
+    const startMs = this.#clock.monotonicMs();
+    this.#quick = 0;
+    this.#answerFirst(query, clientOf(peer.address), name, startMs);
+    while (!this.#closed) {
+      const count = this.#batch.receive(this.#fd);
+      for (let slot = 0; slot < count; slot++) this.#answerSlot(slot, startMs);
+      this.#batch.send(this.#fd);
+      if (count < batchLimits.datagramsMax || this.#quick >= answersPerTurnMax) break;
     }
-    do {
-      if (closed) return;
-      count = batch.receive(fd);
-      for (let slot = 0; slot < count; slot++) {
-        if (batch.full) batch.send(fd);
-        const bytes = batch.length(slot);
-        const sender = batch.client(slot);
-        if (bytes === 0 || !resolver.allow(sender, startMs)) continue;
-        const from = slot * batchLimits.queryBytesMax;
-        const written = resolver.quick(
-          batch.input,
-          from,
-          from + bytes,
-          batch.output,
-          batch.answerAt,
-          via,
-          sender,
-          startMs,
-        );
-        if (written > 0) {
-          batch.answered(slot, written);
-          quick += 1;
-          continue;
-        }
-        const answer = resolver.resolve(batch.input.subarray(from, from + bytes), via, sender);
-        if (answer instanceof Promise) {
-          void answerLater(answer, batch.senderOf(slot));
-        } else if (answer !== undefined) {
-          batch.output.set(answer, batch.answerAt);
-          batch.answered(slot, answer.length);
-        }
-      }
-      batch.send(fd);
-    } while (count === batchLimits.datagramsMax && quick < answersPerTurnMax);
-    if (quick > 0) resolver.took(quick, (clock.monotonicMs() - startMs) / quick);
-  });
+    const quick = this.#quick;
+    if (quick > 0) this.#resolver.took(quick, (this.#clock.monotonicMs() - startMs) / quick);
+    return true;
+  }
+
+  #answerFirst(query: Buffer, client: number, name: Uint8Array, nowMs: number): void {
+    const { output, answerAt } = this.#batch;
+    if (!this.#resolver.allow(client, nowMs)) return;
+    const bytes = this.#resolver.quick(query, 0, query.length, output, answerAt, this.#via, client, nowMs);
+    if (bytes > 0) {
+      this.#batch.answeredTo(name, bytes);
+      this.#quick += 1;
+      return;
+    }
+    const answer = this.#resolver.resolve(query, this.#via, client);
+    if (answer instanceof Promise) {
+      void this.#answerLater(answer, name);
+    } else if (answer !== undefined) {
+      output.set(answer, answerAt);
+      this.#batch.answeredTo(name, answer.length);
+    }
+  }
+
+  #answerSlot(slot: number, nowMs: number): void {
+    const batch = this.#batch;
+    if (batch.full) batch.send(this.#fd);
+    const length = batch.length(slot);
+    const client = batch.client(slot);
+    if (length === 0 || !this.#resolver.allow(client, nowMs)) return;
+    const from = slot * batchLimits.queryBytesMax;
+    const to = from + length;
+    const { input, output, answerAt } = batch;
+    const bytes = this.#resolver.quick(input, from, to, output, answerAt, this.#via, client, nowMs);
+    if (bytes > 0) {
+      batch.answered(slot, bytes);
+      this.#quick += 1;
+      return;
+    }
+    // A copy: an answer that comes later still needs the question, and the slot is used again.
+    const answer = this.#resolver.resolve(Buffer.from(input.subarray(from, to)), this.#via, client);
+    if (answer instanceof Promise) {
+      void this.#answerLater(answer, batch.senderOf(slot));
+    } else if (answer !== undefined) {
+      output.set(answer, answerAt);
+      batch.answered(slot, answer.length);
+    }
+  }
+
+  async #answerLater(answer: Promise<Buffer>, name: Uint8Array): Promise<void> {
+    const late = await answer;
+    if (this.#closed) return;
+    this.#batch.output.set(late, this.#batch.answerAt);
+    this.#batch.answeredTo(name, late.length);
+    this.#batch.send(this.#fd);
+  }
 }
 
 /** Answers before other work of the process gets its turn. */
