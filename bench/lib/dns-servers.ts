@@ -193,11 +193,12 @@ async function freeUdpPort(): Promise<number> {
 
 const ticksPerSecond = 100; // USER_HZ, the same on every Linux that we run on
 
-/** Processor time of all threads of a process so far, ms. */
+/** Processor time of all threads of a process and of its children that ended (dnsmasq has one for each TCP connection), ms. */
 export function cpuMs(pid: number): number {
   const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  return ((Number(fields[11]) + Number(fields[12])) * 1000) / ticksPerSecond;
+  const ticks = [11, 12, 13, 14].reduce((sum, index) => sum + Number(fields[index]), 0);
+  return (ticks * 1000) / ticksPerSecond;
 }
 
 export function residentMb(pid: number): number {
