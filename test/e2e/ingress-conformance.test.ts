@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { test, type TestContext } from 'node:test';
 import { connect as connectTls } from 'node:tls';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import type { Ingress } from '../../src/api/gen/networking-v1.ts';
 import {
   endpointSlices,
@@ -93,6 +96,14 @@ async function certificateSecret(name: string) {
 async function answer(port: number, host: string, path: string): Promise<string> {
   const { status, body } = await get(port, path, false, { host });
   return status === 200 ? body : String(status);
+}
+
+const run = promisify(execFile);
+const program = fileURLToPath(new URL('../../src/cmd/fairlead.ts', import.meta.url));
+
+async function explain(...args: readonly string[]): Promise<string> {
+  const { stdout } = await run(process.execPath, [program, 'explain', ...args]);
+  return stdout;
 }
 
 /** All requests of the suite; the last Ingress made must be served already. */
@@ -204,6 +215,30 @@ test('Ingress conformance, objects before the controller', options, async (t) =>
   await checkRequests(t, cluster);
   await checkTls(t, cluster);
   await checkStatuses(t, admin);
+  await t.test(
+    'fairlead explain URL tells the same from the running ingress and from the objects',
+    async () => {
+      const address = `${localhost}:${cluster.health}`;
+      const kubeconfig = await server.kubeconfig('fairlead-admin', ['system:masters']);
+      for (const from of [
+        ['--address', address],
+        ['--kubeconfig', kubeconfig],
+      ]) {
+        const told = await explain('http://conflict.example/x', ...from);
+        assert.match(
+          told,
+          /=> Prefix conflict.example\/ -> default\/one:80 \(Ingress default\/conflict-a\): matches\n/,
+        );
+        assert.match(
+          told,
+          /Ingress default\/conflict-b: .* is already routed by Ingress default\/conflict-a\n/,
+        );
+        assert.match(told, /^RESULT {5}to the one endpoint of default\/one:80$/m);
+        const unknown = await explain('http://class-ghost.example/', ...from);
+        assert.match(unknown, /there is no IngressClass "ghost"[^]*RESULT {5}404/);
+      }
+    },
+  );
   await t.test('while the API server is away every route stays', async (inner) => {
     await server.kill();
     await checkRequests(inner, cluster);
