@@ -11,6 +11,7 @@ import { measureConnections } from './l4/connect.ts';
 import { measureProgramming } from './l4/programming.ts';
 import { measureRuleset, rivalServicesMax } from './l4/ruleset.ts';
 import { measureThroughput } from './l4/throughput.ts';
+import { measureUserspace } from './l4/userspace.ts';
 import { machineLine, writeSection } from './lib/report.ts';
 
 const { values } = parseArgs({
@@ -93,6 +94,21 @@ if (throughput.length > 0) {
     '|---|---|',
   );
   for (const row of throughput) say(`| ${row.what} | ${number(row.gbitPerSecond)} |`);
+}
+
+const userspace = await measureUserspace(Number(values.seconds));
+if (userspace.length > 0) {
+  say(
+    '',
+    'Without nftables: whole connections (open, read the end), one after the other, 3,000 each, and one connection by iperf3:',
+    '',
+    '| by | p50, µs | p99, µs | processor of the proxy a connection, µs | Gbit/s |',
+    '|---|---|---|---|---|',
+  );
+  for (const row of userspace) {
+    const { what, p50Us, p99Us, cpuUs, gbitPerSecond } = row;
+    say(`| ${what} | ${number(p50Us)} | ${number(p99Us)} | ${number(cpuUs)} | ${number(gbitPerSecond)} |`);
+  }
 }
 
 if (values.write) {

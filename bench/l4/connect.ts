@@ -70,12 +70,24 @@ async function systemCalls() {
     socket: { arguments: ['int32', 'int32', 'int32'], return: 'int32' },
     connect: { arguments: ['int32', 'buffer', 'uint32'], return: 'int32' },
     setsockopt: { arguments: ['int32', 'int32', 'int32', 'buffer', 'uint32'], return: 'int32' },
+    recv: { arguments: ['int32', 'buffer', 'uint64', 'int32'], return: 'int64' },
     close: { arguments: ['int32'], return: 'int32' },
   });
   return functions;
 }
 
-async function measure(address: string, port: number): Promise<readonly number[]> {
+/** Microseconds of connections from the first packet to the far side's close: through a proxy that is both its connections. */
+export function wholeConnections(address: string, port: number): Promise<readonly number[]> {
+  return measure(address, port, (calls, socket) => calls.recv(socket, Buffer.alloc(1), 1n, 0) === 0n);
+}
+
+type Calls = Awaited<ReturnType<typeof systemCalls>>;
+
+async function measure(
+  address: string,
+  port: number,
+  finish: (calls: Calls, socket: number) => boolean = () => true,
+): Promise<readonly number[]> {
   const calls = await systemCalls();
   const to = Buffer.alloc(16);
   to.writeUInt16LE(afInet, 0);
@@ -87,10 +99,10 @@ async function measure(address: string, port: number): Promise<readonly number[]
     const socket = calls.socket(afInet, sockStream, 0);
     calls.setsockopt(socket, solSocket, soLinger, resetOnClose, 8);
     const startMs = performance.now();
-    const failed = calls.connect(socket, to, 16);
+    const connected = calls.connect(socket, to, 16) === 0 && finish(calls, socket);
     if (count >= warmUp) microseconds.push((performance.now() - startMs) * 1000);
     calls.close(socket);
-    if (failed !== 0) throw new Error(`cannot connect to ${address}:${port}`);
+    if (!connected) throw new Error(`cannot connect to ${address}:${port}`);
   }
   return microseconds;
 }

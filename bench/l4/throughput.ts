@@ -11,6 +11,22 @@ const services = 1000;
 
 export type ThroughputFigures = { readonly what: string; readonly gbitPerSecond: number };
 
+type IperfReport = { readonly end?: { readonly sum_received?: { readonly bits_per_second: number } } };
+
+/** Through one TCP connection to an iperf3 server, which is waited for. */
+export async function gbitPerSecond(host: string, port: number, seconds: number): Promise<number> {
+  return eventually(
+    async () => {
+      const args = ['-c', host, '-p', String(port), '-t', String(seconds), '-J'];
+      const report = JSON.parse(await runOk('iperf3', args)) as IperfReport;
+      const bits = report.end?.sum_received?.bits_per_second;
+      if (bits === undefined) throw new Error(`iperf3 to ${host}:${port} did not come about`);
+      return bits / 1e9;
+    },
+    { timeoutMs: 20_000 },
+  );
+}
+
 /** Empty where iperf3 is not installed. */
 export async function measureThroughput(seconds: number): Promise<readonly ThroughputFigures[]> {
   if (which('iperf3') === undefined) return [];
@@ -21,16 +37,12 @@ export async function measureThroughput(seconds: number): Promise<readonly Throu
   });
   try {
     const [direct = ''] = endpointIpsOf(index);
-    const rate = async (host: string, port: number): Promise<number> => {
-      const args = ['-c', host, '-p', String(port), '-t', String(seconds), '-J'];
-      const text = await eventually(() => runOk('iperf3', args), { timeoutMs: 10_000 });
-      const report: { end: { sum_received: { bits_per_second: number } } } = JSON.parse(text);
-      return report.end.sum_received.bits_per_second / 1e9;
-    };
-    const rows = [{ what: 'direct, no rules at all', gbitPerSecond: await rate(direct, 8081) }];
+    const rows = [
+      { what: 'direct, no rules at all', gbitPerSecond: await gbitPerSecond(direct, 8081, seconds) },
+    ];
     await tool.run(renderFull(rulesetOf(services).ruleset).replaceAll(' . 8080', ' . 8081'), signal);
-    rows.push({ what: 'Service', gbitPerSecond: await rate(clusterIpOf(index), 80) });
-    rows.push({ what: 'direct, past the rules', gbitPerSecond: await rate(direct, 8081) });
+    rows.push({ what: 'Service', gbitPerSecond: await gbitPerSecond(clusterIpOf(index), 80, seconds) });
+    rows.push({ what: 'direct, past the rules', gbitPerSecond: await gbitPerSecond(direct, 8081, seconds) });
     await tool.run(renderRemoval(4), signal);
     return rows;
   } finally {

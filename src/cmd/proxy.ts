@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import type { ProxyMode } from '../l4/run.ts';
 
 type ProxyOptions = {
   readonly kubeconfig?: string;
@@ -7,6 +8,7 @@ type ProxyOptions = {
   readonly clusterCidr: string;
   readonly serviceCidr: string;
   readonly healthAddress: HealthAddressOption;
+  readonly mode: ProxyMode;
 };
 
 /** 'none' and not undefined: commander turns an undefined that a parser returns into ''. */
@@ -15,7 +17,7 @@ type HealthAddressOption = { readonly host: string; readonly port: number } | 'n
 /** `fairlead proxy`: the Service data plane of one node, for a cluster of ours or any other. */
 export function proxyCommand(): Command {
   return new Command('proxy')
-    .description('run the service proxy (nftables) of one node')
+    .description('run the service proxy of one node')
     .option('--kubeconfig <file>', 'how to reach the API server; without it that of the Pod it runs in')
     .option('--node-name <name>', 'name of the Node object of this machine', hostname())
     .option('--cluster-cidr <ranges>', 'ranges of all Pods, separated by commas', '10.42.0.0/16')
@@ -29,6 +31,14 @@ export function proxyCommand(): Command {
       'where /healthz, /metrics and /debug/ruleset are served; "" for nowhere',
       parseHealthAddress,
       { host: '127.0.0.1', port: 10256 },
+    )
+    .addOption(
+      new Option(
+        '--mode <mode>',
+        'how Services are served; auto is nftables, or userspace where that cannot be used',
+      )
+        .choices(['auto', 'nftables', 'userspace'] satisfies readonly ProxyMode[])
+        .default('auto' satisfies ProxyMode),
     )
     .action(async (options: ProxyOptions) => {
       await run(options);
@@ -49,6 +59,7 @@ async function run(options: ProxyOptions): Promise<void> {
     nodeName: options.nodeName,
     clusterCidrs: parseRanges('--cluster-cidr', options.clusterCidr),
     serviceCidrs: parseRanges('--service-cidr', options.serviceCidr),
+    mode: options.mode,
     healthAddress: options.healthAddress === 'none' ? undefined : options.healthAddress,
   });
   const client = createApiClient(await loadClientConfig(options.kubeconfig), {

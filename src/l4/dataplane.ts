@@ -6,7 +6,7 @@ import { type CompileOptions, compileRuleset } from './compile.ts';
 import { type Conntrack, forgetFlows } from './conntrack.ts';
 import { diffElements, diffRulesets, isEmptyChange } from './diff.ts';
 import type { KernelTable } from './listing.ts';
-import { renderChange, renderFull, tableFamily } from './render.ts';
+import { renderCanonical, renderChange, renderFull, tableFamily } from './render.ts';
 import { elementsOf, type Fragment, type Ruleset, type RulesetProblem } from './ruleset.ts';
 import { staleUdpFlows, udpFrontsOf, type UdpFronts } from './udp-flows.ts';
 
@@ -14,14 +14,16 @@ import { staleUdpFlows, udpFrontsOf, type UdpFronts } from './udp-flows.ts';
 export type SyncKind = 'none' | 'change' | 'full';
 
 export type Dataplane = {
-  /** Makes the kernel's table that of `view`. Rejects when it could not; the next call then replaces the whole table. */
+  /** Makes traffic follow `view`. Rejects when it could not; the next call then starts from nothing. */
   sync(view: NodeView, options: CompileOptions, signal: AbortSignal): Promise<SyncKind>;
-  /** Deletes UDP flows that the last sync made stale. Returns how many. */
+  /** Ends UDP flows that the last sync made stale. Returns how many. */
   forgetStaleFlows(view: NodeView, options: CompileOptions, signal: AbortSignal): Promise<number>;
-  /** Compares the kernel's table with what was applied. False: somebody changed it, the next sync replaces it. */
+  /** Compares what is there with what was applied. False: somebody changed it, the next sync replaces it. */
   verify(signal: AbortSignal): Promise<boolean>;
-  /** What the kernel has as far as we know; empty before the first sync. */
-  readonly rulesets: readonly Ruleset[];
+  /** What was applied last, as stable text. */
+  describe(): string;
+  /** Ends what must not outlive the proxy. Rules in the kernel stay. */
+  close(): Promise<void>;
 };
 
 /** One family's table. */
@@ -38,17 +40,21 @@ type TableState = {
   reported: string;
 };
 
+/** By nftables. */
 export function createDataplane(
   log: Logger,
   nft: Nft,
   conntrack: Conntrack,
   families: readonly IpFamily[],
-): Dataplane {
+): Dataplane & { readonly rulesets: readonly Ruleset[] } {
   const tables = families.map(newTable);
   return {
     get rulesets() {
       return tables.flatMap((table) => table.applied ?? []);
     },
+    describe: () =>
+      tables.flatMap(({ applied }) => (applied === undefined ? [] : renderCanonical(applied))).join('\n'),
+    close: () => Promise.resolve(),
     async sync(view, options, signal) {
       let kind: SyncKind = 'none';
       for (const table of tables) {

@@ -15,6 +15,7 @@ import {
   kernelSettings,
   type KernelSetting,
   type Nft,
+  NftError,
   type SettingFailure,
 } from './apply.ts';
 import type { CompileOptions } from './compile.ts';
@@ -23,9 +24,10 @@ import { createDataplane, type Dataplane } from './dataplane.ts';
 import { type HealthAddress, type HealthReport, serveHealth } from './health.ts';
 import { createSystemNft } from './libnftables.ts';
 import { createProxyMetrics, type ProxyMetrics } from './metrics.ts';
-import { renderCanonical } from './render.ts';
 import { createServiceHealthServers, serviceHealthsOf } from './service-health.ts';
 import { ViewTracker } from './view-tracker.ts';
+
+export type ProxyMode = 'auto' | 'nftables' | 'userspace';
 
 export type ProxyConfig = {
   /** Name of the Node object that this process serves. */
@@ -38,6 +40,8 @@ export type ProxyConfig = {
   readonly healthAddress: HealthAddress | undefined;
   /** Least time from the start of one transaction to that of the next, ms. Changes in between are merged. */
   readonly syncIntervalMinMs: number;
+  /** `auto`: nftables, or userspace where that cannot be used. */
+  readonly mode: ProxyMode;
   /** How often the kernel's table is compared with ours, ms. Heals rules edited by hand. */
   readonly resyncIntervalMs: number;
 };
@@ -46,6 +50,7 @@ export const proxyDefaults = {
   clusterCidrs: ['10.42.0.0/16'],
   serviceCidrs: ['10.43.0.0/16'],
   healthAddress: { host: '127.0.0.1', port: 10256 },
+  mode: 'auto',
   syncIntervalMinMs: 5,
   resyncIntervalMs: 30_000,
 } as const satisfies Partial<ProxyConfig>;
@@ -91,7 +96,7 @@ export async function runProxy(
   const proxy = new Proxy(
     config,
     watched,
-    createDataplane(log, ports.nft, ports.conntrack, families),
+    (scope) => chooseDataplane(config.mode, families, log, ports, scope),
     log,
     ports,
   );
@@ -112,6 +117,33 @@ export async function runProxy(
   } finally {
     health?.close();
   }
+}
+
+/** What `mode` says; `auto` tries whether the kernel lets us read our table. Rejects with NftError when nftables is a must. */
+async function chooseDataplane(
+  mode: ProxyMode,
+  families: readonly IpFamily[],
+  log: Logger,
+  ports: ProxyPorts,
+  signal: AbortSignal,
+): Promise<Dataplane> {
+  if (mode !== 'userspace') {
+    try {
+      for (const family of families) await ports.nft.read(family, signal);
+      return createDataplane(log, ports.nft, ports.conntrack, families);
+    } catch (error) {
+      if (!(error instanceof NftError)) throw error;
+      if (error.code === 'unreadable') return createDataplane(log, ports.nft, ports.conntrack, families);
+      if (mode === 'nftables') throw error;
+      log.warn('nftables cannot be used: Services are served by sockets of this process', { error });
+    }
+  }
+  const { createSpawnedRoutes, createUserspaceDataplane } = await import('./userspace/dataplane.ts');
+  return createUserspaceDataplane(log, {
+    routes: createSpawnedRoutes(),
+    random: () => Math.random(),
+    nowMs: () => ports.clock.monotonicMs(),
+  });
 }
 
 async function systemPorts(log: Logger): Promise<ProxyPorts> {
@@ -183,7 +215,8 @@ class Proxy {
   readonly metrics: ProxyMetrics = createProxyMetrics();
   readonly #config: ProxyConfig;
   readonly #watched: Watched;
-  readonly #dataplane: Dataplane;
+  readonly #choose: (signal: AbortSignal) => Promise<Dataplane>;
+  #dataplane: Dataplane | undefined;
   readonly #log: Logger;
   readonly #ports: ProxyPorts;
   #wake: () => void = () => {};
@@ -192,10 +225,16 @@ class Proxy {
   /** When Pods or Services changed, as their slices say; observed once the rules follow. Bound: 1000. */
   #triggersMs: number[] = [];
 
-  constructor(config: ProxyConfig, watched: Watched, dataplane: Dataplane, log: Logger, ports: ProxyPorts) {
+  constructor(
+    config: ProxyConfig,
+    watched: Watched,
+    choose: (signal: AbortSignal) => Promise<Dataplane>,
+    log: Logger,
+    ports: ProxyPorts,
+  ) {
     this.#config = config;
     this.#watched = watched;
-    this.#dataplane = dataplane;
+    this.#choose = choose;
     this.#log = log;
     this.#ports = ports;
     watched.services.onChange((key) => {
@@ -221,16 +260,23 @@ class Proxy {
 
   async run(healthPort: number | undefined, signal: AbortSignal): Promise<void> {
     const { services: serviceInformer, slices, nodes: nodeInformer } = this.#watched;
-    for (const informer of [serviceInformer, slices, nodeInformer]) await informer.whenSynced(signal);
+    // Finding out what the machine can do takes a tool's start: the lists are read meanwhile.
+    const [dataplane] = await Promise.all([
+      this.#choose(signal),
+      ...[serviceInformer, slices, nodeInformer].map((informer) => informer.whenSynced(signal)),
+    ]);
+    this.#dataplane = dataplane;
     const servers = createServiceHealthServers(this.#log);
     try {
-      await this.#loop(signal, (view) => servers.update(serviceHealthsOf(view)), healthPort);
+      await this.#loop(dataplane, signal, (view) => servers.update(serviceHealthsOf(view)), healthPort);
     } finally {
       servers.close();
+      await dataplane.close();
     }
   }
 
   async #loop(
+    dataplane: Dataplane,
     signal: AbortSignal,
     onView: (view: NodeView) => void,
     healthPort: number | undefined,
@@ -244,10 +290,10 @@ class Proxy {
       const startedAtMs = clock.monotonicMs();
       if (ready && startedAtMs >= verifyAtMs) {
         verifyAtMs = startedAtMs + this.#config.resyncIntervalMs;
-        await this.#verify(signal);
+        await this.#verify(dataplane, signal);
       }
       try {
-        onView(await this.#sync(signal));
+        onView(await this.#sync(dataplane, signal));
         failures = 0;
         if (!ready) {
           ready = true;
@@ -268,7 +314,7 @@ class Proxy {
   }
 
   /** One pass: everything that came before its start is in the kernel when it resolves. */
-  async #sync(signal: AbortSignal): Promise<NodeView> {
+  async #sync(dataplane: Dataplane, signal: AbortSignal): Promise<NodeView> {
     const { clock } = this.#ports;
     const startedAtMs = clock.monotonicMs();
     const pendingSinceMs = this.#pendingSinceMs;
@@ -278,7 +324,7 @@ class Proxy {
     try {
       const view = this.#watched.tracker.next();
       const options = this.#compileOptions();
-      const kind = await this.#dataplane.sync(view, options, signal);
+      const kind = await dataplane.sync(view, options, signal);
       const seconds = (clock.monotonicMs() - startedAtMs) / 1000;
       if (kind !== 'none') this.metrics.syncSeconds.add(seconds);
       if (kind === 'full') this.metrics.fullSyncSeconds.add(seconds);
@@ -288,7 +334,7 @@ class Proxy {
       this.metrics.lastSyncMs = clock.nowMs();
       for (const ms of triggersMs) this.metrics.programmingSeconds.add((clock.nowMs() - ms) / 1000);
       if (kind !== 'none') countMissingLocals(view, this.metrics);
-      this.metrics.staleFlowsDeleted += await this.#dataplane.forgetStaleFlows(view, options, signal);
+      this.metrics.staleFlowsDeleted += await dataplane.forgetStaleFlows(view, options, signal);
       return view;
     } catch (error) {
       this.#pendingSinceMs = pendingSinceMs === 0 ? clock.nowMs() : pendingSinceMs;
@@ -296,9 +342,9 @@ class Proxy {
     }
   }
 
-  async #verify(signal: AbortSignal): Promise<void> {
+  async #verify(dataplane: Dataplane, signal: AbortSignal): Promise<void> {
     try {
-      if (!(await this.#dataplane.verify(signal))) this.metrics.tableRepairs++;
+      if (!(await dataplane.verify(signal))) this.metrics.tableRepairs++;
     } catch (error) {
       if (!signal.aborted) this.#log.warn('cannot compare the kernel’s table with ours', { error });
     }
@@ -364,7 +410,7 @@ class Proxy {
   }
 
   rulesetText(): string {
-    return this.#dataplane.rulesets.map(renderCanonical).join('\n');
+    return this.#dataplane?.describe() ?? '';
   }
 }
 

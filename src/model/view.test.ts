@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { balancedAt, nodeFacts, serviceOf, sliceOf, terminating } from '../../test/support/services.ts';
+import { keyOf } from '../api/object.ts';
 import { servicePortsOf } from './service-port.ts';
 import { buildNodeView, nodeFactsOf } from './view.ts';
 
@@ -82,4 +83,33 @@ test('node: facts of an unknown node are empty; ranges and addresses are canonic
     addresses: ['10.41.0.5'],
     podCidrs: ['10.42.3.0/24'],
   });
+});
+
+test('view: each family has its own ready endpoints and its own fallback', () => {
+  const service = serviceOf('web', '10.43.0.5', { clusterIPs: ['10.43.0.5', 'fd43::5'] });
+  const slices = [
+    sliceOf('web', [{ address: '10.42.0.2', conditions: terminating }]),
+    sliceOf('web', ['fd42::2', { address: 'fd42::3', conditions: terminating }]),
+  ];
+  const view = buildNodeView([service], slices, nodeFacts);
+  const addresses = view.services.get(keyOf(service))?.ports[0]?.cluster.map(({ address }) => address);
+  assert.deepEqual(addresses, ['10.42.0.2', 'fd42::2']);
+});
+
+test('service: a load-balancer address with an error at a port does not serve that port', () => {
+  const ingress = [
+    {
+      ip: '192.0.2.1',
+      ports: [
+        { port: 80, protocol: 'TCP', error: 'fairlead.dev/PortUnavailable' },
+        { port: 81, protocol: 'TCP' },
+      ],
+    },
+  ];
+  const spec = { type: 'LoadBalancer', ports: [{ port: 80 }, { port: 81 }] };
+  const ports = servicePortsOf(serviceOf('web', '10.43.0.5', spec, { loadBalancer: { ingress } }));
+  assert.deepEqual(
+    ports.map(({ loadBalancerIps }) => loadBalancerIps),
+    [[], ['192.0.2.1']],
+  );
 });

@@ -73,14 +73,20 @@ export function serviceViewOf(
   const own = [...slices];
   const ports = facts.map((port) => {
     const all = endpointsOfPort(own, port.portName, port.protocol);
+    // Each family for itself: a client of one cannot use an endpoint of the other.
+    const families = [all.filter(isIpv4), all.filter((endpoint) => !isIpv4(endpoint))];
     return {
       facts: port,
-      cluster: endpointsByHints(usableEndpoints(all), node.name, node.zone),
-      local: usableEndpoints(endpointsOnNode(all, node.name)),
+      cluster: families.flatMap((list) => endpointsByHints(usableEndpoints(list), node.name, node.zone)),
+      local: families.flatMap((list) => usableEndpoints(endpointsOnNode(list, node.name))),
       serving: all.filter((endpoint) => endpoint.ready || endpoint.serving),
     };
   });
   return { key: keyOf(service), createdAt: service.metadata?.creationTimestamp ?? '', ports };
+}
+
+function isIpv4({ address }: ServiceEndpoint): boolean {
+  return !address.includes(':');
 }
 
 /** The whole view at once; `run.ts` of a data plane keeps one up to date by Service instead. */

@@ -3,6 +3,7 @@ import { keyOf, objectKey, type ObjectKey } from '../../api/object.ts';
 import { endpointSlices, nodes, pods, services } from '../../api/resource.ts';
 import type { Task } from '../../base/lifetime.ts';
 import { Expectations } from '../../control/expectations.ts';
+import type { Informer } from '../../control/informer.ts';
 import { done, requeueAfter } from '../../control/reconciler.ts';
 import { matchesLabels } from '../../control/selector.ts';
 import { WorkQueue } from '../../control/work-queue.ts';
@@ -41,7 +42,7 @@ export function endpointSliceController(context: ControllerContext): Task {
   serviceInformer.onChange((key, _now, old) => (old === undefined ? changed(key) : queue.add(key)));
   podInformer.onChange((_key, now, old) => {
     if (now !== undefined && old !== undefined && !podMatters(now, old)) return;
-    for (const service of servicesOf(now, old)) changed(keyOf(service));
+    for (const service of selecting(serviceInformer, [now, old])) changed(keyOf(service));
   });
   sliceInformer.onChange((_key, now, old) => {
     const { namespace, labels } = (now ?? old)?.metadata ?? {};
@@ -52,17 +53,6 @@ export function endpointSliceController(context: ControllerContext): Task {
     if (placeOf(now) === placeOf(old)) return;
     for (const service of serviceInformer.list()) queue.add(keyOf(service));
   });
-
-  function servicesOf(...versions: readonly (Pod | undefined)[]): Set<Service> {
-    const found = new Set<Service>();
-    for (const pod of versions) {
-      if (pod === undefined) continue;
-      for (const service of serviceInformer.byIndex('namespace', pod.metadata?.namespace ?? '')) {
-        if (matchesLabels(service.spec?.selector, pod.metadata?.labels)) found.add(service);
-      }
-    }
-    return found;
-  }
 
   return reconcilerTask(context, 'endpointslice', queue, async (key, signal) => {
     const waitMs = expectations.waitMs(key);
@@ -109,4 +99,19 @@ function podMatters(now: Pod, old: Pod): boolean {
 function placeOf(node: Node | undefined): string {
   const ready = node?.status?.conditions?.find(({ type }) => type === 'Ready')?.status;
   return JSON.stringify([node?.metadata?.labels?.[zoneLabel], node?.status?.allocatable?.['cpu'], ready]);
+}
+
+/** The Services that select any of these versions of a Pod. */
+function selecting(
+  informer: Informer<Service>,
+  versions: readonly (Pod | undefined)[],
+): ReadonlySet<Service> {
+  const found = new Set<Service>();
+  for (const pod of versions) {
+    if (pod === undefined) continue;
+    for (const service of informer.byIndex('namespace', pod.metadata?.namespace ?? '')) {
+      if (matchesLabels(service.spec?.selector, pod.metadata?.labels)) found.add(service);
+    }
+  }
+  return found;
 }

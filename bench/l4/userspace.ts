@@ -1,0 +1,117 @@
+/** The userspace fallback beside HAProxy in TCP mode: whole connections one after the other, processor time, and throughput. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { serviceOf, sliceOf } from '../../test/support/services.ts';
+import { eventually, runOk, which } from '../../test/support/shell.ts';
+import { percentile } from '../lib/report.ts';
+import { endpointIpsOf } from './cluster.ts';
+import { startFarSide, wholeConnections } from './connect.ts';
+import { gbitPerSecond } from './throughput.ts';
+
+const clusterIp = '10.43.0.5';
+const haproxyPort = 9000;
+
+export type UserspaceFigures = {
+  readonly what: string;
+  readonly p50Us: number;
+  readonly p99Us: number;
+  /** Of the proxy, a connection. */
+  readonly cpuUs: number;
+  readonly gbitPerSecond: number;
+};
+
+/** Processor time of a process so far, µs. */
+function cpuUs(pid: number | undefined): number {
+  if (pid === undefined) return 0;
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /, '')
+    .split(' ');
+  return (Number(fields[11]) + Number(fields[12])) * 10_000; // clock ticks of 10 ms
+}
+
+async function startProxy(endpoints: readonly string[]): Promise<ChildProcess> {
+  const script = fileURLToPath(new URL('../../test/e2e/l4-userspace-node.ts', import.meta.url));
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', script, 'node-0'], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  const tell = (request: unknown): void => void child.stdin.write(`${JSON.stringify(request)}\n`);
+  for (const [name, port, target] of [
+    ['web', 80, 8080],
+    ['iperf', 81, 8081],
+  ] as const) {
+    tell({ op: 'slice', object: sliceOf(name, endpoints, [{ name: '', port: target, protocol: 'TCP' }]) });
+    const ip = name === 'web' ? clusterIp : '10.43.0.6';
+    tell({ op: 'service', object: serviceOf(name, ip, { ports: [{ port, protocol: 'TCP' }] }) });
+  }
+  tell({ op: 'start' });
+  await once(createInterface({ input: child.stdout }), 'line');
+  return child;
+}
+
+async function startHaproxy(folder: string, endpoints: readonly string[]): Promise<ChildProcess> {
+  const backend = (port: number): string =>
+    endpoints.map((ip, index) => `  server s${index} ${ip}:${port}\n`).join('');
+  const timeouts = '  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n';
+  const config = `global\n  nbthread 1\ndefaults\n  mode tcp\n${timeouts}
+listen web\n  bind 127.0.0.1:${haproxyPort}\n${backend(8080)}listen iperf\n  bind 127.0.0.1:${haproxyPort + 1}\n${backend(8081)}`;
+  const file = join(folder, 'haproxy.cfg');
+  writeFileSync(file, config);
+  const child = spawn('haproxy', ['-db', '-f', file], { stdio: 'ignore' });
+  await eventually(() => runOk('sh', ['-c', `ss -ltn | grep -q :${haproxyPort}`]), { timeoutMs: 5000 });
+  return child;
+}
+
+/** Without the rows whose programs are not installed. */
+export async function measureUserspace(seconds: number): Promise<readonly UserspaceFigures[]> {
+  if (which('iperf3') === undefined) return [];
+  const endpoints = endpointIpsOf(50);
+  const folder = mkdtempSync(join(tmpdir(), 'fairlead-bench-'));
+  const far = await startFarSide([50]);
+  const children = [
+    spawn('nsenter', ['-t', String(far.pid), '-n', 'iperf3', '-s', '-p', '8081'], { stdio: 'ignore' }),
+  ];
+  const row = async (
+    what: string,
+    pid: number | undefined,
+    web: readonly [string, number],
+    iperf: readonly [string, number],
+  ): Promise<UserspaceFigures> => {
+    const before = cpuUs(pid);
+    const times = await wholeConnections(...web);
+    const used = (cpuUs(pid) - before) / times.length;
+    return {
+      what,
+      p50Us: percentile(times, 50),
+      p99Us: percentile(times, 99),
+      cpuUs: used,
+      gbitPerSecond: await gbitPerSecond(...iperf, seconds),
+    };
+  };
+  try {
+    const [direct = ''] = endpoints;
+    const rows = [await row('direct', undefined, [direct, 8080], [direct, 8081])];
+    const proxy = await startProxy([direct]);
+    children.push(proxy);
+    rows.push(await row('**userspace**', proxy.pid, [clusterIp, 80], ['10.43.0.6', 81]));
+    if (which('haproxy') !== undefined) {
+      const haproxy = await startHaproxy(folder, [direct]);
+      children.push(haproxy);
+      const [web, iperf] = [haproxyPort, haproxyPort + 1];
+      rows.push(await row('HAProxy, one thread', haproxy.pid, ['127.0.0.1', web], ['127.0.0.1', iperf]));
+    }
+    return rows;
+  } finally {
+    for (const child of children) {
+      const ended = once(child, 'close');
+      child.kill('SIGKILL');
+      await ended;
+    }
+    await far.close();
+    rmSync(folder, { recursive: true });
+  }
+}

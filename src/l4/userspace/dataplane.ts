@@ -1,0 +1,184 @@
+import { writeFile } from 'node:fs/promises';
+import type { Logger } from '../../base/log.ts';
+import type { NodeView } from '../../model/view.ts';
+import { runTool } from '../apply.ts';
+import type { CompileOptions } from '../compile.ts';
+import type { Dataplane, SyncKind } from '../dataplane.ts';
+import { Balancer } from './balance.ts';
+import { type Front, frontsMax, insideRanges, planFronts } from './fronts.ts';
+import { type Listener, listen, type Shared } from './sockets.ts';
+
+/** Routes that make the node take a range's packets for its own. */
+export interface LocalRoutes {
+  /** Rejects where that is not allowed. */
+  add(range: string, signal: AbortSignal): Promise<void>;
+  remove(range: string): Promise<void>;
+}
+
+/** By ip(8); `command` as in createSpawnedNft. */
+export function createSpawnedRoutes(command: readonly string[] = ['ip']): LocalRoutes {
+  const change = async (verb: 'replace' | 'del', range: string, signal: AbortSignal): Promise<void> => {
+    const family = range.includes(':') ? '-6' : '-4';
+    const args = [family, 'route', verb, 'local', range, 'dev', 'lo'];
+    const { status, errors } = await runTool(command, args, '', signal);
+    if (status !== 0) throw new Error(`ip route ${verb} local ${range}: ${errors.trim()}`);
+  };
+  return {
+    async add(range, signal) {
+      await change('replace', range, signal);
+      // Unlike IPv4, such a route is not enough for IPv6 to let a socket have the address.
+      if (range.includes(':')) await writeFile('/proc/sys/net/ipv6/ip_nonlocal_bind', '1');
+    },
+    remove: (range) => change('del', range, new AbortController().signal),
+  };
+}
+
+export type UserspacePorts = {
+  readonly routes: LocalRoutes;
+  readonly random: () => number;
+  readonly nowMs: () => number;
+};
+
+/** The state of one data plane in userspace. */
+type State = {
+  readonly log: Logger;
+  readonly ports: UserspacePorts;
+  readonly shared: Shared;
+  readonly listeners: Map<string, Listener>;
+  readonly routes: Set<string>;
+  /** Why a front has no socket. */
+  readonly failures: Map<string, string>;
+  wanted: ReadonlyMap<string, Front>;
+  wantedRanges: readonly string[];
+  endedFlows: number;
+  reported: string;
+};
+
+/**
+ * Serves Services by sockets at their addresses, for machines without nftables: `ip route add local` makes the node take
+ * packets to Service addresses, and a socket at each port joins clients with endpoints. Endpoints see the node's address.
+ */
+export function createUserspaceDataplane(log: Logger, ports: UserspacePorts): Dataplane {
+  const state: State = {
+    log,
+    ports,
+    shared: { balancer: new Balancer(ports.random, ports.nowMs), inside: [], connections: 0, flows: 0 },
+    listeners: new Map(),
+    routes: new Set(),
+    failures: new Map(),
+    wanted: new Map(),
+    wantedRanges: [],
+    endedFlows: 0,
+    reported: '',
+  };
+  return {
+    async sync(view, options, signal) {
+      plan(state, view, options);
+      return converge(state, signal);
+    },
+    forgetStaleFlows() {
+      const { endedFlows } = state;
+      state.endedFlows = 0;
+      return Promise.resolve(endedFlows);
+    },
+    async verify(signal) {
+      state.routes.clear(); // somebody may have removed them
+      await converge(state, signal);
+      return true;
+    },
+    describe: () =>
+      [...state.listeners.values()]
+        .map(
+          ({ front }) =>
+            `${front.id} : ${front.inside.map(({ address, port }) => `${address} ${port}`).join(', ')}\n`,
+        )
+        .toSorted()
+        .join(''),
+    async close() {
+      await Promise.all([...state.listeners.values()].map((listener) => listener.close()));
+      // One that is gone already is as good.
+      await Promise.allSettled([...state.routes].map((range) => ports.routes.remove(range)));
+    },
+  };
+}
+
+function plan(state: State, view: NodeView, options: CompileOptions): void {
+  const { fronts, localRanges, problems } = planFronts(view, options);
+  state.shared.inside = insideRanges(view, options);
+  state.wanted = fronts;
+  state.wantedRanges = localRanges;
+  const text = JSON.stringify(problems);
+  if (text === state.reported) return;
+  state.reported = text;
+  for (const { service, message } of problems.slice(0, problemsReportedMax))
+    state.log.warn(message, { service });
+}
+
+const problemsReportedMax = 20;
+
+/** Makes routes and sockets those that are wanted. What fails is told once and tried again at the next pass. */
+async function converge(state: State, signal: AbortSignal): Promise<SyncKind> {
+  const { listeners, wanted, shared } = state;
+  await convergeRoutes(state, signal);
+  let changed = false;
+  const closing: Promise<void>[] = [];
+  for (const [id, listener] of listeners) {
+    if (wanted.has(id)) continue;
+    listeners.delete(id);
+    changed = true;
+    closing.push(listener.close());
+  }
+  await Promise.all(closing);
+  const opening: Promise<void>[] = [];
+  for (const [id, front] of wanted) {
+    const listener = listeners.get(id);
+    if (listener !== undefined) {
+      changed ||= !sameTargets(listener.front, front);
+      state.endedFlows += listener.update(front);
+    } else opening.push(open(state, front, shared));
+  }
+  changed ||= opening.length > 0;
+  await Promise.all(opening); // bound: frontsMax
+  for (const id of state.failures.keys()) if (!wanted.has(id)) state.failures.delete(id);
+  return changed ? 'change' : 'none';
+}
+
+async function convergeRoutes(state: State, signal: AbortSignal): Promise<void> {
+  const { ports, log, routes } = state;
+  for (const range of routes) {
+    if (state.wantedRanges.includes(range)) continue;
+    routes.delete(range);
+    await ports.routes.remove(range).catch(() => {}); // gone already is as good
+  }
+  for (const range of state.wantedRanges) {
+    if (routes.has(range)) continue;
+    try {
+      await ports.routes.add(range, signal);
+      routes.add(range);
+      state.failures.delete(range);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!state.failures.has(range)) {
+        log.warn(`addresses of ${range} cannot be served without the capability NET_ADMIN`, { error });
+      }
+      state.failures.set(range, String(error));
+    }
+  }
+}
+
+async function open(state: State, front: Front, shared: Shared): Promise<void> {
+  try {
+    state.listeners.set(front.id, await listen(front, shared));
+    state.failures.delete(front.id);
+  } catch (error) {
+    const text = String(error);
+    if (state.failures.get(front.id) === text) return;
+    if (state.failures.size < frontsMax) state.failures.set(front.id, text);
+    if (state.failures.size > problemsReportedMax) return;
+    state.log.warn(`cannot listen at ${front.id}, it is tried again`, { service: front.service, error });
+  }
+}
+
+function sameTargets(a: Front, b: Front): boolean {
+  return JSON.stringify([a.inside, a.outside]) === JSON.stringify([b.inside, b.outside]);
+}
