@@ -227,6 +227,10 @@ const markers: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     'x-kubernetes-validations': 'map rule; merge rule',
   },
   'apiextensions/v1.WebhookConversion': { conversionReviewVersions: 'atomic' },
+  'core/v1.LimitRangeSpec': { limits: 'atomic' },
+  'core/v1.ResourceQuotaSpec': { scopes: 'atomic' },
+  'core/v1.ScopeSelector': { matchExpressions: 'atomic' },
+  'core/v1.ScopedResourceSelectorRequirement': { values: 'atomic' },
 };
 
 /** Structs that server-side apply owns whole; strategic merge patch still merges them field by field. */

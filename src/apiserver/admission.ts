@@ -6,6 +6,7 @@ import { failure, forbidden, notFound } from '../api/status.ts';
 import type { ApiContext, Target } from './context.ts';
 import { admitDefinition } from './custom-resources/admission.ts';
 import { preventEscalation } from './escalation.ts';
+import { applyLimitDefaults, limitProblems } from './limit-range.ts';
 import { restrictNode } from './node-restriction.ts';
 import { isBeingDeleted, parseEntry, prefixOf, randomSuffix } from './objects.ts';
 import { admitScheduling, admitServiceAccount, serviceAccountNameOf } from './pod-admission.ts';
@@ -23,6 +24,10 @@ export function admitCreate(context: ApiContext, target: Target, object: JsonObj
   switch (`${kind.group}/${kind.plural}`) {
     case '/pods':
       admitPod(context, target, object);
+      admitLimits(context, target, 'pods', object);
+      return;
+    case '/persistentvolumeclaims':
+      admitLimits(context, target, 'persistentvolumeclaims', object);
       return;
     case 'apiextensions.k8s.io/customresourcedefinitions':
       admitDefinition(context, object);
@@ -114,6 +119,24 @@ function admitPod(context: ApiContext, target: Target, pod: JsonObject): void {
     },
     randomSuffix(5, randomBytes(5)),
   );
+}
+
+/** Applies the LimitRanges of the namespace. */
+function admitLimits(
+  context: ApiContext,
+  target: Target,
+  plural: 'pods' | 'persistentvolumeclaims',
+  object: JsonObject,
+): void {
+  const { entries } = context.store.list(`/limitranges/${target.namespace}/`);
+  if (entries.length === 0) return;
+  const ranges = entries.map((entry) => parseEntry(entry));
+  if (plural === 'pods') applyLimitDefaults(object, ranges);
+  const problems = limitProblems(plural, object, ranges);
+  if (problems.length === 0) return;
+  const name = stringAt(object, 'metadata', 'name');
+  const detail = problems.length === 1 ? (problems[0] ?? '') : `[${problems.join(', ')}]`;
+  throw forbidden(target.kind, name, detail);
 }
 
 /** Fills the Pod's priority from its class, or from the default class. */

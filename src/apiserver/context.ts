@@ -9,6 +9,7 @@ import type { ApiRequest } from './exchange.ts';
 import type { KubeletLink } from './kubelet-link.ts';
 import type { Metrics } from './metrics.ts';
 import type { ProtobufEncoder } from './protobuf-encode.ts';
+import type { Quotas } from './quota.ts';
 import type { ServiceAllocator } from './service-allocator.ts';
 import type { TokenAuthority } from './tokens.ts';
 
@@ -22,6 +23,7 @@ export type ApiContext = {
   readonly tokens: TokenAuthority;
   readonly services: ServiceAllocator;
   readonly customs: CustomKinds;
+  readonly quotas: Quotas;
   readonly kubelets: KubeletLink;
   readonly metrics: Metrics;
 };

@@ -19,6 +19,7 @@ import { runEventExpiry } from './event-expiry.ts';
 import { createHttpServer } from './http.ts';
 import { createKubeletLink } from './kubelet-link.ts';
 import { createMetrics } from './metrics.ts';
+import { createQuotas } from './quota.ts';
 import { createServiceAllocator } from './service-allocator.ts';
 import { createTokenAuthority } from './tokens.ts';
 import { serveUpgrade } from './upgrade.ts';
@@ -62,6 +63,7 @@ export async function runApiServer(
     onReady(addresses);
     await Promise.all([
       aborted(signal),
+      context.quotas.run(context.clock, signal),
       runDefinitionCleanup(store, context.clock, signal),
       runEventExpiry(store, context.clock, log, config.limits.eventTtlMs, signal),
     ]);
@@ -110,6 +112,7 @@ function createContext(config: ApiServerConfig, log: Logger, store: Store): ApiC
       random: (below) => randomInt(below),
     }),
     customs: createCustomKinds(store),
+    quotas: createQuotas(store),
     kubelets: createKubeletLink(store, config),
     metrics: createMetrics(),
   };

@@ -153,6 +153,30 @@ function reserve(
   target: Target,
   object: JsonObject,
   old: JsonObject | undefined,
+): { release(): void } {
+  const quota =
+    old === undefined && target.kind.namespaced
+      ? context.quotas.reserve(target.kind, target.namespace, object)
+      : undefined;
+  try {
+    const addresses = reserveAddresses(context, target, object, old);
+    return {
+      release() {
+        quota?.release();
+        addresses?.release();
+      },
+    };
+  } catch (error) {
+    quota?.release();
+    throw error;
+  }
+}
+
+function reserveAddresses(
+  context: ApiContext,
+  target: Target,
+  object: JsonObject,
+  old: JsonObject | undefined,
 ): Reservation | undefined {
   const { kind } = target;
   if (kind.group !== '' || kind.plural !== 'services') return undefined;

@@ -293,3 +293,37 @@ test(
     assert.match(created.stderr, /Warning: NetworkPolicy deny is stored but NOT enforced/);
   },
 );
+
+test('workloads: quotas and limit ranges bound a namespace', options, async () => {
+  await using cluster = await startCluster();
+  const { kubectl, apply } = cluster;
+  await ready(cluster);
+  await kubectl('create', 'quota', 'small', '--hard=pods=2,requests.cpu=1,count/deployments.apps=1');
+  const range = { type: 'Container', default: { cpu: '300m' }, max: { cpu: '1' } };
+  await apply({
+    apiVersion: 'v1',
+    kind: 'LimitRange',
+    metadata: { name: 'bounds', namespace: 'default' },
+    spec: { limits: [range] },
+  });
+  await kubectl('run', 'one', '--image=busybox');
+  assert.equal(
+    await kubectl('get', 'pod', 'one', '-o', 'jsonpath={.spec.containers[0].resources.requests.cpu}'),
+    '300m',
+  );
+  await until('counted', async () => /pods: 1\/2, requests.cpu: 300m\/1/.test(await kubectl('get', 'quota')));
+  const greedy = JSON.stringify({
+    spec: { containers: [{ name: 'b', image: 'b', resources: { limits: { cpu: '2' } } }] },
+  });
+  await assert.rejects(
+    kubectl('run', 'b', '--image=b', `--overrides=${greedy}`),
+    /maximum cpu usage per Container is 1, but limit is higher/,
+  );
+  await kubectl('run', 'two', '--image=busybox');
+  await assert.rejects(
+    kubectl('run', 'three', '--image=busybox'),
+    /exceeded quota: small, requested: pods=1, used: pods=2, limited: pods=2/,
+  );
+  await kubectl('delete', 'pod', 'two');
+  await until('given back', async () => /pods: 1\/2/.test(await kubectl('get', 'quota')));
+});

@@ -8,6 +8,7 @@ import { persistentVolumeKind } from './persistentvolume.ts';
 import { persistentVolumeClaimKind } from './persistentvolumeclaim.ts';
 import { podKind } from './pod.ts';
 import { podTemplateKind } from './podtemplate.ts';
+import { limitRangeKind, resourceQuotaKind } from './quota.ts';
 import { replicationControllerKind } from './replicationcontroller.ts';
 import { serviceKind } from './service.ts';
 
@@ -15,6 +16,7 @@ export const coreKinds: readonly Kind[] = [
   configMapKind,
   endpointsKind,
   eventKind,
+  limitRangeKind,
   namespaceKind,
   nodeKind,
   persistentVolumeClaimKind,
@@ -22,6 +24,7 @@ export const coreKinds: readonly Kind[] = [
   podKind,
   podTemplateKind,
   replicationControllerKind,
+  resourceQuotaKind,
   secretKind,
   serviceAccountKind,
   serviceKind,
