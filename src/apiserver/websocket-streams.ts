@@ -62,16 +62,16 @@ export function acceptWebSocket(
 /** Carries bytes both ways until either side has ended: the tunnel of port-forward. */
 export async function tunnel(websocket: WebSocket, kubelet: SpdyConnection): Promise<void> {
   const { socket } = kubelet;
-  const ended = joinEnds(websocket, socket);
-  const send = sender(websocket, socket);
+  const outbox = outboxOf(websocket, socket);
+  const ended = joinEnds(websocket, socket, outbox);
   websocket.on('message', (data, isBinary) => {
     if (!isBinary) websocket.close(1003, 'binary messages only');
     else if (!socket.write(bytesOf(data))) websocket.pause();
   });
   socket.on('drain', () => websocket.resume());
-  if (kubelet.head.length > 0) send(kubelet.head);
-  socket.on('data', send);
-  socket.once('end', () => websocket.close(1000));
+  if (kubelet.head.length > 0) outbox.send(kubelet.head);
+  socket.on('data', (chunk: Buffer) => outbox.send(chunk));
+  socket.once('end', () => outbox.close());
   websocket.resume();
   socket.resume();
   await ended;
@@ -105,10 +105,11 @@ export async function relayChannels(
   wanted: WantedStreams,
 ): Promise<void> {
   const { socket } = kubelet;
-  const ended = joinEnds(websocket, socket);
+  const outbox = outboxOf(websocket, socket);
+  const ended = joinEnds(websocket, socket, outbox);
   const types = streamTypes(wanted);
   const streams = openStreams(socket, types);
-  const send = sender(websocket, socket);
+  const send = (message: Buffer): void => outbox.send(message);
   websocket.on('message', (data) => {
     if (!fromClient(socket, streams, protocol, bytesOf(data))) websocket.pause();
   });
@@ -118,7 +119,7 @@ export async function relayChannels(
   const output = kubeletOutput(streams, send);
   const finish = (): void => {
     if (!output.hasStatus()) send(Buffer.concat([Buffer.of(channels.error), connectionLost]));
-    websocket.close(1000);
+    outbox.close();
     socket.end();
   };
   const reader = spdyReader();
@@ -215,25 +216,56 @@ function kubeletOutput(streams: Streams, send: (message: Buffer) => void): Kubel
   };
 }
 
-/** Sends to the client, and stops reading the kubelet while too much waits. */
-function sender(websocket: WebSocket, kubelet: TLSSocket): (message: Buffer) => void {
-  return (message) => {
-    if (websocket.readyState !== websocket.OPEN) return; // the client is gone; the end is on its way
+type Outbox = {
+  send(message: Buffer): void;
+  /** Ends the WebSocket behind what was sent. */
+  close(): void;
+};
+
+/**
+ * Sends to the client one message after the other, and stops reading the kubelet while too much waits. Each message is a
+ * TLS record of its own: some clients, Python's among them, wait for the socket and would not see a second message that
+ * came in the same record.
+ */
+function outboxOf(websocket: WebSocket, kubelet: TLSSocket): Outbox {
+  const waiting: Buffer[] = [];
+  let waitingBytes = 0;
+  let isSending = false;
+  let isClosing = false;
+  const next = (): void => {
+    const message = waiting.shift();
+    if (message === undefined || websocket.readyState !== websocket.OPEN) {
+      isSending = false; // a client that is gone gets nothing; the end is on its way
+      if (isClosing) websocket.close(1000);
+      return;
+    }
+    isSending = true;
+    waitingBytes -= message.length;
     websocket.send(message, () => {
-      if (websocket.bufferedAmount <= bufferedBytesMax) kubelet.resume();
+      if (waitingBytes <= bufferedBytesMax) kubelet.resume();
+      next();
     });
-    if (websocket.bufferedAmount > bufferedBytesMax) kubelet.pause();
+  };
+  return {
+    send(message) {
+      waiting.push(message);
+      waitingBytes += message.length;
+      if (waitingBytes > bufferedBytesMax) kubelet.pause();
+      if (!isSending) next();
+    },
+    close() {
+      isClosing = true;
+      websocket.resume(); // the client's own close message must be read
+      if (!isSending) websocket.close(1000);
+    },
   };
 }
 
-function joinEnds(websocket: WebSocket, kubelet: TLSSocket): Promise<void> {
+function joinEnds(websocket: WebSocket, kubelet: TLSSocket, outbox: Outbox): Promise<void> {
   return new Promise((resolve) => {
     // An error of either side ends both; there is nobody left to tell.
     kubelet.on('error', () => websocket.terminate());
-    kubelet.once('close', () => {
-      websocket.resume(); // the client's own close message must be read
-      websocket.close(1000);
-    });
+    kubelet.once('close', () => outbox.close());
     websocket.on('error', () => kubelet.destroy());
     websocket.once('close', () => {
       kubelet.destroy();

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
@@ -159,6 +159,19 @@ test('WebSocket: an unknown subprotocol is refused as a Status', async () => {
   );
   const [error] = (await once(socket, 'error')) as [Error];
   assert.match(error.message, /400/);
+});
+
+const python = '/usr/bin/python3';
+const skipPython =
+  spawnSync(python, ['-c', 'import kubernetes']).status === 0
+    ? false
+    : "Python's kubernetes client is missing: apt-get install python3-kubernetes";
+
+test('Python’s kubernetes client: exec with output and exit code', { skip: skipPython }, async () => {
+  const script = join(import.meta.dirname, '../clients/exec.py');
+  const config = server.kubeconfig('python', server.admin);
+  assert.equal((await runOk(python, [script, config, 'target', 'hello'])).trim(), 'out:hello 0');
+  assert.equal((await runOk(python, [script, config, 'target', 'exit', '4'])).trim(), 'out:exit 4 4');
 });
 
 /** From here on kubectl itself. */

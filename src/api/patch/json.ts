@@ -52,6 +52,13 @@ function parseOperations(patch: Json): Operation[] {
     if ((op === 'move' || op === 'copy') && typeof from !== 'string') {
       throw badRequest(`error decoding patch: operation ${position} has no from`);
     }
+    for (const pointer of [path, from]) {
+      // RFC 6901: empty, or segments that each begin with a slash.
+      if (typeof pointer !== 'string' || pointer === '' || pointer.startsWith('/')) continue;
+      throw badRequest(
+        `error decoding patch: operation ${position}: ${JSON.stringify(pointer)} is no JSON pointer, which begins with "/"`,
+      );
+    }
     if ((op === 'add' || op === 'replace' || op === 'test') && !('value' in item)) {
       return { ...item, value: null } as unknown as Operation;
     }
