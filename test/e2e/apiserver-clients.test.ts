@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { request } from 'node:https';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
 import { startApiServer, type TestApiServer } from '../support/apiserver.ts';
 import { runOk } from '../support/shell.ts';
@@ -37,3 +41,65 @@ test('Python’s kubernetes client: objects, patches, conflicts, scale, watch', 
     'selected 0',
   ]);
 });
+
+const clientNode = existsSync(join(import.meta.dirname, '../clients/node_modules/@kubernetes/client-node'));
+const skipNode = clientNode ? false : '@kubernetes/client-node is missing: run npm ci in test/clients';
+
+test('@kubernetes/client-node: an informer follows through watches that end', {
+  skip: skipNode,
+}, async () => {
+  const short = await startApiServer({ limits: { watchTimeoutMinMs: 100 } });
+  const kubeconfig = short.kubeconfig('informer', short.admin);
+  const script = join(import.meta.dirname, '../clients/informer.js');
+  const informer = spawn(process.execPath, [script, kubeconfig], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const closed = once(informer, 'close');
+  const lines = createInterface({ input: informer.stdout })[Symbol.asyncIterator]();
+  const seen = async (want: string): Promise<void> => {
+    for (;;) {
+      const { value, done } = await lines.next();
+      assert.notEqual(done, true, `never seen: ${want}`);
+      if (value === want) return;
+    }
+  };
+  try {
+    await seen('started');
+    const write = (method: string, path: string, n: number): Promise<void> =>
+      send(short, method, path, { metadata: { name: 'followed' }, data: { n: String(n) } });
+    const collection = '/api/v1/namespaces/default/configmaps';
+    await write('POST', collection, 0);
+    await seen('add followed 0');
+    for (let n = 1; n <= 20; n++) {
+      await write('PUT', `${collection}/followed`, n);
+      await seen(`update followed ${n}`);
+    }
+    await write('DELETE', `${collection}/followed`, 0);
+    await seen('delete followed 20');
+  } finally {
+    informer.kill();
+    await closed;
+    await short.stop();
+  }
+});
+
+function send(to: TestApiServer, method: string, path: string, body: unknown): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const sent = request(
+      `${to.url}${path}`,
+      {
+        method,
+        ca: to.pki.server.caCert,
+        cert: to.admin.certificate,
+        key: to.admin.key,
+        headers: { 'content-type': 'application/json' },
+      },
+      (answer) => {
+        answer.resume();
+        answer.once('end', () =>
+          (answer.statusCode ?? 500) < 300 ? resolve() : reject(new Error(`${method}: ${answer.statusCode}`)),
+        );
+      },
+    );
+    sent.once('error', reject);
+    sent.end(method === 'DELETE' ? undefined : JSON.stringify(body));
+  });
+}
