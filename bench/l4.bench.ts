@@ -5,6 +5,7 @@
  *
  * Everything happens in network namespaces that end with the process. Needs root, nft, ip, nsenter; iperf3 for throughput.
  */
+import { loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { enterNewNetworkNamespace } from '../test/support/namespace.ts';
 import { measureConnections } from './l4/connect.ts';
@@ -30,6 +31,7 @@ if (reason !== undefined) {
 }
 
 const number = (value: number, digits = 1): string => (Number.isNaN(value) ? '–' : value.toFixed(digits));
+const before = number(loadavg()[0] ?? 0);
 const lines: string[] = [];
 const say = (...more: readonly string[]): void => {
   lines.push(...more);
@@ -112,6 +114,6 @@ if (userspace.length > 0) {
 }
 
 if (values.write) {
-  const command = `Command: \`npm run bench -- l4 --sizes ${values.sizes} --write\`. ${machineLine()}.`;
+  const command = `Command: \`npm run bench -- l4 --sizes ${values.sizes} --write\`. ${machineLine()}, load average ${before} before and ${number(loadavg()[0] ?? 0)} after.`;
   writeSection('l4', [command, '', ...lines].join('\n'));
 }

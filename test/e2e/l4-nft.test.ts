@@ -12,6 +12,7 @@ import {
 } from '../../src/l4/libnftables.ts';
 import { renderChange, renderFull, renderRemoval } from '../../src/l4/render.ts';
 import { elementsOf, type Ruleset } from '../../src/l4/ruleset.ts';
+import { tracePacket } from '../../src/l4/trace.ts';
 import { buildNodeView } from '../../src/model/view.ts';
 import { enterNewNetworkNamespace } from '../support/namespace.ts';
 import { nodeFacts, serviceOf, sliceOf } from '../support/services.ts';
@@ -108,6 +109,31 @@ function conformance(name: string, skipped: string | false, of: () => Nft): void
     assert.ok(renderFull(many).length > libraryScriptCharactersMax);
     await nft.run(renderFull(many), signal);
     await assertKernelHas(many);
+  });
+  check('rules for SCTP and UDP are taken like those for TCP', async (nft) => {
+    const ports = (['TCP', 'UDP', 'SCTP'] as const).map((protocol) => ({
+      name: protocol,
+      protocol,
+      port: 80,
+    }));
+    const slicePorts = ports.map(({ name, protocol }) => ({ name, protocol, port: 8080 }));
+    const rulesOf = (pods: readonly string[]): Ruleset =>
+      compileRuleset(
+        buildNodeView(
+          [serviceOf('web', '10.43.0.5', { ports, sessionAffinity: 'ClientIP' })],
+          [sliceOf('web', pods, slicePorts)],
+          nodeFacts,
+        ),
+        4,
+        options,
+      );
+    const [before, now] = [rulesOf(['10.42.0.2']), rulesOf(['10.42.0.2', '10.42.0.3'])];
+    await nft.run(renderFull(before), signal);
+    await nft.run(renderChange(diffRulesets(before, now)), signal);
+    await assertKernelHas(now);
+    const packet = { origin: 'network', source: '10.42.0.9', destination: '10.43.0.5', port: 80 } as const;
+    const fate = tracePacket(now, nodeFacts.addresses, { ...packet, protocol: 'sctp', draw: 1 });
+    assert.equal(fate.kind === 'forward' && fate.address, '10.42.0.3');
   });
   check('an aborted signal is told before anything is done', async (nft) => {
     await assert.rejects(nft.run(renderFull(small), AbortSignal.abort(new Error('stopped'))), /stopped/);
