@@ -193,6 +193,7 @@ function dnsProcess(config: ClusterConfig, netns: string, address: string): Proc
       `${pathsOf(config).kubeconfigDir}/dns.yaml`,
       '--upstream',
       config.egress === 'none' ? 'none' : gatewayAddress,
+      ...['--pods', 'verified', '--autopath'],
       ...[descriptorOf(udp)].flatMap((fd) => (fd === undefined ? [] : ['--udp-fd', `${fd}:${address}`])),
       ...[descriptorOf(tcp)].flatMap((fd) => (fd === undefined ? [] : ['--tcp-fd', String(fd)])),
     ],

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
-import { importImages, leftovers, planCluster, type TestCluster } from '../support/cluster.ts';
+import { fairlead, importImages, leftovers, planCluster, type TestCluster } from '../support/cluster.ts';
 import { eventually, missingForCluster, runOk, which } from '../support/shell.ts';
 
 const missing = missingForCluster();
@@ -79,6 +79,22 @@ describe('dns in a cluster', { skip: missing ?? false, timeout: 300_000 }, () =>
     assert.match(await dig('gone.default.svc.cluster.local'), /status: NXDOMAIN/);
     const srv = await dig('+short', 'SRV', '_dns-tcp._tcp.kube-dns.kube-system.svc.cluster.local');
     assert.equal(srv, '0 100 53 kube-dns.kube-system.svc.cluster.local.');
+  });
+
+  test('a Pod finds at its first search what its last would find, and explain tells why', async () => {
+    // "kubernetes.default" as a Pod of namespace default asks for it first.
+    const first = 'kubernetes.default.default.svc.cluster.local';
+    await eventually(async () =>
+      assert.equal((await kubectl('exec', 'dig', '--', 'dig', '+short', first)).trim(), '10.43.0.1'),
+    );
+    const env = { KUBECONFIG: cluster.kubeconfig };
+    const told = await runOk(
+      fairlead,
+      ['explain', 'dns', 'kubernetes.default', '--from', 'default/dig', '--kubeconfig', cluster.kubeconfig],
+      { env },
+    );
+    assert.match(told, /NXDOMAIN: there is no Service default\/default/);
+    assert.match(told, /NOERROR: Service default\/kubernetes \(ClusterIP\)/);
   });
 
   test('kdig from the node asks over UDP and TCP, with EDNS and cookies', {
