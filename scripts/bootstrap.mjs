@@ -35,6 +35,8 @@ const needs = [
   { program: 'conntrack', debian: 'conntrack', tasks: ['start', 'test'] },
   { program: 'kubectl', debian: 'kubernetes-client', tasks: ['start', 'test'] },
   { program: 'curl', debian: 'curl', tasks: ['start', 'test'] },
+  { program: 'dig', debian: 'bind9-dnsutils', tasks: ['test'] },
+  { program: 'kdig', debian: 'knot-dnsutils', tasks: ['test'] },
   { program: 'ps', debian: 'procps', tasks: ['test'] },
   { program: 'openssl', debian: 'openssl', tasks: ['test'] },
 ];
