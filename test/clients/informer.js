@@ -10,6 +10,6 @@ for (const event of ['add', 'update', 'delete']) {
   informer.on(event, (object) => console.log(event, object.metadata.name, object.data?.n ?? ''));
 }
 // As its documentation has it: an error stops the informer until somebody starts it again.
-informer.on('error', () => setTimeout(() => informer.start(), 50));
+informer.on('error', () => setTimeout(() => void informer.start(), 50));
 await informer.start();
 console.log('started');
