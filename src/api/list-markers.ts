@@ -276,7 +276,9 @@ const none: Marker = { patchMerge: false, patchRetainKeys: false };
 
 /** The marker of a field; one without any rules where there is none. */
 export function markerOf(typeName: string, field: string): Marker {
-  const text = markers[typeName]?.[field];
+  const row = markers[typeName];
+  // A client may name a field `__proto__`, which every object seems to have.
+  const text = row !== undefined && Object.hasOwn(row, field) ? row[field] : undefined;
   if (text === undefined) return none;
   const known = parsed.get(text);
   if (known !== undefined) return known;
