@@ -21,6 +21,7 @@ export type TestCluster = {
   tryKubectl(args: string, options?: RunOptions): Promise<RunResult>;
   /** `fairlead ARGS --name …` */
   cli(args: readonly string[], options?: RunOptions): Promise<string>;
+  /** Starts it, or starts it again; resolves to everything that `fairlead up` printed. */
   up(): Promise<string>;
   down(): Promise<void>;
 };
@@ -70,7 +71,11 @@ export async function planCluster(options: TestClusterOptions): Promise<TestClus
       run('kubectl', words(args), { ...runOptions, env: { ...env, ...runOptions.env } }),
     cli: (args, runOptions = {}) =>
       runOk(fairlead, args, { ...runOptions, env: { ...env, ...runOptions.env } }),
-    up: () => runOk(fairlead, upArguments, { env }),
+    up: async () => {
+      const result = await run(fairlead, upArguments, { env });
+      if (result.code !== 0) throw new Error(`fairlead up failed\n${result.stderr}${result.stdout}`);
+      return result.stderr + result.stdout;
+    },
     down: async () => {
       await runOk(fairlead, ['down', '--name', options.name], { env });
       rmSync(folder, { recursive: true, force: true });
