@@ -39,6 +39,12 @@ const needs = [
   { program: 'kdig', debian: 'knot-dnsutils', tasks: ['test'] },
   { program: 'ps', debian: 'procps', tasks: ['test'] },
   { program: 'openssl', debian: 'openssl', tasks: ['test'] },
+  {
+    program: 'Python client of Kubernetes',
+    files: ['/usr/lib/python3/dist-packages/kubernetes'],
+    debian: 'python3-kubernetes',
+    tasks: ['test'],
+  },
 ];
 
 const systemDirs = ['/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/local/bin', '/usr/bin', '/bin'];

@@ -1,11 +1,16 @@
 import { readFile, watch } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
+import { systemClock } from '../base/clock.ts';
+import { aborted } from '../base/lifetime.ts';
 import type { Logger } from '../base/log.ts';
 import { UserError } from '../base/user-error.ts';
 import { parseStaticRoutes, withCertificates } from './static-config.ts';
 import { viewOf } from './listed-view.ts';
 import type { IngressView } from './compile.ts';
 import type { Watched } from './watched.ts';
+
+/** Least time from one reading to the next, ms: a log that somebody writes beside the file must not keep us busy. */
+const readGapMs = 100;
 
 /**
  * A routes file as a source of routes. It is read again when anything in its folder changes, so certificates that lie beside
@@ -18,20 +23,28 @@ export async function watchStaticFile(
   const file = resolve(path);
   let version = 0;
   let view = await loadStaticView(file, version);
-  const follow = async (signal: AbortSignal, onChange: () => void): Promise<void> => {
+  let changed = Promise.withResolvers<void>();
+  const listen = async (signal: AbortSignal): Promise<void> => {
     try {
-      for await (const _ of watch(dirname(file), { signal })) {
-        version += 1;
-        try {
-          view = await loadStaticView(file, version);
-          onChange();
-        } catch (error) {
-          if (!(error instanceof UserError)) throw error;
-          log.warn(`${basename(file)} is not used: the routes stay as they were`, { error });
-        }
-      }
+      for await (const _ of watch(dirname(file), { signal })) changed.resolve();
     } catch (error) {
       if (!signal.aborted) throw error;
+    }
+  };
+  const follow = async (signal: AbortSignal, onChange: () => void): Promise<void> => {
+    while (!signal.aborted) {
+      await Promise.race([changed.promise, aborted(signal)]);
+      if (signal.aborted) return;
+      changed = Promise.withResolvers();
+      version += 1;
+      try {
+        view = await loadStaticView(file, version);
+        onChange();
+      } catch (error) {
+        if (!(error instanceof UserError)) throw error;
+        log.warn(`${basename(file)} is not used: the routes stay as they were`, { error });
+      }
+      await systemClock.sleep(readGapMs, signal).catch(() => {}); // aborted: the loop ends
     }
   };
   return {
@@ -48,7 +61,10 @@ export async function watchStaticFile(
         slices: (key) => view.slices(key),
         secret: (key) => view.secret(key),
       },
-      tasks: [{ name: 'routes file', run: (signal) => follow(signal, onChange) }],
+      tasks: [
+        { name: 'routes folder', run: listen },
+        { name: 'routes file', run: (signal) => follow(signal, onChange) },
+      ],
       whenSynced: () => Promise.resolve(),
     }),
   };
