@@ -100,6 +100,21 @@ export async function ensureRevision(
   }
 }
 
+/** Removes revisions; one that is gone already is none the worse. */
+export async function deleteRevisions(
+  client: ApiClient,
+  revisions: readonly ControllerRevision[],
+  signal: AbortSignal,
+): Promise<void> {
+  for (const { metadata } of revisions) {
+    try {
+      await client.delete(controllerRevisions, metadata?.namespace, metadata?.name ?? '', { signal });
+    } catch (error) {
+      if (!isApiError(error, 'NotFound')) throw error;
+    }
+  }
+}
+
 /** Ten letters and digits that are no words, from an FNV-1a hash. */
 function hashOf(text: string): string {
   let hash = 0x811c9dc5;

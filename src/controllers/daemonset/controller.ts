@@ -4,7 +4,7 @@ import { keyOf, type ObjectKey, objectKey } from '../../api/object.ts';
 import { controllerRevisions, daemonSets, nodes } from '../../api/resource.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Task } from '../../base/lifetime.ts';
-import { type ApiClient, isApiError } from '../../client/client.ts';
+import type { ApiClient } from '../../client/client.ts';
 import { Expectations } from '../../control/expectations.ts';
 import type { Informer } from '../../control/informer.ts';
 import { done, type Outcome, requeueAfter } from '../../control/reconciler.ts';
@@ -19,7 +19,13 @@ import {
 } from '../context.ts';
 import { controllerOf, planClaims } from '../ownership.ts';
 import { PodControl } from '../pod-control.ts';
-import { ensureRevision, planHistory, planRevision, revisionHashLabel } from '../revisions.ts';
+import {
+  deleteRevisions,
+  ensureRevision,
+  planHistory,
+  planRevision,
+  revisionHashLabel,
+} from '../revisions.ts';
 import { canonicalJson, statusPatch } from '../status-patch.ts';
 import { planDaemonSet, podOfNode } from './plan.ts';
 
@@ -105,13 +111,7 @@ class DaemonSetLoop {
     const hashes = new Set([current, ...owned.map((pod) => pod.metadata?.labels?.[revisionHashLabel] ?? '')]);
     const live = history.filter((revision) => hashes.has(hashLabelOf(revision)));
     const names = new Set(live.map(({ metadata }) => metadata?.name ?? ''));
-    for (const { metadata } of planHistory(set, history, names)) {
-      try {
-        await this.#client.delete(controllerRevisions, metadata?.namespace, metadata?.name ?? '', { signal });
-      } catch (error) {
-        if (!isApiError(error, 'NotFound')) throw error;
-      }
-    }
+    await deleteRevisions(this.#client, planHistory(set, history, names), signal);
   }
 }
 

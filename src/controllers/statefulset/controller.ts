@@ -19,7 +19,7 @@ import {
 } from '../context.ts';
 import { controllerOf, planClaims } from '../ownership.ts';
 import { PodControl } from '../pod-control.ts';
-import { ensureRevision, planHistory, planRevision } from '../revisions.ts';
+import { deleteRevisions, ensureRevision, planHistory, planRevision } from '../revisions.ts';
 import { statusPatch } from '../status-patch.ts';
 import { claimsOfOrdinal, planStatefulSet, podOfOrdinal, revisionOf, type StatefulSetPlan } from './plan.ts';
 
@@ -152,13 +152,7 @@ class StatefulSetLoop {
     signal: AbortSignal,
   ): Promise<void> {
     const live = new Set([...kept, ...owned.map((pod) => revisionOf(pod) ?? '')]);
-    for (const { metadata } of planHistory(set, history, live)) {
-      try {
-        await this.#client.delete(controllerRevisions, metadata?.namespace, metadata?.name ?? '', { signal });
-      } catch (error) {
-        if (!isApiError(error, 'NotFound')) throw error;
-      }
-    }
+    await deleteRevisions(this.#client, planHistory(set, history, live), signal);
   }
 }
 
