@@ -1,53 +1,31 @@
-import { createServer, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import type { Registry } from 'prom-client';
-import type { ListenAddress } from './server.ts';
+import type { ServerResponse } from 'node:http';
+import {
+  answerText,
+  type Exposition,
+  type HealthAddress,
+  type HealthServer,
+  listenForHealth,
+} from '../base/health-server.ts';
 
 export type HealthSources = {
   /** All names are known: queries get their final answers. */
   ready(): boolean;
-  createRegistry(): Promise<Registry>;
+  createRegistry(): Promise<Exposition>;
   /** The table as text. */
   records(): Iterable<string>;
 };
 
 /** Serves /healthz, /livez, /readyz, /metrics and /debug/records until `close`. Rejects when it cannot listen. */
-export async function serveHealth(
-  address: ListenAddress,
-  sources: HealthSources,
-): Promise<{ readonly port: number; close(): void }> {
-  let registry: Promise<Registry> | undefined;
-  const server = createServer((request, response) => {
-    const path = (request.url ?? '/').replace(/\?.*/, '');
-    if (path !== '/metrics') {
-      respond(path, sources, response);
-      return;
-    }
-    registry ??= sources.createRegistry();
-    void respondMetrics(registry, response);
-  });
-  await new Promise<void>((done, fail) => {
-    server.once('error', (cause) => {
-      const where = `${address.host}:${address.port}`;
-      fail(new Error(`cannot serve health at ${where}: choose another --health-address`, { cause }));
-    });
-    server.listen(address.port, address.host, done);
-  });
-  server.unref();
-  return {
-    port: (server.address() as AddressInfo).port,
-    close() {
-      server.close();
-      server.closeAllConnections();
-    },
-  };
+export function serveHealth(address: HealthAddress, sources: HealthSources): Promise<HealthServer> {
+  return listenForHealth(
+    address,
+    () => sources.createRegistry(),
+    (path, response) => respond(path, sources, response),
+  );
 }
 
 function respond(path: string, sources: HealthSources, response: ServerResponse): void {
-  const text = (status: number, body: string): void => {
-    response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' });
-    response.end(body);
-  };
+  const text = (status: number, body: string): void => answerText(response, status, body);
   switch (path) {
     case '/healthz':
     case '/livez':
@@ -65,17 +43,5 @@ function respond(path: string, sources: HealthSources, response: ServerResponse)
       return;
     default:
       text(404, 'try /healthz, /readyz, /metrics or /debug/records\n');
-  }
-}
-
-async function respondMetrics(loading: Promise<Registry>, response: ServerResponse): Promise<void> {
-  try {
-    const registry = await loading;
-    const body = await registry.metrics();
-    response.writeHead(200, { 'content-type': registry.contentType });
-    response.end(body);
-  } catch (error) {
-    response.writeHead(500, { 'content-type': 'text/plain; charset=utf-8' });
-    response.end(`${String(error)}\n`);
   }
 }

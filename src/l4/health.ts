@@ -1,13 +1,6 @@
-import { createServer, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import type { Registry } from 'prom-client';
+import type { ServerResponse } from 'node:http';
+import { answerText, type HealthAddress, type HealthServer, listenForHealth } from '../base/health-server.ts';
 import { createRegistry, type ProxyMetrics } from './metrics.ts';
-
-export type HealthAddress = {
-  readonly host: string;
-  /** 0: any free port, for tests. */
-  readonly port: number;
-};
 
 export type HealthReport = {
   /** Rules follow the API. */
@@ -26,41 +19,12 @@ export type HealthSources = {
 };
 
 /** Serves /healthz, /livez, /readyz, /metrics and /debug/ruleset until `close`. Rejects when it cannot listen. */
-export async function serveHealth(
-  address: HealthAddress,
-  sources: HealthSources,
-): Promise<{ readonly port: number; close(): void }> {
-  let registry: Promise<Registry> | undefined;
-  const server = createServer((request, response) => {
-    const path = (request.url ?? '/').replace(/\?.*/, '');
-    if (path === '/metrics') {
-      registry ??= createRegistry(sources.metrics);
-      void answerMetrics(registry, response);
-      return;
-    }
-    answer(path, sources, response);
-  });
-  await listen(server, address);
-  return {
-    port: (server.address() as AddressInfo).port,
-    close() {
-      server.close();
-      server.closeAllConnections();
-    },
-  };
-}
-
-function listen(server: Server, address: HealthAddress): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (cause) => {
-      const where = `${address.host}:${address.port}`;
-      reject(new Error(`cannot serve health at ${where}: choose another --health-address`, { cause }));
-    });
-    server.listen(address.port, address.host, () => {
-      server.unref();
-      resolve();
-    });
-  });
+export function serveHealth(address: HealthAddress, sources: HealthSources): Promise<HealthServer> {
+  return listenForHealth(
+    address,
+    () => createRegistry(sources.metrics),
+    (path, response) => answer(path, sources, response),
+  );
 }
 
 function answer(path: string, sources: HealthSources, response: ServerResponse): void {
@@ -81,26 +45,9 @@ function answer(path: string, sources: HealthSources, response: ServerResponse):
       return;
     }
     case '/debug/ruleset':
-      response.writeHead(200, { 'content-type': 'text/plain; charset=utf-8' });
-      response.end(sources.ruleset());
+      answerText(response, 200, sources.ruleset());
       return;
     default:
-      response.writeHead(404, { 'content-type': 'text/plain; charset=utf-8' });
-      response.end('try /healthz, /livez, /metrics or /debug/ruleset\n');
-  }
-}
-
-async function answerMetrics(registry: Promise<Registry>, response: ServerResponse): Promise<void> {
-  try {
-    const { contentType, metrics } = await registry.then((loaded) => ({
-      contentType: loaded.contentType,
-      metrics: loaded.metrics(),
-    }));
-    const text = await metrics;
-    response.writeHead(200, { 'content-type': contentType });
-    response.end(text);
-  } catch (error) {
-    response.writeHead(500, { 'content-type': 'text/plain; charset=utf-8' });
-    response.end(`${String(error)}\n`);
+      answerText(response, 404, 'try /healthz, /livez, /metrics or /debug/ruleset\n');
   }
 }

@@ -1,10 +1,11 @@
-import type { EndpointSlice } from '../api/gen/discovery-v1.ts';
 import type { Node, Service } from '../api/gen/core-v1.ts';
+import type { EndpointSlice } from '../api/gen/discovery-v1.ts';
 import { keyOf } from '../api/object.ts';
 import { endpointSlices, nodes, services } from '../api/resource.ts';
 import { type Clock, systemClock } from '../base/clock.ts';
+import type { HealthAddress } from '../base/health-server.ts';
 import { type IpFamily, parseCidr } from '../base/ip.ts';
-import { type Task, runTogether } from '../base/lifetime.ts';
+import { runTogether, type Task } from '../base/lifetime.ts';
 import type { Logger } from '../base/log.ts';
 import type { ApiClient } from '../client/client.ts';
 import { createInformer } from '../control/create-informer.ts';
@@ -12,8 +13,8 @@ import { serviceKeyOfSlice } from '../model/endpoints.ts';
 import { type NodeView, nodeFactsOf } from '../model/view.ts';
 import {
   applyKernelSettings,
-  kernelSettings,
   type KernelSetting,
+  kernelSettings,
   type Nft,
   NftError,
   type SettingFailure,
@@ -21,7 +22,7 @@ import {
 import type { CompileOptions } from './compile.ts';
 import { type Conntrack, createSpawnedConntrack } from './conntrack.ts';
 import { createDataplane, type Dataplane } from './dataplane.ts';
-import { type HealthAddress, type HealthReport, serveHealth } from './health.ts';
+import { type HealthReport, serveHealth } from './health.ts';
 import { createSystemNft } from './libnftables.ts';
 import { createProxyMetrics, type ProxyMetrics } from './metrics.ts';
 import { createServiceHealthServers, serviceHealthsOf } from './service-health.ts';

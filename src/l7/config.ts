@@ -1,6 +1,6 @@
 import type { KeyPair } from '../base/certificates.ts';
+import type { HealthAddress } from '../base/health-server.ts';
 import type { LeaderOptions } from '../control/leader.ts';
-import type { HealthAddress } from './health.ts';
 import { defaultLimits, type ProxyLimits } from './limits.ts';
 import type { ListenAt } from './net-transport.ts';
 

@@ -1,15 +1,8 @@
-import { createServer, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import type { Registry } from 'prom-client';
+import type { ServerResponse } from 'node:http';
+import { answerText, type HealthAddress, type HealthServer, listenForHealth } from '../base/health-server.ts';
 import type { ExplainRequest } from './explain.ts';
 import { createRegistry } from './exposition.ts';
 import type { ProxyMetrics } from './metrics.ts';
-
-export type HealthAddress = {
-  readonly host: string;
-  /** 0: any free port, for tests. */
-  readonly port: number;
-};
 
 export type HealthSources = {
   readonly metrics: ProxyMetrics;
@@ -21,35 +14,16 @@ export type HealthSources = {
   explain(request: ExplainRequest): Promise<string>;
 };
 
-export type HealthServer = {
-  readonly port: number;
-  close(): void;
-};
-
 /** Serves /healthz, /readyz, /metrics, /debug/routes and /debug/explain until `close`. Rejects when it cannot listen. */
-export async function serveHealth(address: HealthAddress, sources: HealthSources): Promise<HealthServer> {
-  let registry: Promise<Registry> | undefined;
-  const server = createServer((request, response) => {
-    const path = (request.url ?? '/').replace(/\?.*/, '');
-    if (path === '/metrics') {
-      registry ??= createRegistry(sources.metrics);
-      void answerMetrics(registry, response);
-    } else if (path === '/debug/explain') {
-      void answerExplain(request.url ?? '', sources, response);
-    } else {
-      const [status, text] = answerTo(path, sources);
-      response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' });
-      response.end(text);
-    }
-  });
-  await listen(server, address);
-  return {
-    port: (server.address() as AddressInfo).port,
-    close() {
-      server.close();
-      server.closeAllConnections();
+export function serveHealth(address: HealthAddress, sources: HealthSources): Promise<HealthServer> {
+  return listenForHealth(
+    address,
+    () => createRegistry(sources.metrics),
+    (path, response, target) => {
+      if (path === '/debug/explain') void answerExplain(target, sources, response);
+      else answerText(response, ...answerTo(path, sources));
     },
-  };
+  );
 }
 
 function answerTo(path: string, sources: HealthSources): readonly [number, string] {
@@ -66,19 +40,6 @@ function answerTo(path: string, sources: HealthSources): readonly [number, strin
     default:
       return [404, 'try /healthz, /readyz, /metrics, /debug/routes or /debug/explain?url=…\n'];
   }
-}
-
-function listen(server: Server, address: HealthAddress): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (cause) => {
-      const where = `${address.host}:${address.port}`;
-      reject(new Error(`cannot serve health at ${where}: choose another --health-address`, { cause }));
-    });
-    server.listen(address.port, address.host, () => {
-      server.unref();
-      resolve();
-    });
-  });
 }
 
 /** ?url=URL&method=GET&client=ADDRESS&header=Name:value (repeatable) */
@@ -103,18 +64,5 @@ async function answerExplain(
     const clientAddress = query.get('client') ?? '127.0.0.1';
     text = await sources.explain({ url, method, headers, clientAddress });
   }
-  response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' });
-  response.end(text);
-}
-
-async function answerMetrics(registry: Promise<Registry>, response: ServerResponse): Promise<void> {
-  try {
-    const loaded = await registry;
-    const text = await loaded.metrics();
-    response.writeHead(200, { 'content-type': loaded.contentType });
-    response.end(text);
-  } catch (error) {
-    response.writeHead(500, { 'content-type': 'text/plain; charset=utf-8' });
-    response.end(`${String(error)}\n`);
-  }
+  answerText(response, status, text);
 }

@@ -1,12 +1,13 @@
 import { keyOf } from '../api/object.ts';
 import { type Clock, systemClock } from '../base/clock.ts';
+import type { HealthServer } from '../base/health-server.ts';
 import { aborted, runTogether } from '../base/lifetime.ts';
 import type { Logger } from '../base/log.ts';
 import type { ApiClient } from '../client/client.ts';
 import { ApiWriter } from './api-writer.ts';
 import { type CompiledRoutes, compileRoutes } from './compile.ts';
 import type { IngressConfig } from './config.ts';
-import { type HealthServer, serveHealth } from './health.ts';
+import { serveHealth } from './health.ts';
 import { type Listener, netTransport, type ServerTransport } from './net-transport.ts';
 import { ProblemReports } from './problem-reports.ts';
 import { ProxyWorker } from './proxy-worker.ts';
