@@ -1,3 +1,4 @@
+import { admit } from './admit.ts';
 import { failureAnswer } from './answers.ts';
 import { pickEndpoint } from './balance.ts';
 import { accessRecord, type BackendState, type ProxyContext } from './context.ts';
@@ -9,7 +10,7 @@ import { InputBuffer } from './input-buffer.ts';
 import { joinHead } from './join-head.ts';
 import type { ProxyLimits } from './limits.ts';
 import { matchRoute } from './match.ts';
-import { admit, type PolicedRequest } from './policed-request.ts';
+import type { PolicedRequest } from './policed-request.ts';
 import { isIdempotent, ReplayBuffer, reusePolicy } from './replay.ts';
 import type { Route } from './table.ts';
 import type { ReusePolicy, UpstreamConnection, UpstreamEndpoint, UpstreamOwner } from './upstream.ts';

@@ -1,7 +1,8 @@
 import type { Secret } from '../api/gen/core-v1.ts';
 import type { HTTPIngressPath, Ingress, IngressBackend } from '../api/gen/networking-v1.ts';
 import { keyOf, type ObjectKey, objectKey } from '../api/object.ts';
-import { type CanaryRule, type ParsedAnnotations, parseAnnotations } from './annotations.ts';
+import type { CanaryRule } from './annotations/canary.ts';
+import { type ParsedAnnotations, parseAnnotations } from './annotations.ts';
 import { parsePasswordFile } from './password-hash.ts';
 import { type BasicAuthPolicy, emptyPolicy, type RoutePolicy } from './policy.ts';
 import type { Problem, ProblemReason } from './problem.ts';

@@ -1,0 +1,153 @@
+import { createHash } from 'node:crypto';
+import { type Cidr, cidrContains, parseIp } from '../base/ip.ts';
+import type { ProxyContext } from './context.ts';
+import { corsAnswerFields, isPreflight, preflightLines } from './cors-answer.ts';
+import type { ClientFacts } from './headers.ts';
+import type { FieldLines } from './http1-fields.ts';
+import type { RequestHead } from './http1-parse.ts';
+import { passwordFits } from './password-hash.ts';
+import { PolicedRequest } from './policed-request.ts';
+import type { CanaryPolicy, RoutePolicy } from './policy.ts';
+import { clientAddress, cookieValue, fieldValue, schemeOf } from './request-fields.ts';
+import type { Route } from './table.ts';
+
+/** A policy's own answer: nothing goes to an endpoint. */
+export type PolicyAnswer = {
+  readonly kind: 'answer';
+  readonly status: number;
+  readonly reason: string;
+  /** Field lines with CRLF. */
+  readonly fields: string;
+};
+
+type AdmitContext = Pick<ProxyContext, 'limits' | 'policyStates' | 'requestLines' | 'isTrusted' | 'nowMs'>;
+
+/**
+ * Applies the policy of a route to a request, in this order: source ranges, redirect to HTTPS, redirects, app root, rate,
+ * CORS preflight, basic auth, canary. `context.requestLines` must still be those of `head`.
+ */
+export function admit(
+  route: Route,
+  head: RequestHead,
+  client: ClientFacts,
+  context: AdmitContext,
+): PolicyAnswer | PolicedRequest {
+  const policy = route.policy!;
+  const lines = context.requestLines;
+  const refusal =
+    checkSource(policy, head, client, context) ??
+    redirectOf(policy, head, client, lines) ??
+    checkRate(policy, head, client, context);
+  if (refusal !== undefined) return refusal;
+  const origin = policy.cors === undefined ? undefined : fieldValue(head, lines, 'origin');
+  const corsFields = policy.cors === undefined ? [] : corsAnswerFields(policy.cors, origin);
+  if (policy.cors !== undefined && isPreflight(head, lines, origin)) {
+    return answer(204, '', preflightLines(policy.cors, corsFields));
+  }
+  const unauthorized = checkPassword(policy, head, context);
+  if (unauthorized !== undefined) return unauthorized;
+  const { canary } = policy;
+  const takesCanary = canary !== undefined && choosesCanary(canary, head, context);
+  return new PolicedRequest(route, policy, head, {
+    limits: policy.limits === undefined ? context.limits : { ...context.limits, ...policy.limits },
+    takesCanary,
+    corsFields,
+    secure: schemeOf(head, client, lines) === 'https',
+    affinityValue:
+      policy.affinity === undefined ? undefined : cookieValue(head, lines, policy.affinity.cookieName),
+  });
+}
+
+function answer(status: number, reason: string, fields = ''): PolicyAnswer {
+  return { kind: 'answer', status, reason, fields };
+}
+
+function checkSource(
+  { sources }: RoutePolicy,
+  head: RequestHead,
+  client: ClientFacts,
+  context: AdmitContext,
+): PolicyAnswer | undefined {
+  if (sources === undefined) return undefined;
+  const address = clientAddress(head, client, context);
+  const denied = sources.deny.length > 0 && isWithin(address, sources.deny);
+  const missing = sources.allow !== undefined && !isWithin(address, sources.allow);
+  return denied || missing ? answer(403, 'this address may not use this host and path') : undefined;
+}
+
+function isWithin(address: string, ranges: readonly Cidr[]): boolean {
+  const ip = parseIp(address);
+  return ip !== undefined && ranges.some((range) => range.family === ip.family && cidrContains(range, ip));
+}
+
+function redirectOf(
+  policy: RoutePolicy,
+  head: RequestHead,
+  client: ClientFacts,
+  lines: FieldLines,
+): PolicyAnswer | undefined {
+  const { httpsPort, redirect, appRoot } = policy;
+  if (httpsPort !== undefined && schemeOf(head, client, lines) === 'http' && head.host !== '') {
+    const port = httpsPort === 443 ? '' : `:${httpsPort}`;
+    const target = head.target === '*' ? '/' : head.target;
+    return answer(308, 'use HTTPS', `Location: https://${head.host}${port}${target}\r\n`);
+  }
+  if (redirect !== undefined) {
+    return answer(redirect.status, 'it is elsewhere', `Location: ${redirect.url}\r\n`);
+  }
+  if (appRoot !== undefined && head.path === '/') {
+    return answer(302, 'the application begins elsewhere', `Location: ${appRoot}\r\n`);
+  }
+  return undefined;
+}
+
+function checkRate(
+  { rate, ingress }: RoutePolicy,
+  head: RequestHead,
+  client: ClientFacts,
+  context: AdmitContext,
+): PolicyAnswer | undefined {
+  if (rate === undefined) return undefined;
+  const address = clientAddress(head, client, context);
+  const waitSeconds = context.policyStates.takeRate(ingress, address, rate, context.nowMs());
+  if (waitSeconds === 0) return undefined;
+  return answer(429, 'too many requests from this address', `Retry-After: ${waitSeconds}\r\n`);
+}
+
+function checkPassword(
+  { basicAuth, ingress }: RoutePolicy,
+  head: RequestHead,
+  context: AdmitContext,
+): PolicyAnswer | undefined {
+  if (basicAuth === undefined) return undefined;
+  const sent = fieldValue(head, context.requestLines, 'authorization') ?? '';
+  const encoded = /^basic +([A-Za-z0-9+/=]+)$/i.exec(sent)?.[1] ?? '';
+  const credentials = Buffer.from(encoded, 'base64').toString('utf8');
+  const colon = credentials.indexOf(':');
+  const hash = basicAuth.users.get(credentials.slice(0, Math.max(colon, 0)));
+  const password = credentials.slice(colon + 1);
+  if (colon > 0 && hash !== undefined) {
+    const key = createHash('sha256').update(`${ingress}\n${hash}\n${password}`).digest('base64');
+    if (context.policyStates.checkPassword(key, () => passwordFits(password, hash))) return undefined;
+  }
+  const challenge = `WWW-Authenticate: Basic realm="${basicAuth.realm}", charset="UTF-8"\r\n`;
+  return answer(401, 'a user name and password are needed', challenge);
+}
+
+function choosesCanary(canary: CanaryPolicy, head: RequestHead, context: AdmitContext): boolean {
+  const { header, cookieName } = canary;
+  const lines = context.requestLines;
+  if (header !== undefined) {
+    const value = fieldValue(head, lines, header.name);
+    if (header.value !== undefined) {
+      if (value === header.value) return true;
+    } else if (value === 'always' || value === 'never') return value === 'always';
+  }
+  if (cookieName !== undefined) {
+    const value = cookieValue(head, lines, cookieName);
+    if (value === 'always' || value === 'never') return value === 'always';
+  }
+  return (
+    canary.weight > 0 && context.policyStates.takeCanary(canary.ingress, canary.weight, canary.weightTotal)
+  );
+}

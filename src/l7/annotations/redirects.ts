@@ -1,0 +1,33 @@
+import type { Redirect, RedirectStatus } from '../policy.ts';
+import type { AnnotationReader } from './reader.ts';
+import { integerIn } from './values.ts';
+
+export function readHttpsPort(reader: AnnotationReader): number | undefined {
+  const redirects = reader.flag('ssl-redirect');
+  const port = reader.read('ssl-redirect-port', 'a port, 1 to 65535', integerIn(1, 65_535));
+  return redirects ? (port ?? 443) : undefined;
+}
+
+export function readRedirect(reader: AnnotationReader): Redirect | undefined {
+  const allowed = 'an http(s) URL or a path that begins with /';
+  const permanent = reader.read('permanent-redirect', allowed, urlOf);
+  const temporary = reader.read('temporary-redirect', allowed, urlOf);
+  const permanentStatus = reader.read('permanent-redirect-code', '301 or 308', statusIn([301, 308]));
+  const temporaryStatus = reader.read(
+    'temporary-redirect-code',
+    '302, 303 or 307',
+    statusIn([302, 303, 307]),
+  );
+  if (permanent !== undefined) return { status: permanentStatus ?? 301, url: permanent };
+  return temporary === undefined ? undefined : { status: temporaryStatus ?? 302, url: temporary };
+}
+
+function urlOf(value: string): string | undefined {
+  if (value.length > 2048 || !/^[\x21-\x7e]+$/.test(value)) return undefined;
+  if (value.startsWith('/') && !value.startsWith('//')) return value;
+  return /^https?:\/\/[^/]/i.test(value) && URL.canParse(value) ? value : undefined;
+}
+
+function statusIn(allowed: readonly RedirectStatus[]) {
+  return (value: string): RedirectStatus | undefined => allowed.find((status) => String(status) === value);
+}
