@@ -3,7 +3,7 @@ import { ContainerConfigError } from './config-error.ts';
 import { type ContainerConfig, mountPropagations } from './cri-messages.ts';
 import { expandVariables } from './expand.ts';
 import { containerLogPath } from './pod-paths.ts';
-import type { Partially } from './protobuf.ts';
+import type { Partially } from '../base/protobuf.ts';
 import { linuxResourcesOf } from './resources.ts';
 import { namespaceOptionsOf, runtimeLabels, seccompOf, supplementalGroupsOf } from './sandbox-config.ts';
 

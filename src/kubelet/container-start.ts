@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Container, Pod } from '../api/gen/core-v1.ts';
 import { ContainerConfigError } from './config-error.ts';
 import type { Waiting } from './container-status.ts';
-import { isGrpcError } from './grpc.ts';
+import { isGrpcError } from '../base/grpc.ts';
 import { ensureImage, ImageError, type PullBackoffs } from './images.ts';
 import type { PodDeps } from './pod-deps.ts';
 import { containerLogPath, podLogDir } from './pod-paths.ts';

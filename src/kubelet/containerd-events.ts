@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
-import type { GrpcClient } from './grpc.ts';
-import { bytes, decode, message, optional, repeated, string } from './protobuf.ts';
+import type { GrpcClient } from '../base/grpc.ts';
+import { bytes, decode, message, optional, repeated, string } from '../base/protobuf.ts';
 
 /** containerd.services.events.v1: what happens to tasks. CRI's own event stream exists only from containerd 1.7 on. */
 const any = message({ typeUrl: string(1), value: bytes(2) });

@@ -11,7 +11,7 @@ import {
   string,
   uint32,
   uint64,
-} from './protobuf.ts';
+} from '../base/protobuf.ts';
 
 /**
  * The part of CRI v1 (package runtime.v1 of k8s.io/cri-api) that the kubelet uses. Field numbers are the specification's.

@@ -1,6 +1,6 @@
 import { criMethods, type Decoded } from './cri-messages.ts';
-import { createGrpcClient, type GrpcClient, type RpcOptions } from './grpc.ts';
-import type { MessageType, Partially } from './protobuf.ts';
+import { createGrpcClient, type GrpcClient, type RpcOptions } from '../base/grpc.ts';
+import type { MessageType, Partially } from '../base/protobuf.ts';
 
 type Methods = typeof criMethods;
 export type CriRequest<M extends keyof Methods> = Partially<Decoded<Methods[M][1]>>;

@@ -3,7 +3,7 @@ import { isJsonObject } from '../api/object.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Cri } from './cri.ts';
 import type { CriImage, PodSandboxConfig } from './cri-messages.ts';
-import type { Partially } from './protobuf.ts';
+import type { Partially } from '../base/protobuf.ts';
 import { registryOf, type RegistryCheck } from './registry-check.ts';
 import { afterRestart, type Backoff, restartBackoff } from './restart-backoff.ts';
 

@@ -9,7 +9,7 @@ import { compileDnsConfig, fullyQualifiedName, renderHosts } from './network-fil
 import { specHashOf } from './plan.ts';
 import type { PodDeps } from './pod-deps.ts';
 import { hostsFile, podDir, podLogDir } from './pod-paths.ts';
-import type { Partially } from './protobuf.ts';
+import type { Partially } from '../base/protobuf.ts';
 import { compileSandboxConfig } from './sandbox-config.ts';
 import type { VolumeSources } from './volume-files.ts';
 import { refreshVolumes, setUpVolumes } from './volumes.ts';

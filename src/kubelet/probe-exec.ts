@@ -2,8 +2,8 @@ import { Agent as HttpAgent, request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
 import type { Container, HTTPGetAction, Pod } from '../api/gen/core-v1.ts';
 import type { Cri } from './cri.ts';
-import { createGrpcClient, isGrpcError } from './grpc.ts';
-import { int32, message, string } from './protobuf.ts';
+import { createGrpcClient, isGrpcError } from '../base/grpc.ts';
+import { int32, message, string } from '../base/protobuf.ts';
 
 /** What probes and life-cycle hooks have in common. */
 export type Handler = {

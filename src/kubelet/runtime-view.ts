@@ -4,7 +4,7 @@ import { containerAnnotations } from './container-config.ts';
 import type { Cri } from './cri.ts';
 import type { CriContainerStatus } from './cri-messages.ts';
 import { containerStates } from './cri-messages.ts';
-import { isGrpcError } from './grpc.ts';
+import { isGrpcError } from '../base/grpc.ts';
 import { type NodePaths, terminationMessageFile } from './pod-paths.ts';
 import {
   byNewest,

@@ -1,7 +1,7 @@
 import type { Pod, PodSecurityContext } from '../api/gen/core-v1.ts';
 import { namespaceModes, type PodSandboxConfig, protocols, seccompProfileTypes } from './cri-messages.ts';
 import { type DnsConfig, hostnameOf } from './network-files.ts';
-import type { Partially } from './protobuf.ts';
+import type { Partially } from '../base/protobuf.ts';
 
 /** Labels by which sandboxes and containers are recognised after a restart of the node agent. Names are Kubernetes'. */
 export const runtimeLabels = {

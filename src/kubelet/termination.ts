@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Container, Pod } from '../api/gen/core-v1.ts';
 import { pods } from '../api/resource.ts';
 import { isApiError } from '../client/client.ts';
-import { isGrpcError } from './grpc.ts';
+import { isGrpcError } from '../base/grpc.ts';
 import { isSidecar } from './plan.ts';
 import { removeCgroup } from './pod-cgroups.ts';
 import type { PodDeps } from './pod-deps.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { containerConfig, containerStatus, criMethods } from './cri-messages.ts';
+import { containerConfig, containerStatus, criMethods } from '../kubelet/cri-messages.ts';
 import {
   bool,
   bytes,

@@ -1,7 +1,7 @@
 import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 
 /**
- * Protobuf messages declared as TypeScript values, so that the few messages of CRI that we use need no generator:
+ * Protobuf messages declared as TypeScript values, so that the few messages that we use of CRI and etcd need no generator:
  * `message({ image: string(1), labels: map(9) })`. The wire format itself is @bufbuild/protobuf's.
  * proto3 rules: defaults are not written, unknown fields are skipped, absent scalars read as their default.
  */

@@ -62,24 +62,50 @@ const timeoutDefaultMs = 120_000;
 const messageBytesMax = 16 * 1024 * 1024;
 const prefixBytes = 5;
 
-/** Unary and server-streaming calls over one HTTP/2 connection; reconnects at the next call. */
+/** Unary calls and calls answered by a stream, over one HTTP/2 connection; reconnects at the next call. */
 export type GrpcClient = {
   unary<Request, Response>(
     method: RpcMethod<Request, Response>,
     request: Partially<Request>,
     options?: RpcOptions,
   ): Promise<Response>;
-  /** Ends when the server ends the stream or the signal aborts. */
+  /**
+   * Ends when the server ends the stream or the signal aborts. `keepOpen`: our direction stays open behind the request,
+   * for methods that take a stream and end with it.
+   */
   stream<Request, Response>(
     method: RpcMethod<Request, Response>,
     request: Partially<Request>,
     signal: AbortSignal,
+    options?: { readonly keepOpen?: boolean },
   ): AsyncGenerator<Response, void, void>;
   close(): void;
 };
 
-/** A unix socket's path, or a host and port; without TLS. */
-export type GrpcTarget = { readonly path: string } | { readonly host: string; readonly port: number };
+/** PEM texts. Without `ca` the system's authorities are trusted. */
+export type GrpcTls = {
+  readonly ca?: string | undefined;
+  readonly cert?: string | undefined;
+  readonly key?: string | undefined;
+};
+
+/** A unix socket's path, or a host and port, by TLS where it is given. */
+export type GrpcTarget =
+  | { readonly path: string }
+  | { readonly host: string; readonly port: number; readonly tls?: GrpcTls | undefined };
+
+const sessionSettings = { initialWindowSize: 1 << 20 };
+
+function connectTo(target: GrpcTarget): ClientHttp2Session {
+  if ('host' in target && target.tls !== undefined) {
+    const host = target.host.includes(':') ? `[${target.host}]` : target.host;
+    return connectHttp2(`https://${host}:${target.port}`, { ...target.tls, settings: sessionSettings });
+  }
+  return connectHttp2('http://localhost', {
+    createConnection: () => connectSocket(target),
+    settings: sessionSettings,
+  });
+}
 
 export function createGrpcClient(target: GrpcTarget): GrpcClient {
   let session: ClientHttp2Session | undefined;
@@ -87,10 +113,7 @@ export function createGrpcClient(target: GrpcTarget): GrpcClient {
 
   function connection(): ClientHttp2Session {
     if (session !== undefined && !session.closed && !session.destroyed) return session;
-    const opened = connectHttp2('http://localhost', {
-      createConnection: () => connectSocket(target),
-      settings: { initialWindowSize: 1 << 20 },
-    });
+    const opened = connectTo(target);
     opened.on('error', () => {}); // every open stream is told the same by its own 'error'
     session = opened;
     return opened;
@@ -100,6 +123,7 @@ export function createGrpcClient(target: GrpcTarget): GrpcClient {
     method: RpcMethod<Request, Response>,
     request: Partially<Request>,
     signal: AbortSignal | undefined,
+    keepOpen = false,
   ): ClientHttp2Stream {
     const stream = connection().request(
       {
@@ -117,7 +141,9 @@ export function createGrpcClient(target: GrpcTarget): GrpcClient {
       openCalls -= 1;
       if (openCalls === 0) used?.unref();
     });
-    stream.end(frame(encode(method.request, request)));
+    const body = frame(encode(method.request, request));
+    if (keepOpen) stream.write(body);
+    else stream.end(body);
     return stream;
   }
 
@@ -139,8 +165,8 @@ export function createGrpcClient(target: GrpcTarget): GrpcClient {
       }
       throw new GrpcError('INTERNAL', `${method.path} answered without a message`);
     },
-    async *stream(method, request, signal) {
-      const stream = open(method, request, signal);
+    async *stream(method, request, signal, { keepOpen = false } = {}) {
+      const stream = open(method, request, signal, keepOpen);
       try {
         for await (const data of messages(stream, method.path)) yield decode(method.response, data);
       } catch (error) {
