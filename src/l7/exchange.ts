@@ -1,7 +1,6 @@
 import { admit } from './admit.ts';
-import { failureAnswer } from './answers.ts';
-import { pickEndpoint } from './balance.ts';
-import { accessRecord, type BackendState, type ProxyContext } from './context.ts';
+import { type AttemptOwner, Attempts } from './attempts.ts';
+import { accessRecord, type ProxyContext } from './context.ts';
 import type { ExchangeClient } from './exchange-client.ts';
 import { renderClientResponse, renderUpstreamRequest } from './headers.ts';
 import { BodyFramer } from './http1-body.ts';
@@ -13,12 +12,12 @@ import { matchRoute } from './match.ts';
 import type { PolicedRequest } from './policed-request.ts';
 import { isIdempotent, ReplayBuffer, reusePolicy } from './replay.ts';
 import type { Route } from './table.ts';
-import type { ReusePolicy, UpstreamConnection, UpstreamEndpoint, UpstreamOwner } from './upstream.ts';
+import type { UpstreamConnection, UpstreamEndpoint, UpstreamOwner } from './upstream.ts';
 
 type State = 'connecting' | 'waiting' | 'relaying' | 'tunnel' | 'over';
 
 /** One request on its way to an endpoint, and the answer on its way back. */
-export class Exchange implements UpstreamOwner {
+export class Exchange implements UpstreamOwner, AttemptOwner {
   state: State = 'connecting';
   /** Bytes of an answer have been written to the client: nothing can be retried or answered by us any more. */
   responded = false;
@@ -31,7 +30,7 @@ export class Exchange implements UpstreamOwner {
   #limits: ProxyLimits;
   /** undefined: the route has no policy. */
   #policed: PolicedRequest | undefined;
-  #backendKey = '';
+  readonly #attempts: Attempts;
   #upstream: UpstreamConnection | undefined;
   #response: ResponseHead | undefined;
   #upstreamPaused = false;
@@ -41,13 +40,9 @@ export class Exchange implements UpstreamOwner {
   readonly #upstreamInput = new InputBuffer();
   readonly #responseFramer = new BodyFramer();
   #replay: ReplayBuffer | undefined;
-  #excluded: Set<UpstreamEndpoint> | undefined;
-  #connectAttempts = 0;
-  #sendAttempts = 0;
   #informational = 0;
   #repeatable: boolean;
   #bodyBytes = 0;
-  #lastError: string | undefined;
 
   /** `context.requestLines` must still be those of `head`. */
   constructor(context: ProxyContext, client: ExchangeClient, head: RequestHead, startedMs: number) {
@@ -56,6 +51,7 @@ export class Exchange implements UpstreamOwner {
     this.#limits = context.limits;
     this.head = head;
     this.#startedMs = startedMs;
+    this.#attempts = new Attempts(context, this, head);
     this.#requestText = renderUpstreamRequest(head, context.requestLines, client.facts);
     this.#repeatable = isIdempotent(head.method);
     if (head.body !== 'none' && this.#repeatable) {
@@ -70,7 +66,7 @@ export class Exchange implements UpstreamOwner {
       this.#answer(413, 'the request body is too large');
       return;
     }
-    this.#dispatch('any', route);
+    this.#attempts.begin(route, this.#policed);
   }
 
   /** False: the route's policy has answered the request. */
@@ -84,44 +80,16 @@ export class Exchange implements UpstreamOwner {
     return true;
   }
 
-  /** Sends the request to the next endpoint of the newest table. */
-  #dispatch(reuse: ReusePolicy, route: Route | undefined): void {
-    const { live, pool } = this.#context;
-    if (route === undefined) {
-      this.#answer(404, 'no Ingress routes this host and path');
-      return;
-    }
-    const index = this.#policed === undefined ? route.backend : this.#policed.backendOf(route);
-    this.#backendKey = live.table.backends[index]!.key;
-    const state = live.states[index]!;
-    const endpoint = this.#pick(state);
-    if (endpoint === undefined) {
-      this.#answerFailure(state.endpoints.length === 0 || this.#lastError === undefined);
-      return;
-    }
-    if (this.#lastError !== undefined) this.#context.metrics.retries += 1;
-    const policy = reuse !== 'any' ? reuse : reusePolicy(this.head.minorVersion, this.#repeatable);
+  onEndpoint(endpoint: UpstreamEndpoint, fresh: boolean): void {
+    const policy = fresh ? 'new' : reusePolicy(this.head.minorVersion, this.#repeatable);
     this.state = 'connecting';
-    endpoint.pending += 1;
-    const upstream = pool.acquire(endpoint, this, policy, this.#context.nowMs());
+    const upstream = this.#context.pool.acquire(endpoint, this, policy, this.#context.nowMs());
     this.#upstream = upstream;
     if (upstream.connected) this.#send(upstream);
     else upstream.deadlineMs = this.#context.nowMs() + this.#limits.upstreamConnectTimeoutMs;
   }
 
-  #pick(state: BackendState): UpstreamEndpoint | undefined {
-    if (this.#connectAttempts >= this.#context.limits.connectAttemptsMax) return undefined;
-    const kept = this.#policed?.keptEndpoint(state.endpoints, this.#excluded);
-    if (kept !== undefined) return kept;
-    const index = pickEndpoint(state.endpoints, state.cursor, this.#excluded);
-    state.cursor = state.cursor >= 0x3fffffff ? 0 : state.cursor + 1;
-    const endpoint = index === -1 ? undefined : state.endpoints[index];
-    return endpoint === undefined || endpoint.full ? undefined : endpoint;
-  }
-
-  /** No endpoint is left to try. */
-  #answerFailure(none: boolean): void {
-    const { status, reason } = failureAnswer(none ? 'none' : this.#lastError);
+  onNoEndpoint(status: number, reason: string): void {
     this.#answer(status, reason);
   }
 
@@ -145,7 +113,7 @@ export class Exchange implements UpstreamOwner {
       return;
     }
     if (!this.#countBody(end - start)) return;
-    this.#sendAttempts += 1;
+    this.#attempts.sent += 1;
     const resent = replay !== undefined && replay.length > 0;
     input.start = end;
     let flowing: boolean;
@@ -347,7 +315,8 @@ export class Exchange implements UpstreamOwner {
     const response = this.#response!;
     const requestDone = this.#client.framer.done;
     const reusable = response.keepAlive && !leftover && requestDone && this.head.minorVersion === 1;
-    this.#detach();
+    this.#upstream = undefined;
+    this.#attempts.release();
     if (reusable && !this.#upstreamBlocked) {
       if (this.#upstreamPaused) upstream.connection.resume();
       this.#context.pool.release(upstream, this.#context.nowMs());
@@ -382,42 +351,16 @@ export class Exchange implements UpstreamOwner {
     else this.#cut();
   }
 
-  /** Nothing was sent, so any request may go to another endpoint. */
   #connectFailed(error: string): void {
-    const { metrics, pool } = this.#context;
-    const upstream = this.#upstream!;
-    metrics.connectFailures += 1;
-    this.#connectAttempts += 1;
-    this.#lastError = error;
-    pool.quarantine(upstream.endpoint, this.#context.nowMs());
-    (this.#excluded ??= new Set()).add(upstream.endpoint);
-    this.#drop();
-    this.#dispatch('any', matchRoute(this.#context.live.table, this.head.host, this.head.path));
+    this.#discard();
+    this.#attempts.unreachable(error);
     this.#client.afterInput();
   }
 
-  /** The request was sent and the connection ended before an answer. Sent again only if twice is as good as once. */
   #sendFailed(error: string): void {
-    const { limits, pool } = this.#context;
-    const upstream = this.#upstream!;
-    this.#lastError = error;
-    const wasReused = upstream.reused;
-    this.#drop();
-    // A kept connection that is closed tells of an idle timeout or a restart: its siblings are suspect, not the endpoint.
-    if (wasReused) pool.dropIdle(upstream.endpoint);
-    else {
-      pool.quarantine(upstream.endpoint, this.#context.nowMs());
-      (this.#excluded ??= new Set()).add(upstream.endpoint);
-    }
-    const repeatable = this.#repeatable && this.#replay?.overflown !== true;
-    if (!repeatable || this.#sendAttempts >= limits.sendAttemptsMax) {
-      this.#answerFailure(false);
-      return;
-    }
-    this.#dispatch(
-      wasReused ? 'new' : 'any',
-      matchRoute(this.#context.live.table, this.head.host, this.head.path),
-    );
+    const wasReused = this.#upstream!.reused;
+    this.#discard();
+    this.#attempts.unanswered(error, wasReused, this.#repeatable && this.#replay?.overflown !== true);
     this.#client.afterInput();
   }
 
@@ -471,18 +414,17 @@ export class Exchange implements UpstreamOwner {
     this.#over(101, endpoint);
   }
 
-  #detach(): void {
-    if (this.#upstream === undefined) return;
-    this.#upstream.endpoint.pending -= 1;
-    this.#upstream = undefined;
-  }
-
   /** Lets go of the endpoint for good. */
   #drop(): void {
+    this.#discard();
+    this.#attempts.release();
+  }
+
+  /** Closes the connection, if there is one. */
+  #discard(): void {
     const upstream = this.#upstream;
-    if (upstream === undefined) return;
-    this.#detach();
-    upstream.destroy();
+    this.#upstream = undefined;
+    upstream?.destroy();
   }
 
   #over(status: number, endpoint: string): void {
@@ -491,7 +433,13 @@ export class Exchange implements UpstreamOwner {
     const durationMs = Math.round((this.#context.nowMs() - this.#startedMs) * 1000) / 1000;
     metrics.count(status, durationMs);
     if (onAccess === undefined) return;
-    const outcome = { status, durationMs, backend: this.#backendKey, endpoint, attempts: this.#sendAttempts };
+    const outcome = {
+      status,
+      durationMs,
+      backend: this.#attempts.backendKey,
+      endpoint,
+      attempts: this.#attempts.sent,
+    };
     onAccess(accessRecord(this.#client.facts, this.head, outcome));
   }
 }
