@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import type { Duplex } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 
 /** Who asks, as authentication found out. */
 export type User = {
@@ -19,10 +19,14 @@ export type ApiRequest = {
   readonly query: URLSearchParams;
   readonly headers: Readonly<IncomingHttpHeaders>;
   readonly user: User;
+  /** Of the connection, without its port; '' where it is gone. */
+  readonly remoteAddress: string;
   /** Aborts when the client is gone, the request took too long or the server stops. */
   readonly signal: AbortSignal;
   /** The whole body; rejects with StatusError 413 or 408. Empty for requests without one. */
   body(): Promise<Buffer>;
+  /** The body unread and unbounded, for who passes it on. Not to be mixed with `body`. */
+  rawBody(): Readable;
 };
 
 /** Where a streamed reply goes. */
@@ -50,6 +54,13 @@ export type Reply =
       readonly headers?: Readonly<Record<string, string>>;
       /** Writes the body; returning ends it. */
       run(stream: ReplyStream): Promise<void>;
+    }
+  | {
+      /** Another server's answer, with its own headers. */
+      readonly kind: 'relayed';
+      readonly status: number;
+      readonly headers: Readonly<Record<string, string | string[]>>;
+      readonly body: Readable;
     };
 
 /** An upgraded HTTP/1.1 connection: its socket and what the client sent behind the request's head. */

@@ -10,7 +10,15 @@ import type { TLSSocket } from 'node:tls';
 import { promisify } from 'node:util';
 import { bodyBytesMax } from '../api/decode.ts';
 import { findKind } from '../api/registry.ts';
-import { badRequest, failure, StatusError, timeout, tooLarge, tooManyRequests } from '../api/status.ts';
+import {
+  badRequest,
+  failure,
+  serviceUnavailable,
+  StatusError,
+  timeout,
+  tooLarge,
+  tooManyRequests,
+} from '../api/status.ts';
 import { authenticate, identityOf, type PeerIdentity } from './authenticate.ts';
 import type { ApiContext } from './context.ts';
 import { type ApiRequest, jsonReply, type Reply, type ReplyStream } from './exchange.ts';
@@ -155,7 +163,8 @@ async function answer(
 
 function isStreaming(info: RequestInfo, request: ApiRequest): boolean {
   if (info.kind !== 'resource') return false;
-  return info.verb === 'watch' || (info.subresource === 'log' && isTrue(request.query.get('follow')));
+  if (info.verb === 'watch' || info.subresource === 'proxy') return true;
+  return info.subresource === 'log' && isTrue(request.query.get('follow'));
 }
 
 async function withinTime(context: ApiContext, routing: Promise<Reply>): Promise<Reply> {
@@ -186,7 +195,9 @@ export function readRequest(context: ApiContext, incoming: Request, signal: Abor
     rawUrl,
     query: new URLSearchParams(question === -1 ? '' : rawUrl.slice(question + 1)),
     headers: incoming.headers,
+    remoteAddress: incoming.socket.remoteAddress ?? '',
     signal,
+    rawBody: () => incoming,
     body() {
       body ??= readBody(context, incoming); // a stream is read once; several readers share its bytes
       return body;
@@ -263,6 +274,13 @@ async function send(
     end(response, body);
     return;
   }
+  if (reply.kind === 'relayed') {
+    writeHead(response, reply.status, reply.headers);
+    if ('flushHeaders' in response) response.flushHeaders();
+    await relayBody(reply.body, replyStream(response, context.config.limits.watchBufferBytesMax));
+    response.end();
+    return;
+  }
   writeHead(response, reply.status, {
     'content-type': reply.contentType,
     'cache-control': 'no-cache, private',
@@ -273,10 +291,24 @@ async function send(
   response.end();
 }
 
+async function relayBody(body: AsyncIterable<unknown>, stream: ReplyStream): Promise<void> {
+  try {
+    for await (const chunk of body) await stream.write(chunk as Buffer);
+  } catch (cause) {
+    throw serviceUnavailable(
+      `the answer broke off: ${cause instanceof Error ? cause.message : String(cause)}`,
+    );
+  }
+}
+
 /** More warnings than these are not sent; headers have a bound at the client too. */
 const warningsMax = 32;
 
-function writeHead(response: Response, status: number, headers: Record<string, string | string[]>): void {
+function writeHead(
+  response: Response,
+  status: number,
+  headers: Readonly<Record<string, string | string[]>>,
+): void {
   // The two classes declare the same method twice.
   if (response instanceof ServerResponse) response.writeHead(status, headers);
   else response.writeHead(status, headers);

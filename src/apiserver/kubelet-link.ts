@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http';
+import type { ClientRequest, IncomingMessage } from 'node:http';
 import { Agent, request as httpsRequest } from 'node:https';
 import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
 import { numberAt, objectsAt, stringAt } from '../api/fields.ts';
@@ -17,6 +17,10 @@ export type KubeletLink = {
   get(nodeName: string, path: string, signal: AbortSignal): Promise<IncomingMessage>;
   /** A raw TLS connection, for requests that are upgraded. Throws StatusError. */
   connect(nodeName: string): Promise<TLSSocket>;
+  /** Where the node's kubelet listens. Throws StatusError. */
+  address(nodeName: string): KubeletAddress;
+  /** Makes connections with our certificate, to kubelets of our CA alone. */
+  agent(): Agent;
   close(): void;
 };
 
@@ -33,13 +37,16 @@ export function createKubeletLink(
     });
     return context;
   };
-  let agent: Agent | undefined;
+  let made: Agent | undefined;
+  const agent = (): Agent => {
+    made ??= new Agent({ keepAlive: true, maxFreeSockets: 8, secureContext: secureContext() });
+    return made;
+  };
   return {
     async get(nodeName, path, signal) {
       const { host, port } = kubeletAddress(store, nodeName);
-      agent ??= new Agent({ keepAlive: true, maxFreeSockets: 8, secureContext: secureContext() });
       return new Promise((resolve, reject) => {
-        const request = httpsRequest({ agent, host, port, path, signal }, resolve);
+        const request = httpsRequest({ agent: agent(), host, port, path, signal }, resolve);
         request.once('error', (cause) => reject(unreachable(nodeName, cause)));
         request.end();
       });
@@ -61,11 +68,27 @@ export function createKubeletLink(
         });
       });
     },
-    close: () => agent?.destroy(),
+    address: (nodeName) => kubeletAddress(store, nodeName),
+    agent,
+    close: () => made?.destroy(),
   };
 }
 
-function unreachable(nodeName: string, cause: Error): Error {
+/**
+ * Ends the request with an error when there is no connection after so long, ms; from then on whoever asks decides how long to
+ * wait for the answer.
+ */
+export function boundConnecting(sending: ClientRequest, timeoutMs: number): void {
+  sending.setTimeout(timeoutMs, () => sending.destroy(new Error('i/o timeout')));
+  const isThere = (): void => void sending.setTimeout(0);
+  sending.once('socket', (socket) => {
+    if (!socket.connecting) isThere();
+    else socket.once('connect', isThere);
+  });
+}
+
+/** 502 with the kubelet's node. */
+export function unreachable(nodeName: string, cause: Error): Error {
   return failure(
     502,
     'BadGateway',

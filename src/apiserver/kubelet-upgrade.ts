@@ -1,6 +1,36 @@
+import type { IncomingMessage } from 'node:http';
+import { request as httpsRequest } from 'node:https';
 import type { TLSSocket } from 'node:tls';
 import { failure } from '../api/status.ts';
-import type { KubeletLink } from './kubelet-link.ts';
+import type { UpgradedConnection } from './exchange.ts';
+import { boundConnecting, type KubeletLink, unreachable } from './kubelet-link.ts';
+import { relayUpgrade } from './upgrade-relay.ts';
+
+/** Headers that belong to the upgrade and go to the kubelet as they came. */
+const upgradeHeaders = ['connection', 'upgrade', 'x-stream-protocol-version', 'content-length', 'user-agent'];
+
+/** Hands a client's SPDY connection to a kubelet. Resolves when either side has ended; throws StatusError. */
+export async function relaySpdy(
+  kubelets: KubeletLink,
+  wanted: { readonly nodeName: string; readonly path: string; readonly incoming: IncomingMessage },
+  client: UpgradedConnection,
+  connectTimeoutMs: number,
+): Promise<void> {
+  const { nodeName, path, incoming } = wanted;
+  const headers = upgradeHeaders.flatMap((name) => {
+    const value = incoming.headersDistinct[name];
+    return value === undefined ? [] : [[name, value] as const];
+  });
+  const sending = httpsRequest({
+    ...kubelets.address(nodeName),
+    agent: kubelets.agent(),
+    method: incoming.method,
+    path,
+    headers: Object.fromEntries(headers),
+  });
+  boundConnecting(sending, connectTimeoutMs);
+  await relayUpgrade(sending, client, (cause) => unreachable(nodeName, cause));
+}
 
 /** A connection to a kubelet that now speaks SPDY/3.1. */
 export type SpdyConnection = {

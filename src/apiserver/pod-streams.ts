@@ -1,10 +1,8 @@
-import type { TLSSocket } from 'node:tls';
 import { objectsAt, stringAt } from '../api/fields.ts';
 import type { JsonObject } from '../api/object.ts';
 import { badRequest, failure } from '../api/status.ts';
 import type { ApiContext, Target } from './context.ts';
-import type { Reply, UpgradedConnection } from './exchange.ts';
-import type { KubeletLink } from './kubelet-link.ts';
+import type { Reply } from './exchange.ts';
 import { requireEntry } from './list.ts';
 import { parseEntry } from './objects.ts';
 import { isTrue } from './request-info.ts';
@@ -120,60 +118,4 @@ function chooseContainer(pod: JsonObject, asked: string): string {
   throw badRequest(
     `a container name must be specified for pod ${name}, choose one of: [${containers.join(' ')}]`,
   );
-}
-
-/** Headers that belong to the upgrade and go to the kubelet as they came. */
-const upgradeHeaders: ReadonlySet<string> = new Set([
-  'connection',
-  'upgrade',
-  'x-stream-protocol-version',
-  'content-length',
-  'user-agent',
-]);
-
-/**
- * Hands the client's connection to the kubelet: we write the request's head anew, and from then on bytes go both ways
- * unread, the kubelet's answer included. Resolves when either side has ended.
- */
-export async function relayUpgrade(
-  kubelets: KubeletLink,
-  options: {
-    readonly nodeName: string;
-    readonly path: string;
-    readonly method: string;
-    /** As http.IncomingMessage has them: name, value, name, value. */
-    readonly rawHeaders: readonly string[];
-  },
-  client: UpgradedConnection,
-): Promise<void> {
-  const kubelet = await kubelets.connect(options.nodeName);
-  kubelet.setNoDelay(true);
-  kubelet.write(requestHead(options, kubelet));
-  if (client.head.length > 0) kubelet.write(client.head);
-  kubelet.pipe(client.socket);
-  client.socket.pipe(kubelet);
-  await new Promise<void>((resolve) => {
-    const end = (): void => {
-      kubelet.destroy();
-      client.socket.destroy();
-      resolve();
-    };
-    // An error of either side ends both; there is nobody left to tell.
-    kubelet.on('error', end);
-    client.socket.on('error', end);
-    kubelet.once('close', () => client.socket.end(resolve));
-    client.socket.once('close', () => kubelet.end(resolve));
-  });
-}
-
-function requestHead(
-  options: { readonly path: string; readonly method: string; readonly rawHeaders: readonly string[] },
-  kubelet: TLSSocket,
-): string {
-  const lines = [`${options.method} ${options.path} HTTP/1.1`, `Host: ${kubelet.remoteAddress ?? 'kubelet'}`];
-  for (let at = 0; at + 1 < options.rawHeaders.length; at += 2) {
-    const name = options.rawHeaders[at] ?? '';
-    if (upgradeHeaders.has(name.toLowerCase())) lines.push(`${name}: ${options.rawHeaders[at + 1] ?? ''}`);
-  }
-  return `${lines.join('\r\n')}\r\n\r\n`;
 }

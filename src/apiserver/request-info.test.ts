@@ -23,6 +23,13 @@ const cases = [
   { request: 'PUT /api/v1/namespaces/a/finalize', want: 'update //v1/namespaces ns=a name=a sub=finalize' },
   { request: 'GET /api/v1/namespaces', want: 'list //v1/namespaces ns= name= sub=' },
   { request: 'GET /api/v1/namespaces/a/pods/b%3Ac', want: 'get //v1/pods ns=a name=b:c sub=' },
+  { request: 'GET /api/v1/namespaces/a/pods/b:80/proxy', want: 'get //v1/pods ns=a name=b:80 sub=proxy' },
+  {
+    request: 'GET /api/v1/namespaces/a/services/https:b:c/proxy/x%2Fy/../%zz?watch=1',
+    want: 'get //v1/services ns=a name=https:b:c sub=proxy',
+  },
+  { request: 'GET /api/v1/namespaces/../services/b/proxy/x', want: 'refused' },
+  { request: 'PUT /api/v1/nodes/n/proxy/a', want: 'update //v1/nodes ns= name=n sub=proxy' },
   { request: 'GET /api/v1', want: 'path get' },
   { request: 'GET /apis/apps/v1', want: 'path get' },
   { request: 'GET /healthz', want: 'path get' },

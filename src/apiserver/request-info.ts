@@ -11,7 +11,7 @@ export type RequestInfo =
       readonly name: string;
       /** '' for the resource itself. */
       readonly subresource: string;
-      /** Path segments behind the subresource, as in pods/NAME/proxy/a/b. */
+      /** Path segments behind the subresource; none for proxy, whose rest is the back end's alone (proxyPath). */
       readonly rest: readonly string[];
       readonly verb: Verb;
     }
@@ -38,7 +38,8 @@ export function parseRequest(
   rawPath: string,
   query: URLSearchParams,
 ): RequestInfo | undefined {
-  const segments = decodeSegments(rawPath);
+  // What follows proxy is not ours to read: encoded slashes and dots go to the back end as they came.
+  const segments = decodeSegments(proxyHead.exec(rawPath)?.[0] ?? rawPath);
   if (segments === undefined) return undefined;
   const plain: RequestInfo = { kind: 'path', path: rawPath, verb: method.toLowerCase() };
   const isCore = segments[0] === 'api';
@@ -68,8 +69,15 @@ export function parseRequest(
     name,
     subresource,
     rest: segments.slice(at + 3),
-    verb: verbOf(method, name, query),
+    verb: verbOf(method, name, subresource === '' ? query : noQuery),
   };
+}
+
+const proxyHead = /^\/api\/v1\/(?:namespaces\/[^/]+\/(?:pods|services)|nodes)\/[^/]+\/proxy(?=\/|$)/;
+
+/** The path that a proxy subresource passes on, as the client wrote it: '' or beginning with a slash. */
+export function proxyPath(rawPath: string): string {
+  return rawPath.slice(proxyHead.exec(rawPath)?.[0].length ?? rawPath.length);
 }
 
 /** Undefined where a segment cannot be decoded or would leave its place. A trailing slash is no segment. */
@@ -93,6 +101,9 @@ function decodeSegment(segment: string): string | undefined {
     return undefined; // a stray percent sign: expected from the outside
   }
 }
+
+/** A subresource is never watched; a back end behind proxy may use the word for itself. */
+const noQuery = new URLSearchParams();
 
 function verbOf(method: string, name: string, query: URLSearchParams): Verb {
   switch (method) {

@@ -1,7 +1,7 @@
 import { stringAt } from '../api/fields.ts';
 import type { Kind, Subresource } from '../api/kind.ts';
 import { findKind } from '../api/registry.ts';
-import { badRequest, deleted, failure, forbidden, methodNotAllowed, pathNotFound } from '../api/status.ts';
+import { badRequest, deleted, forbidden, methodNotAllowed, pathNotFound } from '../api/status.ts';
 import { applyObject, isApply } from './apply.ts';
 import type { ApiContext, Target } from './context.ts';
 import { deleteCollection, deleteObject } from './delete.ts';
@@ -14,6 +14,7 @@ import { mentionsProtobuf } from './negotiate.ts';
 import { parseEntry } from './objects.ts';
 import { patchedObject, readPatch } from './patch.ts';
 import { streamLog } from './pod-streams.ts';
+import { proxyRequest } from './proxy.ts';
 import { attributesOf, refusalText } from './rbac.ts';
 import { parseRequest, type RequestInfo, type Verb } from './request-info.ts';
 import { answerReview } from './reviews.ts';
@@ -55,11 +56,12 @@ const subresourceRoutes: Readonly<Record<Subresource, Routes>> = {
   attach: { get: needsUpgrade, create: needsUpgrade },
   portforward: { get: needsUpgrade, create: needsUpgrade },
   proxy: {
-    get: refuseProxy,
-    create: refuseProxy,
-    update: refuseProxy,
-    patch: refuseProxy,
-    delete: refuseProxy,
+    get: proxyRequest,
+    create: proxyRequest,
+    update: proxyRequest,
+    patch: proxyRequest,
+    delete: proxyRequest,
+    unknown: proxyRequest, // OPTIONS and the like are the back end's to answer
   },
 };
 
@@ -209,12 +211,4 @@ function writtenReply(
 
 function needsUpgrade(): never {
   throw badRequest('Upgrade request required');
-}
-
-function refuseProxy(_context: ApiContext, target: Target): never {
-  throw failure(
-    501,
-    'NotImplemented',
-    `${target.kind.plural}/proxy is not served: use kubectl port-forward instead`,
-  );
 }

@@ -6,12 +6,12 @@ import type { ApiContext, Target } from './context.ts';
 import { peerOf, readRequest, statusFor } from './http.ts';
 import { requireEntry } from './list.ts';
 import { parseEntry } from './objects.ts';
-import { isStreamSubresource, relayUpgrade, type StreamSubresource, streamPath } from './pod-streams.ts';
+import { isStreamSubresource, type StreamSubresource, streamPath } from './pod-streams.ts';
 import { isTrue } from './request-info.ts';
 import { authorize, parseInfo, resolveTarget } from './router.ts';
 import type { ChannelProtocol } from './websocket-streams.ts';
 
-/** Answers an HTTP/1.1 request that asks for an upgrade: exec, attach and port-forward. Never rejects. */
+/** Answers an HTTP/1.1 request that asks for an upgrade: exec, attach, port-forward and proxy. Never rejects. */
 export async function serveUpgrade(
   context: ApiContext,
   incoming: IncomingMessage,
@@ -55,6 +55,11 @@ async function relay(
   if (info.kind !== 'resource') throw badRequest('this path cannot be upgraded');
   const { kind, target } = resolveTarget(context, request, info);
   const { subresource } = target;
+  if (subresource === 'proxy' && kind.subresources.includes('proxy')) {
+    const { relayProxyUpgrade } = await import('./proxy.ts');
+    await relayProxyUpgrade(context, target, incoming, { socket, head });
+    return;
+  }
   if (kind.group !== '' || kind.plural !== 'pods' || !isStreamSubresource(subresource)) {
     throw badRequest('this path cannot be upgraded');
   }
@@ -62,8 +67,9 @@ async function relay(
   const { nodeName, path } = streamPath(pod, target, subresource);
   const protocol = (incoming.headers.upgrade ?? '').toLowerCase();
   if (protocol === 'spdy/3.1') {
-    const { method = 'GET', rawHeaders } = incoming;
-    await relayUpgrade(context.kubelets, { nodeName, path, method, rawHeaders }, { socket, head });
+    const { relaySpdy } = await import('./kubelet-upgrade.ts');
+    const timeoutMs = context.config.limits.kubeletConnectTimeoutMs;
+    await relaySpdy(context.kubelets, { nodeName, path, incoming }, { socket, head }, timeoutMs);
     return;
   }
   if (protocol !== 'websocket') {

@@ -34,10 +34,17 @@ export async function startSpdyKubelet(pki: TestPki, forwardTo: number): Promise
     requestCert: true,
     rejectUnauthorized: true,
   });
+  // What is no stream is answered with what was asked, and a refused upgrade stays open for more.
+  kubelet.on('request', (request, response) => response.end(`kubelet ${request.method} ${request.url}`));
   kubelet.on('upgrade', (request, socket) => {
     seen.push(`${request.headers.upgrade} ${request.url}`);
     sockets.add(socket);
     socket.on('error', () => socket.destroy());
+    if (request.url?.includes('command=refuse') === true) {
+      socket.write('HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno');
+      socket.on('data', () => seen.push('smuggled'));
+      return;
+    }
     const [protocol = ''] = String(request.headers['x-stream-protocol-version'] ?? '').split(',');
     socket.write(
       `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: ${protocol.trim()}\r\n\r\n`,

@@ -1,0 +1,168 @@
+import { randomInt } from 'node:crypto';
+import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
+import { type Agent, request as httpsRequest, type RequestOptions } from 'node:https';
+import { stringMapAt } from '../api/fields.ts';
+import { badRequest, notFound, serviceUnavailable } from '../api/status.ts';
+import type { ApiContext, Target } from './context.ts';
+import type { ApiRequest, Reply, UpgradedConnection } from './exchange.ts';
+import { boundConnecting } from './kubelet-link.ts';
+import { requireEntry } from './list.ts';
+import { parseEntry } from './objects.ts';
+import { type Backend, nodeBackend, parseProxyName, podBackend, serviceBackend } from './proxy-location.ts';
+import { proxyPath } from './request-info.ts';
+import { relayUpgrade } from './upgrade-relay.ts';
+
+/**
+ * pods/proxy, services/proxy and nodes/proxy: an HTTP request passed on to a Pod, to one endpoint of a Service, or to a node's
+ * kubelet. Bodies flow both ways unread and without a bound of their own: who may use proxy may send what it likes to its
+ * own back end, and nothing is held here but what the sockets buffer.
+ */
+export async function proxyRequest(context: ApiContext, target: Target): Promise<Reply> {
+  const { request } = target;
+  const path = proxyPath(request.path);
+  if (path === '' && (request.method === 'GET' || request.method === 'HEAD')) {
+    return redirect(`${request.path}/${queryOf(request)}`);
+  }
+  const sending = openRequest(context, target, passedHeaders(request));
+  const answering = answerOf(sending);
+  const onGone = (): void => void sending.destroy(new Error('the client is gone'));
+  request.signal.addEventListener('abort', onGone, { once: true });
+  const body = request.rawBody();
+  body.on('error', onGone);
+  body.pipe(sending);
+  const answer = await answering;
+  answer.once('close', () => request.signal.removeEventListener('abort', onGone));
+  return {
+    kind: 'relayed',
+    status: answer.statusCode ?? 502,
+    headers: answerHeaders(answer, `${request.path.slice(0, request.path.length - path.length)}`),
+    body: answer,
+  };
+}
+
+function redirect(location: string): Reply {
+  return { kind: 'bytes', status: 301, contentType: 'text/plain', body: [], headers: { location } };
+}
+
+function queryOf(request: ApiRequest): string {
+  return request.rawUrl.slice(request.path.length);
+}
+
+/** An upgrade (WebSocket and the like) passed on. Resolves when either side has ended; throws StatusError. */
+export async function relayProxyUpgrade(
+  context: ApiContext,
+  target: Target,
+  incoming: IncomingMessage,
+  client: UpgradedConnection,
+): Promise<void> {
+  const upgrade = { connection: 'Upgrade', upgrade: incoming.headers.upgrade ?? '' };
+  const sending = openRequest(context, target, { ...passedHeaders(target.request), ...upgrade });
+  await relayUpgrade(sending, client, unreachable);
+}
+
+/** The request towards the back end, not yet sent. Throws StatusError. */
+function openRequest(
+  context: ApiContext,
+  target: Target,
+  headers: Readonly<Record<string, string | string[]>>,
+): ClientRequest {
+  const { request } = target;
+  const path = `${proxyPath(request.path) || '/'}${queryOf(request)}`;
+  const { backend, agent } = findBackend(context, target);
+  const host = backend.host.includes(':') ? `[${backend.host}]` : backend.host;
+  const options: RequestOptions = {
+    host: backend.host,
+    port: backend.port,
+    method: request.method,
+    path,
+    headers: { ...headers, host: `${host}:${backend.port}` },
+    setDefaultHeaders: false,
+    agent: false,
+  };
+  // Other back ends' certificates are their own affair, as in Kubernetes: nobody could say whom to trust.
+  const sending =
+    agent !== undefined
+      ? httpsRequest({ ...options, agent })
+      : backend.scheme === 'https'
+        ? httpsRequest({ ...options, rejectUnauthorized: false })
+        : httpRequest(options);
+  sending.setNoDelay(true);
+  boundConnecting(sending, context.config.limits.kubeletConnectTimeoutMs);
+  return sending;
+}
+
+/** The head of the answer. Rejects with StatusError 503, as Kubernetes does, whatever keeps the back end from answering. */
+function answerOf(sending: ClientRequest): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    sending.once('response', resolve);
+    sending.on('error', (cause) => reject(unreachable(cause)));
+  });
+}
+
+function unreachable(cause: Error): Error {
+  return serviceUnavailable(`error trying to reach service: ${cause.message}`);
+}
+
+type Chosen = {
+  readonly backend: Backend;
+  /** Which makes the connections to kubelets; undefined for all else. */
+  readonly agent: Agent | undefined;
+};
+
+function findBackend(context: ApiContext, target: Target): Chosen {
+  const { kind, namespace } = target;
+  const asked = parseProxyName(target.name);
+  if (asked === undefined)
+    throw badRequest(`invalid ${kind.singular} request ${JSON.stringify(target.name)}`);
+  const named: Target = { ...target, name: asked.name };
+  if (kind.plural === 'nodes') {
+    if (context.store.get(`/nodes/${asked.name}`) === undefined) throw notFound(kind, asked.name);
+    const kubelet = context.kubelets.address(asked.name);
+    if (asked.port === '' || Number(asked.port) === kubelet.port) {
+      return { backend: { scheme: 'https', ...kubelet }, agent: context.kubelets.agent() };
+    }
+    return { backend: nodeBackend(asked, kubelet.host), agent: undefined };
+  }
+  const object = parseEntry(requireEntry(context, named), kind);
+  if (kind.plural === 'pods') return { backend: podBackend(asked, object), agent: undefined };
+  const slices = context.store
+    .list(`discovery.k8s.io/endpointslices/${namespace}/`)
+    .entries.map((entry) => parseEntry(entry))
+    .filter((slice) => stringMapAt(slice, 'metadata', 'labels')['kubernetes.io/service-name'] === asked.name);
+  return { backend: serviceBackend(asked, object, slices, (below) => randomInt(below)), agent: undefined };
+}
+
+/** Of one connection only (RFC 9110 §7.6.1), or proof of who the client is towards this server. */
+const notPassed =
+  /^(:.*|connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|http2-settings|host|expect|authorization|impersonate-.*|x-remote-.*)$/;
+
+/** The client's headers for the back end, with where they come from. */
+function passedHeaders(request: ApiRequest): Record<string, string | string[]> {
+  const headers: Record<string, string | string[]> = {};
+  for (const [name, value] of Object.entries(request.headers)) {
+    if (value !== undefined && !notPassed.test(name)) headers[name] = value;
+  }
+  const before = headers['x-forwarded-for'];
+  headers['x-forwarded-for'] = [...(before === undefined ? [] : [before]), request.remoteAddress].join(', ');
+  headers['x-forwarded-uri'] = request.path;
+  headers['x-forwarded-proto'] = 'https';
+  const host = request.headers[':authority'] ?? request.headers.host;
+  if (typeof host === 'string') headers['x-forwarded-host'] = host;
+  return headers;
+}
+
+const notReturned =
+  /^(connection|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade|http2-settings)$/;
+
+/** The back end's headers for the client. A redirect within the back end must lead through here again. */
+function answerHeaders(answer: IncomingMessage, prefix: string): Record<string, string | string[]> {
+  const headers: Record<string, string | string[]> = {};
+  for (const [name, value] of Object.entries(answer.headers)) {
+    if (value !== undefined && !notReturned.test(name)) headers[name] = value;
+  }
+  const { location } = answer.headers;
+  if (location?.startsWith('/') === true && !location.startsWith('//') && !location.startsWith(prefix)) {
+    headers['location'] = `${prefix}${location}`;
+  }
+  return headers;
+}
