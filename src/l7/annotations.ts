@@ -1,6 +1,7 @@
 import type { ObjectKey } from '../api/object.ts';
 import { type BasicAuthRule, readBasicAuth, readRate, readSources } from './annotations/access.ts';
 import { readAffinity } from './annotations/affinity.ts';
+import { readBackend } from './annotations/backend.ts';
 import { type CanaryRule, readCanary } from './annotations/canary.ts';
 import { readCors } from './annotations/cors.ts';
 import { fieldsAllowed, fieldsOf } from './annotations/fields.ts';
@@ -8,6 +9,7 @@ import { readLimits } from './annotations/limits.ts';
 import { AnnotationReader, annotationPrefix } from './annotations/reader.ts';
 import { readHttpsPort, readRedirect } from './annotations/redirects.ts';
 import { pathAllowed, pathOf } from './annotations/values.ts';
+import type { BackendRule } from './backend-protocol.ts';
 import type { RoutePolicy } from './policy.ts';
 
 export type ParsedAnnotations = {
@@ -16,6 +18,8 @@ export type ParsedAnnotations = {
   readonly basicAuth: BasicAuthRule | undefined;
   /** undefined: an ordinary Ingress. */
   readonly canary: CanaryRule | undefined;
+  /** undefined: nothing is said of how backends are spoken to. */
+  readonly backend: BackendRule | undefined;
   /** Each names field, value and what is allowed. */
   readonly problems: readonly string[];
 };
@@ -24,6 +28,7 @@ const nothing: ParsedAnnotations = {
   policy: undefined,
   basicAuth: undefined,
   canary: undefined,
+  backend: undefined,
   problems: [],
 };
 
@@ -59,11 +64,9 @@ export function parseAnnotations(
     affinity: readAffinity(reader),
     canary: undefined,
   };
-  reader.read('backend-protocol', '"HTTP", the only protocol to backends so far', (value) =>
-    value.toUpperCase() === 'HTTP' ? value : undefined,
-  );
+  const backend = readBackend(reader);
   const asks = basicAuth !== undefined || asksForAnything(policy);
-  return { policy: asks ? policy : undefined, basicAuth, canary, problems: reader.finish() };
+  return { policy: asks ? policy : undefined, basicAuth, canary, backend, problems: reader.finish() };
 }
 
 function asksForAnything(policy: Omit<RoutePolicy, 'basicAuth'>): boolean {

@@ -32,10 +32,19 @@ export function failureAnswer(error: string | undefined): {
 } {
   if (error === 'none') return { status: 503, reason: 'no endpoint is ready for this request' };
   if (error === 'ETIMEDOUT') return { status: 504, reason: 'the backend could not be reached in time' };
+  if (isTlsFailure(error))
+    return { status: 502, reason: 'the TLS connection to the backend was not accepted' };
   return {
     status: 502,
     reason: 'the backend could not be reached or closed the connection without an answer',
   };
+}
+
+/** By the codes of node:tls: of certificates that are not believed, and of handshakes that fail. */
+function isTlsFailure(error: string | undefined): boolean {
+  return (
+    error !== undefined && /^ERR_(TLS|SSL)_|CERT|SIGNATURE|^CRL_|^HOSTNAME_MISMATCH$|^EPROTO$/.test(error)
+  );
 }
 
 export type OwnAnswer = {

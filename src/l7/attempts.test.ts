@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { objectKey } from '../api/object.ts';
 import { FakeClock } from '../../test/support/fake-clock.ts';
+import { objectKey } from '../api/object.ts';
 import { type AttemptOwner, Attempts } from './attempts.ts';
 import type { ProxyContext } from './context.ts';
 import { FieldLines } from './http1-fields.ts';
@@ -45,7 +45,7 @@ function world(count: number) {
     live: {
       table: {
         ...emptyRouteTable,
-        backends: [{ key: 'default/shop:80', index: 0, endpoints: [] }],
+        backends: [{ key: 'default/shop:80', index: 0, endpoints: [], tls: undefined }],
         defaultRoute: route,
       },
       states: [{ endpoints, cursor: 0 }],

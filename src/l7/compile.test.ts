@@ -334,3 +334,132 @@ test('l7 compile: what did not change keeps its identity from table to table', (
   assert.equal(second.table.backends[0], first.table.backends[0]);
   assert.equal(second.table.exactHosts, first.table.exactHosts);
 });
+
+function annotated(name: string, annotations: Readonly<Record<string, string>>): Ingress {
+  const long = Object.entries(annotations).map(([key, value]) => [`fairlead.dev/${key}`, value]);
+  return ingress(
+    name,
+    { ...fairlead, rules: [rule(`${name}.example`, 'web')] },
+    { annotations: Object.fromEntries(long) },
+  );
+}
+
+const pem = (text: string): string => Buffer.from(`-----BEGIN ${text}`).toString('base64');
+
+test('l7 compile: what a backend speaks is said by its Ingress, else by the appProtocol of the port', () => {
+  const cases: readonly (readonly [
+    appProtocol: string | undefined,
+    protocol: string | undefined,
+    tls: boolean,
+  ])[] = [
+    [undefined, undefined, false],
+    ['http', undefined, false],
+    ['kubernetes.io/ws', undefined, false],
+    ['https', undefined, true],
+    ['HTTPS', undefined, true],
+    ['kubernetes.io/wss', undefined, true],
+    ['https', 'HTTP', false],
+    [undefined, 'https', true],
+    ['https', 'FCGI', true], // a bad value counts as absent
+  ];
+  for (const [appProtocol, protocol, tls] of cases) {
+    const ports = [{ name: 'http', port: 80, ...(appProtocol === undefined ? {} : { appProtocol }) }];
+    const { table } = compile({
+      ingresses: [annotated('a', protocol === undefined ? {} : { 'backend-protocol': protocol })],
+      services: [service('web', { ports })],
+      slices: [slice('web', ['10.0.0.1', 'ready'])],
+    });
+    assert.equal(table.backends[0]?.tls !== undefined, tls, `${appProtocol} ${protocol}`);
+  }
+});
+
+test('l7 compile: a backend over TLS is verified for the name of its Service unless something else is said', () => {
+  const tlsOf = (
+    annotations: Readonly<Record<string, string>>,
+    spec: Service['spec'] = {},
+    secrets: Secret[] = [],
+  ) =>
+    compile({
+      ingresses: [annotated('a', { 'backend-protocol': 'HTTPS', ...annotations })],
+      services: [service('web', spec)],
+      secrets,
+    });
+  const plain = tlsOf({}).table.backends[0]?.tls;
+  assert.deepEqual([plain?.serverName, plain?.verify, plain?.ca], ['web.default.svc', true, undefined]);
+  const external = tlsOf({}, { type: 'ExternalName', externalName: 'shop.example.' }).table.backends[0]?.tls;
+  assert.equal(external?.serverName, 'shop.example');
+  const told = tlsOf({ 'backend-tls-server-name': 'Inner.Example', 'backend-tls-verify': 'off' }).table
+    .backends[0]?.tls;
+  assert.deepEqual([told?.serverName, told?.verify], ['inner.example', false]);
+  const data = { 'ca.crt': pem('CA'), 'tls.crt': pem('CERT'), 'tls.key': pem('KEY') };
+  const secret: Secret = { metadata: { name: 'certs', namespace: 'default' }, data };
+  const mutual = tlsOf({ 'backend-tls-secret': 'certs' }, {}, [secret]);
+  assert.deepEqual(
+    mutual.problems.map(({ reason }) => reason),
+    [],
+  );
+  assert.equal(mutual.table.backends[0]?.tls?.ca, '-----BEGIN CA');
+  assert.equal(mutual.table.backends[0]?.tls?.clientCertificate?.key, '-----BEGIN KEY');
+});
+
+test('l7 compile: without the CA that an Ingress names nobody is believed, and it is told', () => {
+  const cases: readonly (readonly [
+    annotations: Readonly<Record<string, string>>,
+    secrets: Secret[],
+    reason: string,
+  ])[] = [
+    [{ 'backend-tls-secret': 'certs' }, [], 'SecretNotFound'],
+    [
+      { 'backend-tls-secret': 'certs' },
+      [{ metadata: { name: 'certs', namespace: 'default' }, data: {} }],
+      'InvalidSecret',
+    ],
+    [{ 'backend-tls-secret': 'No Name' }, [], 'InvalidAnnotation'],
+  ];
+  for (const [annotations, secrets, reason] of cases) {
+    const { table, problems } = compile({
+      ingresses: [annotated('a', { 'backend-protocol': 'HTTPS', ...annotations })],
+      services: [service('web')],
+      secrets,
+    });
+    assert.deepEqual(
+      problems.map((problem) => problem.reason),
+      [reason],
+    );
+    assert.deepEqual([table.backends[0]?.tls?.ca, table.backends[0]?.tls?.verify], ['', true]);
+  }
+  const misspelt = compile({
+    ingresses: [annotated('a', { 'backend-protocol': 'HTTPS', 'backend-tls-verify': 'no' })],
+    services: [service('web')],
+  });
+  assert.equal(misspelt.table.backends[0]?.tls?.verify, true);
+});
+
+test('l7 compile: one Service port that is spoken to in two ways is two backends, and one of equal ways stays itself', () => {
+  const world: World = {
+    ingresses: [
+      annotated('a', {}),
+      annotated('b', { 'backend-protocol': 'HTTPS' }),
+      annotated('c', { 'backend-protocol': 'HTTPS' }),
+    ],
+    services: [service('web')],
+    slices: [slice('web', ['10.0.0.1', 'ready'])],
+  };
+  const first = compile(world);
+  assert.deepEqual(
+    first.table.backends.map(({ key, tls }) => [key, tls !== undefined]),
+    [
+      ['default/web:80', false],
+      ['default/web:80', true],
+    ],
+  );
+  const again = compile(
+    { ...world, services: [service('web', { ports: [{ name: 'http', port: 80, nodePort: 30_000 }] })] },
+    first,
+  );
+  assert.equal(
+    again.table.backends[1]?.tls,
+    first.table.backends[1]?.tls,
+    'its connections and sessions go on',
+  );
+});

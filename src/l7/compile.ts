@@ -4,6 +4,7 @@ import type { Ingress, IngressClass } from '../api/gen/networking-v1.ts';
 import { keyOf, type ObjectKey } from '../api/object.ts';
 import { endpointsForBackend, usableEndpoints } from '../model/endpoints.ts';
 import { servicePortNamed } from '../model/service-port.ts';
+import { type BackendTls, backendTls, defaultServerName } from './backend-protocol.ts';
 import { isOwned, ownedClasses } from './class.ts';
 import type { Problem } from './problem.ts';
 import { type BackendRef, type RouteStructure, renderPlace, structureRoutes } from './route-structure.ts';
@@ -44,6 +45,7 @@ type BackendSource = {
   readonly slices: readonly EndpointSlice[];
   /** undefined: there is no such Service, or it has no such TCP port. */
   readonly endpoints: readonly Endpoint[] | undefined;
+  readonly tls: BackendTls | undefined;
 };
 
 /**
@@ -104,14 +106,23 @@ function sameSecrets(structure: RouteStructure, view: IngressView): boolean {
 function sourceOf(view: IngressView, ref: BackendRef, before: Basis | undefined): BackendSource {
   const service = ref.service === undefined ? undefined : view.service(ref.service);
   const slices = ref.service === undefined || service === undefined ? [] : [...view.slices(ref.service)];
-  const index = before?.structure.backendIndexes.get(ref.key);
+  const index = before?.structure.backendIndexes.get(ref.id);
   const known = index === undefined ? undefined : before?.sources[index];
   if (known !== undefined && known.service === service && sameItems(known.slices, slices)) return known;
   return {
     service,
     slices,
     endpoints: service === undefined ? undefined : endpointsOf(service, ref.port, slices),
+    tls: service === undefined ? undefined : tlsOf(ref, service, known?.tls),
   };
+}
+
+function tlsOf(ref: BackendRef, service: Service, before: BackendTls | undefined): BackendTls | undefined {
+  const { spec } = service;
+  const external = spec?.type === 'ExternalName' ? spec.externalName?.replace(/\.$/, '') : undefined;
+  const name = external ?? defaultServerName(ref.service ?? '');
+  const tls = backendTls(ref.access, servicePortNamed(service, ref.port)?.appProtocol, name);
+  return tls?.id === before?.id ? before : tls; // connections and sessions go on
 }
 
 /** The backend of the last table, if it is still the same. */
@@ -122,8 +133,9 @@ function backendOf(
   before: Backend | undefined,
 ): Backend {
   const endpoints = source.endpoints ?? noEndpoints;
-  if (before !== undefined && before.key === ref.key && before.endpoints === endpoints) return before;
-  return { key: ref.key, index, endpoints };
+  const { tls } = source;
+  if (before?.key === ref.key && before.endpoints === endpoints && before.tls === tls) return before;
+  return { key: ref.key, index, endpoints, tls };
 }
 
 function backendProblems(refs: readonly BackendRef[], sources: readonly BackendSource[]): readonly Problem[] {

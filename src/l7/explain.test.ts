@@ -101,7 +101,7 @@ NOT SERVED, though a rule fits
            Ingress default/late: spec.rules[0].http.paths[0].backend: shop.example/cart is already routed by Ingress default/shop
 BACKEND    default/shop:80
            10.42.0.5:8080 ready, 3 requests under way
-           10.42.0.6:8080 ready, 0 requests under way, passed over: it has just refused a connection
+           10.42.0.6:8080 ready, 0 requests under way, passed over: it could not be connected to a moment ago
            10.42.0.7:8080 serving, terminating: gets no new requests
 RESULT     to one of 2 endpoints of default/shop:80
 `,

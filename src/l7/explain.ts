@@ -3,6 +3,7 @@ import { keyOf } from '../api/object.ts';
 import { assert } from '../base/assert.ts';
 import { endpointsForBackend, type ServiceEndpoint } from '../model/endpoints.ts';
 import { admit, type PolicyAnswer } from './admit.ts';
+import { renderBackendTls } from './backend-protocol.ts';
 import { controllerName, legacyClassAnnotation } from './class.ts';
 import type { CompiledRoutes } from './compile.ts';
 import { FieldLines } from './http1-fields.ts';
@@ -29,6 +30,8 @@ export type LiveEndpoint = {
   readonly key: string;
   readonly pending: number;
   readonly quarantined: boolean;
+  /** Why the last connection to it could not be made. */
+  readonly lastError?: string | undefined;
 };
 
 /** Rules that do not match are told up to this number; the others are counted. */
@@ -236,7 +239,8 @@ function explainBackend(
   const source = compiled.basis.sources[index];
   const ref = compiled.basis.structure.backends[index];
   assert(backend !== undefined && source !== undefined && ref !== undefined, 'a route has no such backend');
-  const lines = [`BACKEND    ${backend.key}`];
+  const how = backend.tls === undefined ? '' : ` ${renderBackendTls(backend.tls)}`;
+  const lines = [`BACKEND    ${backend.key}${how}`];
   const problem = compiled.problems.find(
     ({ message }) => ref.service !== undefined && message.includes(ref.service),
   );
@@ -274,6 +278,7 @@ function explainEndpoint(
   }
   if (!used) return `${key} ${word}: gets no new requests`;
   if (live === undefined) return `${key} ${word}`;
-  const passed = live.quarantined ? ', passed over: it has just refused a connection' : '';
-  return `${key} ${word}, ${live.pending} requests under way${passed}`;
+  const passed = live.quarantined ? ', passed over: it could not be connected to a moment ago' : '';
+  const failed = live.lastError === undefined ? '' : `, last connection failed: ${live.lastError}`;
+  return `${key} ${word}, ${live.pending} requests under way${passed}${failed}`;
 }

@@ -1,20 +1,106 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
-import { createServer as createTlsServer, type SecureContext } from 'node:tls';
-import type { AcceptedFrom, Acceptor, Connection, ConnectionHandler, Transport } from './transport.ts';
+import {
+  checkServerIdentity,
+  connect as connectTls,
+  createSecureContext,
+  createServer as createTlsServer,
+  type SecureContext,
+  type TLSSocket,
+} from 'node:tls';
+import type {
+  AcceptedFrom,
+  Acceptor,
+  Connection,
+  ConnectionHandler,
+  ConnectTls,
+  Transport,
+} from './transport.ts';
 
 /** The transport on node:net. A connection's high-water mark is Node's default, 64 KiB. */
 export const netTransport: ServerTransport = {
   name: 'net',
-  connect(address, port, handler) {
+  connect(address, port, handler, tls) {
+    if (tls !== undefined) return connectEncrypted(address, port, handler, tls);
     const socket = connect({ host: address, port, noDelay: true, allowHalfOpen: true });
     const connection = new NetConnection(socket, '');
-    socket.once('connect', () => handler.onConnect());
+    socket.once('connect', () => handler.onConnect(''));
     attach(socket, handler);
     return connection;
   },
   listen: listenNet,
   close() {},
 };
+
+/** Endpoints whose last session is remembered for one ConnectTls. The oldest is forgotten: its next handshake is a whole one. */
+const sessionsMax = 1024;
+
+/** What is kept for a ConnectTls. `context` undefined: its PEM texts cannot be used. */
+type Client = { readonly context: SecureContext | undefined; readonly sessions: Map<string, Buffer> };
+
+const clients = new WeakMap<ConnectTls, Client>();
+
+function clientOf(tls: ConnectTls): Client {
+  let client = clients.get(tls);
+  if (client === undefined) {
+    client = { context: clientContext(tls), sessions: new Map() };
+    clients.set(tls, client);
+  }
+  return client;
+}
+
+function clientContext({ ca, clientCertificate }: ConnectTls): SecureContext | undefined {
+  try {
+    return createSecureContext({
+      minVersion: 'TLSv1.2',
+      ...(ca === undefined ? {} : { ca: ca === '' ? [] : ca }), // an empty list, unlike none, trusts nobody
+      ...(clientCertificate === undefined
+        ? {}
+        : { cert: clientCertificate.certificate, key: clientCertificate.key }),
+    });
+  } catch {
+    return undefined; // told to the connection's owner as a failure to connect
+  }
+}
+
+function connectEncrypted(
+  address: string,
+  port: number,
+  handler: ConnectionHandler,
+  tls: ConnectTls,
+): Connection {
+  const { context, sessions } = clientOf(tls);
+  const place = `${address} ${port}`;
+  const session = sessions.get(place);
+  const raw = connect({ host: address, port, noDelay: true, allowHalfOpen: true });
+  const socket = connectTls({
+    socket: raw,
+    servername: tls.serverName,
+    rejectUnauthorized: tls.verify,
+    checkServerIdentity: (_, certificate) => checkServerIdentity(tls.serverName, certificate),
+    ...(context === undefined ? {} : { secureContext: context }),
+    ...(session === undefined ? {} : { session }),
+    ...(tls.protocols.length === 0 ? {} : { ALPNProtocols: [...tls.protocols] }),
+  });
+  socket.allowHalfOpen = true;
+  socket.once('secureConnect', () => handler.onConnect(agreedProtocol(socket)));
+  socket.on('session', (latest) => {
+    sessions.delete(place);
+    sessions.set(place, latest);
+    const oldest = sessions.keys().next();
+    if (sessions.size > sessionsMax && oldest.done !== true) sessions.delete(oldest.value);
+  });
+  attach(socket, handler);
+  if (context === undefined) socket.destroy(Object.assign(new Error('bad PEM'), { code: badPem }));
+  return new NetConnection(socket, '');
+}
+
+/** How a connection fails whose CA or client certificate is no PEM. */
+const badPem = 'ERR_TLS_BAD_PEM';
+
+/** '' if none was. */
+function agreedProtocol({ alpnProtocol }: TLSSocket): string {
+  return typeof alpnProtocol === 'string' ? alpnProtocol : '';
+}
 
 class NetConnection implements Connection {
   readonly remoteAddress: string;
@@ -83,6 +169,8 @@ export type TlsSource = {
 export type ListenOptions = {
   /** Given: connections are TLS and get decrypted. */
   readonly tls?: TlsSource | undefined;
+  /** What TLS clients are offered by ALPN, the best first. Default: HTTP/1.1 alone. A client that knows none of them is refused. */
+  readonly protocols?: readonly string[] | undefined;
   /** A connection could not be accepted or prepared, as without file descriptors. Listening goes on. */
   readonly onError: (error: Error) => void;
 };
@@ -102,9 +190,8 @@ const handshakeTimeoutMs = 10_000;
 
 /** Rejects if the address cannot be listened on. */
 export async function listenNet(at: ListenAt, acceptor: Acceptor, options: ListenOptions): Promise<Listener> {
-  const { tls, onError } = options;
-  const from: AcceptedFrom = { scheme: tls === undefined ? 'http' : 'https' };
-  const onSocket = (socket: Socket): void => {
+  const { tls, onError, protocols = ['http/1.1'] } = options;
+  const onSocket = (socket: Socket, from: AcceptedFrom = plain): void => {
     const connection = new NetConnection(socket, plainAddress(socket.remoteAddress ?? ''));
     const handler = acceptor.accept(connection, from);
     if (handler === undefined) {
@@ -116,7 +203,7 @@ export async function listenNet(at: ListenAt, acceptor: Acceptor, options: Liste
   };
   const server = createServer(
     socketOptions,
-    tls === undefined ? onSocket : decrypted(tls, onSocket, onError),
+    tls === undefined ? (socket) => onSocket(socket) : decrypted(tls, protocols, onSocket, onError),
   );
   await listening(server, at);
   server.on('error', onError);
@@ -129,23 +216,28 @@ export async function listenNet(at: ListenAt, acceptor: Acceptor, options: Liste
   };
 }
 
+const plain: AcceptedFrom = { scheme: 'http', protocol: '' };
+
 /**
  * Takes raw connections through the TLS handshake. The default certificate is asked for with the first connection, not
- * at start: making it loads a library. Only HTTP/1.1 is offered: HTTP/2 is not spoken to clients yet.
+ * at start: making it loads a library.
  */
 function decrypted(
   tls: TlsSource,
-  onSocket: (socket: Socket) => void,
+  protocols: readonly string[],
+  onSocket: (socket: Socket, from: AcceptedFrom) => void,
   onError: (error: Error) => void,
 ): (socket: Socket) => void {
   const server = createTlsServer({
-    ALPNProtocols: ['http/1.1'],
+    ALPNProtocols: [...protocols],
     handshakeTimeout: handshakeTimeoutMs,
     SNICallback: (serverName, callback) => {
       tls.contextFor(serverName).then((context) => callback(null, context), callback);
     },
   });
-  server.on('secureConnection', onSocket);
+  server.on('secureConnection', (socket) =>
+    onSocket(socket, { scheme: 'https', protocol: agreedProtocol(socket) }),
+  );
   let shown: string | undefined;
   const prepare = async (socket: Socket): Promise<void> => {
     const pair = await tls.defaultPair();

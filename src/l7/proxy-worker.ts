@@ -1,11 +1,13 @@
 import type { Clock } from '../base/clock.ts';
+import type { BackendTls } from './backend-protocol.ts';
 import { ClientConnection } from './client-connection.ts';
 import type { AccessRecord, BackendState, ProxyContext } from './context.ts';
+import type { LiveEndpoint } from './explain.ts';
 import { FieldLines } from './http1-fields.ts';
 import type { ProxyLimits } from './limits.ts';
 import { ProxyMetrics } from './metrics.ts';
 import { PolicyStates } from './policy-states.ts';
-import { type Backend, emptyRouteTable, endpointKey, type RouteTable } from './table.ts';
+import { type Backend, type Endpoint, emptyRouteTable, endpointKey, type RouteTable } from './table.ts';
 import type { AcceptedFrom, Acceptor, Connection, ConnectionHandler, Transport } from './transport.ts';
 import { UpstreamEndpoint, UpstreamPool } from './upstream.ts';
 
@@ -14,6 +16,8 @@ export type ProxyOptions = {
   /** Whether a client of that address is a proxy whose X-Forwarded-… are believed. */
   readonly isTrusted: (address: string) => boolean;
   readonly onAccess?: ((record: AccessRecord) => void) | undefined;
+  /** No connection to that endpoint could be made, as by that code; told once until one can be. */
+  readonly onNotReached?: ((endpoint: string, error: string) => void) | undefined;
 };
 
 /**
@@ -44,7 +48,9 @@ export class ProxyWorker implements Acceptor {
     this.#context = {
       limits,
       metrics: this.metrics,
-      pool: new UpstreamPool(transport, limits, this.metrics),
+      pool: new UpstreamPool(transport, limits, this.metrics, ({ key }, error) =>
+        options.onNotReached?.(key, error),
+      ),
       requestLines: new FieldLines(limits.headerCountMax),
       responseLines: new FieldLines(limits.headerCountMax),
       policyStates: new PolicyStates(),
@@ -73,11 +79,13 @@ export class ProxyWorker implements Acceptor {
   }
 
   /** The endpoints of a backend as this worker knows them, for people to read. */
-  endpointsOf(backend: number): readonly { key: string; pending: number; quarantined: boolean }[] {
-    return (this.#context.live.states[backend]?.endpoints ?? []).map(({ key, pending, quarantined }) => ({
+  endpointsOf(backend: number): readonly LiveEndpoint[] {
+    const endpoints = this.#context.live.states[backend]?.endpoints ?? [];
+    return endpoints.map(({ key, pending, quarantined, lastError }) => ({
       key,
       pending,
       quarantined,
+      lastError,
     }));
   }
 
@@ -121,15 +129,16 @@ export class ProxyWorker implements Acceptor {
   }
 
   #newState(backend: Backend): BackendState {
-    const endpoints = backend.endpoints.map(({ address, port }) => this.#endpoint(address, port));
+    const endpoints = backend.endpoints.map((endpoint) => this.#endpoint(endpoint, backend.tls));
     return { endpoints, cursor: 0 };
   }
 
-  #endpoint(address: string, port: number): UpstreamEndpoint {
-    const key = endpointKey(address, port);
+  #endpoint({ address, port }: Endpoint, tls: BackendTls | undefined): UpstreamEndpoint {
+    const place = endpointKey(address, port);
+    const key = tls === undefined ? place : `${place} ${tls.id}`; // no plain request gets an encrypted connection
     let endpoint = this.#endpoints.get(key);
     if (endpoint === undefined) {
-      endpoint = new UpstreamEndpoint(key, address, port, this.#context.limits.endpointConnectionsMax);
+      endpoint = new UpstreamEndpoint(place, address, port, this.#context.limits.endpointConnectionsMax, tls);
       this.#endpoints.set(key, endpoint);
     }
     return endpoint;

@@ -3,6 +3,7 @@ import type { HTTPIngressPath, Ingress, IngressBackend } from '../api/gen/networ
 import { keyOf, type ObjectKey, objectKey } from '../api/object.ts';
 import type { CanaryRule } from './annotations/canary.ts';
 import { type ParsedAnnotations, parseAnnotations } from './annotations.ts';
+import { type BackendAccess, type BackendRule, backendAccess } from './backend-protocol.ts';
 import { parsePasswordFile } from './password-hash.ts';
 import { type BasicAuthPolicy, emptyPolicy, type RoutePolicy } from './policy.ts';
 import type { Problem, ProblemReason } from './problem.ts';
@@ -10,8 +11,11 @@ import type { Certificate, HostRoutes, PathType, Route, RouteTable } from './tab
 
 /** A Service port that Ingresses name, not yet looked up. */
 export type BackendRef = {
+  /** Of key and access: what is spoken to differently is another backend. */
+  readonly id: string;
   /** "namespace/service:port", the port as the Ingress names it. */
   readonly key: string;
+  readonly access: BackendAccess;
   /** undefined: it is something that we cannot serve. */
   readonly service: ObjectKey | undefined;
   readonly port: string | number;
@@ -27,7 +31,7 @@ export type BackendPlace = { readonly rule: number; readonly path: number };
 /** All of a route table that Ingresses and Secrets alone decide. */
 export type RouteStructure = Omit<RouteTable, 'backends'> & {
   readonly backends: readonly BackendRef[];
-  /** Key to index. */
+  /** Id to index. */
   readonly backendIndexes: ReadonlyMap<string, number>;
   readonly problems: readonly Problem[];
   /** The Secrets that were looked for. */
@@ -74,7 +78,11 @@ class StructureBuilder {
   readonly #hosts = new Map<string, HostBuilder>();
   readonly #certificates = new Map<string, Certificate>();
   readonly #secrets = new Map<ObjectKey, Secret | undefined>();
-  readonly #canaries: { readonly ingress: Ingress; readonly rule: CanaryRule }[] = [];
+  readonly #canaries: {
+    readonly ingress: Ingress;
+    readonly rule: CanaryRule;
+    readonly access: BackendAccess;
+  }[] = [];
   /** Of Ingresses without rules: these are meant as everybody's default. */
   #ownDefault: Route | undefined;
   /** Of Ingresses with rules. */
@@ -91,8 +99,9 @@ class StructureBuilder {
     const key = keyOf(ingress);
     const parsed = parseAnnotations(key, ingress.metadata?.annotations);
     for (const problem of parsed.problems) this.#problem(ingress, 'InvalidAnnotation', problem);
+    const access = this.#access(ingress, parsed.backend);
     if (parsed.canary !== undefined) {
-      this.#canaries.push({ ingress, rule: parsed.canary });
+      this.#canaries.push({ ingress, rule: parsed.canary, access });
       return;
     }
     const policy =
@@ -102,7 +111,7 @@ class StructureBuilder {
     const fallback =
       spec?.defaultBackend === undefined
         ? undefined
-        : this.#defaultRoute(ingress, spec.defaultBackend, policy);
+        : this.#defaultRoute(ingress, spec.defaultBackend, policy, access);
     if (rules.length === 0) this.#ownDefault ??= fallback;
     else this.#ruleDefault ??= fallback;
     for (const [ruleIndex, rule] of rules.entries()) {
@@ -110,7 +119,7 @@ class StructureBuilder {
       const builder = this.#host(host);
       builder.defaultRoute ??= fallback;
       for (const [pathIndex, path] of (rule.http?.paths ?? []).entries()) {
-        this.#addPath(ingress, builder, host, path, { rule: ruleIndex, path: pathIndex }, policy);
+        this.#addPath(ingress, builder, host, path, { rule: ruleIndex, path: pathIndex }, policy, access);
       }
     }
     if (spec?.tls !== undefined) this.#addCertificates(ingress);
@@ -154,8 +163,9 @@ class StructureBuilder {
     rule: HTTPIngressPath,
     place: BackendPlace,
     policy: RoutePolicy | undefined,
+    access: BackendAccess,
   ): void {
-    const backend = this.#backend(ingress, rule.backend, place);
+    const backend = this.#backend(ingress, rule.backend, place, access);
     const { path, pathType, key } = placeOf(rule);
     const route: Route = { ingress: keyOf(ingress), host, path, pathType, backend, policy };
     const paths = pathType === 'Exact' ? builder.exact : builder.prefix;
@@ -177,49 +187,53 @@ class StructureBuilder {
     }
   }
 
-  #defaultRoute(ingress: Ingress, wanted: IngressBackend, policy: RoutePolicy | undefined): Route {
-    const backend = this.#backend(ingress, wanted, defaultPlace);
+  #defaultRoute(
+    ingress: Ingress,
+    wanted: IngressBackend,
+    policy: RoutePolicy | undefined,
+    access: BackendAccess,
+  ): Route {
+    const backend = this.#backend(ingress, wanted, defaultPlace, access);
     return { ingress: keyOf(ingress), host: '', path: '', pathType: 'Prefix', backend, policy };
   }
 
   /** Index of the backend. One that we cannot serve is a problem and a backend without endpoints: 503, no other route. */
-  #backend(ingress: Ingress, backend: IngressBackend, place: BackendPlace): number {
+  #backend(ingress: Ingress, backend: IngressBackend, place: BackendPlace, access: BackendAccess): number {
     const { service } = backend;
     const port = service?.port?.name ?? service?.port?.number;
     if (service === undefined || port === undefined) {
       const what = backend.resource === undefined ? 'no Service port' : `resource ${backend.resource.kind}`;
       const message = `${renderPlace(place)}: ${what}; only a Service with a port can be a backend`;
       this.#problem(ingress, 'UnsupportedBackend', message);
-      return this.#backendIndex(`${keyOf(ingress)} ${renderPlace(place)}`, undefined, '', { ingress, place });
+      const key = `${keyOf(ingress)} ${renderPlace(place)}`;
+      return this.#backendIndex({ id: key, key, service: undefined, port: '', access }, { ingress, place });
     }
     const serviceKey = objectKey(ingress.metadata?.namespace, service.name);
-    return this.#backendIndex(`${serviceKey}:${port}`, serviceKey, port, { ingress, place });
+    const key = `${serviceKey}:${port}`;
+    const id = access.id === '' ? key : `${key} ${access.id}`;
+    return this.#backendIndex({ id, key, service: serviceKey, port, access }, { ingress, place });
   }
 
-  #backendIndex(
-    key: string,
-    service: ObjectKey | undefined,
-    port: string | number,
-    user: BackendUser,
-  ): number {
-    const known = this.#indexes.get(key);
+  #backendIndex(ref: Omit<BackendRef, 'users'>, user: BackendUser): number {
+    const known = this.#indexes.get(ref.id);
     if (known !== undefined) {
       this.#refs[known]!.users.push(user);
       return known;
     }
     const index = this.#refs.length;
-    this.#refs.push({ key, service, port, users: [user] });
-    this.#indexes.set(key, index);
+    this.#refs.push({ ...ref, users: [user] });
+    this.#indexes.set(ref.id, index);
     return index;
   }
 
   /** A canary's paths take part of the requests of the routes for the same host and path. */
   addCanaries(): void {
-    for (const { ingress, rule } of this.#canaries) {
+    for (const { ingress, rule, access } of this.#canaries) {
       for (const [ruleIndex, { host: written, http }] of (ingress.spec?.rules ?? []).entries()) {
         const host = (written ?? '').toLowerCase();
         for (const [pathIndex, path] of (http?.paths ?? []).entries()) {
-          this.#addCanaryPath(ingress, rule, host, path, { rule: ruleIndex, path: pathIndex });
+          const place = { rule: ruleIndex, path: pathIndex };
+          this.#addCanaryPath(ingress, rule, host, path, place, access);
         }
       }
       if (ingress.spec?.tls !== undefined) this.#addCertificates(ingress);
@@ -232,6 +246,7 @@ class StructureBuilder {
     host: string,
     wanted: HTTPIngressPath,
     place: BackendPlace,
+    access: BackendAccess,
   ): void {
     const { path, pathType, key } = placeOf(wanted);
     const routes = this.#hosts.get(host);
@@ -248,7 +263,7 @@ class StructureBuilder {
       this.#problem(ingress, 'PathConflict', message);
       return;
     }
-    const backend = this.#backend(ingress, wanted.backend, place);
+    const backend = this.#backend(ingress, wanted.backend, place, access);
     const canary = { ...rule, ingress: keyOf(ingress), backend };
     paths.set(key, { ...route, policy: { ...policy, canary } });
   }
@@ -273,6 +288,21 @@ class StructureBuilder {
       this.#problem(ingress, 'InvalidSecret', message);
     }
     return { realm: wanted.realm, users };
+  }
+
+  #access(ingress: Ingress, rule: BackendRule | undefined): BackendAccess {
+    const name = rule?.tlsSecret?.name;
+    const key = name === undefined ? undefined : objectKey(ingress.metadata?.namespace, name);
+    const secret = key === undefined ? undefined : this.#secret(key);
+    if (key !== undefined) this.#secrets.set(key, secret);
+    const field = 'metadata.annotations[fairlead.dev/backend-tls-secret]';
+    const { access, problem } = backendAccess(rule, secret);
+    if (key !== undefined && secret === undefined) {
+      this.#problem(ingress, 'SecretNotFound', `${field}: there is no Secret ${key}`);
+    } else if (problem !== undefined) {
+      this.#problem(ingress, 'InvalidSecret', `${field}: Secret ${key} ${problem}`);
+    }
+    return access;
   }
 
   #addCertificates(ingress: Ingress): void {

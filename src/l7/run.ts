@@ -95,6 +95,7 @@ class IngressController {
     this.#proxy = new ProxyWorker(deps.transport ?? netTransport, clock, {
       limits: config.limits,
       isTrusted: trustedProxies(config.trustedProxies),
+      onNotReached: (endpoint, error) => log.warn('an endpoint cannot be connected to', { endpoint, error }),
       onAccess: config.accessLog ? (record) => log.info('request', record) : undefined,
     });
     this.#certificates = new Certificates(log, clock, config.authority);

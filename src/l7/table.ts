@@ -1,5 +1,6 @@
 import type { ObjectKey } from '../api/object.ts';
 import { assert } from '../base/assert.ts';
+import type { BackendTls } from './backend-protocol.ts';
 import type { RoutePolicy } from './policy.ts';
 
 /** An address that a request can be sent to. `address` is an IP, or a DNS name for an ExternalName Service. */
@@ -16,6 +17,8 @@ export type Backend = {
   readonly index: number;
   /** Those that may get a new request. Empty: requests are answered 503. */
   readonly endpoints: readonly Endpoint[];
+  /** undefined: they are spoken to in the clear. */
+  readonly tls: BackendTls | undefined;
 };
 
 export type PathType = 'Exact' | 'Prefix' | 'ImplementationSpecific';

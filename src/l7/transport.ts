@@ -22,8 +22,8 @@ export type Connection = {
 
 /** Who owns a connection's events. Exactly one `onClose` comes, and it is the last. */
 export type ConnectionHandler = {
-  /** Only for connections made by `connect`. */
-  onConnect(): void;
+  /** Only for connections made by `connect`. `protocol`: what TLS has agreed on by ALPN; '' for nothing, or without TLS. */
+  onConnect(protocol: string): void;
   /** `data` is valid only until this returns, except where it is given to `write` of a connection meanwhile. */
   onData(data: Buffer): void;
   /** What was queued is below the mark again. Not told after `end`. */
@@ -36,14 +36,36 @@ export type ConnectionHandler = {
   onClose(error: string | undefined): void;
 };
 
+/**
+ * How a connection that we make is encrypted. Immutable: its parsed keys and its sessions are kept by its identity, so use one object
+ * for all connections that are meant alike.
+ */
+export type ConnectTls = {
+  /** A DNS name: sent as SNI, and what the peer's certificate must be for. */
+  readonly serverName: string;
+  /** False: any certificate does. */
+  readonly verify: boolean;
+  /** PEM of the authorities believed in. undefined: those that the runtime knows; '': none, so that every certificate is refused. */
+  readonly ca: string | undefined;
+  /** PEM; undefined: none is shown. */
+  readonly clientCertificate: { readonly certificate: string; readonly key: string } | undefined;
+  /** Protocols offered by ALPN, the best first. Empty: no ALPN. */
+  readonly protocols: readonly string[];
+};
+
 export type Transport = {
-  /** Never throws; failure comes as `onClose`. `address` is an IP or a DNS name. */
-  connect(address: string, port: number, handler: ConnectionHandler): Connection;
+  /**
+   * Never throws; failure comes as `onClose`. `address` is an IP or a DNS name. With `tls` `onConnect` comes when the handshake is
+   * through and the peer is who it should be; else `onClose` with the reason, such as ERR_TLS_CERT_ALTNAME_INVALID.
+   */
+  connect(address: string, port: number, handler: ConnectionHandler, tls?: ConnectTls): Connection;
 };
 
 /** What is known of a connection that a client has made. */
 export type AcceptedFrom = {
   readonly scheme: 'http' | 'https';
+  /** What was agreed on by ALPN; '' for nothing, or without TLS. */
+  readonly protocol: string;
 };
 
 /** The core's side of a listener: gets a connection, says who handles it; undefined: not taken, to be closed. */

@@ -1,3 +1,4 @@
+import type { BackendTls } from './backend-protocol.ts';
 import type { ProxyLimits } from './limits.ts';
 import type { ProxyMetrics } from './metrics.ts';
 import type { Connection, ConnectionHandler, Transport } from './transport.ts';
@@ -17,6 +18,9 @@ export class UpstreamEndpoint {
   readonly address: string;
   readonly port: number;
   readonly key: string;
+  readonly tls: BackendTls | undefined;
+  /** Why the last connection could not be made; undefined: it could. */
+  lastError: string | undefined;
   /** Requests under way. */
   pending = 0;
   /** Connections made or being made. */
@@ -32,10 +36,12 @@ export class UpstreamEndpoint {
   retired = false;
   readonly #connectionsMax: number;
 
-  constructor(key: string, address: string, port: number, connectionsMax: number) {
+  /** @param key "address:port", for people */
+  constructor(key: string, address: string, port: number, connectionsMax: number, tls?: BackendTls) {
     this.key = key;
     this.address = address;
     this.port = port;
+    this.tls = tls;
     this.#connectionsMax = connectionsMax;
   }
 
@@ -68,12 +74,13 @@ export class UpstreamConnection implements ConnectionHandler {
     this.#pool = pool;
     this.endpoint = endpoint;
     this.owner = owner;
-    this.connection = transport.connect(endpoint.address, endpoint.port, this);
+    this.connection = transport.connect(endpoint.address, endpoint.port, this, endpoint.tls);
   }
 
   onConnect(): void {
     this.connected = true;
     this.endpoint.quarantined = false;
+    this.endpoint.lastError = undefined;
     this.owner?.onUpstreamConnect();
   }
 
@@ -95,6 +102,7 @@ export class UpstreamConnection implements ConnectionHandler {
   }
 
   onClose(error: string | undefined): void {
+    if (!this.connected && error !== undefined) this.#pool.notReached(this.endpoint, error);
     this.#pool.forget(this);
     const { owner } = this;
     this.owner = undefined;
@@ -120,8 +128,16 @@ export class UpstreamPool {
   readonly #transport: Transport;
   readonly #limits: ProxyLimits;
   readonly #metrics: ProxyMetrics;
+  readonly #onNotReached: (endpoint: UpstreamEndpoint, error: string) => void;
 
-  constructor(transport: Transport, limits: ProxyLimits, metrics: ProxyMetrics) {
+  /** @param onNotReached told once for as long as an endpoint fails in the same way */
+  constructor(
+    transport: Transport,
+    limits: ProxyLimits,
+    metrics: ProxyMetrics,
+    onNotReached: (endpoint: UpstreamEndpoint, error: string) => void = () => {},
+  ) {
+    this.#onNotReached = onNotReached;
     this.#transport = transport;
     this.#limits = limits;
     this.#metrics = metrics;
@@ -175,6 +191,12 @@ export class UpstreamPool {
   quarantine(endpoint: UpstreamEndpoint, nowMs: number): void {
     endpoint.quarantined = true;
     endpoint.quarantinedUntilMs = nowMs + this.#limits.quarantineMs;
+  }
+
+  notReached(endpoint: UpstreamEndpoint, error: string): void {
+    if (endpoint.lastError === error) return;
+    endpoint.lastError = error;
+    this.#onNotReached(endpoint, error);
   }
 
   forget(connection: UpstreamConnection): void {

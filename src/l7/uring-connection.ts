@@ -191,7 +191,7 @@ export class UringConnection implements Connection {
     }
     this.#state = 'open';
     this.#schedule();
-    this.#handler?.onConnect();
+    this.#handler?.onConnect('');
   }
 
   #receive(): void {

@@ -1,13 +1,14 @@
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import {
-  type Listener,
   type ListenAt,
+  type Listener,
   type ListenOptions,
   listenNet,
+  netTransport,
   type ServerTransport,
 } from './net-transport.ts';
-import type { Acceptor, Connection, ConnectionHandler } from './transport.ts';
+import type { Acceptor, Connection, ConnectionHandler, ConnectTls } from './transport.ts';
 import { decodeSocketAddress, encodeSocketAddress, socketAddressBytesMax } from './uring-address.ts';
 import { UringConnection, type UringHost } from './uring-connection.ts';
 import { errorName, type Kernel, kernelTooOld, openKernel } from './uring-kernel.ts';
@@ -30,8 +31,8 @@ const backlog = 4096;
 const acceptRetryMs = 50;
 
 /**
- * The transport on io_uring. Throws when the kernel, or what confines this process, refuses it. TLS listeners stay on
- * node:tls. Its memory is never unmapped: make one a process.
+ * The transport on io_uring. Throws when the kernel, or what confines this process, refuses it. TLS, towards clients and
+ * endpoints, stays on node:tls. Its memory is never unmapped: make one a process.
  */
 export function openUringTransport(): UringTransport {
   const tooOld = kernelTooOld();
@@ -75,7 +76,8 @@ export class UringTransport implements ServerTransport {
     };
   }
 
-  connect(address: string, port: number, handler: ConnectionHandler): Connection {
+  connect(address: string, port: number, handler: ConnectionHandler, tls?: ConnectTls): Connection {
+    if (tls !== undefined) return netTransport.connect(address, port, handler, tls);
     const user = this.#nextUser();
     const connection = new UringConnection(this.#host, user, -1, address);
     this.#users[user] = connection;
@@ -257,7 +259,7 @@ class UringListener implements User {
 }
 
 const one = Buffer.from([1, 0, 0, 0]);
-const fromHttp = { scheme: 'http' } as const;
+const fromHttp = { scheme: 'http', protocol: '' } as const;
 const addressBytes = Buffer.alloc(socketAddressBytesMax);
 const addressLength = Buffer.alloc(4);
 

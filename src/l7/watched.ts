@@ -53,17 +53,19 @@ export function createWatched(client: ApiClient, log: Logger, onChange: () => vo
   };
 }
 
-/** Of a Secret only what Ingresses can name stays in memory: a certificate and its key, a file of password hashes. */
+/** Of a Secret only what Ingresses can name stays in memory: a certificate and its key, an authority, a file of password hashes. */
 function certificateOnly(secret: Secret): Secret {
   const { name, namespace, uid, resourceVersion } = secret.metadata ?? {};
   const cert = secret.data?.['tls.crt'];
   const key = secret.data?.['tls.key'];
+  const ca = secret.data?.['ca.crt']; // of fairlead.dev/backend-tls-secret
   const auth = secret.data?.['auth']; // passwords of fairlead.dev/basic-auth-secret, hashed
   return {
     metadata: { name, namespace, uid, resourceVersion },
     type: secret.type,
     data: {
       ...(cert === undefined || key === undefined ? {} : { 'tls.crt': cert, 'tls.key': key }),
+      ...(ca === undefined ? {} : { 'ca.crt': ca }),
       ...(auth === undefined ? {} : { auth }),
     },
   };

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { request as httpRequest } from 'node:http';
-import { test, type TestContext } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import type { Ingress } from '../../src/api/gen/networking-v1.ts';
 import {
   endpointSlices,
@@ -352,6 +352,9 @@ const badCases: readonly (readonly [name: string, value: string])[] = [
   ['response-headers', 'no colon'],
   ['affinity', 'ip'],
   ['backend-protocol', 'FCGI'],
+  ['backend-tls-secret', 'No Name'],
+  ['backend-tls-server-name', 'no_name'],
+  ['backend-tls-verify', 'false'],
   ['rewrite-traget', '/x'],
 ];
 

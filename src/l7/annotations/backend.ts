@@ -1,0 +1,25 @@
+import { dnsSubdomainProblems } from '../../api/names.ts';
+import type { BackendRule } from '../backend-protocol.ts';
+import type { AnnotationReader } from './reader.ts';
+import { secretOf } from './values.ts';
+
+/** A bad value never makes a connection less secure: verification stays on, and a bad Secret name believes nobody. */
+export function readBackend(reader: AnnotationReader): BackendRule | undefined {
+  const protocol = reader.read('backend-protocol', '"HTTP" or "HTTPS"', (value) => {
+    const upper = value.toUpperCase();
+    return upper === 'HTTP' || upper === 'HTTPS' ? upper : undefined;
+  });
+  const secret = 'backend-tls-secret';
+  const name = reader.read(secret, 'the name of a Secret in the same namespace', secretOf);
+  const serverName = reader.read('backend-tls-server-name', 'a DNS name', (value) =>
+    dnsSubdomainProblems(value.toLowerCase()).length === 0 ? value.toLowerCase() : undefined,
+  );
+  const verify = reader.read('backend-tls-verify', '"on" or "off"', (value) =>
+    value === 'on' || value === 'off' ? value : undefined,
+  );
+  const tlsSecret = reader.has(secret) ? { name } : undefined;
+  if (protocol === undefined && tlsSecret === undefined && serverName === undefined && verify === undefined) {
+    return undefined;
+  }
+  return { protocol, tlsSecret, serverName, verify: verify !== 'off' };
+}

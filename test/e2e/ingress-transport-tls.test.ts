@@ -1,0 +1,194 @@
+/** TLS below the protocol core: what is agreed on, who is believed, whichever transport carries it. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { type TestContext, test } from 'node:test';
+import { createSecureContext, createServer, type TLSSocket } from 'node:tls';
+import { netTransport, type ServerTransport, type TlsSource } from '../../src/l7/net-transport.ts';
+import type { AcceptedFrom, Connection, ConnectionHandler, ConnectTls } from '../../src/l7/transport.ts';
+import { openUringTransport } from '../../src/l7/uring-transport.ts';
+import { createTestPki } from '../support/pki.ts';
+import { localhost, until } from './ingress-harness.ts';
+
+const pki = await createTestPki();
+const other = await createTestPki();
+const serving = await pki.serving('backend');
+
+/** Notes what comes; `name` is what its certificate is for. */
+class Peer implements ConnectionHandler {
+  connection!: Connection;
+  from: AcceptedFrom | undefined;
+  protocol: string | undefined;
+  text = '';
+  closed: string | undefined;
+
+  onConnect(protocol: string): void {
+    this.protocol = protocol;
+  }
+
+  onData(data: Buffer): void {
+    this.text += data.toString('latin1');
+    if (this.from !== undefined) this.connection.write(Buffer.from(data)); // the server's side echoes
+  }
+
+  onDrain(): void {}
+  onFinish(): void {}
+
+  onEnd(): void {
+    if (this.from !== undefined) this.connection.end();
+  }
+
+  onClose(error: string | undefined): void {
+    this.closed = error ?? 'in peace';
+  }
+}
+
+const trusting: ConnectTls = {
+  serverName: 'localhost',
+  verify: true,
+  ca: pki.authority.pair.certificate,
+  clientCertificate: undefined,
+  protocols: [],
+};
+
+const source: TlsSource = {
+  contextFor: () => Promise.resolve(createSecureContext({ cert: serving.certificate, key: serving.key })),
+  defaultPair: () => Promise.resolve(serving),
+};
+
+async function serve(t: TestContext, transport: ServerTransport, protocols?: readonly string[]) {
+  const accepted: Peer[] = [];
+  const acceptor = {
+    accept(connection: Connection, from: AcceptedFrom): ConnectionHandler {
+      const peer = new Peer();
+      peer.connection = connection;
+      peer.from = from;
+      accepted.push(peer);
+      return peer;
+    },
+  };
+  const at = { kind: 'address', host: localhost, port: 0 } as const;
+  const listener = await transport.listen(at, acceptor, { tls: source, protocols, onError: () => {} });
+  t.after(async () => {
+    listener.close();
+    for (const { connection } of accepted) connection.destroy();
+    await until(() => accepted.every((peer) => peer.closed !== undefined));
+  });
+  return { port: listener.port, accepted };
+}
+
+function dial(transport: ServerTransport, port: number, tls: ConnectTls): Peer {
+  const peer = new Peer();
+  peer.connection = transport.connect(localhost, port, peer, tls);
+  return peer;
+}
+
+function openUring(): ServerTransport | string {
+  try {
+    return openUringTransport();
+  } catch (error) {
+    return `io_uring cannot be used: ${String(error)}`;
+  }
+}
+
+for (const [name, transport] of [
+  ['net', netTransport],
+  ['uring', openUring()],
+] as const) {
+  const check = (title: string, body: (t: TestContext, over: ServerTransport) => Promise<void>): void => {
+    const skip = typeof transport === 'string' ? transport : false;
+    test(`${name}: ${title}`, { timeout: 60_000, skip }, (t) => body(t, transport as ServerTransport));
+  };
+
+  check('both sides are told the protocol that ALPN has agreed on', async (t, over) => {
+    const cases = [
+      [['h2', 'http/1.1'], ['h2'], 'h2'],
+      [['h2', 'http/1.1'], ['http/1.1', 'h2'], 'h2'], // the server chooses
+      [undefined, ['h2', 'http/1.1'], 'http/1.1'],
+      [['h2', 'http/1.1'], [], ''],
+    ] as const;
+    for (const [offered, wanted, agreed] of cases) {
+      const { port, accepted } = await serve(t, over, offered);
+      const client = dial(over, port, { ...trusting, protocols: wanted });
+      client.connection.write('through TLS');
+      await until(() => client.text === 'through TLS');
+      assert.equal(client.protocol, agreed);
+      assert.deepEqual(accepted[0]?.from, { scheme: 'https', protocol: agreed });
+      client.connection.end();
+      await until(() => client.closed !== undefined && accepted[0]?.closed !== undefined);
+      assert.equal(client.closed, 'in peace');
+    }
+    const { port, accepted } = await serve(t, over, ['http/1.1']);
+    const client = dial(over, port, { ...trusting, protocols: ['h2'] });
+    await until(() => client.closed !== undefined);
+    assert.match(client.closed ?? '', /^ERR_SSL_/); // no_application_protocol
+    assert.equal(accepted.length, 0);
+  });
+
+  check('a certificate that is not to be believed ends the connection with the reason', async (t, over) => {
+    const { port } = await serve(t, over);
+    const cases: readonly (readonly [Partial<ConnectTls>, string])[] = [
+      [{ serverName: 'somebody.else' }, 'ERR_TLS_CERT_ALTNAME_INVALID'],
+      [{ ca: other.authority.pair.certificate }, 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'],
+      [{ ca: undefined }, 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'],
+      [{ ca: '' }, 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'],
+      [{ ca: 'no PEM' }, 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'],
+      [{ clientCertificate: { certificate: 'none', key: 'none' } }, 'ERR_TLS_BAD_PEM'],
+    ];
+    for (const [change, code] of cases) {
+      const client = dial(over, port, { ...trusting, ...change });
+      client.connection.write('secret');
+      await until(() => client.closed !== undefined);
+      assert.equal(client.closed, code, JSON.stringify(change));
+      assert.equal(client.protocol, undefined, 'it never counts as connected');
+    }
+    const careless = dial(over, port, { ...trusting, serverName: 'somebody.else', ca: '', verify: false });
+    careless.connection.write('hello');
+    await until(() => careless.text === 'hello');
+    careless.connection.destroy();
+    await until(() => careless.closed !== undefined);
+  });
+
+  check('a client certificate is shown, and the second handshake is a short one', async (t, over) => {
+    const pair = await pki.client('ingress');
+    const seen: { readonly subject: string; readonly resumed: boolean }[] = [];
+    const server = createServer(
+      {
+        ...{ cert: serving.certificate, key: serving.key },
+        requestCert: true,
+        ca: pki.authority.pair.certificate,
+      },
+      (socket: TLSSocket) => {
+        seen.push({
+          subject: socket.getPeerCertificate().subject?.CN?.toString() ?? '',
+          resumed: socket.isSessionReused(),
+        });
+        socket.end('welcome');
+      },
+    ).listen(0, localhost);
+    await once(server, 'listening');
+    t.after(() => server.close());
+    const tls = { ...trusting, clientCertificate: { certificate: pair.certificate, key: pair.key } };
+    for (let round = 0; round < 2; round += 1) {
+      const client = dial(over, (server.address() as AddressInfo).port, tls);
+      await until(() => client.text === 'welcome');
+      client.connection.end();
+      await until(() => client.closed !== undefined);
+    }
+    assert.deepEqual(seen, [
+      { subject: 'ingress', resumed: false },
+      { subject: 'ingress', resumed: true },
+    ]);
+  });
+
+  check('giving up before, while and after the handshake closes once', async (t, over) => {
+    const { port } = await serve(t, over);
+    const peers = Array.from({ length: 20 }, () => dial(over, port, trusting));
+    for (const [index, peer] of peers.entries()) {
+      for (let turn = 0; turn < index; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+      peer.connection.destroy();
+    }
+    await until(() => peers.every((peer) => peer.closed !== undefined));
+    assert.ok(peers.every((peer) => peer.closed === 'in peace'));
+  });
+}
