@@ -34,9 +34,7 @@ export async function measureProgramming(services: number): Promise<ProgrammingF
       await nft.run(script, scope);
       applied.resolve();
     },
-    read: (...of) => nft.read(...of),
-    readClients: (...of) => nft.readClients(...of),
-    generation: () => nft.generation(),
+    read: (family, scope) => nft.read(family, scope),
   };
   const stop = new AbortController();
   const ready = Promise.withResolvers<void>();

@@ -1,7 +1,6 @@
 import type { IpFamily } from '../base/ip.ts';
 import type { Logger } from '../base/log.ts';
 import { createSpawnedNft, listingOf, type Nft, NftError, refusal } from './apply.ts';
-import { openGenerationReader } from './generation.ts';
 import { tableFamily } from './render.ts';
 import { tableName } from './ruleset.ts';
 
@@ -13,8 +12,6 @@ const libraryName = 'libnftables.so.1';
 
 /** NFT_CTX_OUTPUT_JSON of nftables/libnftables.h. */
 const outputJson = 1 << 4;
-/** NFT_CTX_OUTPUT_TERSE */
-const outputTerse = 1 << 11;
 
 const signatures = {
   nft_ctx_new: { arguments: ['uint32'], return: 'pointer' },
@@ -63,16 +60,10 @@ export async function openLibraryNft(): Promise<LibraryNft> {
       const { status, errors } = call(script, 0, signal);
       if (status !== 0) throw refusal('refused the rules', errors);
     },
-    async read(family, signal, parts = 'all') {
-      const flags = parts === 'chains' ? outputJson | outputTerse : outputJson;
-      const answer = call(`list table ${tableFamily(family)} ${tableName}\n`, flags, signal);
+    async read(family, signal) {
+      const answer = call(`list table ${tableFamily(family)} ${tableName}\n`, outputJson, signal);
       return listingOf(answer);
     },
-    async readClients(family, map, signal) {
-      const commands = `list map ${tableFamily(family)} ${tableName} ${map}\n`;
-      return listingOf(call(commands, outputJson, signal)).clients;
-    },
-    generation: () => undefined,
     close() {
       if (!open) return;
       open = false;
@@ -105,9 +96,7 @@ export function createMixedNft(library: Nft, tool: Nft): Nft {
       const small = script.length <= libraryScriptCharactersMax && changesElementsOnly(script);
       return small ? library.run(script, signal) : tool.run(script, signal);
     },
-    read: (family: IpFamily, signal, parts) => tool.read(family, signal, parts),
-    readClients: (family, map, signal) => tool.readClients(family, map, signal),
-    generation: () => tool.generation(),
+    read: (family: IpFamily, signal) => tool.read(family, signal),
   };
 }
 
@@ -119,11 +108,7 @@ function changesElementsOnly(script: string): boolean {
 
 /** What the machine allows: both, or the tool alone. Logs which, with the reason. */
 export async function createSystemNft(log: Logger): Promise<Nft> {
-  const reader = await openGenerationReader().catch((error: unknown) => {
-    log.info('nftables: our table is read back as a whole to know that nobody changed it', { error });
-    return undefined;
-  });
-  const tool = createSpawnedNft(['nft'], () => reader?.read());
+  const tool = createSpawnedNft();
   try {
     const library = await openLibraryNft();
     log.info('nftables: small changes through libnftables in this process, whole tables through nft(8)');

@@ -1,7 +1,6 @@
 import type { Node, Service } from '../api/gen/core-v1.ts';
 import type { EndpointSlice } from '../api/gen/discovery-v1.ts';
 import type { ObjectKey } from '../api/object.ts';
-import { PersistentMap } from '../base/persistent-map.ts';
 import {
   type NodeFacts,
   type NodeView,
@@ -29,7 +28,7 @@ export class ViewTracker {
   constructor(nodeName: string, sources: ViewSources) {
     this.#nodeName = nodeName;
     this.#sources = sources;
-    this.#view = { node: nodeFactsOf(nodeName, undefined), services: PersistentMap.empty() };
+    this.#view = { node: nodeFactsOf(nodeName, undefined), services: new Map() };
   }
 
   /** Services marked since the last view. */
@@ -52,9 +51,12 @@ export class ViewTracker {
     if (node.zone !== this.#view.node.zone) for (const key of this.#sources.services()) this.#dirty.add(key);
     this.#nodeDirty = false;
     if (this.#dirty.size === 0 && node === this.#view.node) return this.#view;
-    const services = this.#view.services.with(
-      this.#dirty.values().map((key) => [key, this.#serviceView(key, node)] as const),
-    );
+    const services = new Map(this.#view.services);
+    for (const key of this.#dirty) {
+      const view = this.#serviceView(key, node);
+      if (view === undefined) services.delete(key);
+      else services.set(key, view);
+    }
     this.#dirty.clear();
     this.#view = { node, services };
     return this.#view;

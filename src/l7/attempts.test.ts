@@ -18,7 +18,6 @@ const route: Route = {
   path: '/',
   pathType: 'Prefix',
   backend: 0,
-  pattern: undefined,
   policy: undefined,
 };
 

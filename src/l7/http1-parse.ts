@@ -47,6 +47,18 @@ export type RequestHead = {
   readonly upgrade: string | undefined;
   /** All Connection values joined by commas; they name fields that end here. */
   readonly connectionTokens: string;
+  /** undefined: it came by HTTP/1. */
+  readonly http2: Http2Facts | undefined;
+};
+
+/** What the text form of a request cannot say. */
+export type Http2Facts = {
+  /** `te: trailers`: gRPC insists on it. */
+  readonly trailersWanted: boolean;
+  /** Names of fields that must never be put into a table of HPACK; undefined: none. */
+  readonly neverIndexed: ReadonlySet<string> | undefined;
+  /** It is a gRPC call, whose client waits for so long; undefined: for ever. */
+  readonly grpc: { readonly timeoutMs: number | undefined } | undefined;
 };
 
 export type ResponseHead = {
@@ -85,7 +97,7 @@ export function checkPartialHead(data: Buffer, from: number, end: number): Parse
 }
 
 /** What the framing fields of a head say, gathered in one walk over its lines. */
-type Facts = {
+export type HeadFacts = {
   host: string | undefined;
   hostCount: number;
   contentLength: number; // -1: none, -2: invalid
@@ -95,8 +107,8 @@ type Facts = {
   expect: string | undefined;
 };
 
-function gather(text: string, lines: FieldLines): Facts {
-  const facts: Facts = {
+function gather(text: string, lines: FieldLines): HeadFacts {
+  const facts: HeadFacts = {
     host: undefined,
     hostCount: 0,
     contentLength: -1,
@@ -131,7 +143,7 @@ function gather(text: string, lines: FieldLines): Facts {
 }
 
 /** Digits only, at most 15 so that the number is exact; -2 otherwise. */
-function parseLength(value: string): number {
+export function parseLength(value: string): number {
   if (value.length === 0 || value.length > 15) return -2;
   let length = 0;
   for (let i = 0; i < value.length; i += 1) {
@@ -187,12 +199,14 @@ export function parseRequestHead(
   return requestFrom(text, method, target, version, gather(text, lines));
 }
 
-function requestFrom(
+/** The rules that hold for a request's head in whichever version of HTTP it came. `text`: as HTTP/1 writes it. */
+export function requestFrom(
   text: string,
   method: string,
   target: string,
   minorVersion: 0 | 1,
-  facts: Facts,
+  facts: HeadFacts,
+  http2?: Http2Facts,
 ): RequestHead | ParseFailure {
   if (facts.hostCount > 1) return fail(400, 'more than one Host field');
   if (facts.host === undefined && minorVersion === 1) return fail(400, 'HTTP/1.1 request without Host');
@@ -232,6 +246,7 @@ function requestFrom(
     expectContinue: facts.expect !== undefined && minorVersion === 1,
     upgrade: upgradeOf(minorVersion, body, facts),
     connectionTokens: facts.connection,
+    http2,
   };
 }
 
@@ -239,7 +254,7 @@ function requestFrom(
  * The protocol to ask for upstream. h2c is left out: a connection that turns into HTTP/2 behind the proxy carries
  * requests which nobody routed. A request with a body is not upgraded.
  */
-function upgradeOf(minorVersion: 0 | 1, body: RequestHead['body'], facts: Facts): string | undefined {
+function upgradeOf(minorVersion: 0 | 1, body: RequestHead['body'], facts: HeadFacts): string | undefined {
   if (facts.upgrade === undefined || minorVersion === 0 || body !== 'none') return undefined;
   if (!listHasToken(facts.connection, 'upgrade') || facts.upgrade === '') return undefined;
   return facts.upgrade.toLowerCase().includes('h2c') ? undefined : facts.upgrade;
@@ -348,7 +363,7 @@ export function parseResponseHead(
 
 type Framing = { readonly body: BodyKind; readonly contentLength: number };
 
-function responseFraming(status: number, version: 0 | 1, method: string, facts: Facts): Framing | string {
+function responseFraming(status: number, version: 0 | 1, method: string, facts: HeadFacts): Framing | string {
   if (facts.contentLength === -2) return 'malformed Content-Length';
   if (facts.transferEncoding !== undefined) {
     if (facts.contentLength !== -1) return 'both Content-Length and Transfer-Encoding';

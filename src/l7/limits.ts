@@ -1,3 +1,5 @@
+import type { Http2Options } from './http2-settings.ts';
+
 /** Every bound of the proxy, with what happens at it. Times in ms, sizes in bytes. */
 export type ProxyLimits = {
   /** A client has this long for a request's head, from its first byte (or from connecting). Then 408, or a close if it sent nothing. */
@@ -48,7 +50,50 @@ export type ProxyLimits = {
   readonly endpointConnectionsMax: number;
   /** Of these, how many are kept when unused. */
   readonly endpointIdleMax: number;
+  /** Requests that one client may have open on a connection of HTTP/2. More: REFUSED_STREAM. */
+  readonly http2StreamsMax: number;
+  /** Requests that we open on one connection of HTTP/2 to an endpoint, if it allows as many. More: another connection. */
+  readonly upstreamStreamsMax: number;
+  /** Bytes of a body that a peer may send ahead on one stream, so what a slow reader on the other side costs at most. Then it must wait. */
+  readonly http2StreamWindowBytes: number;
+  /** The same for all streams of a client's connection together. */
+  readonly http2ClientWindowBytes: number;
+  /** CONTINUATION frames of one head. More: GOAWAY with ENHANCE_YOUR_CALM. So for a head beyond headBytesMax as it comes; one that unpacks to more: 431. */
+  readonly http2ContinuationsMax: number;
+  /** Requests that a client may take back, or that are broken, at once. More: GOAWAY with ENHANCE_YOUR_CALM. Each answered one gives half of one back. */
+  readonly http2ResetsBurst: number;
+  /** How many of these come back each second. */
+  readonly http2ResetsPerSecond: number;
+  /** Frames that carry nothing (SETTINGS, PING, PRIORITY, WINDOW_UPDATE, empty DATA, unknown ones) at once. More: GOAWAY with ENHANCE_YOUR_CALM. */
+  readonly http2ControlFramesBurst: number;
+  /** How many of these come back each second; two more for each DATA frame that the peer is sent. */
+  readonly http2ControlFramesPerSecond: number;
+  /** A connection of HTTP/2 to an endpoint with requests open and nothing coming for this long is asked for a sign of life. Servers of gRPC end connections that are asked more often than every five minutes. */
+  readonly upstreamPingIntervalMs: number;
+  /** No sign of life by then: the connection is lost. */
+  readonly upstreamPingTimeoutMs: number;
 };
+
+/** The bounds of one connection of HTTP/2. */
+export function http2Options(limits: ProxyLimits, role: Http2Options['role']): Http2Options {
+  const isServer = role === 'server';
+  const streamsMax = isServer ? limits.http2StreamsMax : limits.upstreamStreamsMax;
+  const streamWindowBytes = limits.http2StreamWindowBytes;
+  return {
+    role,
+    streamsMax,
+    streamWindowBytes,
+    // Towards an endpoint a slow client must not stop others: there is room for what all streams may hold.
+    connectionWindowBytes: isServer ? limits.http2ClientWindowBytes : streamsMax * streamWindowBytes,
+    headBytesMax: isServer ? limits.headBytesMax : limits.responseHeadBytesMax,
+    fieldsMax: 2 * limits.headerCountMax, // cookies may come as many and become one
+    continuationsMax: limits.http2ContinuationsMax,
+    resetsBurst: limits.http2ResetsBurst,
+    resetsPerSecond: limits.http2ResetsPerSecond,
+    controlFramesBurst: limits.http2ControlFramesBurst,
+    controlFramesPerSecond: limits.http2ControlFramesPerSecond,
+  };
+}
 
 export const defaultLimits: ProxyLimits = {
   clientHeaderTimeoutMs: 15_000,
@@ -75,4 +120,15 @@ export const defaultLimits: ProxyLimits = {
   clientConnectionsMax: 20_000,
   endpointConnectionsMax: 4_096,
   endpointIdleMax: 256,
+  http2StreamsMax: 128,
+  upstreamStreamsMax: 100,
+  http2StreamWindowBytes: 131_072,
+  http2ClientWindowBytes: 1_048_576,
+  http2ContinuationsMax: 32,
+  http2ResetsBurst: 200,
+  http2ResetsPerSecond: 20,
+  http2ControlFramesBurst: 1_000,
+  http2ControlFramesPerSecond: 100,
+  upstreamPingIntervalMs: 310_000,
+  upstreamPingTimeoutMs: 20_000,
 };

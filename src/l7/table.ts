@@ -1,6 +1,5 @@
 import type { ObjectKey } from '../api/object.ts';
 import { assert } from '../base/assert.ts';
-import type { Regex } from '../base/regex/regex.ts';
 import type { BackendTls } from './backend-protocol.ts';
 import type { RoutePolicy } from './policy.ts';
 
@@ -31,8 +30,6 @@ export type Route = {
   /** As in the rule. */
   readonly path: string;
   readonly pathType: PathType;
-  /** Given: the path is a regular expression, which must match from the path's start. */
-  readonly pattern: Regex | undefined;
   /** Index into `RouteTable.backends`: so routes stay as they are when only endpoints change. */
   readonly backend: number;
   /** What annotations ask for beyond routing; undefined for most routes, which then pay nothing for policies. */
@@ -44,8 +41,6 @@ export type HostRoutes = {
   readonly exact: ReadonlyMap<string, Route>;
   /** Key: the path without a trailing slash, so '' is every path. */
   readonly prefix: ReadonlyMap<string, Route>;
-  /** Those whose path is a regular expression: the longest first, the first one that matches counts. */
-  readonly patterns: readonly Route[];
   /** Slashes in the longest key of `prefix`: bounds the walk over a request's path. */
   readonly prefixElementsMax: number;
   /** For paths that match nothing here; its path is ''. */
@@ -89,10 +84,9 @@ export function renderRouteTable(table: RouteTable): string {
   const lines: string[] = [];
   const backend = (index: number): string => renderBackend(table.backends[index]);
   const add = (host: string, routes: HostRoutes): void => {
-    const all = [...routes.exact.values(), ...routes.prefix.values(), ...routes.patterns];
+    const all = [...routes.exact.values(), ...routes.prefix.values()];
     for (const route of all) {
-      const type = route.pattern === undefined ? route.pathType : 'Regex';
-      lines.push(`${host} ${type} ${route.path} -> ${backend(route.backend)} (${route.ingress})`);
+      lines.push(`${host} ${route.pathType} ${route.path} -> ${backend(route.backend)} (${route.ingress})`);
     }
     if (routes.defaultRoute !== undefined) {
       lines.push(`${host} default -> ${backend(routes.defaultRoute.backend)}`);

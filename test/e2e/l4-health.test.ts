@@ -12,13 +12,6 @@ import { FakeApi } from '../support/fake-api.ts';
 import { serviceOf, sliceOf, terminating } from '../support/services.ts';
 import { eventually } from '../support/shell.ts';
 
-/** A kernel without a table. */
-const emptyNft: Omit<Nft, 'run'> = {
-  read: () => Promise.resolve(emptyKernelTable),
-  readClients: () => Promise.resolve([]),
-  generation: () => undefined,
-};
-
 test('l4: the proxy tells its health, its metrics and its rules', async () => {
   const api = new FakeApi();
   api.seed(nodes, { metadata: { name: 'node-0' } });
@@ -32,7 +25,7 @@ test('l4: the proxy tells its health, its metrics and its rules', async () => {
       applied.resolve();
       return Promise.resolve();
     },
-    ...emptyNft,
+    read: () => Promise.resolve(emptyKernelTable),
   };
   const stop = new AbortController();
   const ready = Promise.withResolvers<number | undefined>();
@@ -110,7 +103,7 @@ test('l4: a healthCheckNodePort tells whether ready endpoints are here', async (
     silentLogger,
     stop.signal,
     {
-      nft: { run: () => Promise.resolve(), ...emptyNft },
+      nft: { run: () => Promise.resolve(), read: () => Promise.resolve(emptyKernelTable) },
       conntrack: { udpFlows: () => Promise.resolve([]), forget: () => Promise.resolve() },
       clock: systemClock,
       applySettings: () => Promise.resolve([]),

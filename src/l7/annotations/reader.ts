@@ -3,17 +3,11 @@ export const annotationPrefix = 'fairlead.dev/';
 /** Reads annotations by name and collects what is wrong with them. */
 export class AnnotationReader {
   readonly #annotations: Readonly<Record<string, string>>;
-  readonly #origins: ReadonlyMap<string, string>;
   readonly #known = new Set<string>();
   readonly #problems: string[] = [];
 
-  /** @param origins for problems: the names that people wrote, where they are not ours */
-  constructor(
-    annotations: Readonly<Record<string, string>>,
-    origins: ReadonlyMap<string, string> = new Map(),
-  ) {
+  constructor(annotations: Readonly<Record<string, string>>) {
     this.#annotations = annotations;
-    this.#origins = origins;
   }
 
   /** undefined: absent or bad; bad ones are noted. `allowed` completes "allowed: …". */
@@ -40,8 +34,7 @@ export class AnnotationReader {
 
   bad(name: string, value: string, why: string): void {
     const shown = value.length > 80 ? `${value.slice(0, 80)}…` : value;
-    const written = this.#origins.get(name) ?? `${annotationPrefix}${name}`;
-    this.#problems.push(`metadata.annotations[${written}]: ${JSON.stringify(shown)}: ${why}`);
+    this.#problems.push(`metadata.annotations[${annotationPrefix}${name}]: ${JSON.stringify(shown)}: ${why}`);
   }
 
   /** All problems, those of names that nobody has read among them. */
