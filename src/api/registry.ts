@@ -14,6 +14,7 @@ import { reviewKinds } from './kinds/reviews.ts';
 import { runtimeClassKind } from './kinds/runtimeclass.ts';
 import { priorityClassKind } from './kinds/scheduling.ts';
 import { storageKinds } from './kinds/storage.ts';
+import { webhookConfigurationKinds } from './kinds/webhookconfiguration.ts';
 
 /** Every kind that the API server serves, in the order that discovery lists them. Adding a kind is one entry. */
 export const kinds: readonly Kind[] = [
@@ -21,6 +22,7 @@ export const kinds: readonly Kind[] = [
   ...appsKinds,
   ...reviewKinds,
   customResourceDefinitionKind,
+  ...webhookConfigurationKinds,
   ...autoscalingKinds,
   ...batchKinds,
   ...coordinationKinds,

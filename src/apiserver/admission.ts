@@ -4,6 +4,7 @@ import { systemPriorities } from '../api/kinds/scheduling.ts';
 import type { JsonObject } from '../api/object.ts';
 import { failure, forbidden, notFound } from '../api/status.ts';
 import type { ApiContext, Target } from './context.ts';
+import { observePolicy } from '../api/kinds/admissionpolicy.ts';
 import { admitDefinition } from './custom-resources/admission.ts';
 import { preventEscalation } from './escalation.ts';
 import { applyLimitDefaults, limitProblems } from './limit-range.ts';
@@ -32,6 +33,9 @@ export function admitCreate(context: ApiContext, target: Target, object: JsonObj
     case 'apiextensions.k8s.io/customresourcedefinitions':
       admitDefinition(context, object);
       return;
+    case 'admissionregistration.k8s.io/validatingadmissionpolicies':
+      observePolicy(object);
+      return;
     case 'networking.k8s.io/ingresses':
       admitIngress(context, target, object);
       return;
@@ -42,8 +46,13 @@ export function admitUpdate(context: ApiContext, target: Target, object: JsonObj
   restrict(target, 'update', old);
   preventGrant(context, target, object);
   const { group, plural } = target.kind;
-  const isDefinition = group === 'apiextensions.k8s.io' && plural === 'customresourcedefinitions';
-  if (isDefinition && target.subresource === '') admitDefinition(context, object);
+  if (target.subresource !== '') return;
+  if (group === 'apiextensions.k8s.io' && plural === 'customresourcedefinitions') {
+    admitDefinition(context, object);
+  }
+  if (group === 'admissionregistration.k8s.io' && plural === 'validatingadmissionpolicies') {
+    observePolicy(object);
+  }
 }
 
 function preventGrant(context: ApiContext, target: Target, object: JsonObject): void {
@@ -81,7 +90,7 @@ function requireLivingDefinition({ customs }: ApiContext, { kind }: Target): voi
 }
 
 /** Nothing is made in a namespace that does not exist or is going away. */
-function requireNamespace(context: ApiContext, target: Target): void {
+export function requireNamespace(context: ApiContext, target: Target): void {
   const { kind, namespace } = target;
   if (!kind.namespaced) return;
   const entry = context.store.get(`/namespaces/${namespace}`);

@@ -14,12 +14,13 @@ import { managerOf, requestedManager } from './field-manager.ts';
 import type { StoredObject } from './objects.ts';
 import { refusalText } from './rbac.ts';
 import { isTrue } from './request-info.ts';
+import { isDryRun } from './dry-run.ts';
 import {
   type Change,
   changeObject,
   createObject,
   fieldValidationOf,
-  isDryRun,
+  type ShownBody,
   type Written,
 } from './write.ts';
 
@@ -51,9 +52,11 @@ export async function applyChange(
   context: ApiContext,
   target: Target,
   configuration: JsonObject,
+  shownAs: ShownBody,
 ): Promise<Written> {
   const { force } = applyParameters(target);
-  return changeObject(context, target, changeFor(context, target, 'main', configuration, force));
+  const change = changeFor(context, target, 'main', configuration, force);
+  return changeObject(context, target, { ...change, shownAs });
 }
 
 function applyParameters(target: Target): { readonly force: boolean } {

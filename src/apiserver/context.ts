@@ -12,6 +12,8 @@ import type { ProtobufEncoder } from './protobuf-encode.ts';
 import type { Quotas } from './quota.ts';
 import type { ServiceAllocator } from './service-allocator.ts';
 import type { TokenAuthority } from './tokens.ts';
+import type { WebhookClient } from './webhooks/client.ts';
+import type { WebhookRegistry } from './webhooks/registry.ts';
 
 /** What the handlers of one server share. */
 export type ApiContext = {
@@ -26,6 +28,8 @@ export type ApiContext = {
   readonly quotas: Quotas;
   readonly kubelets: KubeletLink;
   readonly metrics: Metrics;
+  readonly webhookRegistry: WebhookRegistry;
+  readonly webhooks: WebhookClient;
 };
 
 /** A request with the kind that its path names. */

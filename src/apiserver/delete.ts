@@ -6,13 +6,15 @@ import { rfc3339 } from '../base/clock.ts';
 import { type Entry, isStoreError } from '../store/store.ts';
 import { admitDelete } from './admission.ts';
 import type { ApiContext, Target } from './context.ts';
+import { admitDeletion } from './dynamic-admission.ts';
 import { jsonReply, type Reply } from './exchange.ts';
 import { formOf, renderList, renderObject } from './forms.ts';
 import { readPage, requireEntry } from './list.ts';
 import { isBeingDeleted, parseEntry, type StoredObject, templateOf, templateOfEntry } from './objects.ts';
 import { graceOf } from './pod-admission.ts';
 import { isTrue } from './request-info.ts';
-import { isDryRun, isReadyToGo, nextCommit, readBody } from './write.ts';
+import { isDryRun } from './dry-run.ts';
+import { isReadyToGo, nextCommit, readBody } from './write.ts';
 
 type Propagation = 'Foreground' | 'Background' | 'Orphan';
 
@@ -22,6 +24,8 @@ export type DeleteOptions = {
   readonly uid: string;
   readonly resourceVersion: string;
   readonly dryRun: boolean;
+  /** Admission has judged it already, as the subresource that it came by. */
+  readonly admitted?: true;
 };
 
 /** What became of it: gone, or marked and waiting for its kubelet, its finalizers or its dependents. */
@@ -67,6 +71,9 @@ export async function removeObject(
     const object = parseEntry(entry, target.kind);
     checkPreconditions(target, object, options);
     admitDelete(target, object);
+    if (options.admitted !== true) {
+      await admitDeletion(context, target, object, reviewedOptions(options), options.dryRun);
+    }
     const marked = markDeleted(target, object, options, context.clock.nowMs());
     try {
       if (options.dryRun) return { kind: isReadyToGo(marked) ? 'gone' : 'marked', entry };
@@ -83,6 +90,23 @@ export async function removeObject(
       await nextCommit();
     }
   }
+}
+
+/** As an AdmissionReview shows them. */
+function reviewedOptions(options: DeleteOptions): JsonObject {
+  const { graceSeconds, propagation, uid, resourceVersion, dryRun } = options;
+  const preconditions = {
+    ...(uid === '' ? {} : { uid }),
+    ...(resourceVersion === '' ? {} : { resourceVersion }),
+  };
+  return {
+    kind: 'DeleteOptions',
+    apiVersion: 'meta.k8s.io/v1',
+    ...(graceSeconds === undefined ? {} : { gracePeriodSeconds: graceSeconds }),
+    ...(propagation === undefined ? {} : { propagationPolicy: propagation }),
+    ...(Object.keys(preconditions).length === 0 ? {} : { preconditions }),
+    ...(dryRun ? { dryRun: ['All'] } : {}),
+  };
 }
 
 function checkPreconditions(target: Target, object: StoredObject, options: DeleteOptions): void {

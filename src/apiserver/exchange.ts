@@ -27,6 +27,8 @@ export type ApiRequest = {
   body(): Promise<Buffer>;
   /** The body unread and unbounded, for who passes it on. Not to be mixed with `body`. */
   rawBody(): Readable;
+  /** Texts for Warning headers that come up while the request is worked on. The answer carries them, a refusal too. */
+  readonly warnings: string[];
 };
 
 /** Where a streamed reply goes. */

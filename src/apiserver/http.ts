@@ -108,9 +108,11 @@ async function serve(
   serverSignal.addEventListener('abort', onStop, { once: true });
   let info: RequestInfo | undefined;
   let status = 0;
+  let warnings: readonly string[] = [];
   try {
     await whenReady;
     const request = readRequest(context, incoming, gone.signal);
+    warnings = request.warnings;
     info = parseInfo(request);
     const user = await authenticate(peerOf(incoming), incoming.headers, context.tokens);
     status = await answer(context, { ...request, user }, info, response);
@@ -119,7 +121,7 @@ async function serve(
       status = 499; // nobody is there to be answered
       closeStream(response);
     } else {
-      status = refuse(context, error, incoming, response);
+      status = refuse(context, error, incoming, response, warnings);
     }
   } finally {
     response.off('close', onClose);
@@ -154,7 +156,7 @@ async function answer(
   try {
     const routing = route(context, authorized, info);
     const reply = streams ? await routing : await withinTime(context, routing);
-    await send(context, response, reply, String(request.headers['accept-encoding'] ?? ''));
+    await send(context, response, reply, request);
     return reply.status;
   } finally {
     metrics[counter]--;
@@ -198,6 +200,7 @@ export function readRequest(context: ApiContext, incoming: Request, signal: Abor
     remoteAddress: incoming.socket.remoteAddress ?? '',
     signal,
     rawBody: () => incoming,
+    warnings: [],
     body() {
       body ??= readBody(context, incoming); // a stream is read once; several readers share its bytes
       return body;
@@ -257,9 +260,10 @@ async function send(
   context: ApiContext,
   response: Response,
   reply: Reply,
-  acceptEncoding: string,
+  request: ApiRequest,
 ): Promise<void> {
   if (reply.kind === 'bytes') {
+    const acceptEncoding = String(request.headers['accept-encoding'] ?? '');
     const { body, encoding } = await compressed(Buffer.concat(reply.body), acceptEncoding);
     writeHead(response, reply.status, {
       'content-type': reply.contentType,
@@ -267,9 +271,7 @@ async function send(
       ...encoding,
       'cache-control': 'no-cache, private',
       ...reply.headers,
-      ...(reply.warnings === undefined || reply.warnings.length === 0
-        ? {}
-        : { warning: reply.warnings.slice(0, warningsMax).map(warningHeader) }),
+      ...warningHeaders([...(reply.warnings ?? []), ...request.warnings]),
     });
     end(response, body);
     return;
@@ -319,6 +321,12 @@ function end(response: Response, body: Buffer): void {
   else response.end(body);
 }
 
+/** Each text once: a change that is tried again finds the same ones. */
+function warningHeaders(warnings: readonly string[]): Record<string, string[]> {
+  if (warnings.length === 0) return {};
+  return { warning: [...new Set(warnings)].slice(0, warningsMax).map(warningHeader) };
+}
+
 /** RFC 7234 warn-code 299; header values carry no control characters. */
 function warningHeader(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
@@ -363,7 +371,13 @@ function closeStream(response: Response): void {
   else response.destroy();
 }
 
-function refuse(context: ApiContext, error: unknown, incoming: Request, response: Response): number {
+function refuse(
+  context: ApiContext,
+  error: unknown,
+  incoming: Request,
+  response: Response,
+  warnings: readonly string[],
+): number {
   const status = statusFor(context, error, incoming);
   if (response.headersSent) {
     closeStream(response); // too late to say what happened
@@ -377,6 +391,7 @@ function refuse(context: ApiContext, error: unknown, incoming: Request, response
     'content-type': reply.contentType,
     'content-length': String(body.length),
     ...(retryAfter === undefined ? {} : { 'retry-after': String(retryAfter) }),
+    ...warningHeaders(warnings),
     // A body that was not read to its end would be taken for the next request.
     ...(incoming.httpVersionMajor === 1 && !incoming.complete ? { connection: 'close' } : {}),
   });

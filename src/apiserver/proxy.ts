@@ -3,6 +3,7 @@ import { type ClientRequest, request as httpRequest, type IncomingMessage } from
 import { type Agent, request as httpsRequest, type RequestOptions } from 'node:https';
 import { stringMapAt } from '../api/fields.ts';
 import { badRequest, notFound, serviceUnavailable } from '../api/status.ts';
+import { admitConnection } from './connect-admission.ts';
 import type { ApiContext, Target } from './context.ts';
 import type { ApiRequest, Reply, UpgradedConnection } from './exchange.ts';
 import { boundConnecting } from './kubelet-link.ts';
@@ -20,6 +21,7 @@ import { relayUpgrade } from './upgrade-relay.ts';
 export async function proxyRequest(context: ApiContext, target: Target): Promise<Reply> {
   const { request } = target;
   const path = proxyPath(request.path);
+  await admitConnection(context, target);
   if (path === '' && (request.method === 'GET' || request.method === 'HEAD')) {
     return redirect(`${request.path}/${queryOf(request)}`);
   }
@@ -55,6 +57,7 @@ export async function relayProxyUpgrade(
   incoming: IncomingMessage,
   client: UpgradedConnection,
 ): Promise<void> {
+  await admitConnection(context, target);
   const upgrade = { connection: 'Upgrade', upgrade: incoming.headers.upgrade ?? '' };
   const sending = openRequest(context, target, { ...passedHeaders(target.request), ...upgrade });
   await relayUpgrade(sending, client, unreachable);

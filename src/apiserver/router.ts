@@ -20,7 +20,8 @@ import { parseRequest, type RequestInfo, type Verb } from './request-info.ts';
 import { answerReview } from './reviews.ts';
 import { bindPod, evictPod, getScale, patchScale, putScale, requestToken } from './subresources.ts';
 import { watchObjects } from './watch.ts';
-import { type Change, changeObject, createObject, decodeRequest, isDryRun, type Written } from './write.ts';
+import { isDryRun } from './dry-run.ts';
+import { type Change, changeObject, createObject, decodeRequest, type Written } from './write.ts';
 
 type Handler = (context: ApiContext, target: Target) => Reply | Promise<Reply>;
 type Routes = Partial<Readonly<Record<Verb, Handler>>>;

@@ -23,6 +23,8 @@ import { createQuotas } from './quota.ts';
 import { createServiceAllocator } from './service-allocator.ts';
 import { createTokenAuthority } from './tokens.ts';
 import { serveUpgrade } from './upgrade.ts';
+import { createWebhookClient } from './webhooks/client.ts';
+import { createWebhookRegistry } from './webhooks/registry.ts';
 
 /** Connections waiting to be accepted on one listening socket. */
 const backlog = 511;
@@ -78,6 +80,8 @@ export async function runApiServer(
     context.services.stop();
     context.customs.stop();
     context.kubelets.close();
+    context.webhookRegistry.stop();
+    context.webhooks.close();
     await store.close();
   }
 }
@@ -115,6 +119,8 @@ function createContext(config: ApiServerConfig, log: Logger, store: Store): ApiC
     quotas: createQuotas(store),
     kubelets: createKubeletLink(store, config),
     metrics: createMetrics(),
+    webhookRegistry: createWebhookRegistry(store),
+    webhooks: createWebhookClient(store, clock),
   };
 }
 

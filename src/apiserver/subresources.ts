@@ -14,26 +14,54 @@ import { scaleOf, withScale } from '../api/scale.ts';
 import { badRequest, conflict, forbidden, notFound } from '../api/status.ts';
 import { rfc3339 } from '../base/clock.ts';
 import { applyChange, decodeConfiguration, isApply } from './apply.ts';
+import type { BodyKind } from './admission-request.ts';
 import type { ApiContext, Target } from './context.ts';
 import { removeObject } from './delete.ts';
+import { admitBody } from './dynamic-admission.ts';
 import { takeDisruption } from './disruption.ts';
 import { jsonReply, type Reply } from './exchange.ts';
 import { requireEntry } from './list.ts';
 import { restrictNode } from './node-restriction.ts';
 import { parseEntry } from './objects.ts';
 import { patchedAs, readPatch } from './patch.ts';
-import { changeObject, fieldValidationOf, isDryRun, readBody, type Written } from './write.ts';
+import { isDryRun } from './dry-run.ts';
+import { changeObject, fieldValidationOf, readBody, type ShownBody, type Written } from './write.ts';
 
 /** Subresources that answer with something else than their object: scale, binding, eviction, token. */
 
-type Identity = Pick<Kind, 'group' | 'version' | 'kind'>;
+const scaleIdentity: BodyKind = {
+  group: 'autoscaling',
+  version: 'v1',
+  kind: 'Scale',
+  schema: 'autoscaling/v1.Scale',
+};
+const bindingIdentity: BodyKind = { group: '', version: 'v1', kind: 'Binding', schema: 'core/v1.Binding' };
+const evictionIdentity: BodyKind = {
+  group: 'policy',
+  version: 'v1',
+  kind: 'Eviction',
+  schema: 'policy/v1.Eviction',
+};
+const tokenRequestIdentity: BodyKind = {
+  group: 'authentication.k8s.io',
+  version: 'v1',
+  kind: 'TokenRequest',
+  schema: 'authentication/v1.TokenRequest',
+};
 
-const scaleIdentity: Identity = { group: 'autoscaling', version: 'v1', kind: 'Scale' };
-const scaleSchema = 'autoscaling/v1.Scale';
+/** Admission is shown the Scale, not what it scales. */
+function shownAsScale({ scale: paths }: Kind): ShownBody {
+  return {
+    kind: scaleIdentity,
+    show: (object) => scaleOf(object, paths),
+    accept: (object, scale) => withScale(object, scale, paths),
+  };
+}
 
 const success: JsonObject = { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success' };
 
-async function decodeIdentity(target: Target, identity: Identity, schema: string): Promise<JsonObject> {
+async function decodeIdentity(target: Target, identity: BodyKind): Promise<JsonObject> {
+  const { schema } = identity;
   return decodeAs(identity, schema, await readBody(target, schema), fieldValidationOf(target)).object;
 }
 
@@ -42,20 +70,21 @@ export function getScale(context: ApiContext, target: Target): Reply {
 }
 
 export async function putScale(context: ApiContext, target: Target): Promise<Reply> {
-  const scale = await decodeIdentity(target, scaleIdentity, scaleSchema);
+  const scale = await decodeIdentity(target, scaleIdentity);
   return changeScale(context, target, () => scale);
 }
 
 export async function patchScale(context: ApiContext, target: Target): Promise<Reply> {
   if (isApply(target)) return applyScale(context, target);
-  const patch = await readPatch(target, scaleSchema);
-  return changeScale(context, target, (old) => patchedAs(target, scaleIdentity, scaleSchema, patch, old));
+  const { schema } = scaleIdentity;
+  const patch = await readPatch(target, schema);
+  return changeScale(context, target, (old) => patchedAs(target, scaleIdentity, schema, patch, old));
 }
 
 /** An applied Scale owns spec.replicas of its object. */
 async function applyScale(context: ApiContext, target: Target): Promise<Reply> {
   const body = await decodeConfiguration(await target.request.body());
-  const scale = decodeAs(scaleIdentity, scaleSchema, body, fieldValidationOf(target)).object;
+  const scale = decodeAs(scaleIdentity, scaleIdentity.schema, body, fieldValidationOf(target)).object;
   const replicas = numberAt(scale, 'spec', 'replicas');
   if (replicas !== undefined && replicas < 0) throw negativeReplicas(replicas);
   const { scale: paths } = target.kind;
@@ -64,6 +93,7 @@ async function applyScale(context: ApiContext, target: Target): Promise<Reply> {
     context,
     target,
     replicas === undefined ? named : withScale(named, scale, paths),
+    shownAsScale(target.kind),
   );
   return jsonReply(scaleOf(objectOf(target, written), paths));
 }
@@ -80,6 +110,7 @@ async function changeScale(
   const written = await changeObject(context, target, {
     part: 'main',
     dryRun: isDryRun(target),
+    shownAs: shownAsScale(target.kind),
     change(old) {
       const scale = change(scaleOf(old, target.kind.scale));
       const replicas = numberAt(scale, 'spec', 'replicas') ?? 0;
@@ -96,17 +127,14 @@ function objectOf(target: Target, written: Written): JsonObject {
 
 /** What the scheduler does: gives an unbound Pod its node. */
 export async function bindPod(context: ApiContext, target: Target): Promise<Reply> {
-  const binding = await decodeIdentity(
-    target,
-    { group: '', version: 'v1', kind: 'Binding' },
-    'core/v1.Binding',
-  );
+  const dryRun = isDryRun(target);
+  const asked = await decodeIdentity(target, bindingIdentity);
+  const binding = await admitBody(context, target, 'CREATE', bindingIdentity, asked, dryRun);
   const nodeName = stringAt(binding, 'target', 'name');
   const kind = stringAt(binding, 'target', 'kind');
   if (nodeName === '' || (kind !== '' && kind !== 'Node')) {
     throw badRequest('Binding "" is invalid: target: a Node must be named');
   }
-  const dryRun = isDryRun(target);
   await changeObject(context, target, {
     part: 'binding',
     dryRun,
@@ -149,13 +177,10 @@ function setScheduled(pod: JsonObject, nowMs: number): void {
 }
 
 export async function evictPod(context: ApiContext, target: Target): Promise<Reply> {
-  const eviction = await decodeIdentity(
-    target,
-    { group: 'policy', version: 'v1', kind: 'Eviction' },
-    'policy/v1.Eviction',
-  );
+  const asked = await decodeIdentity(target, evictionIdentity);
+  const dryRun = isDryRun(target) || stringsAt(asked, 'deleteOptions', 'dryRun').includes('All');
+  const eviction = await admitBody(context, target, 'CREATE', evictionIdentity, asked, dryRun);
   const options = objectAt(eviction, 'deleteOptions');
-  const dryRun = isDryRun(target) || stringsAt(options, 'dryRun').includes('All');
   if (!dryRun) await takeDisruption(context, target, parseEntry(requireEntry(context, target)));
   await removeObject(context, target, {
     graceSeconds: numberAt(options, 'gracePeriodSeconds'),
@@ -163,6 +188,7 @@ export async function evictPod(context: ApiContext, target: Target): Promise<Rep
     uid: stringAt(options, 'preconditions', 'uid'),
     resourceVersion: stringAt(options, 'preconditions', 'resourceVersion'),
     dryRun,
+    admitted: true,
   });
   return jsonReply({ ...success, code: 201 }, 201);
 }
@@ -173,11 +199,8 @@ const tokenSecondsDefault = 3600;
 
 /** TokenRequest: a token for a ServiceAccount, tied to a Pod where the request names one. */
 export async function requestToken(context: ApiContext, target: Target): Promise<Reply> {
-  const request = await decodeIdentity(
-    target,
-    { group: 'authentication.k8s.io', version: 'v1', kind: 'TokenRequest' },
-    'authentication/v1.TokenRequest',
-  );
+  const asked = await decodeIdentity(target, tokenRequestIdentity);
+  const request = await admitBody(context, target, 'CREATE', tokenRequestIdentity, asked, isDryRun(target));
   const account = parseEntry(requireEntry(context, target));
   const spec = ensureObject(request, 'spec');
   const seconds = numberAt(spec, 'expirationSeconds') ?? tokenSecondsDefault;

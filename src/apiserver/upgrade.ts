@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { badRequest, tooManyRequests } from '../api/status.ts';
 import { authenticate } from './authenticate.ts';
+import { admitConnection } from './connect-admission.ts';
 import type { ApiContext, Target } from './context.ts';
 import { peerOf, readRequest, statusFor } from './http.ts';
 import { requireEntry } from './list.ts';
@@ -64,6 +65,7 @@ async function relay(
     throw badRequest('this path cannot be upgraded');
   }
   const pod = parseEntry(requireEntry(context, target));
+  await admitConnection(context, target);
   const { nodeName, path } = streamPath(pod, target, subresource);
   const protocol = (incoming.headers.upgrade ?? '').toLowerCase();
   if (protocol === 'spdy/3.1') {

@@ -6,8 +6,16 @@ import { isJsonObject, type Json, type JsonObject } from '../api/object.ts';
 import { alreadyExists, badRequest, conflict, invalid, notFound } from '../api/status.ts';
 import { rfc3339 } from '../base/clock.ts';
 import { type Entry, isStoreError } from '../store/store.ts';
-import { admitCreate, admitUpdate } from './admission.ts';
+import { admitCreate, admitUpdate, requireNamespace } from './admission.ts';
+import { admissionRequest, type BodyKind, writeOptions } from './admission-request.ts';
 import type { ApiContext, Target } from './context.ts';
+import {
+  mutate,
+  mutateNew,
+  mutatesDynamically,
+  validate,
+  validatesDynamically,
+} from './dynamic-admission.ts';
 import { managerOf } from './field-manager.ts';
 import { requireEntry } from './list.ts';
 import { companionsOf } from './namespaces.ts';
@@ -30,15 +38,6 @@ export type Written =
 
 /** Tries of a change without a precondition when others write the same object. */
 const conflictRetriesMax = 8;
-
-export function isDryRun(target: Target): boolean {
-  const values = target.request.query.getAll('dryRun').filter((value) => value !== '');
-  const odd = values.find((value) => value !== 'All');
-  if (odd !== undefined) {
-    throw badRequest(`dryRun: Unsupported value: ${JSON.stringify(odd)}: supported values: "All"`);
-  }
-  return values.length > 0;
-}
 
 export function fieldValidationOf(target: Target): FieldValidation {
   const value = target.request.query.get('fieldValidation') ?? '';
@@ -71,7 +70,7 @@ export async function readBody(target: Target, schema: string): Promise<Json> {
 export async function createObject(
   context: ApiContext,
   target: Target,
-  object: JsonObject,
+  wanted: JsonObject,
   options: {
     readonly dryRun: boolean;
     /** The object carries its managedFields already: it comes from server-side apply. */
@@ -80,25 +79,34 @@ export async function createObject(
 ): Promise<Written> {
   const { kind } = target;
   const { dryRun } = options;
-  const recorded = options.applied === true ? managedFieldsOf(object) : undefined;
-  const { metadata } = stampNew(context, target, object);
-  kind.setDefaults?.(object);
-  kind.prepareForCreate?.(object);
+  const recorded = options.applied === true ? managedFieldsOf(wanted) : undefined;
+  const { metadata } = stampNew(context, target, wanted);
+  kind.setDefaults?.(wanted);
+  kind.prepareForCreate?.(wanted);
   setManagedFields(
     metadata,
     recorded ??
-      trackUpdate(kind.schema, {}, object, managerOf(target, 'Update'), {
+      trackUpdate(kind.schema, {}, wanted, managerOf(target, 'Update'), {
         sent: undefined,
         created: true,
         time: rfc3339(context.clock.nowMs()),
       }),
   );
-  admitCreate(context, target, object);
-  const name = stringAt(metadata, 'name');
+  admitCreate(context, target, wanted);
+  const object = await mutateNew(context, target, wanted, {
+    dryRun,
+    settle(changed) {
+      kind.setDefaults?.(changed);
+      kind.prepareForCreate?.(changed);
+      admitCreate(context, target, changed);
+    },
+  });
+  const name = stringAt(object, 'metadata', 'name');
   const errors = kind.validate?.(object) ?? [];
   if (errors.length > 0) throw invalid(kind, name, errors);
   const reservation = reserve(context, target, object, undefined);
   try {
+    await validateWrite(context, target, { operation: 'CREATE', object, oldObject: undefined, dryRun });
     if (dryRun) return { kind: 'dry-run', object, created: true };
     const key = keyOfObject(kind, kind.namespaced ? target.namespace : '', name);
     const writing = context.store.put(key, templateOf(kind, object), 0);
@@ -117,6 +125,25 @@ export async function createObject(
   } finally {
     reservation?.release();
   }
+}
+
+/** Asks what the cluster's objects say of a write. Throws StatusError. */
+async function validateWrite(
+  context: ApiContext,
+  target: Target,
+  subject: {
+    readonly operation: 'CREATE' | 'UPDATE';
+    readonly object: JsonObject;
+    readonly oldObject: JsonObject | undefined;
+    readonly dryRun: boolean;
+    readonly body?: BodyKind;
+  },
+): Promise<void> {
+  if (!mutatesDynamically(context) && !validatesDynamically(context)) return;
+  const options = writeOptions(target, subject.operation === 'CREATE' ? 'CreateOptions' : 'UpdateOptions');
+  await validate(context, admissionRequest(context, target, { ...subject, options }));
+  // Time went by: the namespace may have gone meanwhile.
+  if (subject.operation === 'CREATE') requireNamespace(context, target);
 }
 
 function stampNew(context: ApiContext, target: Target, object: JsonObject): { metadata: JsonObject } {
@@ -203,8 +230,17 @@ export type Change = {
   readonly dryRun: boolean;
   /** The wanted object carries its managedFields already: it comes from server-side apply. */
   readonly applied?: true;
+  /** What admission is shown instead of the object, where the subresource has a body of another type. */
+  readonly shownAs?: ShownBody;
   /** The wanted object; gets a copy of the stored one that it may change and return. May be called again. */
   change(old: StoredObject): JsonObject;
+};
+
+export type ShownBody = {
+  readonly kind: BodyKind;
+  show(object: JsonObject): JsonObject;
+  /** The object with what the body says. */
+  accept(object: JsonObject, body: JsonObject): JsonObject;
 };
 
 /** Changes the stored object that the path names, trying again when others come first. Throws StatusError. */
@@ -242,11 +278,10 @@ async function tryChange(
   const { kind, name } = target;
   const old = parseEntry(entry, kind);
   const sent = managedFieldsOf(wanted);
-  const object = stampChanged(target, change, wanted, old);
-  kind.setDefaults?.(object);
-  if (change.part === 'main') kind.prepareForUpdate?.(object, old);
-  recordManager(context, target, change, { object, old, sent });
-  admitUpdate(context, target, object, old);
+  const asked = settled(target, change, wanted, old);
+  recordManager(context, target, change, { object: asked, old, sent });
+  admitUpdate(context, target, asked, old);
+  const object = await mutateChanged(context, target, change, asked, old);
   const reservation = change.part === 'main' ? reserve(context, target, object, old) : undefined;
   try {
     // A binding sets what no update may change, and takes nothing else from its client.
@@ -255,6 +290,16 @@ async function tryChange(
         ? []
         : [...(kind.validate?.(object) ?? []), ...(kind.validateUpdate?.(object, old) ?? [])];
     if (errors.length > 0) throw invalid(kind, name, errors);
+    if (change.part !== 'binding') {
+      const shown = (state: JsonObject): JsonObject => change.shownAs?.show(state) ?? state;
+      await validateWrite(context, target, {
+        operation: 'UPDATE',
+        object: shown(object),
+        oldObject: shown(old),
+        dryRun: change.dryRun,
+        ...(change.shownAs === undefined ? {} : { body: change.shownAs.kind }),
+      });
+    }
     if (change.dryRun) return { kind: 'dry-run', object, created: false };
     if (isReadyToGo(object)) {
       const removed = await context.store.delete(entry.key, templateOfEntry(entry), entry.revision);
@@ -266,6 +311,47 @@ async function tryChange(
   } finally {
     reservation?.release();
   }
+}
+
+/** The wanted object with what clients cannot change put back, defaults, and what its kind derives from the change. */
+function settled(target: Target, change: Change, wanted: JsonObject, old: StoredObject): JsonObject {
+  const { kind } = target;
+  const object = stampChanged(target, change, wanted, old);
+  kind.setDefaults?.(object);
+  if (change.part === 'main') kind.prepareForUpdate?.(object, old);
+  return object;
+}
+
+/** The changed object after the mutating webhooks. A binding was shown to them as such. */
+async function mutateChanged(
+  context: ApiContext,
+  target: Target,
+  change: Change,
+  object: JsonObject,
+  old: StoredObject,
+): Promise<JsonObject> {
+  if (change.part === 'binding' || !mutatesDynamically(context)) return object;
+  const { shownAs } = change;
+  const managedFields = managedFieldsOf(object);
+  const shown = shownAs?.show(object) ?? object;
+  const settle = (changed: JsonObject): JsonObject => {
+    const next = settled(target, change, shownAs?.accept(structuredClone(object), changed) ?? changed, old);
+    next['metadata'] = { ...ensureObject(next, 'metadata') };
+    setManagedFields(ensureObject(next, 'metadata'), managedFields);
+    admitUpdate(context, target, next, old);
+    return next;
+  };
+  const request = admissionRequest(context, target, {
+    operation: 'UPDATE',
+    object: shown,
+    oldObject: shownAs?.show(old) ?? old,
+    dryRun: change.dryRun,
+    options: writeOptions(target, 'UpdateOptions'),
+    ...(shownAs === undefined ? { settle } : { body: shownAs.kind }),
+  });
+  const changed = await mutate(context, request);
+  if (changed === undefined || changed === shown) return object;
+  return shownAs === undefined ? changed : settle(changed);
 }
 
 /** Puts who owns what into the object. Bindings and finalize are the server's own business, as in Kubernetes. */

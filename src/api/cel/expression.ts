@@ -3,10 +3,38 @@ import type * as Cel from '@marcbachmann/cel-js';
 
 /** The one place that knows which evaluator of the Common Expression Language we use. */
 
+/** Which names an expression may use, and what they are. */
+export type ExpressionScope = {
+  /** Scopes with the same key have the same variables, and share one environment. */
+  readonly key: string;
+  readonly variables: Readonly<Record<string, VariableType>>;
+};
+
+export type VariableType = 'dyn';
+
+/** Rules of CustomResourceDefinitions. */
+export const ruleScope: ExpressionScope = { key: 'rule', variables: { self: 'dyn', oldSelf: 'dyn' } };
+
+/** Webhooks' conditions and admission policies: what of the request they see beside the objects. */
+export function admissionScope(seen: {
+  readonly authorizer?: boolean;
+  readonly params?: boolean;
+  readonly variables?: boolean;
+  readonly namespaceObject?: boolean;
+}): ExpressionScope {
+  const names = ['object', 'oldObject', 'request', ...Object.keys(seen)].filter(
+    (name) => seen[name as keyof typeof seen] !== false,
+  );
+  const variables = Object.fromEntries(names.map((name): [string, VariableType] => [name, 'dyn']));
+  return { key: names.join(' '), variables };
+}
+
 export type Expression = {
   /** The value of the expression; throws CelError when it has none. */
   evaluate(variables: Readonly<Record<string, unknown>>): unknown;
   readonly usesOldSelf: boolean;
+  /** What it gives, as far as that is known before it runs; else `dyn`. */
+  readonly type: string;
   /** How deep `all`, `exists`, `map` and the like are nested: the work grows with the size of the data to this power. */
   readonly loopDepth: number;
   /** Length of the text, a measure of the work of one pass. */
@@ -21,30 +49,33 @@ export class CelError extends Error {
 export const expressionLengthMax = 8192;
 const loops = /\.(?:all|exists|exists_one|existsOne|map|filter|transformList|transformMap)\s*\(/g;
 
-let environment: Cel.Environment | undefined;
+const environments = new Map<string, Cel.Environment>();
 
 /** Loaded with the first expression: most clusters have none, and it costs memory and start-up time. */
-function load(): Cel.Environment {
-  if (environment !== undefined) return environment;
+function environmentOf(scope: ExpressionScope): Cel.Environment {
+  const known = environments.get(scope.key);
+  if (known !== undefined) return known;
   const require = createRequire(import.meta.url);
   const { Environment } = require('@marcbachmann/cel-js') as typeof Cel;
-  environment = new Environment({
+  const environment = new Environment({
     unlistedVariablesAreDyn: false,
     homogeneousAggregateLiterals: false,
     enableOptionalTypes: true,
-  })
-    .registerVariable('self', 'dyn')
-    .registerVariable('oldSelf', 'dyn');
+  });
+  for (const [name, type] of Object.entries(scope.variables)) environment.registerVariable(name, type);
+  environments.set(scope.key, environment);
   return environment;
 }
 
 /** Compiles; a text says what is wrong with the expression. */
-export function compileExpression(text: string): Expression | string {
+export function compileExpression(text: string, scope: ExpressionScope = ruleScope): Expression | string {
   if (text.length > expressionLengthMax) return `must not be longer than ${expressionLengthMax} characters`;
   try {
-    const program = load().parse(text);
+    const program = environmentOf(scope).parse(text);
     const checked = program.check();
-    if (!checked.valid) return checked.error?.message ?? 'the expression does not type-check';
+    if (!checked.valid) {
+      return (checked.error?.message ?? 'the expression does not type-check').split('\n')[0] ?? '';
+    }
     return {
       evaluate(variables) {
         try {
@@ -54,6 +85,7 @@ export function compileExpression(text: string): Expression | string {
         }
       },
       usesOldSelf: /\boldSelf\b/.test(withoutTexts(text)),
+      type: checked.type ?? 'dyn',
       loopDepth: loopDepthOf(withoutTexts(text)),
       size: text.length,
     };

@@ -1,0 +1,154 @@
+import type { AdmissionAttributes, Operation } from '../api/admission/attributes.ts';
+import type { Form } from '../api/admission/match.ts';
+import { labelsOf, requestFacts } from '../api/admission/review.ts';
+import { celJson } from '../api/cel/json-value.ts';
+import { decodeAs, decodeObject } from '../api/decode.ts';
+import { stringAt } from '../api/fields.ts';
+import type { Kind } from '../api/kind.ts';
+import type { Json, JsonObject } from '../api/object.ts';
+import { internalError, notFound, StatusError } from '../api/status.ts';
+import type { ApiContext, Target } from './context.ts';
+import { convertBetween, equivalentsOf } from './equivalent-kinds.ts';
+import { isDryRun } from './dry-run.ts';
+
+import { parseEntry } from './objects.ts';
+
+/** One request on its way through admission, with all that webhooks and policies may ask about it. */
+export type AdmissionRequest = {
+  readonly attributes: AdmissionAttributes;
+  /** Collects texts for Warning headers. */
+  readonly warnings: string[];
+  readonly signal: AbortSignal;
+  /** Other groups and versions under which the resource is served. */
+  readonly otherForms: () => readonly Form[];
+  /** Of the object's Namespace. Throws StatusError 404 when there is none. */
+  readonly namespaceLabels: () => Readonly<Record<string, string>>;
+  readonly namespaceObject: () => JsonObject | undefined;
+  /** The object in a form that `otherForms` told. */
+  show(object: JsonObject | undefined, form: Form): Promise<JsonObject | undefined>;
+  /** What a webhook made of a shown object, in the request's own form. Throws StatusError 500 when it is none. */
+  read(value: Json, form: Form): Promise<JsonObject>;
+  /** Does to an object that was changed what had been done to the client's: defaults, admission, what clients cannot set. */
+  settle(object: JsonObject): JsonObject;
+};
+
+/** The type of a subresource's body where that is not the resource's own. */
+export type BodyKind = Pick<Kind, 'group' | 'version' | 'kind'> & { readonly schema: string };
+
+export type Subject = {
+  readonly operation: Operation;
+  readonly object: JsonObject | undefined;
+  readonly oldObject: JsonObject | undefined;
+  /** Default: the resource's own kind. */
+  readonly body?: BodyKind;
+  readonly dryRun: boolean;
+  readonly options?: JsonObject;
+  /** @default the object as it is */
+  readonly settle?: (object: JsonObject) => JsonObject;
+};
+
+export function admissionRequest(context: ApiContext, target: Target, subject: Subject): AdmissionRequest {
+  const { kind, request } = target;
+  const { operation, object, oldObject, body, dryRun } = subject;
+  const name = target.name || stringAt(object, 'metadata', 'name');
+  const isNamespace = kind.group === '' && kind.plural === 'namespaces';
+  const namespaceName =
+    isNamespace && target.name !== '' ? target.name : kind.namespaced ? target.namespace : '';
+  const { group, version, plural } = kind;
+  const identity = body ?? kind;
+  const attributes: AdmissionAttributes = {
+    operation,
+    kind: { group: identity.group, version: identity.version, kind: identity.kind },
+    resource: { group, version, plural },
+    subresource: target.subresource,
+    namespace: namespaceName,
+    name,
+    user: request.user,
+    object,
+    oldObject,
+    options: subject.options,
+    dryRun,
+  };
+  const namespaceObject = (): JsonObject | undefined => {
+    if (namespaceName === '') return undefined;
+    const entry = context.store.get(`/namespaces/${namespaceName}`);
+    return entry === undefined ? undefined : parseEntry(entry);
+  };
+  let equivalents: readonly Kind[] | undefined;
+  const others = (): readonly Kind[] => (equivalents ??= equivalentsOf(kind, context.customs));
+  const kindOf = (form: Form): Kind =>
+    others().find(
+      ({ group: g, version: v, plural: p }) =>
+        g === form.resource.group && v === form.resource.version && p === form.resource.plural,
+    ) ?? kind;
+  return {
+    attributes,
+    warnings: request.warnings,
+    signal: request.signal,
+    otherForms: () => others().map((other) => formOf(other, body)),
+    namespaceObject,
+    namespaceLabels: () => {
+      const namespace = namespaceObject();
+      if (namespace === undefined) throw notFound({ group: '', plural: 'namespaces' }, namespaceName);
+      return labelsOf(namespace);
+    },
+    async show(shown, form) {
+      if (shown === undefined || body !== undefined) return shown;
+      return convertBetween(shown, kind, kindOf(form));
+    },
+    async read(value, form) {
+      const shownKind = kindOf(form);
+      return convertBetween(decodeAnswer(value, body, shownKind), shownKind, kind);
+    },
+    settle: subject.settle ?? ((settled) => settled),
+  };
+}
+
+function formOf(kind: Kind, body: BodyKind | undefined): Form {
+  const { group, version, plural } = kind;
+  const identity = body ?? kind;
+  return {
+    kind: { group: identity.group, version: identity.version, kind: identity.kind },
+    resource: { group, version, plural },
+  };
+}
+
+function decodeAnswer(value: Json, body: BodyKind | undefined, kind: Kind): JsonObject {
+  try {
+    return body === undefined
+      ? decodeObject(kind, value, 'Ignore').object
+      : decodeAs(body, body.schema, value, 'Ignore').object;
+  } catch (error) {
+    if (!(error instanceof StatusError)) throw error;
+    throw internalError(`a webhook made an object that cannot be read: ${error.message}`);
+  }
+}
+
+const variablesOf = new WeakMap<AdmissionAttributes, Readonly<Record<string, unknown>>>();
+
+/** What expressions see of the request. Made once for each state of the object. */
+export function celVariables(attributes: AdmissionAttributes, form: Form): Readonly<Record<string, unknown>> {
+  const known = variablesOf.get(attributes);
+  if (known !== undefined) return known;
+  const variables = {
+    object: celJson(attributes.object ?? null),
+    oldObject: celJson(attributes.oldObject ?? null),
+    request: celJson(requestFacts(attributes, form, '')),
+  };
+  variablesOf.set(attributes, variables);
+  return variables;
+}
+
+/** The options of a write as a review shows them. */
+export function writeOptions(target: Target, kind: 'CreateOptions' | 'UpdateOptions'): JsonObject {
+  const { query } = target.request;
+  const fieldManager = query.get('fieldManager') ?? '';
+  const fieldValidation = query.get('fieldValidation') ?? '';
+  return {
+    kind,
+    apiVersion: 'meta.k8s.io/v1',
+    ...(isDryRun(target) ? { dryRun: ['All'] } : {}),
+    ...(fieldManager === '' ? {} : { fieldManager }),
+    ...(fieldValidation === '' ? {} : { fieldValidation }),
+  };
+}
