@@ -34,7 +34,9 @@ export async function measureProgramming(services: number): Promise<ProgrammingF
       await nft.run(script, scope);
       applied.resolve();
     },
-    read: (family, scope) => nft.read(family, scope),
+    read: (...of) => nft.read(...of),
+    readClients: (...of) => nft.readClients(...of),
+    generation: () => nft.generation(),
   };
   const stop = new AbortController();
   const ready = Promise.withResolvers<void>();

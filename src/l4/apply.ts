@@ -3,7 +3,7 @@ import { readdir, writeFile } from 'node:fs/promises';
 import type { IpFamily } from '../base/ip.ts';
 import { emptyKernelTable, type KernelTable, parseListing } from './listing.ts';
 import { tableFamily } from './render.ts';
-import { tableName } from './ruleset.ts';
+import { type ClientMapName, tableName } from './ruleset.ts';
 
 /**
  * What the proxy needs of nftables. `createSpawnedNft` starts the nft(8) tool for each call, libnftables.ts calls the library in
@@ -12,8 +12,12 @@ import { tableName } from './ruleset.ts';
 export interface Nft {
   /** Applies the whole script as one kernel transaction, or changes nothing and rejects with NftError. */
   run(script: string, signal: AbortSignal): Promise<void>;
-  /** Our table as the kernel has it; an empty one when there is none. */
-  read(family: IpFamily, signal: AbortSignal): Promise<KernelTable>;
+  /** Our table as the kernel has it; an empty one when there is none. `chains`: without elements, so at little cost. */
+  read(family: IpFamily, signal: AbortSignal, parts?: 'all' | 'chains'): Promise<KernelTable>;
+  /** What one of our maps remembers of clients; nothing where there is no such map. */
+  readClients(family: IpFamily, map: ClientMapName, signal: AbortSignal): Promise<KernelTable['clients']>;
+  /** The kernel's count of everybody's transactions (generation.ts); undefined where it cannot be asked. */
+  generation(): number | undefined;
 }
 
 /** `missing`: no nft to run. `refused`: the kernel or nft did not take it. `unreadable`: a listing that we do not understand. */
@@ -34,21 +38,32 @@ const outputBytesMax = 64 << 20;
 /** As much of nft's complaint as goes into an error. */
 const complaintCharactersMax = 2000;
 
-/** `command` is what starts nft(8), such as `ip netns exec NAME nft` for another namespace. */
-export function createSpawnedNft(command: readonly string[] = ['nft']): Nft {
+/**
+ * `command` is what starts nft(8), such as `ip netns exec NAME nft` for another namespace; `generation` must be of the same one.
+ */
+export function createSpawnedNft(
+  command: readonly string[] = ['nft'],
+  generation: Nft['generation'] = () => undefined,
+): Nft {
   return {
     async run(script, signal) {
       const { status, errors } = await runTool(command, ['-f', '-'], script, signal);
       if (status !== 0) throw refusal('refused the rules', errors);
     },
-    async read(family, signal) {
-      const args = ['-j', 'list', 'table', tableFamily(family), tableName];
+    async read(family, signal, parts = 'all') {
+      const flags = parts === 'chains' ? ['-j', '-t'] : ['-j'];
+      const args = [...flags, 'list', 'table', tableFamily(family), tableName];
       return listingOf(await runTool(command, args, '', signal));
     },
+    async readClients(family, map, signal) {
+      const args = ['-j', 'list', 'map', tableFamily(family), tableName, map];
+      return listingOf(await runTool(command, args, '', signal)).clients;
+    },
+    generation,
   };
 }
 
-/** What `nft -j list table` answered, as a table; throws NftError. */
+/** What `nft -j list` of our table or a part of it answered, as a table; throws NftError. */
 export function listingOf({ status, output, errors }: ToolResult): KernelTable {
   if (status !== 0) {
     // nft has one exit status for everything; this text is the kernel's ENOENT.

@@ -1,18 +1,30 @@
 import type { ObjectKey } from '../api/object.ts';
 import { cidrCovers, type Cidr, formatCidr, type IpFamily, parseCidr } from '../base/ip.ts';
+import { PersistentMap } from '../base/persistent-map.ts';
 import type { ServiceEndpoint } from '../model/endpoints.ts';
 import type { ServicePortFacts } from '../model/service-port.ts';
 import type { NodeView, ServicePortView, ServiceView } from '../model/view.ts';
 import {
+  type Denial,
+  denialsOf,
+  frontKey,
+  sharedAddresses,
+  textFamily,
+  transportOf,
+  updateClaims,
+} from './claims.ts';
+import {
   type BalancingChain,
   balancingChain,
+  chainBlock,
+  chainBlockName,
+  emptyRuleset,
   type Fragment,
+  frontWithoutTransport,
   type RuleElement,
   type Ruleset,
   type RulesetProblem,
-  frontWithoutTransport,
   type Space,
-  type Transport,
   type UdpFront,
 } from './ruleset.ts';
 
@@ -30,85 +42,103 @@ export type CompileOptions = {
 export const endpointsPerPortMax = 65_535;
 
 /**
- * NodeView → table. Equal inputs give equal rulesets. `previous` (of the same family) only saves work: fragments of Services
- * whose view is the same object are taken from it.
+ * NodeView → table. Equal inputs give equal rulesets. `previous` (of the same family and node) only saves work, which then grows
+ * with what changed since: Services whose view is the same object are passed by.
  */
 export function compileRuleset(
   view: NodeView,
   family: IpFamily,
   options: CompileOptions,
-  previous?: Ruleset,
+  previous: Ruleset = emptyRuleset(family),
 ): Ruleset {
-  const { denied, problems } = sharedAddressConflicts(view, family);
-  const fragments = new Map<ObjectKey, Fragment>();
-  const chains = new Map<string, BalancingChain>();
-  const locals = new Set<string>();
-  for (const [key, service] of view.services) {
-    const deniedHere = denied.get(key) ?? '';
-    const known = previous?.fragments.get(key);
-    const fragment =
-      known !== undefined && known.view === service && known.denied === deniedHere
-        ? known
-        : compileService(service, family, view.node.name, deniedHere);
-    fragments.set(key, fragment);
-    for (const chain of fragment.chains) chains.set(chain.name, chain);
-    for (const local of fragment.locals) locals.add(local);
+  const changes = PersistentMap.changes(previous.services, view.services);
+  const { claims, contested } = updateClaims(previous.claims, changes, family);
+  const fragments: FragmentChange[] = [];
+  const problems: (readonly [ObjectKey, readonly RulesetProblem[] | undefined])[] = [];
+  for (const key of new Set([...changes.map((change) => change.key), ...contested])) {
+    const service = view.services.get(key);
+    const denials = service === undefined ? [] : denialsOf(service, claims, family);
+    const denied = denials.map(({ front }) => `|${front}|`).join('');
+    problems.push([key, denials.length === 0 ? undefined : denials.map((denial) => problemOf(key, denial))]);
+    const old = previous.fragments.get(key);
+    if (old !== undefined && old.view === service && old.denied === denied) continue;
+    const now = service === undefined ? undefined : compileService(service, family, view.node.name, denied);
+    fragments.push({ key, old, now });
   }
-  return { family, fragments, common: commonElements(view, family, options, locals), chains, problems };
+  const chains = countUses(previous.chainUses, fragments, (fragment) => fragment.chains.map(chainBlockName));
+  const locals = countUses(previous.localUses, fragments, (fragment) => fragment.locals);
+  const commonInput = [view.node, options, locals.changed ? locals.uses : previous.commonInput[2]];
+  const sameCommon = commonInput.every((part, index) => part === previous.commonInput[index]);
+  return {
+    family,
+    services: view.services,
+    fragments: previous.fragments.with(fragments.map(({ key, now }) => [key, now])),
+    common: sameCommon ? previous.common : commonElements(view, family, options, locals.uses.keys()),
+    commonInput,
+    chains: chains.changed ? chainsInUse(previous.chains, fragments, chains.uses) : previous.chains,
+    chainUses: chains.uses,
+    localUses: locals.uses,
+    claims,
+    udpFronts: previous.udpFronts.with(udpFrontChanges(fragments)),
+    problems: previous.problems.with(problems),
+  };
 }
 
-/**
- * External and load-balancer addresses are free text of users, so two Services may claim one address and port. The older
- * one has it, by creationTimestamp, then by name. The other loses that front only.
- */
-function sharedAddressConflicts(
-  view: NodeView,
-  family: IpFamily,
-): { readonly denied: ReadonlyMap<ObjectKey, string>; readonly problems: readonly RulesetProblem[] } {
-  const claims = new Map<string, ServiceView>();
-  const denied = new Map<ObjectKey, string>();
-  const problems: RulesetProblem[] = [];
-  const claimants = [...view.services.values()].filter((service) =>
-    service.ports.some(({ facts }) => facts.externalIps.length + facts.loadBalancerIps.length > 0),
-  );
-  for (const service of claimants.toSorted(compareAge)) {
-    for (const { facts } of service.ports) {
-      for (const address of sharedAddresses(facts, family)) {
-        const front = frontKey(address, facts);
-        const holder = claims.get(front);
-        if (holder === undefined) claims.set(front, service);
-        else if (holder !== service) {
-          denied.set(service.key, `${denied.get(service.key) ?? ''}|${front}|`);
-          problems.push({ service: service.key, message: `${front} already belongs to ${holder.key}` });
-        }
-      }
+type FragmentChange = {
+  readonly key: ObjectKey;
+  readonly old: Fragment | undefined;
+  readonly now: Fragment | undefined;
+};
+
+function problemOf(service: ObjectKey, { front, holder }: Denial): RulesetProblem {
+  return { service, message: `${front} already belongs to ${holder}` };
+}
+
+/** `changed`: a name came or went, not only its count. */
+function countUses(
+  old: ReadonlyMap<string, number>,
+  changes: readonly FragmentChange[],
+  namesOf: (fragment: Fragment) => readonly string[],
+): { readonly uses: ReadonlyMap<string, number>; readonly changed: boolean } {
+  const uses = new Map(old);
+  for (const change of changes) {
+    for (const name of change.old === undefined ? [] : namesOf(change.old)) {
+      uses.set(name, (uses.get(name) ?? 0) - 1);
+    }
+    for (const name of change.now === undefined ? [] : namesOf(change.now)) {
+      uses.set(name, (uses.get(name) ?? 0) + 1);
     }
   }
-  return { denied, problems };
+  for (const [name, count] of uses) if (count === 0) uses.delete(name);
+  const changed = uses.size !== old.size || uses.keys().some((name) => !old.has(name));
+  return { uses, changed };
 }
 
-function compareAge(a: ServiceView, b: ServiceView): number {
-  if (a.createdAt !== b.createdAt) return a.createdAt < b.createdAt ? -1 : 1;
-  return a.key < b.key ? -1 : 1;
+function chainsInUse(
+  old: ReadonlyMap<string, BalancingChain>,
+  changes: readonly FragmentChange[],
+  uses: ReadonlyMap<string, number>,
+): ReadonlyMap<string, BalancingChain> {
+  const chains = new Map(old.entries().filter(([, chain]) => uses.has(chainBlockName(chain))));
+  for (const { now } of changes) {
+    for (const chain of now?.chains ?? []) {
+      if (chains.has(chain.name)) continue;
+      for (const each of chainBlock(chain)) chains.set(each.name, each);
+    }
+  }
+  return chains;
 }
 
-function sharedAddresses(facts: ServicePortFacts, family: IpFamily): readonly string[] {
-  return [...new Set([...facts.externalIps, ...facts.loadBalancerIps])].filter(
-    (address) => textFamily(address) === family,
-  );
-}
-
-/** The family of an address or a range in text form. */
-function textFamily(text: string): IpFamily {
-  return text.includes(':') ? 6 : 4;
-}
-
-function transportOf(facts: ServicePortFacts): Transport {
-  return facts.protocol === 'TCP' ? 'tcp' : facts.protocol === 'UDP' ? 'udp' : 'sctp';
-}
-
-function frontKey(address: string, facts: ServicePortFacts): string {
-  return `${address} . ${transportOf(facts)} . ${facts.port}`;
+function udpFrontChanges(
+  changes: readonly FragmentChange[],
+): readonly (readonly [string, ReadonlySet<string> | undefined])[] {
+  // What leaves first: a front may go from one Service to another in one step.
+  return [
+    ...changes.flatMap(({ old }) => (old?.udpFronts ?? []).map(({ front }) => [front, undefined] as const)),
+    ...changes.flatMap(({ now }) =>
+      (now?.udpFronts ?? []).map(({ front, backends }) => [front, backends] as const),
+    ),
+  ];
 }
 
 /** What is being built for one Service. */
@@ -247,7 +277,7 @@ function addUdpFront(draft: Draft, port: ServicePortView, address: string, numbe
   if (port.facts.protocol !== 'UDP') return;
   draft.udpFronts.push({
     front: `${address} . ${number}`,
-    backends: port.serving.map((endpoint) => `${endpoint.address} . ${endpoint.port}`),
+    backends: new Set(port.serving.map((endpoint) => `${endpoint.address} . ${endpoint.port}`)),
   });
 }
 
@@ -255,7 +285,7 @@ function commonElements(
   view: NodeView,
   family: IpFamily,
   options: CompileOptions,
-  locals: ReadonlySet<string>,
+  locals: Iterable<string>,
 ): readonly RuleElement[] {
   const elements: RuleElement[] = [];
   const fill = (set: RuleElement['set'], keys: Iterable<string>): void => {

@@ -8,7 +8,7 @@ import type { CompileOptions } from './compile.ts';
 import type { Conntrack } from './conntrack.ts';
 import { createDataplane } from './dataplane.ts';
 import { emptyKernelTable, type KernelTable, parseListing } from './listing.ts';
-import { elementsOf } from './ruleset.ts';
+import { elementsOf, type Ruleset } from './ruleset.ts';
 import type { UdpFlow } from './udp-flows.ts';
 
 const options: CompileOptions = {
@@ -32,11 +32,27 @@ class FakeNft implements Nft {
     this.failNext = undefined;
     if (error !== undefined) return Promise.reject(error);
     this.scripts.push(script);
+    if (this.count !== undefined) this.count += this.disturbNext ? 2 : 1;
+    this.disturbNext = false;
     return Promise.resolve();
   }
 
-  read(): Promise<KernelTable> {
-    return Promise.resolve(this.table);
+  disturbNext = false;
+  readonly reads: string[] = [];
+  /** Everybody's transactions; undefined: not told. */
+  count: number | undefined;
+
+  read(_family: 4 | 6, _signal: AbortSignal, parts = 'all'): Promise<KernelTable> {
+    this.reads.push(parts);
+    return Promise.resolve(parts === 'all' ? this.table : { ...this.table, elements: new Map() });
+  }
+
+  readClients(): Promise<KernelTable['clients']> {
+    return Promise.resolve(this.table.clients);
+  }
+
+  generation(): number | undefined {
+    return this.count;
   }
 }
 
@@ -51,6 +67,13 @@ class FakeConntrack implements Conntrack {
     this.flows = this.flows.filter((other) => other !== flow);
     return Promise.resolve();
   }
+}
+
+/** What the kernel would list of a table that is as it should be. */
+function listingOf([ruleset]: readonly Ruleset[]): KernelTable {
+  assert.ok(ruleset !== undefined);
+  const chains = new Map([...ruleset.chains.keys()].map((name) => [name, 'rules']));
+  return { elements: elementsOf(ruleset), clients: [], chains };
 }
 
 function dataplaneWith(nft: FakeNft, conntrack = new FakeConntrack()) {
@@ -91,10 +114,7 @@ test('dataplane: a table that somebody changed is replaced', async () => {
   await dataplane.sync(view, options, signal);
   const [ruleset] = dataplane.rulesets;
   assert.ok(ruleset !== undefined);
-  const chains = new Map([
-    ['vips-tcp-1', 'rules'],
-    ['services', 'rules'],
-  ]);
+  const chains = new Map([...ruleset.chains.keys(), 'services'].map((name) => [name, 'rules']));
   nft.table = { elements: elementsOf(ruleset), clients: [], chains };
   assert.equal(await dataplane.verify(signal), true);
   assert.equal(await dataplane.sync(view, options, signal), 'none');
@@ -103,6 +123,48 @@ test('dataplane: a table that somebody changed is replaced', async () => {
   assert.equal(await dataplane.sync(view, options, signal), 'full');
   nft.table = { ...nft.table, elements: new Map(), chains };
   assert.equal(await dataplane.verify(signal), false);
+});
+
+test('dataplane: the table is read back only when somebody else made a transaction', async () => {
+  const nft = new FakeNft();
+  nft.count = 7;
+  const dataplane = dataplaneWith(nft);
+  await dataplane.sync(viewWith('10.42.0.2'), options, signal);
+  await dataplane.sync(viewWith('10.42.0.3'), options, signal);
+  nft.table = listingOf(dataplane.rulesets);
+  const readsFor = async (before: () => void): Promise<readonly [boolean, readonly string[]]> => {
+    before();
+    nft.reads.length = 0;
+    return [await dataplane.verify(signal), [...nft.reads]];
+  };
+  assert.deepEqual(await readsFor(() => {}), [true, ['chains']], 'once, to learn how nft words the chains');
+  assert.deepEqual(await readsFor(() => {}), [true, []]);
+  assert.deepEqual(await readsFor(() => void (nft.count = 50)), [true, ['all']]);
+  assert.deepEqual(await readsFor(() => {}), [true, []]);
+  assert.deepEqual(
+    await readsFor(() => {
+      nft.count = 99;
+      nft.table = { ...nft.table, elements: new Map() };
+    }),
+    [false, ['all']],
+  );
+  await dataplane.sync(viewWith('10.42.0.3'), options, signal);
+  assert.equal(nft.scripts.length, 3, 'replaced');
+});
+
+test('dataplane: a transaction of somebody else just before or after ours is not missed', async () => {
+  const nft = new FakeNft();
+  nft.count = 7;
+  const dataplane = dataplaneWith(nft);
+  await dataplane.sync(viewWith('10.42.0.2'), options, signal);
+  for (const disturb of [() => (nft.count = 20), () => (nft.disturbNext = true)]) {
+    disturb();
+    await dataplane.sync(viewWith(`10.42.0.${nft.count + 3}`), options, signal);
+    nft.table = listingOf(dataplane.rulesets);
+    nft.reads.length = 0;
+    assert.equal(await dataplane.verify(signal), true);
+    assert.deepEqual(nft.reads, ['all']);
+  }
 });
 
 test('dataplane: flows of endpoints that left are forgotten, once there is a UDP Service', async () => {

@@ -1,5 +1,6 @@
 import type { Logger } from '../base/log.ts';
 import type { IpFamily } from '../base/ip.ts';
+import { PersistentMap } from '../base/persistent-map.ts';
 import type { NodeView } from '../model/view.ts';
 import { type Nft, NftError } from './apply.ts';
 import { type CompileOptions, compileRuleset } from './compile.ts';
@@ -7,8 +8,8 @@ import { type Conntrack, forgetFlows } from './conntrack.ts';
 import { diffElements, diffRulesets, isEmptyChange } from './diff.ts';
 import type { KernelTable } from './listing.ts';
 import { renderCanonical, renderChange, renderFull, tableFamily } from './render.ts';
-import { elementsOf, type Fragment, type Ruleset, type RulesetProblem } from './ruleset.ts';
-import { staleUdpFlows, udpFrontsOf, type UdpFronts } from './udp-flows.ts';
+import { elementsOf, type Ruleset } from './ruleset.ts';
+import { staleUdpFlows } from './udp-flows.ts';
 
 /** What a sync did to the kernel. `full`: replaced the table; `change`: some elements; `none`: it was right already. */
 export type SyncKind = 'none' | 'change' | 'full';
@@ -33,11 +34,16 @@ type TableState = {
   compiled: Ruleset | undefined;
   /** What the kernel has; undefined: not known, so the whole table is replaced. */
   applied: Ruleset | undefined;
+  /** Nobody else made a transaction since this table was as `applied` says. */
+  intact: boolean;
   /** Rules of chains as the kernel listed them first. nft prints them in its own words, so ours are no reference. */
   readonly chainTexts: Map<string, string>;
-  udpFronts: UdpFronts;
+  /** False: there may be chains that are not in `chainTexts` yet. */
+  chainsLearned: boolean;
+  /** Those of the last look at the flows. */
+  udpFronts: Ruleset['udpFronts'];
   udpDirty: boolean;
-  reported: string;
+  reported: Ruleset['problems'];
 };
 
 /** By nftables. */
@@ -48,6 +54,7 @@ export function createDataplane(
   families: readonly IpFamily[],
 ): Dataplane & { readonly rulesets: readonly Ruleset[] } {
   const tables = families.map(newTable);
+  const rules: Rules = { log, nft, tables, generation: undefined };
   return {
     get rulesets() {
       return tables.flatMap((table) => table.applied ?? []);
@@ -58,7 +65,7 @@ export function createDataplane(
     async sync(view, options, signal) {
       let kind: SyncKind = 'none';
       for (const table of tables) {
-        const done = await syncTable(table, log, nft, view, options, signal);
+        const done = await syncTable(rules, table, view, options, signal);
         if (done === 'full' || kind === 'none') kind = done;
       }
       return kind;
@@ -72,46 +79,92 @@ export function createDataplane(
       }
       return count;
     },
-    async verify(signal) {
-      let intact = true;
-      for (const table of tables) {
-        if (table.applied === undefined) continue;
-        const differences = compareTable(table, table.applied, await nft.read(table.family, signal));
-        if (differences.length === 0) continue;
-        intact = false;
-        table.applied = undefined;
-        log.warn('somebody changed our nftables table, it will be replaced', {
-          family: tableFamily(table.family),
-          differences: differences.slice(0, differencesReportedMax),
-        });
-      }
-      return intact;
-    },
+    verify: (signal) => verifyTables(rules, signal),
   };
 }
 
 const differencesReportedMax = 10;
+
+/** The tables and the kernel that has them. */
+type Rules = {
+  readonly log: Logger;
+  readonly nft: Nft;
+  readonly tables: readonly TableState[];
+  /** The kernel's count of transactions at our last look; while it stays, `intact` tables are. */
+  generation: number | undefined;
+};
+
+/** Compares with the kernel what others may have touched, and learns the words of chains that are new. */
+async function verifyTables(rules: Rules, signal: AbortSignal): Promise<boolean> {
+  const { log, nft } = rules;
+  lookForOthers(rules);
+  let intact = true;
+  for (const table of rules.tables) {
+    const { applied } = table;
+    if (applied === undefined || (table.intact && table.chainsLearned)) continue;
+    const parts = table.intact ? 'chains' : 'all';
+    const differences = compareTable(table, applied, await nft.read(table.family, signal, parts), parts);
+    table.chainsLearned = true;
+    table.intact = differences.length === 0;
+    if (table.intact) continue;
+    intact = false;
+    table.applied = undefined;
+    log.warn('somebody changed our nftables table, it will be replaced', {
+      family: tableFamily(table.family),
+      differences: differences.slice(0, differencesReportedMax),
+    });
+  }
+  return intact;
+}
+
+/** Somebody else made a transaction since our last look: what it touched is not known. */
+function lookForOthers(rules: Rules): number | undefined {
+  const now = rules.nft.generation();
+  if (now === undefined || now !== rules.generation) {
+    for (const table of rules.tables) table.intact = false;
+  }
+  rules.generation = now;
+  return now;
+}
+
+/** Runs a script of ours; if `whole`, it replaces the table. */
+async function transact(
+  rules: Rules,
+  table: TableState,
+  script: string,
+  kind: 'change' | 'whole',
+  signal: AbortSignal,
+): Promise<void> {
+  const before = lookForOthers(rules);
+  await rules.nft.run(script, signal);
+  if (kind === 'whole') table.intact = true;
+  const expected = before === undefined ? undefined : (before + 1) >>> 0 || 1; // the kernel leaves 0 out
+  rules.generation = expected;
+  lookForOthers(rules);
+}
 
 function newTable(family: IpFamily): TableState {
   return {
     family,
     compiled: undefined,
     applied: undefined,
+    intact: false,
     chainTexts: new Map(),
-    udpFronts: new Map(),
+    chainsLearned: false,
+    udpFronts: PersistentMap.empty(),
     udpDirty: false,
-    reported: '',
+    reported: PersistentMap.empty(),
   };
 }
 
 async function syncTable(
+  rules: Rules,
   table: TableState,
-  log: Logger,
-  nft: Nft,
   view: NodeView,
   options: CompileOptions,
   signal: AbortSignal,
 ): Promise<SyncKind> {
+  const { log } = rules;
   const wanted = compileRuleset(view, table.family, options, table.compiled);
   table.compiled = wanted;
   reportProblems(table, log, wanted.problems);
@@ -124,9 +177,10 @@ async function syncTable(
       return 'none';
     }
     try {
-      await nft.run(renderChange(change), signal);
+      await transact(rules, table, renderChange(change), 'change', signal);
+      if (change.chainsToAdd.length > 0) table.chainsLearned = false;
       for (const chain of change.chainsToDelete) table.chainTexts.delete(chain.name);
-      table.udpDirty ||= udpChanged(applied, wanted);
+      table.udpDirty ||= applied.udpFronts !== wanted.udpFronts;
       table.applied = wanted;
       return 'change';
     } catch (error) {
@@ -134,8 +188,10 @@ async function syncTable(
       log.warn('the kernel refused a change, replacing the whole table', { error });
     }
   }
-  await nft.run(renderFull(wanted, await rememberedClients(nft, table.family, log, signal)), signal);
+  const script = renderFull(wanted, await rememberedClients(rules, wanted, signal));
+  await transact(rules, table, script, 'whole', signal);
   table.chainTexts.clear();
+  table.chainsLearned = false;
   table.udpDirty = true;
   table.applied = wanted;
   return 'full';
@@ -143,13 +199,15 @@ async function syncTable(
 
 /** Clients with session affinity keep their endpoints over a replacement of the table, so over a restart of the proxy too. */
 async function rememberedClients(
-  nft: Nft,
-  family: IpFamily,
-  log: Logger,
+  { log, nft }: Rules,
+  wanted: Ruleset,
   signal: AbortSignal,
 ): Promise<KernelTable['clients']> {
+  const remembering = wanted.chains.values().filter((chain) => chain.affinityTimeoutSeconds !== undefined);
+  const used = new Set(remembering.map(({ space }) => space));
   try {
-    return (await nft.read(family, signal)).clients;
+    const clients = [...used].map((space) => nft.readClients(wanted.family, `${space}_clients`, signal));
+    return (await Promise.all(clients)).flat();
   } catch (error) {
     if (!(error instanceof NftError) || error.code === 'missing') throw error;
     log.warn('session affinity starts anew', { error });
@@ -157,21 +215,13 @@ async function rememberedClients(
   }
 }
 
-function reportProblems(table: TableState, log: Logger, problems: readonly RulesetProblem[]): void {
-  const text = JSON.stringify(problems);
-  if (text === table.reported) return;
-  table.reported = text;
-  for (const problem of problems) log.warn(problem.message, { service: problem.service });
-}
-
-function udpChanged(old: Ruleset, now: Ruleset): boolean {
-  const has = (fragment: Fragment | undefined): boolean => (fragment?.udpFronts.length ?? 0) > 0;
-  for (const [key, fragment] of now.fragments) {
-    const known = old.fragments.get(key);
-    if (known !== fragment && (has(known) || has(fragment))) return true;
+/** Each problem when it comes, not again while it stays. */
+function reportProblems(table: TableState, log: Logger, problems: Ruleset['problems']): void {
+  for (const { old = [], now = [] } of PersistentMap.changes(table.reported, problems)) {
+    const known = new Set(old.map(({ message }) => message));
+    for (const { service, message } of now) if (!known.has(message)) log.warn(message, { service });
   }
-  for (const [key, fragment] of old.fragments) if (has(fragment) && !now.fragments.has(key)) return true;
-  return false;
+  table.reported = problems;
 }
 
 async function forgetIn(
@@ -182,8 +232,10 @@ async function forgetIn(
   options: CompileOptions,
   signal: AbortSignal,
 ): Promise<number> {
-  const fronts = udpFrontsOf(applied);
-  const removedFronts = [...table.udpFronts.keys()].filter((front) => !fronts.has(front));
+  const { udpFronts: fronts } = applied;
+  const removedFronts = PersistentMap.changes(table.udpFronts, fronts)
+    .filter(({ now }) => now === undefined)
+    .map(({ key }) => key);
   table.udpFronts = fronts;
   if (fronts.size === 0 && removedFronts.length === 0) return 0;
   const flows = staleUdpFlows(await conntrack.udpFlows(table.family, signal), {
@@ -196,8 +248,14 @@ async function forgetIn(
 }
 
 /** What differs between the kernel's table and ours, in words. Chains seen for the first time are remembered as right. */
-function compareTable(table: TableState, applied: Ruleset, kernel: KernelTable): readonly string[] {
-  const { toDelete, toAdd } = diffElements(kernel.elements, elementsOf(applied));
+function compareTable(
+  table: TableState,
+  applied: Ruleset,
+  kernel: KernelTable,
+  parts: 'all' | 'chains',
+): readonly string[] {
+  const wanted = parts === 'chains' ? kernel.elements : elementsOf(applied);
+  const { toDelete, toAdd } = diffElements(kernel.elements, wanted);
   const differences = [
     ...toAdd.map((element) => `missing: ${element.set} ${element.key} ${element.value}`),
     ...toDelete.map((element) => `not ours: ${element.set} ${element.key} ${element.value}`),

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { nodeFacts, serviceOf, sliceOf } from '../../test/support/services.ts';
+import { PersistentMap } from '../base/persistent-map.ts';
 import { buildNodeView, type NodeView } from '../model/view.ts';
 import { type CompileOptions, compileRuleset } from './compile.ts';
 import { diffRulesets, isEmptyChange } from './diff.ts';
@@ -17,10 +18,18 @@ const options: CompileOptions = {
 /** Service i has these endpoints; undefined: there is no such Service. */
 type World = readonly (readonly number[] | undefined)[];
 
+/** All want one external address; the second is of UDP, so it is nobody's rival. */
+const kinds = [
+  {},
+  { externalIPs: ['192.0.2.50'], ports: [{ port: 80, protocol: 'UDP' }] },
+  { externalIPs: ['192.0.2.50'], sessionAffinity: 'ClientIP' },
+  { externalIPs: ['192.0.2.50', '192.0.2.51'] },
+];
+
 function viewOf(world: World, previous?: NodeView): NodeView {
   const present = [...world.entries()].filter(([, endpoints]) => endpoints !== undefined);
   const view = buildNodeView(
-    present.map(([index]) => serviceOf(`s${index}`, `10.43.0.${index + 1}`)),
+    present.map(([index]) => serviceOf(`s${index}`, `10.43.0.${index + 1}`, kinds[index % kinds.length])),
     present.map(([index, endpoints = []]) =>
       sliceOf(
         `s${index}`,
@@ -28,12 +37,13 @@ function viewOf(world: World, previous?: NodeView): NodeView {
           address: `10.42.0.${last + 2}`,
           node: last % 2 === 0 ? 'node-0' : 'node-1',
         })),
+        [{ name: '', port: 8080, protocol: index % kinds.length === 1 ? 'UDP' : 'TCP' }],
       ),
     ),
     nodeFacts,
   );
   // As the tracker does: what did not change stays the same object.
-  const services = new Map(
+  const services = PersistentMap.from(
     [...view.services].map(([key, service]) => {
       const old = previous?.services.get(key);
       return [
@@ -53,7 +63,7 @@ test('diff: the same view is no change', () => {
   assert.equal(renderChange(change), '');
 });
 
-test('diff: an endpoint more is a chain and a few elements, not a table', () => {
+test('diff: an endpoint more is a few elements: the chain for it is there before', () => {
   const before = viewOf([[1], [1, 3]]);
   const old = compileRuleset(before, 4, options);
   const now = compileRuleset(
@@ -74,24 +84,43 @@ test('diff: an endpoint more is a chain and a few elements, not a table', () => 
       'delete element ip fairlead vips { 10.43.0.1 . tcp . 80 : goto vips-tcp-1 }',
       'add element ip fairlead vips { 10.43.0.1 . tcp . 80 : goto vips-tcp-2 }',
       'add element ip fairlead vips_tcp_endpoints { 10.43.0.1 . 80 . 1 : 10.42.0.5 . 8080 }',
-      'delete chain ip fairlead vips-tcp-1',
       '',
     ].join('\n'),
   );
 });
 
+test('diff: chains come with the first Service that needs their block and go with the last', () => {
+  const nine = [...Array(9).keys()];
+  const [none, small, large] = [viewOf([]), viewOf([[1]]), viewOf([nine])].map((view) =>
+    compileRuleset(view, 4, options),
+  ) as [Ruleset, Ruleset, Ruleset];
+  const names = (chains: readonly { readonly name: string }[]) => chains.map(({ name }) => name);
+  const block = (first: number) => Array.from({ length: 8 }, (_, index) => `vips-tcp-${first + index}`);
+  assert.deepEqual(names(diffRulesets(none, small).chainsToAdd), block(1));
+  const { chainsToAdd, chainsToDelete } = diffRulesets(small, large);
+  assert.deepEqual([names(chainsToAdd), names(chainsToDelete)], [block(9), block(1)]);
+  assert.deepEqual(names(diffRulesets(large, none).chainsToDelete), block(9));
+});
+
 test('diff: replayed on the old elements it always gives the new ones', () => {
   const world = fc.array(
     fc.option(fc.uniqueArray(fc.integer({ min: 0, max: 5 }), { maxLength: 4 }), { nil: undefined }),
-    { maxLength: 4 },
+    { maxLength: 5 },
   );
   fc.assert(
-    fc.property(world, world, (from, to) => {
-      const before = viewOf(from);
-      const old = compileRuleset(before, 4, options);
-      const now = compileRuleset(viewOf(to, before), 4, options, old);
-      assert.deepEqual(replay(old, now), [...elementsOf(now).keys()].toSorted());
-      assert.equal(renderCanonical(now), renderCanonical(compileRuleset(viewOf(to), 4, options)));
+    fc.property(world, world, world, (...worlds) => {
+      let view = viewOf([]);
+      let old = compileRuleset(view, 4, options);
+      for (const world of worlds) {
+        view = viewOf(world, view);
+        const now = compileRuleset(view, 4, options, old);
+        assert.deepEqual(replay(old, now), [...elementsOf(now).keys()].toSorted());
+        const fresh = compileRuleset(viewOf(world), 4, options);
+        assert.equal(renderCanonical(now), renderCanonical(fresh));
+        assert.deepEqual(new Map(now.problems), new Map(fresh.problems));
+        assert.deepEqual(new Map(now.udpFronts), new Map(fresh.udpFronts));
+        old = now;
+      }
     }),
   );
 });

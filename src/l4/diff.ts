@@ -1,4 +1,5 @@
 import type { IpFamily } from '../base/ip.ts';
+import { PersistentMap } from '../base/persistent-map.ts';
 import { addElements, type BalancingChain, elementId, type RuleElement, type Ruleset } from './ruleset.ts';
 
 /** The step from one ruleset to another, applied as one kernel transaction. */
@@ -10,28 +11,26 @@ export type RulesetChange = {
   readonly chainsToDelete: readonly BalancingChain[];
 };
 
-/** Work grows with what changed: fragments that both sides share are passed by. Both must be of one family. */
+/** Work grows with what changed. Both must be of one family. */
 export function diffRulesets(old: Ruleset, now: Ruleset): RulesetChange {
   const before = new Map<string, RuleElement>();
   const after = new Map<string, RuleElement>();
-  for (const [key, fragment] of now.fragments) {
-    const known = old.fragments.get(key);
-    if (known === fragment) continue;
-    if (known !== undefined) addElements(before, known.elements);
-    addElements(after, fragment.elements);
+  for (const change of PersistentMap.changes(old.fragments, now.fragments)) {
+    addElements(before, change.old?.elements ?? []);
+    addElements(after, change.now?.elements ?? []);
   }
-  for (const [key, fragment] of old.fragments) {
-    if (!now.fragments.has(key)) addElements(before, fragment.elements);
+  if (old.common !== now.common) {
+    addElements(before, old.common);
+    addElements(after, now.common);
   }
-  addElements(before, old.common);
-  addElements(after, now.common);
   const { toDelete, toAdd } = diffElements(before, after);
+  const sameChains = old.chains === now.chains;
   return {
     family: now.family,
-    chainsToAdd: missing(now.chains, old.chains),
+    chainsToAdd: sameChains ? [] : missing(now.chains, old.chains),
     elementsToDelete: toDelete,
     elementsToAdd: toAdd,
-    chainsToDelete: missing(old.chains, now.chains),
+    chainsToDelete: sameChains ? [] : missing(old.chains, now.chains),
   };
 }
 

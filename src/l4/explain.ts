@@ -144,9 +144,7 @@ function nodeLines(
     const rules = (fragment?.elements ?? []).map(
       ({ set, key, value }) => `    ${set} ${key}${value === '' ? '' : ` : ${value}`}`,
     );
-    const problems = ruleset.problems
-      .filter((problem) => problem.service === service.key)
-      .map((problem) => `  problem: ${problem.message}`);
+    const problems = (ruleset.problems.get(service.key) ?? []).map(({ message }) => `  problem: ${message}`);
     const verdicts = originsOf(node, options, family).flatMap((origin) => [
       `  a packet from ${origin.words}`,
       ...frontsOf(service, node, family).map((front) => `    ${verdictLine(ruleset, node, origin, front)}`),

@@ -1,6 +1,7 @@
 import type { IpFamily } from '../base/ip.ts';
 import type { Logger } from '../base/log.ts';
 import { createSpawnedNft, listingOf, type Nft, NftError, refusal } from './apply.ts';
+import { openGenerationReader } from './generation.ts';
 import { tableFamily } from './render.ts';
 import { tableName } from './ruleset.ts';
 
@@ -12,6 +13,8 @@ const libraryName = 'libnftables.so.1';
 
 /** NFT_CTX_OUTPUT_JSON of nftables/libnftables.h. */
 const outputJson = 1 << 4;
+/** NFT_CTX_OUTPUT_TERSE */
+const outputTerse = 1 << 11;
 
 const signatures = {
   nft_ctx_new: { arguments: ['uint32'], return: 'pointer' },
@@ -60,10 +63,16 @@ export async function openLibraryNft(): Promise<LibraryNft> {
       const { status, errors } = call(script, 0, signal);
       if (status !== 0) throw refusal('refused the rules', errors);
     },
-    async read(family, signal) {
-      const answer = call(`list table ${tableFamily(family)} ${tableName}\n`, outputJson, signal);
+    async read(family, signal, parts = 'all') {
+      const flags = parts === 'chains' ? outputJson | outputTerse : outputJson;
+      const answer = call(`list table ${tableFamily(family)} ${tableName}\n`, flags, signal);
       return listingOf(answer);
     },
+    async readClients(family, map, signal) {
+      const commands = `list map ${tableFamily(family)} ${tableName} ${map}\n`;
+      return listingOf(call(commands, outputJson, signal)).clients;
+    },
+    generation: () => undefined,
     close() {
       if (!open) return;
       open = false;
@@ -96,7 +105,9 @@ export function createMixedNft(library: Nft, tool: Nft): Nft {
       const small = script.length <= libraryScriptCharactersMax && changesElementsOnly(script);
       return small ? library.run(script, signal) : tool.run(script, signal);
     },
-    read: (family: IpFamily, signal) => tool.read(family, signal),
+    read: (family: IpFamily, signal, parts) => tool.read(family, signal, parts),
+    readClients: (family, map, signal) => tool.readClients(family, map, signal),
+    generation: () => tool.generation(),
   };
 }
 
@@ -108,7 +119,11 @@ function changesElementsOnly(script: string): boolean {
 
 /** What the machine allows: both, or the tool alone. Logs which, with the reason. */
 export async function createSystemNft(log: Logger): Promise<Nft> {
-  const tool = createSpawnedNft();
+  const reader = await openGenerationReader().catch((error: unknown) => {
+    log.info('nftables: our table is read back as a whole to know that nobody changed it', { error });
+    return undefined;
+  });
+  const tool = createSpawnedNft(['nft'], () => reader?.read());
   try {
     const library = await openLibraryNft();
     log.info('nftables: small changes through libnftables in this process, whole tables through nft(8)');

@@ -1,5 +1,6 @@
 import type { ObjectKey } from '../api/object.ts';
 import type { IpFamily } from '../base/ip.ts';
+import { PersistentMap } from '../base/persistent-map.ts';
 import type { ServiceView } from '../model/view.ts';
 
 /** The name of our table, in the families ip and ip6. */
@@ -73,6 +74,26 @@ export function balancingChain(
   return { name: `${space}-${transport}-${size}${suffix}`, space, transport, size, affinityTimeoutSeconds };
 }
 
+/** Chains that come and go together. */
+const chainsPerBlock = 8;
+
+/** Chains of one name are needed together: see `chainBlock`. */
+export function chainBlockName({ space, transport, size, affinityTimeoutSeconds }: BalancingChain): string {
+  const block = Math.ceil(size / chainsPerBlock) * chainsPerBlock;
+  return balancingChain(space, transport, block, affinityTimeoutSeconds).name;
+}
+
+/**
+ * All sizes of which one makes the others likely: a Service of 3 endpoints will soon have 4. With the chain there already that is
+ * a change of elements alone, which needs no start of nft(8) (libnftables.ts).
+ */
+export function chainBlock(chain: BalancingChain): readonly BalancingChain[] {
+  const first = Math.floor((chain.size - 1) / chainsPerBlock) * chainsPerBlock + 1;
+  return Array.from({ length: chainsPerBlock }, (_, index) =>
+    balancingChain(chain.space, chain.transport, first + index, chain.affinityTimeoutSeconds),
+  );
+}
+
 /** `10.43.0.1 . tcp . 80` → `10.43.0.1 . 80`, `tcp . 30080` → `30080`: the keys of maps that have one protocol. */
 export function frontWithoutTransport(front: string, transport: Transport): string {
   return front.replace(`${transport} . `, '');
@@ -83,7 +104,7 @@ export type UdpFront = {
   /** `10.43.0.10 . 53`, or `*  . 30053` for a node port. */
   readonly front: string;
   /** `address . port` of all endpoints that still serve. */
-  readonly backends: readonly string[];
+  readonly backends: ReadonlySet<string>;
 };
 
 /** All that one Service adds to the table. Immutable and kept as long as its Service's view is the same object. */
@@ -104,16 +125,47 @@ export type RulesetProblem = {
   readonly message: string;
 };
 
-/** The whole table of one family as data. */
+/** Who wants which external or load-balancer address and port, the oldest first: that one has it. By `frontKey`. */
+export type Claims = PersistentMap<string, readonly ServiceView[]>;
+
+/** The whole table of one family as data. Two versions are compared in time of what differs. */
 export type Ruleset = {
   readonly family: IpFamily;
-  readonly fragments: ReadonlyMap<ObjectKey, Fragment>;
+  /** What it was made of. */
+  readonly services: PersistentMap<ObjectKey, ServiceView>;
+  readonly fragments: PersistentMap<ObjectKey, Fragment>;
   /** Elements that no single Service owns. */
   readonly common: readonly RuleElement[];
-  /** By name. */
+  /** What `common` was made of; kept for comparison by identity. */
+  readonly commonInput: readonly unknown[];
+  /** By name; whole blocks of them. */
   readonly chains: ReadonlyMap<string, BalancingChain>;
-  readonly problems: readonly RulesetProblem[];
+  /** How often fragments use a block of chains, and have an endpoint's address on this node. */
+  readonly chainUses: ReadonlyMap<string, number>;
+  readonly localUses: ReadonlyMap<string, number>;
+  readonly claims: Claims;
+  /** By `UdpFront.front`: the backends. */
+  readonly udpFronts: PersistentMap<string, ReadonlySet<string>>;
+  /** Of the Services that have any. */
+  readonly problems: PersistentMap<ObjectKey, readonly RulesetProblem[]>;
 };
+
+/** What there is before the first Service. */
+export function emptyRuleset(family: IpFamily): Ruleset {
+  return {
+    family,
+    services: PersistentMap.empty(),
+    fragments: PersistentMap.empty(),
+    common: [],
+    commonInput: [],
+    chains: new Map(),
+    chainUses: new Map(),
+    localUses: new Map(),
+    claims: PersistentMap.empty(),
+    udpFronts: PersistentMap.empty(),
+    problems: PersistentMap.empty(),
+  };
+}
 
 /** All elements, those of Services first; where two claim one key the first stays. */
 export function elementsOf(ruleset: Ruleset): ReadonlyMap<string, RuleElement> {

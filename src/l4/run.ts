@@ -24,6 +24,7 @@ import { type Conntrack, createSpawnedConntrack } from './conntrack.ts';
 import { createDataplane, type Dataplane } from './dataplane.ts';
 import { type HealthReport, serveHealth } from './health.ts';
 import { createSystemNft } from './libnftables.ts';
+import { emptyLocalSummary, summarizeLocals } from './local-summary.ts';
 import { createProxyMetrics, type ProxyMetrics } from './metrics.ts';
 import { createServiceHealthServers, serviceHealthsOf } from './service-health.ts';
 import { ViewTracker } from './view-tracker.ts';
@@ -130,7 +131,7 @@ async function chooseDataplane(
 ): Promise<Dataplane> {
   if (mode !== 'userspace') {
     try {
-      for (const family of families) await ports.nft.read(family, signal);
+      for (const family of families) await ports.nft.read(family, signal, 'chains');
       return createDataplane(log, ports.nft, ports.conntrack, families);
     } catch (error) {
       if (!(error instanceof NftError)) throw error;
@@ -218,6 +219,8 @@ class Proxy {
   readonly #watched: Watched;
   readonly #choose: (signal: AbortSignal) => Promise<Dataplane>;
   #dataplane: Dataplane | undefined;
+  /** undefined: a node changed since they were read. */
+  #options: CompileOptions | undefined;
   readonly #log: Logger;
   readonly #ports: ProxyPorts;
   #wake: () => void = () => {};
@@ -254,6 +257,7 @@ class Proxy {
     });
     watched.nodes.onChange((key, now, old) => {
       if (now !== undefined && old !== undefined && sameNode(now, old)) return;
+      this.#options = undefined;
       if (key === config.nodeName) watched.tracker.markNode();
       this.#changed();
     });
@@ -267,9 +271,17 @@ class Proxy {
       ...[serviceInformer, slices, nodeInformer].map((informer) => informer.whenSynced(signal)),
     ]);
     this.#dataplane = dataplane;
-    const servers = createServiceHealthServers(this.#log);
+    const servers = createServiceHealthServers(this.#log, () => this.report().alive);
+    let summary = emptyLocalSummary;
+    const onView = (view: NodeView): void => {
+      const next = summarizeLocals(view, summary);
+      if (next.checked !== summary.checked) servers.update(serviceHealthsOf(next.checked.values()));
+      this.metrics.noLocalInternal = next.noLocalInternal;
+      this.metrics.noLocalExternal = next.noLocalExternal;
+      summary = next;
+    };
     try {
-      await this.#loop(dataplane, signal, (view) => servers.update(serviceHealthsOf(view)), healthPort);
+      await this.#loop(dataplane, signal, onView, healthPort);
     } finally {
       servers.close();
       await dataplane.close();
@@ -334,7 +346,6 @@ class Proxy {
       this.metrics.partialSyncs += Number(kind === 'change');
       this.metrics.lastSyncMs = clock.nowMs();
       for (const ms of triggersMs) this.metrics.programmingSeconds.add((clock.nowMs() - ms) / 1000);
-      if (kind !== 'none') countMissingLocals(view, this.metrics);
       this.metrics.staleFlowsDeleted += await dataplane.forgetStaleFlows(view, options, signal);
       return view;
     } catch (error) {
@@ -351,7 +362,13 @@ class Proxy {
     }
   }
 
+  /** The same object until a node changes. */
   #compileOptions(): CompileOptions {
+    this.#options ??= this.#readOptions();
+    return this.#options;
+  }
+
+  #readOptions(): CompileOptions {
     const addresses = Iterator.from(this.#watched.nodes.list()).flatMap(
       (node) => nodeFactsOf(node.metadata?.name ?? '', node).addresses,
     );
@@ -418,16 +435,4 @@ class Proxy {
 function sameNode(a: Node, b: Node): boolean {
   const essence = (node: Node): string => JSON.stringify([node.spec, node.status, node.metadata?.labels]);
   return essence(a) === essence(b);
-}
-
-function countMissingLocals(view: NodeView, metrics: ProxyMetrics): void {
-  metrics.noLocalInternal = 0;
-  metrics.noLocalExternal = 0;
-  for (const service of view.services.values()) {
-    for (const { facts, cluster, local } of service.ports) {
-      if (local.length > 0 || cluster.length === 0) continue;
-      if (facts.internalPolicy === 'Local') metrics.noLocalInternal++;
-      if (facts.externalPolicy === 'Local') metrics.noLocalExternal++;
-    }
-  }
 }

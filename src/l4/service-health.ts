@@ -1,6 +1,6 @@
 import { createServer, type Server } from 'node:http';
 import type { Logger } from '../base/log.ts';
-import type { NodeView } from '../model/view.ts';
+import type { ServiceView } from '../model/view.ts';
 
 /** What a load balancer's health check of one Service on this node is told. */
 export type ServiceHealth = {
@@ -11,20 +11,19 @@ export type ServiceHealth = {
   readonly localEndpoints: number;
 };
 
-/** One for each Service with a healthCheckNodePort. Of two with one port the first by key has it. */
-export function serviceHealthsOf(view: NodeView): readonly ServiceHealth[] {
+/** One for each of these Services, which have a healthCheckNodePort. Of two with one port the first by key has it. */
+export function serviceHealthsOf(services: Iterable<ServiceView>): readonly ServiceHealth[] {
   const healths = new Map<number, ServiceHealth>();
-  for (const service of [...view.services.values()].toSorted((a, b) => (a.key < b.key ? -1 : 1))) {
-    const facts = service.ports[0]?.facts;
-    if (facts === undefined || facts.healthCheckNodePort === 0 || facts.externalPolicy !== 'Local') continue;
-    if (healths.has(facts.healthCheckNodePort)) continue;
+  for (const service of [...services].toSorted((a, b) => (a.key < b.key ? -1 : 1))) {
+    const port = service.ports[0]?.facts.healthCheckNodePort ?? 0;
+    if (port === 0 || healths.has(port)) continue;
     const addresses = new Set<string>();
     for (const { local } of service.ports) {
       for (const endpoint of local) if (endpoint.ready) addresses.add(endpoint.address);
     }
     const [namespace = '', name = ''] = service.key.split('/');
-    healths.set(facts.healthCheckNodePort, {
-      port: facts.healthCheckNodePort,
+    healths.set(port, {
+      port,
       namespace,
       name,
       localEndpoints: addresses.size,
@@ -39,7 +38,7 @@ export type ServiceHealthServers = {
   close(): void;
 };
 
-export function createServiceHealthServers(log: Logger): ServiceHealthServers {
+export function createServiceHealthServers(log: Logger, isProxyHealthy: () => boolean): ServiceHealthServers {
   let current = new Map<number, ServiceHealth>();
   const servers = new Map<number, Server>();
   const stop = (port: number, server: Server): void => {
@@ -55,7 +54,7 @@ export function createServiceHealthServers(log: Logger): ServiceHealthServers {
         if (!servers.has(port))
           servers.set(
             port,
-            startServer(port, () => current.get(port), log),
+            startServer(port, () => ({ health: current.get(port), isProxyHealthy: isProxyHealthy() }), log),
           );
       }
     },
@@ -65,13 +64,20 @@ export function createServiceHealthServers(log: Logger): ServiceHealthServers {
   };
 }
 
-function startServer(port: number, health: () => ServiceHealth | undefined, log: Logger): Server {
+type HealthNow = { readonly health: ServiceHealth | undefined; readonly isProxyHealthy: boolean };
+
+function startServer(port: number, ask: () => HealthNow, log: Logger): Server {
   const server = createServer((_request, response) => {
-    const now = health();
-    const localEndpoints = now?.localEndpoints ?? 0;
-    response.writeHead(localEndpoints > 0 ? 200 : 503, { 'content-type': 'application/json' });
-    const service = { namespace: now?.namespace, name: now?.name };
-    response.end(JSON.stringify({ service, localEndpoints, serviceProxyHealthy: true }));
+    const { health, isProxyHealthy } = ask();
+    const localEndpoints = health?.localEndpoints ?? 0;
+    // Rules that do not follow the API may lead to endpoints that are gone: better another node.
+    const good = localEndpoints > 0 && isProxyHealthy;
+    response.writeHead(good ? 200 : 503, {
+      'content-type': 'application/json',
+      'x-load-balancing-endpoint-weight': String(localEndpoints),
+    });
+    const service = { namespace: health?.namespace, name: health?.name };
+    response.end(JSON.stringify({ service, localEndpoints, serviceProxyHealthy: isProxyHealthy }));
   });
   server.on('error', (error) =>
     log.error('cannot answer health checks: is the port taken by another process?', { port, error }),

@@ -1,5 +1,4 @@
 import { cidrContains, parseCidr, parseIp } from '../base/ip.ts';
-import type { Ruleset } from './ruleset.ts';
 
 /** A UDP flow that conntrack remembers: where its packets were sent and who answers. */
 export type UdpFlow = {
@@ -47,18 +46,6 @@ function parseUdpFlow(line: string): UdpFlow | undefined {
 
 /** Fronts of UDP Services by `address . port` (`*` for node ports), with the backends that their flows may have. */
 export type UdpFronts = ReadonlyMap<string, ReadonlySet<string>>;
-
-export function udpFrontsOf(ruleset: Ruleset): UdpFronts {
-  const fronts = new Map<string, Set<string>>();
-  for (const fragment of ruleset.fragments.values()) {
-    for (const { front, backends } of fragment.udpFronts) {
-      const known = fronts.get(front);
-      if (known === undefined) fronts.set(front, new Set(backends));
-      else for (const backend of backends) known.add(backend);
-    }
-  }
-  return fronts;
-}
 
 export type StaleFlowScope = {
   readonly fronts: UdpFronts;

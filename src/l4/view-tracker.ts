@@ -1,6 +1,7 @@
 import type { Node, Service } from '../api/gen/core-v1.ts';
 import type { EndpointSlice } from '../api/gen/discovery-v1.ts';
 import type { ObjectKey } from '../api/object.ts';
+import { PersistentMap } from '../base/persistent-map.ts';
 import {
   type NodeFacts,
   type NodeView,
@@ -28,7 +29,7 @@ export class ViewTracker {
   constructor(nodeName: string, sources: ViewSources) {
     this.#nodeName = nodeName;
     this.#sources = sources;
-    this.#view = { node: nodeFactsOf(nodeName, undefined), services: new Map() };
+    this.#view = { node: nodeFactsOf(nodeName, undefined), services: PersistentMap.empty() };
   }
 
   /** Services marked since the last view. */
@@ -51,12 +52,9 @@ export class ViewTracker {
     if (node.zone !== this.#view.node.zone) for (const key of this.#sources.services()) this.#dirty.add(key);
     this.#nodeDirty = false;
     if (this.#dirty.size === 0 && node === this.#view.node) return this.#view;
-    const services = new Map(this.#view.services);
-    for (const key of this.#dirty) {
-      const view = this.#serviceView(key, node);
-      if (view === undefined) services.delete(key);
-      else services.set(key, view);
-    }
+    const services = this.#view.services.with(
+      this.#dirty.values().map((key) => [key, this.#serviceView(key, node)] as const),
+    );
     this.#dirty.clear();
     this.#view = { node, services };
     return this.#view;

@@ -24,7 +24,7 @@ type AdmitContext = Pick<ProxyContext, 'limits' | 'policyStates' | 'requestLines
 
 /**
  * Applies the policy of a route to a request, in this order: source ranges, redirect to HTTPS, redirects, app root, rate,
- * CORS preflight, basic auth, canary. `context.requestLines` must still be those of `head`.
+ * CORS preflight, basic auth, requests at once, canary. Source ranges that need not hold because a login is enough come with it. `context.requestLines` must still be those of `head`.
  */
 export function admit(
   route: Route,
@@ -34,8 +34,10 @@ export function admit(
 ): PolicyAnswer | PolicedRequest {
   const policy = route.policy!;
   const lines = context.requestLines;
+  const outside = checkSource(policy, head, client, context);
+  const eitherSuffices = policy.satisfyAny === true && policy.sources !== undefined && asksForLogin(policy);
   const refusal =
-    checkSource(policy, head, client, context) ??
+    (eitherSuffices ? undefined : outside) ??
     redirectOf(policy, head, client, lines) ??
     checkRate(policy, head, client, context);
   if (refusal !== undefined) return refusal;
@@ -44,8 +46,12 @@ export function admit(
   if (policy.cors !== undefined && isPreflight(head, lines, origin)) {
     return answer(204, '', preflightLines(policy.cors, corsFields));
   }
-  const unauthorized = checkPassword(policy, head, context);
-  if (unauthorized !== undefined) return unauthorized;
+  if (!eitherSuffices || outside !== undefined) {
+    const unauthorized = checkPassword(policy, head, context);
+    if (unauthorized !== undefined) return unauthorized;
+  }
+  const place = takePlace(policy, head, client, context);
+  if (place?.kind === 'answer') return place;
   const { canary } = policy;
   const takesCanary = canary !== undefined && choosesCanary(canary, head, context);
   return new PolicedRequest(route, policy, head, {
@@ -55,7 +61,27 @@ export function admit(
     secure: schemeOf(head, client, lines) === 'https',
     affinityValue:
       policy.affinity === undefined ? undefined : cookieValue(head, lines, policy.affinity.cookieName),
+    release: place?.release,
   });
+}
+
+function asksForLogin({ basicAuth }: RoutePolicy): boolean {
+  return basicAuth !== undefined;
+}
+
+type Place = { readonly kind: 'place'; readonly release: () => void };
+
+function takePlace(
+  { connectionLimit, ingress }: RoutePolicy,
+  head: RequestHead,
+  client: ClientFacts,
+  context: AdmitContext,
+): PolicyAnswer | Place | undefined {
+  if (connectionLimit === undefined) return undefined;
+  const address = clientAddress(head, client, context);
+  const release = context.policyStates.takeConnection(ingress, address, connectionLimit);
+  if (release !== undefined) return { kind: 'place', release };
+  return answer(429, 'too many requests at once from this address', 'Retry-After: 1\r\n');
 }
 
 function answer(status: number, reason: string, fields = ''): PolicyAnswer {
@@ -86,19 +112,38 @@ function redirectOf(
   client: ClientFacts,
   lines: FieldLines,
 ): PolicyAnswer | undefined {
-  const { httpsPort, redirect, appRoot } = policy;
-  if (httpsPort !== undefined && schemeOf(head, client, lines) === 'http' && head.host !== '') {
+  const { httpsPort, httpsHosts, redirect, appRoot } = policy;
+  const scheme = schemeOf(head, client, lines);
+  const toHttps = httpsPort !== undefined && scheme === 'http' && head.host !== '';
+  if (toHttps && (httpsHosts === undefined || hasHost(httpsHosts, head.host))) {
     const port = httpsPort === 443 ? '' : `:${httpsPort}`;
     const target = head.target === '*' ? '/' : head.target;
     return answer(308, 'use HTTPS', `Location: https://${head.host}${port}${target}\r\n`);
   }
   if (redirect !== undefined) {
-    return answer(redirect.status, 'it is elsewhere', `Location: ${redirect.url}\r\n`);
+    return answer(
+      redirect.status,
+      'it is elsewhere',
+      `Location: ${redirectUrl(redirect.url, scheme, head)}\r\n`,
+    );
   }
   if (appRoot !== undefined && head.path === '/') {
     return answer(302, 'the application begins elsewhere', `Location: ${appRoot}\r\n`);
   }
   return undefined;
+}
+
+function redirectUrl(template: string, scheme: string, head: RequestHead): string {
+  if (!template.includes('$')) return template;
+  return template
+    .replace('$scheme', scheme)
+    .replace('$host', () => head.host)
+    .replace('$request_uri', () => (head.target === '*' ? '/' : head.target));
+}
+
+/** `hosts` may hold names such as `*.foo.com`, for one label. */
+function hasHost(hosts: ReadonlySet<string>, host: string): boolean {
+  return hosts.has(host) || hosts.has(`*${host.slice(host.indexOf('.'))}`);
 }
 
 function checkRate(
@@ -109,6 +154,7 @@ function checkRate(
 ): PolicyAnswer | undefined {
   if (rate === undefined) return undefined;
   const address = clientAddress(head, client, context);
+  if (isWithin(address, rate.exempt)) return undefined;
   const waitSeconds = context.policyStates.takeRate(ingress, address, rate, context.nowMs());
   if (waitSeconds === 0) return undefined;
   return answer(429, 'too many requests from this address', `Retry-After: ${waitSeconds}\r\n`);
@@ -135,17 +181,21 @@ function checkPassword(
 }
 
 function choosesCanary(canary: CanaryPolicy, head: RequestHead, context: AdmitContext): boolean {
-  const { header, cookieName } = canary;
+  const { header, cookie } = canary;
   const lines = context.requestLines;
   if (header !== undefined) {
     const value = fieldValue(head, lines, header.name);
     if (header.value !== undefined) {
       if (value === header.value) return true;
+    } else if (header.pattern !== undefined) {
+      if (value !== undefined && header.pattern.test(value)) return true;
     } else if (value === 'always' || value === 'never') return value === 'always';
   }
-  if (cookieName !== undefined) {
-    const value = cookieValue(head, lines, cookieName);
-    if (value === 'always' || value === 'never') return value === 'always';
+  if (cookie !== undefined) {
+    const value = cookieValue(head, lines, cookie.name);
+    if (cookie.value !== undefined) {
+      if (value === cookie.value) return true;
+    } else if (value === 'always' || value === 'never') return value === 'always';
   }
   return (
     canary.weight > 0 && context.policyStates.takeCanary(canary.ingress, canary.weight, canary.weightTotal)

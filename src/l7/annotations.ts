@@ -1,21 +1,37 @@
 import type { ObjectKey } from '../api/object.ts';
-import { type BasicAuthRule, readBasicAuth, readRate, readSources } from './annotations/access.ts';
+import {
+  type BasicAuthRule,
+  readBasicAuth,
+  readConnectionLimit,
+  readRate,
+  readSatisfyAny,
+  readSources,
+} from './annotations/access.ts';
 import { readAffinity } from './annotations/affinity.ts';
 import { readBackend } from './annotations/backend.ts';
+import { type BackendRules, readBackends } from './annotations/backends.ts';
 import { type CanaryRule, readCanary } from './annotations/canary.ts';
 import { readCors } from './annotations/cors.ts';
 import { fieldsAllowed, fieldsOf } from './annotations/fields.ts';
 import { readLimits } from './annotations/limits.ts';
+import { type PathRules, readPaths, rewritePathOf } from './annotations/paths.ts';
 import { AnnotationReader, annotationPrefix } from './annotations/reader.ts';
-import { readHttpsPort, readRedirect } from './annotations/redirects.ts';
+import { type HttpsRule, readHttps, readRedirect } from './annotations/redirects.ts';
+import { readUpstream } from './annotations/upstream.ts';
 import { pathAllowed, pathOf } from './annotations/values.ts';
 import type { BackendRule } from './backend-protocol.ts';
 import type { RoutePolicy } from './policy.ts';
 
+/** What the structure of routes adds: it knows Secrets, Services and hosts. */
+type BarePolicy = Omit<RoutePolicy, 'basicAuth' | 'httpsHosts' | 'fallback'>;
+
 export type ParsedAnnotations = {
-  /** undefined: nothing is asked for. Without basic auth and canary, which need more than the annotations. */
-  readonly policy: Omit<RoutePolicy, 'basicAuth'> | undefined;
+  /** undefined: nothing is asked for. Without what needs more than the annotations. */
+  readonly policy: BarePolicy | undefined;
   readonly basicAuth: BasicAuthRule | undefined;
+  readonly https: HttpsRule | undefined;
+  readonly backends: BackendRules;
+  readonly paths: PathRules;
   /** undefined: an ordinary Ingress. */
   readonly canary: CanaryRule | undefined;
   /** undefined: nothing is said of how backends are spoken to. */
@@ -27,6 +43,9 @@ export type ParsedAnnotations = {
 const nothing: ParsedAnnotations = {
   policy: undefined,
   basicAuth: undefined,
+  https: undefined,
+  backends: { fallback: undefined },
+  paths: { regex: undefined, hostAliases: [], wwwRedirect: false },
   canary: undefined,
   backend: undefined,
   problems: [],
@@ -35,10 +54,12 @@ const nothing: ParsedAnnotations = {
 /**
  * Reads the annotations under `fairlead.dev/`. A bad value is a problem and counts as absent, but one about who
  * gets in closes the routes; the others are honoured.
+ * @param origins by our name without its prefix: the annotation that people wrote, where it is another one's
  */
 export function parseAnnotations(
   ingress: ObjectKey,
   annotations: Readonly<Record<string, string>> | undefined,
+  origins?: ReadonlyMap<string, string>,
 ): ParsedAnnotations {
   if (annotations === undefined) return nothing;
   let any = false;
@@ -46,30 +67,48 @@ export function parseAnnotations(
     if (name.startsWith(annotationPrefix)) any = true;
   }
   if (!any) return nothing;
-  const reader = new AnnotationReader(annotations);
+  const reader = new AnnotationReader(annotations, origins);
   const canary = readCanary(reader);
   const basicAuth = readBasicAuth(reader);
+  const https = readHttps(reader);
+  const backends = readBackends(reader);
+  const paths = readPaths(reader);
   const policy = {
     ingress,
-    httpsPort: readHttpsPort(reader),
+    httpsPort: https?.port,
     redirect: readRedirect(reader),
     appRoot: reader.read('app-root', pathAllowed, pathOf),
     rewriteTo: reader.read('rewrite-target', pathAllowed, pathOf)?.replace(/\/$/, ''),
+    rewritePath: reader.read('rewrite-path', rewriteAllowed, rewritePathOf),
+    ...readUpstream(reader),
     limits: readLimits(reader),
     cors: readCors(reader),
     sources: readSources(reader),
+    satisfyAny: readSatisfyAny(reader),
     rate: readRate(reader),
+    connectionLimit: readConnectionLimit(reader),
     requestFields: reader.read('request-headers', fieldsAllowed, fieldsOf) ?? [],
     responseFields: reader.read('response-headers', fieldsAllowed, fieldsOf) ?? [],
     affinity: readAffinity(reader),
     canary: undefined,
   };
   const backend = readBackend(reader);
-  const asks = basicAuth !== undefined || asksForAnything(policy);
-  return { policy: asks ? policy : undefined, basicAuth, canary, backend, problems: reader.finish() };
+  const asks = basicAuth !== undefined || backends.fallback !== undefined || asksForAnything(policy);
+  return {
+    policy: asks ? policy : undefined,
+    basicAuth,
+    https,
+    backends,
+    paths,
+    canary,
+    backend,
+    problems: reader.finish(),
+  };
 }
 
-function asksForAnything(policy: Omit<RoutePolicy, 'basicAuth'>): boolean {
+const rewriteAllowed = 'a path that begins with / or $1; $1 to $9 are groups of the regular expression';
+
+function asksForAnything(policy: BarePolicy): boolean {
   const { ingress: _, requestFields, responseFields, ...rest } = policy;
   return (
     requestFields.length > 0 ||

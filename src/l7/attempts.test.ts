@@ -18,6 +18,7 @@ const route: Route = {
   path: '/',
   pathType: 'Prefix',
   backend: 0,
+  pattern: undefined,
   policy: undefined,
 };
 

@@ -117,7 +117,7 @@ export class Attempts {
       this.#owner.onNoEndpoint(404, 'no Ingress routes this host and path');
       return;
     }
-    const index = this.#policed === undefined ? route.backend : this.#policed.backendOf(route);
+    const index = this.#policed === undefined ? route.backend : this.#policed.backendOf(route, live.states);
     this.backendKey = live.table.backends[index]!.key;
     const state = live.states[index]!;
     const endpoint = this.#pick(state);

@@ -7,7 +7,13 @@ import { servicePortNamed } from '../model/service-port.ts';
 import { type BackendTls, backendTls, defaultServerName } from './backend-protocol.ts';
 import { isOwned, ownedClasses } from './class.ts';
 import type { Problem } from './problem.ts';
-import { type BackendRef, type RouteStructure, renderPlace, structureRoutes } from './route-structure.ts';
+import {
+  type BackendRef,
+  firstPort,
+  type RouteStructure,
+  renderPlace,
+  structureRoutes,
+} from './route-structure.ts';
 import type { Backend, Endpoint, RouteTable } from './table.ts';
 
 /** The API objects that routes are made of. Lookups, so that only what is referred to is read. */
@@ -169,16 +175,20 @@ function endpointsOf(
 ): readonly Endpoint[] | undefined {
   const spec = service.spec;
   if (spec?.type === 'ExternalName') {
-    const number = typeof port === 'number' ? port : servicePortNamed(service, port)?.port;
+    const number = typeof port === 'number' ? port : portOf(service, port)?.port;
     const name = spec.externalName;
     return number === undefined || name === undefined || name === ''
       ? undefined
       : [{ address: name, port: number }];
   }
-  const servicePort = servicePortNamed(service, port);
+  const servicePort = portOf(service, port);
   if (servicePort === undefined || (servicePort.protocol ?? 'TCP') !== 'TCP') return undefined;
-  const all = endpointsForBackend(service, port, slices) ?? [];
+  const all = endpointsForBackend(service, servicePort.port ?? port, slices) ?? [];
   return usableEndpoints(all).map((endpoint) => ({ address: endpoint.address, port: endpoint.port }));
+}
+
+function portOf(service: Service, port: string | number) {
+  return port === firstPort ? service.spec?.ports?.[0] : servicePortNamed(service, port);
 }
 
 function sameItems<T>(a: readonly T[], b: readonly T[]): boolean {

@@ -430,6 +430,7 @@ export class Exchange implements UpstreamOwner, AttemptOwner {
   #over(status: number, endpoint: string): void {
     const { metrics, onAccess } = this.#context;
     this.state = 'over';
+    this.#policed?.over();
     const durationMs = Math.round((this.#context.nowMs() - this.#startedMs) * 1000) / 1000;
     metrics.count(status, durationMs);
     if (onAccess === undefined) return;

@@ -70,7 +70,7 @@ export function explainRequest(
     );
     return `${lines.join('\n')}\n`;
   }
-  const index = verdict === undefined ? route.backend : verdict.backendOf(route);
+  const index = verdict === undefined ? route.backend : verdict.backendOf(route, table.backends);
   if (verdict !== undefined) lines.push(...explainPolicy(route, verdict, head));
   lines.push(...explainBackend(compiled, index, live));
   return `${lines.join('\n')}\n`;
@@ -118,7 +118,9 @@ function explainRules(table: RouteTable, head: RequestHead, winner: Route | unde
     lines.push(`        ${sign} ${describe(table, route)}: ${why}`);
   };
   if (routes !== undefined) {
-    const all = [...routes.exact.values(), ...routes.prefix.values()].toSorted(compareRoutes);
+    const all = [...routes.exact.values(), ...routes.prefix.values(), ...routes.patterns].toSorted(
+      compareRoutes,
+    );
     const fitting = all.filter((route) => pathMatches(route, head.path));
     for (const route of fitting) tell(route, route === winner ? 'matches' : whyLess(route, winner));
     const others = all.filter((route) => !fitting.includes(route));
@@ -159,7 +161,8 @@ function whyLess(route: Route, winner: Route | undefined): string {
 }
 
 function describe(table: RouteTable, route: Route): string {
-  const place = route.path === '' ? 'default backend' : `${route.pathType} ${route.host || '*'}${route.path}`;
+  const type = route.pattern === undefined ? route.pathType : 'Regex';
+  const place = route.path === '' ? 'default backend' : `${type} ${route.host || '*'}${route.path}`;
   return `${place} -> ${table.backends[route.backend]?.key} (Ingress ${route.ingress})`;
 }
 
@@ -218,7 +221,8 @@ function explainPolicy(route: Route, verdict: PolicedRequest, head: RequestHead)
   const policy = route.policy;
   assert(policy !== undefined, 'only a route with a policy has a verdict');
   const lines = [`POLICY     annotations of Ingress ${policy.ingress} let it through`];
-  if (policy.rewriteTo !== undefined) lines.push(`           path becomes ${verdict.rewritten(head)}`);
+  if (verdict.rewritten(head) !== head.target)
+    lines.push(`           path becomes ${verdict.rewritten(head)}`);
   if (policy.affinity !== undefined) lines.push(`           sticky by cookie ${policy.affinity.cookieName}`);
   const { canary } = policy;
   if (canary !== undefined) {

@@ -34,3 +34,15 @@ export function withoutField(head: string, name: string): string {
 export function withTarget(head: string, method: string, before: string, after: string): string {
   return `${method} ${after}${head.slice(method.length + 1 + before.length)}`;
 }
+
+/** With the values of the fields of that name changed. */
+export function editField(head: string, name: string, change: (value: string) => string): string {
+  const wanted = `${name.toLowerCase()}:`;
+  return head
+    .split('\r\n')
+    .map((line) => {
+      if (line.slice(0, wanted.length).toLowerCase() !== wanted) return line;
+      return `${line.slice(0, wanted.length)} ${change(line.slice(wanted.length).trim())}`;
+    })
+    .join('\r\n');
+}

@@ -3,7 +3,7 @@ import type { HostRoutes, Route, RouteTable } from './table.ts';
 /**
  * The route of a request, or undefined (404).
  * Host: exact over wildcard over none; a wildcard stands for exactly one label. Paths of a less specific host are not
- * looked at once a host has matched. Path: Exact, then the Prefix with most elements.
+ * looked at once a host has matched. Path: Exact, then the Prefix with most elements or the regular expression, whichever is longer as written.
  * (Kubernetes API, networking/v1 IngressRule and HTTPIngressPath.)
  * @param host lower case, without port
  * @param path without query, matched as sent: case-sensitive, not decoded
@@ -30,6 +30,7 @@ export function routesOfHost(table: RouteTable, host: string): HostRoutes | unde
 
 /** Whether the path alone fits the route, whatever others there are. Not for the hot path. */
 export function pathMatches(route: Route, path: string): boolean {
+  if (route.pattern !== undefined) return route.pattern.test(path);
   if (route.pathType === 'Exact') return route.path === path;
   const prefix = route.path.endsWith('/') ? route.path.slice(0, -1) : route.path;
   return path === prefix || path.startsWith(`${prefix}/`);
@@ -39,6 +40,11 @@ export function pathMatches(route: Route, path: string): boolean {
 export function matchPath(routes: HostRoutes, path: string): Route | undefined {
   const exact = routes.exact.get(path);
   if (exact !== undefined) return exact;
+  const best = matchPrefix(routes, path);
+  return routes.patterns.length === 0 ? best : (matchPattern(routes.patterns, path, best) ?? best);
+}
+
+function matchPrefix(routes: HostRoutes, path: string): Route | undefined {
   const prefixes = routes.prefix;
   if (prefixes.size === 0) return undefined;
   let best = prefixes.get('');
@@ -51,4 +57,18 @@ export function matchPath(routes: HostRoutes, path: string): Route | undefined {
     slash = next;
   }
   return best;
+}
+
+/** The first pattern that matches and is written longer than the prefix that does. */
+function matchPattern(
+  patterns: readonly Route[],
+  path: string,
+  prefix: Route | undefined,
+): Route | undefined {
+  const lengthMin = prefix === undefined ? -1 : prefix.path.length;
+  for (const route of patterns) {
+    if (route.path.length <= lengthMin) return undefined;
+    if (route.pattern!.test(path)) return route;
+  }
+  return undefined;
 }

@@ -5,6 +5,7 @@ import {
   createSecureContext,
   createServer as createTlsServer,
   type SecureContext,
+  type SecureContextOptions,
   type TLSSocket,
 } from 'node:tls';
 import type {
@@ -164,6 +165,8 @@ export type TlsSource = {
   contextFor(serverName: string): Promise<SecureContext>;
   /** PEM texts for one that names none. */
   defaultPair(): Promise<{ readonly certificate: string; readonly key: string }>;
+  /** 48 bytes that sign and encrypt session tickets: who has the same ones takes up each other's sessions. Another object: other keys. */
+  ticketKeys(): Buffer;
 };
 
 export type ListenOptions = {
@@ -183,6 +186,25 @@ export type ServerTransport = Transport & {
   /** Frees what it holds. All listeners and connections must have closed. */
   close(): void;
 };
+
+/** What clients may use: forward secret and authenticated ciphers only. For the contexts of a TlsSource, too. */
+export const serverTlsOptions = {
+  minVersion: 'TLSv1.2',
+  ciphers: [
+    'TLS_AES_128_GCM_SHA256',
+    'TLS_AES_256_GCM_SHA384',
+    'TLS_CHACHA20_POLY1305_SHA256',
+    'ECDHE-ECDSA-AES128-GCM-SHA256',
+    'ECDHE-RSA-AES128-GCM-SHA256',
+    'ECDHE-ECDSA-AES256-GCM-SHA384',
+    'ECDHE-RSA-AES256-GCM-SHA384',
+    'ECDHE-ECDSA-CHACHA20-POLY1305',
+    'ECDHE-RSA-CHACHA20-POLY1305',
+  ].join(':'),
+} as const satisfies SecureContextOptions;
+
+/** Of the sessions of one worker and those of another, so that they may be taken up. Node's default differs by process. */
+const sessionIdContext = 'fairlead-ingress';
 
 const socketOptions = { allowHalfOpen: true, noDelay: true };
 /** A client that does not finish its TLS handshake by then is cut. */
@@ -229,6 +251,8 @@ function decrypted(
   onError: (error: Error) => void,
 ): (socket: Socket) => void {
   const server = createTlsServer({
+    ...serverTlsOptions,
+    sessionIdContext,
     ALPNProtocols: [...protocols],
     handshakeTimeout: handshakeTimeoutMs,
     SNICallback: (serverName, callback) => {
@@ -239,10 +263,21 @@ function decrypted(
     onSocket(socket, { scheme: 'https', protocol: agreedProtocol(socket) }),
   );
   let shown: string | undefined;
+  let ticketKeys: Buffer | undefined;
   const prepare = async (socket: Socket): Promise<void> => {
     const pair = await tls.defaultPair();
-    if (pair.certificate !== shown) server.setSecureContext({ cert: pair.certificate, key: pair.key });
+    const keys = tls.ticketKeys();
+    if (pair.certificate !== shown) {
+      server.setSecureContext({
+        ...serverTlsOptions,
+        sessionIdContext,
+        ticketKeys: keys,
+        cert: pair.certificate,
+        key: pair.key,
+      });
+    } else if (keys !== ticketKeys) server.setTicketKeys(keys);
     shown = pair.certificate;
+    ticketKeys = keys;
     if (!socket.destroyed) server.emit('connection', socket);
   };
   return (socket) => {

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { addLines, editFields, withTarget } from './head-edit.ts';
+import { addLines, editFields, editField, withTarget } from './head-edit.ts';
 import type { RequestHead } from './http1-parse.ts';
 import type { ProxyLimits } from './limits.ts';
+import { rewrittenTarget } from './rewrite.ts';
 import type { AffinityPolicy, FieldEdit, RoutePolicy } from './policy.ts';
 import type { Route } from './table.ts';
 import type { UpstreamEndpoint } from './upstream.ts';
@@ -12,6 +13,8 @@ export type AdmittedFacts = {
   readonly corsFields: readonly FieldEdit[];
   readonly secure: boolean;
   readonly affinityValue: string | undefined;
+  /** Gives back what the request took of a bound; undefined: nothing. */
+  readonly release: (() => void) | undefined;
 };
 
 /** A request that its route's policy lets through, and what the policy changes on its way. */
@@ -32,25 +35,37 @@ export class PolicedRequest {
   }
 
   /** `route` is that of the newest table, which may have changed since the request was admitted. */
-  backendOf(route: Route): number {
+  backendOf(route: Route, backends: readonly { readonly endpoints: readonly unknown[] }[]): number {
     const canary = this.#facts.takesCanary ? route.policy?.canary : undefined;
-    return canary?.backend ?? route.backend;
+    const index = canary?.backend ?? route.backend;
+    return backends[index]?.endpoints.length === 0 ? (route.policy?.fallback ?? index) : index;
+  }
+
+  /** The request is over: call it once. */
+  over(): void {
+    this.#facts.release?.();
   }
 
   /** The target that the endpoint sees. */
   rewritten(head: RequestHead): string {
-    const { rewriteTo } = this.#policy;
-    return rewriteTo === undefined ? head.target : rewriteTarget(this.#route, rewriteTo, head);
+    return rewrittenTarget(this.#route, this.#policy, head);
   }
 
   /** The head for the endpoint. */
   editRequest(text: string): string {
-    const { rewriteTo, requestFields } = this.#policy;
+    const { rewriteTo, rewritePath, requestFields, upstreamHost, upstreamConnection } = this.#policy;
     let out = text;
-    if (rewriteTo !== undefined && this.#head.target !== '*') {
+    let prefix = this.#policy.forwardedPrefix ?? '';
+    if ((rewriteTo !== undefined || rewritePath !== undefined) && this.#head.target !== '*') {
       out = withTarget(out, this.#head.method, this.#head.target, this.rewritten(this.#head));
-      const prefix = this.#route.path.replace(/\/$/, '');
-      if (prefix !== '') out = addLines(out, `X-Forwarded-Prefix: ${prefix}\r\n`);
+      if (prefix === '' && rewriteTo !== undefined && this.#route.pattern === undefined) {
+        prefix = this.#route.path.replace(/\/$/, '');
+      }
+    }
+    if (prefix !== '') out = editFields(out, [{ name: 'X-Forwarded-Prefix', value: prefix }]);
+    if (upstreamHost !== undefined) out = editFields(out, [{ name: 'Host', value: upstreamHost }]);
+    if (upstreamConnection !== undefined && this.#head.upgrade === undefined) {
+      out = editFields(out, [{ name: 'Connection', value: upstreamConnection }]);
     }
     return editFields(out, requestFields);
   }
@@ -70,11 +85,17 @@ export class PolicedRequest {
 
   /** The head for the client; `endpoint` is who answered. */
   editResponse(text: string, endpoint: UpstreamEndpoint): string {
-    const { affinity, responseFields } = this.#policy;
+    const { affinity, responseFields, locationEdit } = this.#policy;
     let out = text;
     for (const edit of this.#facts.corsFields) {
       // Vary is a list that the endpoint may have begun; the others are ours alone.
       out = edit.name === 'Vary' ? addLines(out, `Vary: ${edit.value}\r\n`) : editFields(out, [edit]);
+    }
+    if (locationEdit !== undefined) {
+      const { from, to } = locationEdit;
+      out = editField(out, 'Location', (url) =>
+        url.startsWith(from) ? `${to}${url.slice(from.length)}` : url,
+      );
     }
     out = editFields(out, responseFields);
     if (affinity !== undefined && affinityIdOf(endpoint) !== this.#facts.affinityValue) {
@@ -98,14 +119,8 @@ function affinityIdOf(endpoint: UpstreamEndpoint): string {
 
 function cookieLine(affinity: AffinityPolicy, value: string, secure: boolean): string {
   const age = affinity.maxAgeSeconds === undefined ? '' : `; Max-Age=${affinity.maxAgeSeconds}`;
-  const flags = `${age}; HttpOnly; SameSite=Lax${secure ? '; Secure' : ''}`;
+  const domain = affinity.domain === undefined ? '' : `; Domain=${affinity.domain}`;
+  const isSecure = affinity.secure ?? secure;
+  const flags = `${domain}${age}; HttpOnly; SameSite=${affinity.sameSite}${isSecure ? '; Secure' : ''}`;
   return `Set-Cookie: ${affinity.cookieName}=${value}; Path=${affinity.path}${flags}\r\n`;
-}
-
-/** The matched part of the path gives way; the rest and the query stay. */
-function rewriteTarget(route: Route, rewriteTo: string, head: RequestHead): string {
-  const matched = route.pathType === 'Exact' ? head.path.length : route.path.replace(/\/$/, '').length;
-  const rest = head.path.slice(matched);
-  const path = `${rewriteTo}${rest}`;
-  return `${path === '' ? '/' : path}${head.target.slice(head.path.length)}`;
 }

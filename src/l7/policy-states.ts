@@ -12,6 +12,8 @@ export class PolicyStates {
   readonly #buckets = new Map<string, Bucket>(); // in order of last use
   readonly #canaries = new Map<string, number>();
   readonly #passwords = new Set<string>();
+  /** Requests under way; only where there are some, so bounded by the connections of clients. */
+  readonly #connections = new Map<string, number>();
 
   /** Takes one request of the client's share; 0 if there was one, else the seconds until the next. */
   takeRate(ingress: string, address: string, rate: RatePolicy, nowMs: number): number {
@@ -29,6 +31,19 @@ export class PolicyStates {
       return 0;
     }
     return Math.max(1, Math.ceil((1 - bucket.tokens) / rate.perSecond));
+  }
+
+  /** Takes one of `max` places for requests under way at once; undefined: all are taken. The result gives it back. */
+  takeConnection(ingress: string, address: string, max: number): (() => void) | undefined {
+    const key = `${ingress} ${address}`;
+    const count = this.#connections.get(key) ?? 0;
+    if (count >= max) return undefined;
+    this.#connections.set(key, count + 1);
+    return () => {
+      const left = (this.#connections.get(key) ?? 1) - 1;
+      if (left === 0) this.#connections.delete(key);
+      else this.#connections.set(key, left);
+    };
   }
 
   /** Whether this request is among `weight` of `total`: spread evenly, not by chance, so shares are exact. */

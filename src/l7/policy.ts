@@ -1,5 +1,6 @@
 import type { ObjectKey } from '../api/object.ts';
 import type { Cidr } from '../base/ip.ts';
+import type { Regex } from '../base/regex/regex.ts';
 import type { ProxyLimits } from './limits.ts';
 
 /** What the annotations of an Ingress ask for, ready to be applied. One object for all routes of the Ingress. */
@@ -7,25 +8,46 @@ export type RoutePolicy = {
   readonly ingress: ObjectKey;
   /** Plain HTTP is sent to HTTPS at this port. undefined: served as it comes. */
   readonly httpsPort: number | undefined;
+  /** Only requests for these hosts (`*.foo.com` among them) are sent to HTTPS; undefined: all. */
+  readonly httpsHosts: ReadonlySet<string> | undefined;
   readonly redirect: Redirect | undefined;
   /** Where `/` is sent; undefined: nowhere. */
   readonly appRoot: string | undefined;
   /** What stands in for the matched part of the path; without a trailing slash, so '' for `/`. */
   readonly rewriteTo: string | undefined;
+  /** What the whole path becomes; `$1` to `$9` are groups of the route's regular expression. Goes before `rewriteTo`. */
+  readonly rewritePath: string | undefined;
+  /** What the backend sees as Host. */
+  readonly upstreamHost: string | undefined;
+  /** The Connection field that the backend sees. */
+  readonly upstreamConnection: 'keep-alive' | 'close' | undefined;
+  /** The X-Forwarded-Prefix that the backend sees. */
+  readonly forwardedPrefix: string | undefined;
+  readonly locationEdit: LocationEdit | undefined;
   /** In place of the process's own. */
   readonly limits: Partial<ProxyLimits> | undefined;
   readonly cors: CorsPolicy | undefined;
   readonly sources: SourcePolicy | undefined;
   readonly basicAuth: BasicAuthPolicy | undefined;
+  /** True: source ranges or a login is enough. undefined: all that are given must hold. */
+  readonly satisfyAny: boolean | undefined;
   readonly rate: RatePolicy | undefined;
+  /** Requests under way at once, by client address. */
+  readonly connectionLimit: number | undefined;
   readonly requestFields: readonly FieldEdit[];
   readonly responseFields: readonly FieldEdit[];
   readonly affinity: AffinityPolicy | undefined;
   readonly canary: CanaryPolicy | undefined;
+  /** Index of the backend that serves while the route's own has no endpoint. */
+  readonly fallback: number | undefined;
 };
+
+/** A Location that begins with `from` gets `to` in its place. */
+export type LocationEdit = { readonly from: string; readonly to: string };
 
 export type RedirectStatus = 301 | 302 | 303 | 307 | 308;
 
+/** In `url`, `$scheme`, `$host` and `$request_uri` stand for those of the request. */
 export type Redirect = { readonly status: RedirectStatus; readonly url: string };
 
 export type CorsPolicy = {
@@ -49,7 +71,12 @@ export type BasicAuthPolicy = {
 };
 
 /** By client address: `perSecond` on average, `burst` at once. */
-export type RatePolicy = { readonly perSecond: number; readonly burst: number };
+export type RatePolicy = {
+  readonly perSecond: number;
+  readonly burst: number;
+  /** Addresses that are not counted. */
+  readonly exempt: readonly Cidr[];
+};
 
 /** Sets a field in place of those of the same name; an empty value removes them. */
 export type FieldEdit = { readonly name: string; readonly value: string };
@@ -59,6 +86,11 @@ export type AffinityPolicy = {
   /** undefined: until the browser ends. */
   readonly maxAgeSeconds: number | undefined;
   readonly path: string;
+  /** undefined: the host alone. */
+  readonly domain: string | undefined;
+  readonly sameSite: 'Lax' | 'Strict' | 'None';
+  /** undefined: for requests over HTTPS. */
+  readonly secure: boolean | undefined;
 };
 
 /** Part of the requests goes elsewhere. Header before cookie before weight. */
@@ -67,10 +99,12 @@ export type CanaryPolicy = {
   readonly ingress: ObjectKey;
   /** Index into `RouteTable.backends`. */
   readonly backend: number;
-  /** Lower case; undefined: no header decides. `value` undefined: `always` and `never` decide. */
-  readonly header: { readonly name: string; readonly value: string | undefined } | undefined;
-  /** A cookie of that name that says `always` or `never` decides. */
-  readonly cookieName: string | undefined;
+  /** Lower case; undefined: no header decides. With a value or, failing that, a pattern, what fits goes to the canary; else `always` and `never` decide. */
+  readonly header:
+    | { readonly name: string; readonly value: string | undefined; readonly pattern: Regex | undefined }
+    | undefined;
+  /** A cookie of that name decides: by this value, else by `always` and `never`. */
+  readonly cookie: { readonly name: string; readonly value: string | undefined } | undefined;
   /** Requests of `weightTotal`. */
   readonly weight: number;
   readonly weightTotal: number;
@@ -81,17 +115,26 @@ export function emptyPolicy(ingress: ObjectKey): RoutePolicy {
   return {
     ingress,
     httpsPort: undefined,
+    httpsHosts: undefined,
     redirect: undefined,
     appRoot: undefined,
     rewriteTo: undefined,
+    rewritePath: undefined,
+    upstreamHost: undefined,
+    upstreamConnection: undefined,
+    forwardedPrefix: undefined,
+    locationEdit: undefined,
     limits: undefined,
     cors: undefined,
     sources: undefined,
     basicAuth: undefined,
+    satisfyAny: undefined,
     rate: undefined,
+    connectionLimit: undefined,
     requestFields: [],
     responseFields: [],
     affinity: undefined,
     canary: undefined,
+    fallback: undefined,
   };
 }

@@ -9,6 +9,7 @@ export type ProblemReason =
   | 'HostConflict'
   | 'UnsupportedBackend'
   | 'InvalidAnnotation'
+  | 'InvalidPath'
   | 'CanaryWithoutRoute';
 
 /** Something in an Ingress that cannot be served as written. Never stops other Ingresses. */

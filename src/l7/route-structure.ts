@@ -1,13 +1,18 @@
 import type { Secret } from '../api/gen/core-v1.ts';
 import type { HTTPIngressPath, Ingress, IngressBackend } from '../api/gen/networking-v1.ts';
 import { keyOf, type ObjectKey, objectKey } from '../api/object.ts';
+import type { ServiceRule } from './annotations/backends.ts';
 import type { CanaryRule } from './annotations/canary.ts';
+import type { PathRules } from './annotations/paths.ts';
+import { annotationPrefix } from './annotations/reader.ts';
 import { type ParsedAnnotations, parseAnnotations } from './annotations.ts';
-import { type BackendAccess, type BackendRule, backendAccess } from './backend-protocol.ts';
+import { type BackendAccess, type BackendRule, backendAccess, plainAccess } from './backend-protocol.ts';
+import { patternOf, placeOf } from './path-place.ts';
 import { parsePasswordFile } from './password-hash.ts';
 import { type BasicAuthPolicy, emptyPolicy, type RoutePolicy } from './policy.ts';
 import type { Problem, ProblemReason } from './problem.ts';
-import type { Certificate, HostRoutes, PathType, Route, RouteTable } from './table.ts';
+import { certificateOf } from './route-certificate.ts';
+import type { Certificate, HostRoutes, Route, RouteTable } from './table.ts';
 
 /** A Service port that Ingresses name, not yet looked up. */
 export type BackendRef = {
@@ -26,7 +31,13 @@ export type BackendRef = {
 export type BackendUser = { readonly ingress: Ingress; readonly place: BackendPlace };
 
 /** Where in an Ingress a backend stands; `rule` -1: spec.defaultBackend. */
-export type BackendPlace = { readonly rule: number; readonly path: number };
+export type BackendPlace =
+  | { readonly rule: number; readonly path: number }
+  /** Of ours, without its prefix. */
+  | { readonly annotation: string };
+
+/** Stands for the first port of a Service where an annotation names none. */
+export const firstPort = '';
 
 /** All of a route table that Ingresses and Secrets alone decide. */
 export type RouteStructure = Omit<RouteTable, 'backends'> & {
@@ -49,12 +60,15 @@ export function structureRoutes(
 ): RouteStructure {
   const builder = new StructureBuilder(secret, before);
   for (const ingress of ingresses) builder.add(ingress);
+  builder.addOtherHosts(); // after all that have rules of their own
   builder.addCanaries(); // last: they join routes of others
   return builder.structure();
 }
 
 /** "spec.rules[0].http.paths[1]", as kubectl users know it. */
-export function renderPlace({ rule, path }: BackendPlace): string {
+export function renderPlace(place: BackendPlace): string {
+  if ('annotation' in place) return `metadata.annotations[${annotationPrefix}${place.annotation}]`;
+  const { rule, path } = place;
   return rule === -1 ? 'spec.defaultBackend' : `spec.rules[${rule}].http.paths[${path}].backend`;
 }
 
@@ -63,6 +77,7 @@ type RefBuilder = BackendRef & { readonly users: BackendUser[] };
 type HostBuilder = {
   readonly exact: Map<string, Route>;
   readonly prefix: Map<string, Route>;
+  readonly patterns: Route[];
   prefixElementsMax: number;
   defaultRoute: Route | undefined;
 };
@@ -78,6 +93,8 @@ class StructureBuilder {
   readonly #hosts = new Map<string, HostBuilder>();
   readonly #certificates = new Map<string, Certificate>();
   readonly #secrets = new Map<ObjectKey, Secret | undefined>();
+  /** Hosts that lead where another one does, and who wants it. */
+  readonly #otherHosts: { readonly ingress: Ingress; readonly paths: PathRules }[] = [];
   readonly #canaries: {
     readonly ingress: Ingress;
     readonly rule: CanaryRule;
@@ -104,10 +121,9 @@ class StructureBuilder {
       this.#canaries.push({ ingress, rule: parsed.canary, access });
       return;
     }
-    const policy =
-      parsed.policy === undefined
-        ? undefined
-        : { ...parsed.policy, basicAuth: this.#basicAuth(ingress, parsed.basicAuth) };
+    const policy = this.#policy(ingress, parsed);
+    const { paths } = parsed;
+    if (paths.hostAliases.length > 0 || paths.wwwRedirect) this.#otherHosts.push({ ingress, paths });
     const fallback =
       spec?.defaultBackend === undefined
         ? undefined
@@ -119,7 +135,8 @@ class StructureBuilder {
       const builder = this.#host(host);
       builder.defaultRoute ??= fallback;
       for (const [pathIndex, path] of (rule.http?.paths ?? []).entries()) {
-        this.#addPath(ingress, builder, host, path, { rule: ruleIndex, path: pathIndex }, policy, access);
+        const at = { rule: ruleIndex, path: pathIndex };
+        this.#addPath({ ingress, builder, host, place: at, policy, paths, access }, path);
       }
     }
     if (spec?.tls !== undefined) this.#addCertificates(ingress);
@@ -129,6 +146,7 @@ class StructureBuilder {
     const exactHosts = new Map<string, HostRoutes>();
     const wildcardHosts = new Map<string, HostRoutes>();
     let anyHost: HostRoutes | undefined;
+    for (const { patterns } of this.#hosts.values()) patterns.sort(longestFirst);
     for (const [host, routes] of this.#hosts) {
       if (host === '') anyHost = routes;
       else if (host.startsWith('*.')) wildcardHosts.set(host.slice(2), routes);
@@ -150,26 +168,32 @@ class StructureBuilder {
   #host(host: string): HostBuilder {
     let builder = this.#hosts.get(host);
     if (builder === undefined) {
-      builder = { exact: new Map(), prefix: new Map(), prefixElementsMax: 0, defaultRoute: undefined };
+      builder = {
+        exact: new Map(),
+        prefix: new Map(),
+        patterns: [],
+        prefixElementsMax: 0,
+        defaultRoute: undefined,
+      };
       this.#hosts.set(host, builder);
     }
     return builder;
   }
 
-  #addPath(
-    ingress: Ingress,
-    builder: HostBuilder,
-    host: string,
-    rule: HTTPIngressPath,
-    place: BackendPlace,
-    policy: RoutePolicy | undefined,
-    access: BackendAccess,
-  ): void {
-    const backend = this.#backend(ingress, rule.backend, place, access);
-    const { path, pathType, key } = placeOf(rule);
-    const route: Route = { ingress: keyOf(ingress), host, path, pathType, backend, policy };
+  #addPath(added: AddedPath, rule: HTTPIngressPath): void {
+    const { ingress, builder, host, place, policy } = added;
+    const backend = this.#backend(ingress, rule.backend, place, added.access);
+    const at = placeOf(rule);
+    const { path, pathType, key } = at;
+    const { regex: pattern, problem } = patternOf(at, added.paths.regex, false);
+    if (problem !== undefined) {
+      this.#problem(ingress, 'InvalidPath', `${renderPlace(place)}: ${problem}`);
+      return;
+    }
+    const route: Route = { ingress: keyOf(ingress), host, path, pathType, pattern, backend, policy };
     const paths = pathType === 'Exact' ? builder.exact : builder.prefix;
-    const other = paths.get(key);
+    const other =
+      pattern === undefined ? paths.get(key) : builder.patterns.find((known) => known.path === path);
     if (other !== undefined && other.path.length >= path.length) {
       // `/foo/` and `/foo` are the same prefix; the longer spelling wins by the API's word, and that is no conflict.
       if (other.path === path && other.backend !== backend) {
@@ -179,6 +203,10 @@ class StructureBuilder {
           `${renderPlace(place)}: ${host}${path} is already routed by Ingress ${other.ingress}`,
         );
       }
+      return;
+    }
+    if (pattern !== undefined) {
+      builder.patterns.push(route);
       return;
     }
     paths.set(key, route);
@@ -194,7 +222,15 @@ class StructureBuilder {
     access: BackendAccess,
   ): Route {
     const backend = this.#backend(ingress, wanted, defaultPlace, access);
-    return { ingress: keyOf(ingress), host: '', path: '', pathType: 'Prefix', backend, policy };
+    return {
+      ingress: keyOf(ingress),
+      host: '',
+      path: '',
+      pathType: 'Prefix',
+      pattern: undefined,
+      backend,
+      policy,
+    };
   }
 
   /** Index of the backend. One that we cannot serve is a problem and a backend without endpoints: 503, no other route. */
@@ -250,9 +286,10 @@ class StructureBuilder {
   ): void {
     const { path, pathType, key } = placeOf(wanted);
     const routes = this.#hosts.get(host);
+    const pattern = routes?.patterns.findIndex((known) => known.path === path) ?? -1;
     const paths = pathType === 'Exact' ? routes?.exact : routes?.prefix;
-    const route = paths?.get(key);
-    if (paths === undefined || route === undefined) {
+    const route = pattern === -1 ? paths?.get(key) : routes?.patterns[pattern];
+    if (routes === undefined || paths === undefined || route === undefined) {
       const message = `${renderPlace(place)}: no other Ingress routes ${pathType} ${host}${path}, so there is nothing to take requests from`;
       this.#problem(ingress, 'CanaryWithoutRoute', message);
       return;
@@ -265,7 +302,71 @@ class StructureBuilder {
     }
     const backend = this.#backend(ingress, wanted.backend, place, access);
     const canary = { ...rule, ingress: keyOf(ingress), backend };
-    paths.set(key, { ...route, policy: { ...policy, canary } });
+    const shared = { ...route, policy: { ...policy, canary } };
+    if (pattern === -1) paths.set(key, shared);
+    else routes.patterns[pattern] = shared;
+  }
+
+  #policy(ingress: Ingress, parsed: ParsedAnnotations): RoutePolicy | undefined {
+    const { policy, https, backends } = parsed;
+    if (policy === undefined) return undefined;
+    return {
+      ...policy,
+      httpsHosts: https?.onlyTlsHosts === true ? tlsHosts(ingress) : undefined,
+      basicAuth: this.#basicAuth(ingress, parsed.basicAuth),
+      fallback: this.#namedBackend(ingress, 'fallback-service', backends.fallback),
+    };
+  }
+
+  /** The Service that an annotation names. */
+  #namedBackend(ingress: Ingress, annotation: string, rule: ServiceRule | undefined): number | undefined {
+    if (rule === undefined) return undefined;
+    const service = objectKey(ingress.metadata?.namespace, rule.service);
+    const port = rule.port ?? firstPort;
+    const key = rule.port === undefined ? service : `${service}:${port}`;
+    const ref = { id: key, key, service, port, access: plainAccess };
+    return this.#backendIndex(ref, { ingress, place: { annotation } });
+  }
+
+  addOtherHosts(): void {
+    for (const { ingress, paths } of this.#otherHosts) {
+      const hosts = (ingress.spec?.rules ?? []).map(({ host }) => (host ?? '').toLowerCase());
+      for (const alias of paths.hostAliases) this.#addAlias(ingress, alias, hosts[0] ?? '');
+      if (!paths.wwwRedirect) continue;
+      for (const host of new Set(hosts)) {
+        if (host !== '' && !host.startsWith('*.')) this.#addWwwRedirect(ingress, host);
+      }
+    }
+  }
+
+  #addAlias(ingress: Ingress, alias: string, host: string): void {
+    const routes = this.#hosts.get(host);
+    if (routes === undefined || this.#hosts.get(alias) === routes) return;
+    if (this.#hosts.has(alias)) {
+      const message = `metadata.annotations[${annotationPrefix}host-aliases]: ${alias} has rules of its own`;
+      this.#problem(ingress, 'HostConflict', message);
+      return;
+    }
+    this.#hosts.set(alias, routes);
+  }
+
+  /** With or without "www.", the host that has no rules is sent to the one that has. */
+  #addWwwRedirect(ingress: Ingress, host: string): void {
+    const other = host.startsWith('www.') ? host.slice(4) : `www.${host}`;
+    const [known] = [this.#hosts.get(host)].flatMap((routes) => [
+      ...(routes?.exact.values() ?? []),
+      ...(routes?.prefix.values() ?? []),
+      ...(routes?.patterns ?? []),
+    ]);
+    if (this.#hosts.has(other) || known === undefined) return;
+    const ingressKey = keyOf(ingress);
+    const policy: RoutePolicy = {
+      ...emptyPolicy(ingressKey),
+      redirect: { status: 308, url: `$scheme://${host}$request_uri` },
+    };
+    const builder = this.#host(other);
+    const route = { ...known, ingress: ingressKey, host: other, path: '/', pattern: undefined, policy };
+    builder.prefix.set('', { ...route, pathType: 'Prefix' });
   }
 
   /** A Secret that is missing or holds no password lets nobody in: better closed than open by mistake. */
@@ -343,41 +444,27 @@ class StructureBuilder {
   }
 }
 
-type PathPlace = { readonly path: string; readonly pathType: PathType; readonly key: string };
+type AddedPath = {
+  readonly ingress: Ingress;
+  readonly builder: HostBuilder;
+  readonly host: string;
+  readonly place: BackendPlace;
+  readonly policy: RoutePolicy | undefined;
+  readonly paths: PathRules;
+  readonly access: BackendAccess;
+};
 
-/** Key: see HostRoutes. */
-function placeOf(rule: HTTPIngressPath): PathPlace {
-  const path = rule.path === undefined || rule.path === '' ? '/' : rule.path;
-  const pathType: PathType =
-    rule.pathType === 'Exact' || rule.pathType === 'Prefix' ? rule.pathType : 'ImplementationSpecific';
-  return { path, pathType, key: pathType !== 'Exact' && path.endsWith('/') ? path.slice(0, -1) : path };
+/** Of equally long ones the text decides, so that the order is always the same. */
+function longestFirst(a: Route, b: Route): number {
+  return b.path.length - a.path.length || (a.path < b.path ? -1 : 1);
 }
 
-type CertificateProblem = { readonly reason: 'SecretNotFound' | 'InvalidSecret'; readonly message: string };
-
-function certificateOf(
-  secretKey: ObjectKey,
-  secret: Secret | undefined,
-  before: Certificate | undefined,
-): Certificate | CertificateProblem {
-  if (secret === undefined) {
-    return { reason: 'SecretNotFound', message: `there is no Secret ${secretKey} of type kubernetes.io/tls` };
-  }
-  const version = `${secret.metadata?.uid ?? ''}/${secret.metadata?.resourceVersion ?? ''}`;
-  if (before !== undefined && before.secret === secretKey && before.version === version) return before;
-  const certBase64 = secret.data?.['tls.crt'] ?? '';
-  const keyBase64 = secret.data?.['tls.key'] ?? '';
-  if (!holdsPem(certBase64) || !holdsPem(keyBase64)) {
-    return {
-      reason: 'InvalidSecret',
-      message: `Secret ${secretKey} needs PEM texts under tls.crt and tls.key`,
-    };
-  }
-  return { secret: secretKey, version, certBase64, keyBase64 };
-}
-
-function holdsPem(base64: string): boolean {
-  return Buffer.from(base64, 'base64').includes('-----BEGIN');
+function tlsHosts(ingress: Ingress): ReadonlySet<string> {
+  const rules = (ingress.spec?.rules ?? []).map(({ host }) => host ?? '');
+  const hosts = (ingress.spec?.tls ?? []).flatMap((tls) =>
+    tls.hosts === undefined || tls.hosts.length === 0 ? rules : tls.hosts,
+  );
+  return new Set(hosts.map((host) => host.toLowerCase()));
 }
 
 function slashesIn(path: string): number {

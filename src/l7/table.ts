@@ -1,5 +1,6 @@
 import type { ObjectKey } from '../api/object.ts';
 import { assert } from '../base/assert.ts';
+import type { Regex } from '../base/regex/regex.ts';
 import type { BackendTls } from './backend-protocol.ts';
 import type { RoutePolicy } from './policy.ts';
 
@@ -30,6 +31,8 @@ export type Route = {
   /** As in the rule. */
   readonly path: string;
   readonly pathType: PathType;
+  /** Given: the path is a regular expression, which must match from the path's start. */
+  readonly pattern: Regex | undefined;
   /** Index into `RouteTable.backends`: so routes stay as they are when only endpoints change. */
   readonly backend: number;
   /** What annotations ask for beyond routing; undefined for most routes, which then pay nothing for policies. */
@@ -41,6 +44,8 @@ export type HostRoutes = {
   readonly exact: ReadonlyMap<string, Route>;
   /** Key: the path without a trailing slash, so '' is every path. */
   readonly prefix: ReadonlyMap<string, Route>;
+  /** Those whose path is a regular expression: the longest first, the first one that matches counts. */
+  readonly patterns: readonly Route[];
   /** Slashes in the longest key of `prefix`: bounds the walk over a request's path. */
   readonly prefixElementsMax: number;
   /** For paths that match nothing here; its path is ''. */
@@ -84,9 +89,10 @@ export function renderRouteTable(table: RouteTable): string {
   const lines: string[] = [];
   const backend = (index: number): string => renderBackend(table.backends[index]);
   const add = (host: string, routes: HostRoutes): void => {
-    const all = [...routes.exact.values(), ...routes.prefix.values()];
+    const all = [...routes.exact.values(), ...routes.prefix.values(), ...routes.patterns];
     for (const route of all) {
-      lines.push(`${host} ${route.pathType} ${route.path} -> ${backend(route.backend)} (${route.ingress})`);
+      const type = route.pattern === undefined ? route.pathType : 'Regex';
+      lines.push(`${host} ${type} ${route.path} -> ${backend(route.backend)} (${route.ingress})`);
     }
     if (routes.defaultRoute !== undefined) {
       lines.push(`${host} default -> ${backend(routes.defaultRoute.backend)}`);

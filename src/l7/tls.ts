@@ -1,8 +1,11 @@
+import { randomBytes } from 'node:crypto';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import type { Authority, KeyPair } from '../base/certificates.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
+import { serverTlsOptions, type TlsSource } from './net-transport.ts';
 import { type Certificate, emptyRouteTable, type RouteTable } from './table.ts';
+import { TicketKeys, ticketSecret, type TicketSecret } from './ticket-keys.ts';
 
 /** Name in the certificate that clients without a name, or with one that no Ingress has, are shown. */
 const defaultName = 'fairlead-ingress.local';
@@ -22,7 +25,7 @@ type Issued = { readonly pair: KeyPair; readonly context: SecureContext; readonl
  * of our own, signed when it is first needed by the cluster's CA, or without one by a CA that lives as long as the
  * process. A new table changes what new handshakes see; connections go on.
  */
-export class Certificates {
+export class Certificates implements TlsSource {
   #table: RouteTable = emptyRouteTable;
   readonly #log: Logger;
   readonly #clock: Clock;
@@ -32,10 +35,18 @@ export class Certificates {
   readonly #parsed = new WeakMap<Certificate, { readonly context: SecureContext | undefined }>();
   readonly #issued = new Map<string, Promise<Issued>>();
 
-  constructor(log: Logger, clock: Clock, authority: KeyPair | undefined) {
+  readonly #ticketKeys: TicketKeys;
+
+  /** @param tickets those of another worker; undefined: our own */
+  constructor(log: Logger, clock: Clock, authority: KeyPair | undefined, tickets?: TicketSecret) {
+    this.#ticketKeys = new TicketKeys(tickets ?? ticketSecret(randomBytes(32), clock.nowMs()));
     this.#log = log;
     this.#clock = clock;
     this.#authorityPair = authority;
+  }
+
+  ticketKeys(): Buffer {
+    return this.#ticketKeys.current(this.#clock.nowMs());
   }
 
   publish(table: RouteTable): void {
@@ -77,6 +88,7 @@ export class Certificates {
     let context: SecureContext | undefined;
     try {
       context = createSecureContext({
+        ...serverTlsOptions,
         cert: Buffer.from(certificate.certBase64, 'base64'),
         key: Buffer.from(certificate.keyBase64, 'base64'),
       });
@@ -118,7 +130,8 @@ export class Certificates {
       notBefore: new Date(nowMs - backdateMs),
       notAfter: new Date(nowMs + issuedForMs),
     });
-    return { pair, context: createSecureContext({ cert: pair.certificate, key: pair.key }), atMs: nowMs };
+    const context = createSecureContext({ ...serverTlsOptions, cert: pair.certificate, key: pair.key });
+    return { pair, context, atMs: nowMs };
   }
 
   async #loadAuthority(): Promise<Authority> {

@@ -2,6 +2,7 @@ import type { Node, Service } from '../api/gen/core-v1.ts';
 import type { EndpointSlice } from '../api/gen/discovery-v1.ts';
 import { keyOf, type ObjectKey } from '../api/object.ts';
 import { canonicalIp, formatCidr, parseCidr } from '../base/ip.ts';
+import { PersistentMap } from '../base/persistent-map.ts';
 import {
   endpointsByHints,
   endpointsOfPort,
@@ -16,7 +17,7 @@ import { type ServicePortFacts, servicePortsOf } from './service-port.ts';
 export type NodeView = {
   readonly node: NodeFacts;
   /** Services that have at least one port, in no certain order. */
-  readonly services: ReadonlyMap<ObjectKey, ServiceView>;
+  readonly services: PersistentMap<ObjectKey, ServiceView>;
 };
 
 export type NodeFacts = {
@@ -103,11 +104,11 @@ export function buildNodeView(
     if (own === undefined) slicesByService.set(key, [slice]);
     else own.push(slice);
   }
-  const views = new Map<ObjectKey, ServiceView>();
+  const views: (readonly [ObjectKey, ServiceView])[] = [];
   for (const service of services) {
     const key = keyOf(service);
     const view = serviceViewOf(service, slicesByService.get(key) ?? [], node);
-    if (view !== undefined) views.set(key, view);
+    if (view !== undefined) views.push([key, view]);
   }
-  return { node, services: views };
+  return { node, services: PersistentMap.from(views) };
 }

@@ -1,91 +1,12 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import type { IncomingHttpHeaders } from 'node:http';
-import { request as httpRequest } from 'node:http';
-import { type TestContext, test } from 'node:test';
-import type { Ingress } from '../../src/api/gen/networking-v1.ts';
-import {
-  endpointSlices,
-  events,
-  ingressClasses,
-  ingresses,
-  secrets,
-  services,
-} from '../../src/api/resource.ts';
+import { test } from 'node:test';
+import { endpointSlices, events, ingresses, secrets, services } from '../../src/api/resource.ts';
 import { apr1 } from '../../src/l7/password-hash.ts';
-import { FakeApi } from '../support/fake-api.ts';
-import {
-  type Cluster,
-  exchangeRaw,
-  hostRule,
-  ingress,
-  localhost,
-  ourClass,
-  service,
-  slice,
-  startBackend,
-  startIngress,
-  until,
-} from './ingress-harness.ts';
+import { type Annotations, type Answer, annotated, ask, start } from './annotation-harness.ts';
+import { exchangeRaw, service, slice, startBackend, startIngress, until } from './ingress-harness.ts';
 
 const options = { timeout: 60_000 };
-
-type Annotations = Readonly<Record<string, string>>;
-type Answer = { readonly status: number; readonly headers: IncomingHttpHeaders; readonly body: string };
-
-function annotated(name: string, host: string, annotations: Annotations, serviceName = 'echo'): Ingress {
-  const made = ingress(name, { rules: [hostRule(host, serviceName)] });
-  const long = Object.fromEntries(
-    Object.entries(annotations).map(([key, value]) => [`fairlead.dev/${key}`, value]),
-  );
-  return { ...made, metadata: { ...made.metadata, annotations: long } };
-}
-
-/** An ingress before a backend that tells what it was asked, as JSON; one Ingress on "a.example". */
-async function start(t: TestContext, annotations: Annotations): Promise<Cluster & { readonly api: FakeApi }> {
-  const echo = await startBackend(t, 'echo', (request, response) => {
-    const { method, url, headers } = request;
-    request.resume();
-    request.on('end', () => {
-      response.setHeader('X-Powered-By', 'echo');
-      response.end(JSON.stringify({ method, url, headers }));
-    });
-  });
-  const api = new FakeApi();
-  api.seed(ingressClasses, ourClass());
-  api.seed(services, service('echo'));
-  api.seed(endpointSlices, slice('echo', 0, echo.port));
-  api.seed(ingresses, annotated('a', 'a.example', annotations));
-  return startIngress(t, api);
-}
-
-function ask(
-  port: number,
-  path = '/',
-  headers: Annotations = {},
-  method = 'GET',
-  body = '',
-): Promise<Answer> {
-  return new Promise((resolve, reject) => {
-    const all = { host: 'a.example', ...headers };
-    const asking = httpRequest(
-      { host: localhost, port, path, method, headers: all, agent: false },
-      (response) => {
-        const chunks: Buffer[] = [];
-        response.on('data', (chunk: Buffer) => chunks.push(chunk));
-        response.on('end', () =>
-          resolve({
-            status: response.statusCode ?? 0,
-            headers: response.headers,
-            body: Buffer.concat(chunks).toString(),
-          }),
-        );
-      },
-    );
-    asking.on('error', reject);
-    asking.end(body);
-  });
-}
 
 const redirectCases: readonly (readonly [
   name: string,

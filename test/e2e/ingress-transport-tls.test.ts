@@ -3,8 +3,19 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
-import { createSecureContext, createServer, type TLSSocket } from 'node:tls';
-import { netTransport, type ServerTransport, type TlsSource } from '../../src/l7/net-transport.ts';
+import {
+  type ConnectionOptions,
+  connect as connectTls,
+  createSecureContext,
+  createServer,
+  type TLSSocket,
+} from 'node:tls';
+import {
+  netTransport,
+  type ServerTransport,
+  serverTlsOptions,
+  type TlsSource,
+} from '../../src/l7/net-transport.ts';
 import type { AcceptedFrom, Connection, ConnectionHandler, ConnectTls } from '../../src/l7/transport.ts';
 import { openUringTransport } from '../../src/l7/uring-transport.ts';
 import { createTestPki } from '../support/pki.ts';
@@ -51,8 +62,14 @@ const trusting: ConnectTls = {
   protocols: [],
 };
 
+let ticketKeys = Buffer.alloc(48, 1);
+
 const source: TlsSource = {
-  contextFor: () => Promise.resolve(createSecureContext({ cert: serving.certificate, key: serving.key })),
+  ticketKeys: () => ticketKeys,
+  contextFor: () =>
+    Promise.resolve(
+      createSecureContext({ ...serverTlsOptions, cert: serving.certificate, key: serving.key }),
+    ),
   defaultPair: () => Promise.resolve(serving),
 };
 
@@ -179,6 +196,66 @@ for (const [name, transport] of [
       { subject: 'ingress', resumed: false },
       { subject: 'ingress', resumed: true },
     ]);
+  });
+
+  check(
+    'a session is taken up by every listener with the same ticket keys, also by a name of its own',
+    async (t, over) => {
+      const [first, second] = await Promise.all([serve(t, over), serve(t, over)]);
+      const visit = async (port: number, options: ConnectionOptions): Promise<string> => {
+        let told = '';
+        const socket = connectTls({ port, host: localhost, rejectUnauthorized: false, ...options });
+        socket.once('session', (session) => {
+          latest = session;
+          socket.end(); // in TLS 1.3 it comes after a whole handshake
+        });
+        socket.once('secureConnect', () => {
+          told = `${String(socket.getProtocol())} ${socket.isSessionReused() ? 'taken up' : 'whole'}`;
+          if (options.maxVersion === 'TLSv1.2' || socket.isSessionReused()) socket.end();
+        });
+        await once(socket.resume(), 'close');
+        return told;
+      };
+      let latest: Buffer | undefined;
+      for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
+        for (const servername of ['', 'a.example']) {
+          await visit(first.port, { maxVersion, servername });
+          const again = await visit(second.port, { maxVersion, servername, session: latest });
+          assert.equal(again, `${maxVersion} taken up`, servername);
+          const session = latest;
+          ticketKeys = Buffer.alloc(48, (ticketKeys[0] ?? 0) + 1);
+          const rotated = await visit(second.port, { maxVersion, servername, session });
+          assert.equal(
+            rotated,
+            `${maxVersion} whole`,
+            'old tickets are worth nothing, and cost no connection',
+          );
+        }
+      }
+    },
+  );
+
+  check('old versions of TLS and ciphers without forward secrecy are refused', async (t, over) => {
+    const { port, accepted } = await serve(t, over);
+    const cases: readonly ConnectionOptions[] = [
+      { minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'ALL:@SECLEVEL=0' },
+      { maxVersion: 'TLSv1.2', ciphers: 'AES128-GCM-SHA256' },
+      { maxVersion: 'TLSv1.2', ciphers: 'ECDHE-ECDSA-AES128-SHA256' },
+    ];
+    for (const servername of ['', 'a.example']) {
+      for (const options of cases) {
+        const socket = connectTls({
+          port,
+          host: localhost,
+          rejectUnauthorized: false,
+          servername,
+          ...options,
+        });
+        const [error] = (await once(socket, 'error')) as [Error & { code?: string }];
+        assert.match(error.code ?? '', /^ERR_SSL_|ECONNRESET/, JSON.stringify(options));
+      }
+    }
+    assert.equal(accepted.length, 0);
   });
 
   check('giving up before, while and after the handshake closes once', async (t, over) => {

@@ -12,6 +12,13 @@ import { FakeApi } from '../support/fake-api.ts';
 import { serviceOf, sliceOf, terminating } from '../support/services.ts';
 import { eventually } from '../support/shell.ts';
 
+/** A kernel without a table. */
+const emptyNft: Omit<Nft, 'run'> = {
+  read: () => Promise.resolve(emptyKernelTable),
+  readClients: () => Promise.resolve([]),
+  generation: () => undefined,
+};
+
 test('l4: the proxy tells its health, its metrics and its rules', async () => {
   const api = new FakeApi();
   api.seed(nodes, { metadata: { name: 'node-0' } });
@@ -25,7 +32,7 @@ test('l4: the proxy tells its health, its metrics and its rules', async () => {
       applied.resolve();
       return Promise.resolve();
     },
-    read: () => Promise.resolve(emptyKernelTable),
+    ...emptyNft,
   };
   const stop = new AbortController();
   const ready = Promise.withResolvers<number | undefined>();
@@ -103,7 +110,7 @@ test('l4: a healthCheckNodePort tells whether ready endpoints are here', async (
     silentLogger,
     stop.signal,
     {
-      nft: { run: () => Promise.resolve(), read: () => Promise.resolve(emptyKernelTable) },
+      nft: { run: () => Promise.resolve(), ...emptyNft },
       conntrack: { udpFlows: () => Promise.resolve([]), forget: () => Promise.resolve() },
       clock: systemClock,
       applySettings: () => Promise.resolve([]),

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createSpawnedNft, type Nft, NftError } from '../../src/l4/apply.ts';
 import { compileRuleset } from '../../src/l4/compile.ts';
+import { openGenerationReader } from '../../src/l4/generation.ts';
 import { diffElements, diffRulesets } from '../../src/l4/diff.ts';
 import {
   createMixedNft,
@@ -68,6 +69,20 @@ function conformance(name: string, skipped: string | false, of: () => Nft): void
     await assertKernelHas(small);
     const { elements } = await nft.read(4, signal);
     assert.deepEqual(diffElements(elements, elementsOf(small)), { toDelete: [], toAdd: [] });
+  });
+  check('chains are read alone, and what a map remembers of clients', async (nft) => {
+    assert.deepEqual(await nft.readClients(4, 'vips_clients', signal), []);
+    const client = { map: 'vips_clients', key: '10.43.0.0 . tcp . 80 . 10.42.0.9' } as const;
+    const remembered = { ...client, value: '0x00000001', timeoutSeconds: 9000, expiresSeconds: 8000 };
+    await nft.run(renderFull(small, [remembered]), signal);
+    const [found, ...more] = await nft.readClients(4, 'vips_clients', signal);
+    assert.deepEqual(more, []);
+    const { expiresSeconds = 0, ...rest } = found ?? {};
+    assert.deepEqual(rest, { ...client, value: '0x00000001', timeoutSeconds: 9000 });
+    assert.ok(expiresSeconds > 7000 && expiresSeconds <= 8000);
+    const { elements, chains } = await nft.read(4, signal, 'chains');
+    assert.equal(elements.size, 0);
+    assert.deepEqual(chains, (await tool.read(4, signal)).chains);
   });
   check('changes and their reverse are applied', async (nft) => {
     const other = rulesetOf(4, ['10.42.0.9', '10.42.0.3', '10.42.0.4']);
@@ -156,6 +171,8 @@ test('l4 nft: only small changes of elements are made in this process', async ()
   const recorder = (name: string): Nft => ({
     run: (script) => Promise.resolve(void calls.push(`${name} ${script.slice(0, 6)}`)),
     read: () => Promise.reject(new Error('not asked')),
+    readClients: () => Promise.reject(new Error('not asked')),
+    generation: () => undefined,
   });
   const nft = createMixedNft(recorder('library'), recorder('tool'));
   await nft.run('delete element ip fairlead hairpins { 1 }\n', signal);
@@ -169,4 +186,22 @@ test('l4 nft: a closed context is an error, not a crash', { skip: skipLibrary },
   own.close();
   own.close();
   await assert.rejects(own.run('', signal), NftError);
+});
+
+test('l4 nft: the kernel counts every transaction, ours and others’, and no listing', { skip }, async () => {
+  const reader = await openGenerationReader();
+  try {
+    const start = reader.read() ?? 0;
+    await tool.run(renderFull(small), signal);
+    assert.equal(reader.read(), start + 1);
+    await tool.read(4, signal);
+    assert.equal(reader.read(), start + 1);
+    await (library ?? tool).run('add element ip fairlead hairpins { 10.42.0.77 . 10.42.0.77 }\n', signal);
+    assert.equal(reader.read(), start + 2);
+    await assert.rejects(tool.run('add element ip fairlead nothing { 1 }\n', signal));
+    assert.equal(reader.read(), start + 2);
+  } finally {
+    reader.close();
+    await tool.run(renderRemoval(4), signal);
+  }
 });

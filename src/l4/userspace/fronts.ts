@@ -2,6 +2,7 @@ import type { ObjectKey } from '../../api/object.ts';
 import { cidrContains, type Cidr, parseCidr, parseIp } from '../../base/ip.ts';
 import type { ServiceEndpoint } from '../../model/endpoints.ts';
 import type { NodeView, ServicePortView, ServiceView } from '../../model/view.ts';
+import { compareAge } from '../claims.ts';
 import type { CompileOptions } from '../compile.ts';
 
 export type Backend = { readonly address: string; readonly port: number };
@@ -109,11 +110,6 @@ function backendOf({ address, port }: ServiceEndpoint): Backend {
 
 function sameFamily(backends: readonly Backend[], address: string): readonly Backend[] {
   return backends.filter((backend) => backend.address.includes(':') === address.includes(':'));
-}
-
-function compareAge(a: ServiceView, b: ServiceView): number {
-  if (a.createdAt !== b.createdAt) return a.createdAt < b.createdAt ? -1 : 1;
-  return a.key < b.key ? -1 : 1;
 }
 
 /** Who counts as inside the cluster; the rest is outside. */

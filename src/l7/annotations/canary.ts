@@ -1,4 +1,5 @@
 import type { CanaryPolicy } from '../policy.ts';
+import { compileRegex, type Regex } from '../../base/regex/regex.ts';
 import type { AnnotationReader } from './reader.ts';
 import { integerIn, lineOf, tokenOf } from './values.ts';
 
@@ -12,8 +13,17 @@ export function readCanary(reader: AnnotationReader): CanaryRule | undefined {
   const weight = reader.read('canary-weight', `an integer, 0 to ${total}`, integerIn(0, total)) ?? 0;
   const name = reader.read('canary-by-header', 'a header name', tokenOf);
   const value = reader.read('canary-by-header-value', 'text of one line', lineOf);
+  const pattern = reader.read('canary-by-header-pattern', 'a regular expression', patternOf);
+  const cookieValue = reader.read('canary-by-cookie-value', 'a cookie value', tokenOf);
   const cookieName = reader.read('canary-by-cookie', 'a cookie name', tokenOf);
   if (!enabled) return undefined;
-  const header = name === undefined ? undefined : { name: name.toLowerCase(), value };
-  return { header, cookieName, weight, weightTotal: total };
+  const header = name === undefined ? undefined : { name: name.toLowerCase(), value, pattern };
+  const cookie = cookieName === undefined ? undefined : { name: cookieName, value: cookieValue };
+  return { header, cookie, weight, weightTotal: total };
+}
+
+/** Found anywhere in the header's value; `^` and `$` tie it to its ends. */
+function patternOf(value: string): Regex | undefined {
+  const compiled = compileRegex(value, { ignoreCase: false, fromStart: false });
+  return compiled.ok ? compiled.regex : undefined;
 }

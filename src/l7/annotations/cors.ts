@@ -14,7 +14,7 @@ export function readCors(reader: AnnotationReader): CorsPolicy | undefined {
   const headers = reader.read('cors-allow-headers', list, namesOf);
   const exposeHeaders = reader.read('cors-expose-headers', list, namesOf);
   const wantsCredentials = reader.flag('cors-allow-credentials');
-  const maxAgeSeconds = reader.read('cors-max-age', 'seconds, 0 to 86400', integerIn(0, 86_400));
+  const maxAgeSeconds = reader.read('cors-max-age', 'seconds, 0 to 31536000', integerIn(0, 31_536_000));
   const credentials = wantsCredentials && !origins.includes('*');
   if (wantsCredentials && !credentials) {
     const why =

@@ -3,11 +3,17 @@ export const annotationPrefix = 'fairlead.dev/';
 /** Reads annotations by name and collects what is wrong with them. */
 export class AnnotationReader {
   readonly #annotations: Readonly<Record<string, string>>;
+  readonly #origins: ReadonlyMap<string, string>;
   readonly #known = new Set<string>();
   readonly #problems: string[] = [];
 
-  constructor(annotations: Readonly<Record<string, string>>) {
+  /** @param origins for problems: the names that people wrote, where they are not ours */
+  constructor(
+    annotations: Readonly<Record<string, string>>,
+    origins: ReadonlyMap<string, string> = new Map(),
+  ) {
     this.#annotations = annotations;
+    this.#origins = origins;
   }
 
   /** undefined: absent or bad; bad ones are noted. `allowed` completes "allowed: …". */
@@ -34,7 +40,8 @@ export class AnnotationReader {
 
   bad(name: string, value: string, why: string): void {
     const shown = value.length > 80 ? `${value.slice(0, 80)}…` : value;
-    this.#problems.push(`metadata.annotations[${annotationPrefix}${name}]: ${JSON.stringify(shown)}: ${why}`);
+    const written = this.#origins.get(name) ?? `${annotationPrefix}${name}`;
+    this.#problems.push(`metadata.annotations[${written}]: ${JSON.stringify(shown)}: ${why}`);
   }
 
   /** All problems, those of names that nobody has read among them. */
