@@ -9,6 +9,7 @@ import { passwordFits } from './password-hash.ts';
 import { PolicedRequest } from './policed-request.ts';
 import type { CanaryPolicy, RoutePolicy } from './policy.ts';
 import { clientAddress, cookieValue, fieldValue, schemeOf } from './request-fields.ts';
+import { requestHash } from './request-hash.ts';
 import type { Route } from './table.ts';
 
 /** A policy's own answer: nothing goes to an endpoint. */
@@ -58,6 +59,7 @@ export function admit(
     limits: policy.limits === undefined ? context.limits : { ...context.limits, ...policy.limits },
     takesCanary,
     corsFields,
+    hash: policy.hashBy === undefined ? undefined : requestHash(policy.hashBy, head, client, context),
     secure: schemeOf(head, client, lines) === 'https',
     affinityValue:
       policy.affinity === undefined ? undefined : cookieValue(head, lines, policy.affinity.cookieName),

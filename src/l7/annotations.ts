@@ -10,6 +10,7 @@ import {
 import { readAffinity } from './annotations/affinity.ts';
 import { readBackend } from './annotations/backend.ts';
 import { type BackendRules, readBackends } from './annotations/backends.ts';
+import { readBalance } from './annotations/balance.ts';
 import { type CanaryRule, readCanary } from './annotations/canary.ts';
 import { readCors } from './annotations/cors.ts';
 import { fieldsAllowed, fieldsOf } from './annotations/fields.ts';
@@ -20,6 +21,7 @@ import { type HttpsRule, readHttps, readRedirect } from './annotations/redirects
 import { readUpstream } from './annotations/upstream.ts';
 import { pathAllowed, pathOf } from './annotations/values.ts';
 import type { BackendRule } from './backend-protocol.ts';
+import { type BalancePolicy, defaultBalance } from './balance-policy.ts';
 import type { RoutePolicy } from './policy.ts';
 
 /** What the structure of routes adds: it knows Secrets, Services and hosts. */
@@ -36,6 +38,7 @@ export type ParsedAnnotations = {
   readonly canary: CanaryRule | undefined;
   /** undefined: nothing is said of how backends are spoken to. */
   readonly backend: BackendRule | undefined;
+  readonly balance: BalancePolicy;
   /** Each names field, value and what is allowed. */
   readonly problems: readonly string[];
 };
@@ -48,6 +51,7 @@ const nothing: ParsedAnnotations = {
   paths: { regex: undefined, hostAliases: [], wwwRedirect: false },
   canary: undefined,
   backend: undefined,
+  balance: defaultBalance,
   problems: [],
 };
 
@@ -73,6 +77,7 @@ export function parseAnnotations(
   const https = readHttps(reader);
   const backends = readBackends(reader);
   const paths = readPaths(reader);
+  const { balance, hashBy } = readBalance(reader);
   const policy = {
     ingress,
     httpsPort: https?.port,
@@ -90,6 +95,7 @@ export function parseAnnotations(
     requestFields: reader.read('request-headers', fieldsAllowed, fieldsOf) ?? [],
     responseFields: reader.read('response-headers', fieldsAllowed, fieldsOf) ?? [],
     affinity: readAffinity(reader),
+    hashBy,
     canary: undefined,
   };
   const backend = readBackend(reader);
@@ -102,6 +108,7 @@ export function parseAnnotations(
     paths,
     canary,
     backend,
+    balance,
     problems: reader.finish(),
   };
 }

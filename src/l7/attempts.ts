@@ -1,6 +1,8 @@
 import { failureAnswer } from './answers.ts';
-import { pickEndpoint } from './balance.ts';
-import type { BackendState, ProxyContext } from './context.ts';
+import type { BackendState, Waiter } from './backend-state.ts';
+import type { BackendMetrics } from './backend-metrics.ts';
+import type { RetryCause } from './balance-policy.ts';
+import type { ProxyContext } from './context.ts';
 import { matchRoute } from './match.ts';
 import type { PolicedRequest } from './policed-request.ts';
 import type { Route } from './table.ts';
@@ -10,11 +12,19 @@ import type { UpstreamEndpoint } from './upstream.ts';
 export type AttemptOwner = {
   /**
    * Take the request to `endpoint`; tell its `Attempts` by one call how that ended. `fresh`: not on a connection that was
-   * used before. May be called from inside the call that asked for it.
+   * used before. May be called from inside the call that asked for it, or later when the request had to wait.
    */
   onEndpoint(endpoint: UpstreamEndpoint, fresh: boolean): void;
   /** There is nobody to take it to: answer so. `status` is 404, 502, 503 or 504. */
   onNoEndpoint(status: number, reason: string): void;
+  /** The request has taken as long as it may as a whole. Not told after `release`. */
+  onOutOfTime(): void;
+};
+
+/** A request with a bound on its whole time. */
+export type TimedRequest = {
+  readonly totalDeadlineMs: number;
+  onOutOfTime(): void;
 };
 
 /** What of a request decides where it goes. */
@@ -22,21 +32,29 @@ export type RoutedRequest = { readonly host: string; readonly path: string };
 
 /**
  * The way of one request through endpoints: which is next, what its failures say of them, when to give up. It knows no
- * protocol and no connection.
+ * protocol and no connection. `repeatable` in its calls: to send it twice is as good as once, and all that was sent can be
+ * sent again.
  */
-export class Attempts {
-  /** "namespace/service:port" of the last try; '' before there was one. */
-  backendKey = '';
+export class Attempts implements Waiter, TimedRequest {
   /** Times that the request, or a part of it, was sent to an endpoint. */
   sent = 0;
+  waitDeadlineMs = 0;
+  totalDeadlineMs = Number.POSITIVE_INFINITY;
   readonly #context: ProxyContext;
   readonly #owner: AttemptOwner;
   readonly #request: RoutedRequest;
   #policed: PolicedRequest | undefined;
+  /** Counts this request among its active ones. */
+  #state: BackendState | undefined;
   /** Counts this request among its pending ones. */
   #endpoint: UpstreamEndpoint | undefined;
+  #last: BackendState | undefined;
   #excluded: Set<UpstreamEndpoint> | undefined;
   #unreached = 0;
+  #retrying = false;
+  #waiting = false;
+  #probe = false;
+  #fresh = false;
   #lastError: string | undefined;
 
   constructor(context: ProxyContext, owner: AttemptOwner, request: RoutedRequest) {
@@ -45,17 +63,33 @@ export class Attempts {
     this.#request = request;
   }
 
+  /** "namespace/service:port" of the last try; '' before there was one. */
+  get backendKey(): string {
+    return this.#last?.key ?? '';
+  }
+
+  /** Of the backend of the last try. */
+  get counts(): BackendMetrics | undefined {
+    return this.#last?.counts;
+  }
+
   /** Asks the owner for the first try. `policed`: undefined for a route without a policy. */
   begin(route: Route | undefined, policed: PolicedRequest | undefined): void {
     this.#policed = policed;
-    this.#dispatch(route, false);
+    const requestTimeoutMs = policed?.limits.requestTimeoutMs ?? this.#context.limits.requestTimeoutMs;
+    if (requestTimeoutMs !== Number.POSITIVE_INFINITY) {
+      this.totalDeadlineMs = this.#context.nowMs() + requestTimeoutMs;
+      this.#context.timed.add(this);
+    }
+    this.#dispatch(route);
   }
 
   /** The endpoint could not be reached: any request may go to another one. */
   unreachable(error: string): void {
     this.#context.metrics.connectFailures += 1;
+    this.#state!.counts.connectFailures += 1;
     this.#unreached += 1;
-    this.#exclude();
+    this.#fault();
     this.#again(error, false);
   }
 
@@ -64,81 +98,205 @@ export class Attempts {
    * may be sent again, if all that was sent can be. It counts as sent, so that this ends.
    */
   refused(error: string): void {
-    if (this.sent >= this.#context.limits.sendAttemptsMax) {
-      this.release();
-      this.#giveUp(error);
-      return;
-    }
     (this.#excluded ??= new Set()).add(this.#endpoint!);
-    this.#again(error, false);
+    if (this.sent <= this.#state!.policy.retries.retriesMax) this.#again(error, false);
+    else this.#fail(error);
   }
 
-  /**
-   * The request was sent and its connection ended before an answer. Sent again only if `repeatable`: twice is as good as
-   * once, and all that was sent can be sent again. `reused`: it was a kept connection.
-   */
+  /** The request was sent and its connection ended before an answer. `reused`: it was a kept connection. */
   unanswered(error: string, reused: boolean, repeatable: boolean): void {
-    const { limits, pool } = this.#context;
     // A kept connection that is closed tells of an idle timeout or a restart: its siblings are suspect, not the endpoint.
-    if (reused) pool.dropIdle(this.#endpoint!);
-    else this.#exclude();
-    this.#lastError = error;
-    if (repeatable && this.sent < limits.sendAttemptsMax) {
-      this.#again(error, reused);
+    if (reused) this.#context.pool.dropIdle(this.#endpoint!);
+    else this.#fault();
+    if (repeatable && this.#mayRetry('reset')) this.#again(error, reused);
+    else this.#fail(error);
+  }
+
+  /** The request was sent whole, and no answer came in time. */
+  timedOut(repeatable: boolean): void {
+    const endpoint = this.#endpoint!;
+    this.#probe = false;
+    this.#state!.answeredBadly(endpoint, this.#context.nowMs());
+    (this.#excluded ??= new Set()).add(endpoint);
+    if (repeatable && this.#mayRetry('timeout')) {
+      this.#again('timeout', false);
       return;
     }
+    this.release();
+    this.#owner.onNoEndpoint(504, 'the backend did not answer in time');
+  }
+
+  /** An answer has begun. True: it is not to be passed on; end this try and call `retryAnswer`. */
+  answered(status: number, repeatable: boolean): boolean {
+    const endpoint = this.#endpoint!;
+    if (status >= 500) {
+      this.#probe = false;
+      this.#state!.answeredBadly(endpoint, this.#context.nowMs());
+      return repeatable && this.#hasOther() && this.#mayRetry(status);
+    }
+    if (endpoint.ejection.marked) {
+      this.#probe = false;
+      endpoint.ejection.answered(this.#context.nowMs());
+    }
+    return false;
+  }
+
+  retryAnswer(): void {
+    (this.#excluded ??= new Set()).add(this.#endpoint!);
+    this.#again('answer', false);
+  }
+
+  onTurn(): void {
+    this.#waiting = false;
+    this.#dispatch(this.#route());
+  }
+
+  onWaitTimeout(): void {
+    this.#waiting = false;
+    this.release();
+    this.#owner.onNoEndpoint(503, 'every endpoint was busy for too long');
+  }
+
+  onOutOfTime(): void {
+    this.#context.timed.delete(this);
+    this.#owner.onOutOfTime();
+  }
+
+  /** The request needs nobody any more: answered, given up, or its client has gone. May be called again. */
+  release(): void {
+    const state = this.#state;
+    if (state === undefined) return;
+    this.#leaveEndpoint();
+    this.#leaveBackend(state);
+    state.wakeOne();
+  }
+
+  #leaveEndpoint(): void {
+    const endpoint = this.#endpoint;
+    if (endpoint === undefined) return;
+    endpoint.pending -= 1;
+    this.#endpoint = undefined;
+    if (!this.#probe) return;
+    this.#probe = false;
+    endpoint.ejection.undecided();
+  }
+
+  #leaveBackend(state: BackendState): void {
+    if (this.#waiting) state.stopWaiting(this);
+    if (this.#retrying) state.retrying -= 1;
+    if (this.totalDeadlineMs !== Number.POSITIVE_INFINITY) this.#context.timed.delete(this);
+    state.active -= 1;
+    state.counts.active -= 1;
+    this.#waiting = false;
+    this.#retrying = false;
+    this.#state = undefined;
+  }
+
+  #enterBackend(state: BackendState): void {
+    if (this.#state === state) return;
+    if (this.#state !== undefined) this.#leaveBackend(this.#state);
+    state.active += 1;
+    state.counts.active += 1;
+    this.#state = state;
+    this.#last = state;
+  }
+
+  /** Others are asked first for a while, and this request does not come back to it. */
+  #fault(): void {
+    const endpoint = this.#endpoint!;
+    this.#probe = false;
+    this.#context.pool.eject(endpoint, this.#context.nowMs());
+    (this.#excluded ??= new Set()).add(endpoint);
+  }
+
+  #mayRetry(cause: RetryCause): boolean {
+    const state = this.#state!;
+    const { retriesMax, causes } = state.policy.retries;
+    if (this.sent > retriesMax || !causes.includes(cause)) return false;
+    if (this.#retrying) return true;
+    if (!state.mayRetry) {
+      state.counts.retriesDenied += 1;
+      return false;
+    }
+    this.#retrying = true;
+    state.retrying += 1;
+    return true;
+  }
+
+  /** An endpoint that this request has not tried takes requests. */
+  #hasOther(): boolean {
+    return this.#state!.endpoints.some(
+      (endpoint) =>
+        endpoint !== this.#endpoint && !endpoint.avoided && this.#excluded?.has(endpoint) !== true,
+    );
+  }
+
+  #route(): Route | undefined {
+    return matchRoute(this.#context.live.table, this.#request.host, this.#request.path);
+  }
+
+  #again(error: string, fresh: boolean): void {
+    this.#leaveEndpoint();
+    this.#lastError = error;
+    this.#fresh = fresh;
+    this.#dispatch(this.#route());
+  }
+
+  #fail(error: string): void {
     this.release();
     this.#giveUp(error);
   }
 
-  /** The request needs its endpoint no more: answered, given up, or between two tries. */
-  release(): void {
-    if (this.#endpoint === undefined) return;
-    this.#endpoint.pending -= 1;
-    this.#endpoint = undefined;
-  }
-
-  #exclude(): void {
-    const endpoint = this.#endpoint!;
-    this.#context.pool.quarantine(endpoint, this.#context.nowMs());
-    (this.#excluded ??= new Set()).add(endpoint);
-  }
-
-  #again(error: string, fresh: boolean): void {
-    this.release();
-    this.#lastError = error;
-    this.#dispatch(matchRoute(this.#context.live.table, this.#request.host, this.#request.path), fresh);
-  }
-
   /** Chooses an endpoint of the newest table. */
-  #dispatch(route: Route | undefined, fresh: boolean): void {
+  #dispatch(route: Route | undefined): void {
     const { live, metrics } = this.#context;
     if (route === undefined) {
+      this.release();
       this.#owner.onNoEndpoint(404, 'no Ingress routes this host and path');
       return;
     }
     const index = this.#policed === undefined ? route.backend : this.#policed.backendOf(route, live.states);
-    this.backendKey = live.table.backends[index]!.key;
     const state = live.states[index]!;
+    this.#enterBackend(state);
     const endpoint = this.#pick(state);
     if (endpoint === undefined) {
-      this.#giveUp(state.endpoints.length === 0 ? undefined : this.#lastError);
+      this.#waitOrGiveUp(state);
       return;
     }
-    if (this.#lastError !== undefined) metrics.retries += 1;
+    if (this.#lastError !== undefined) {
+      metrics.retries += 1;
+      state.counts.retries += 1;
+    }
     endpoint.pending += 1;
     this.#endpoint = endpoint;
-    this.#owner.onEndpoint(endpoint, fresh);
+    this.#probe = endpoint.ejection.taken();
+    this.#owner.onEndpoint(endpoint, this.#fresh);
   }
 
   #pick(state: BackendState): UpstreamEndpoint | undefined {
     if (this.#unreached >= this.#context.limits.connectAttemptsMax) return undefined;
     const kept = this.#policed?.keptEndpoint(state.endpoints, this.#excluded);
-    if (kept !== undefined) return kept;
-    const index = pickEndpoint(state.endpoints, state.cursor, this.#excluded);
-    state.cursor = state.cursor >= 0x3fffffff ? 0 : state.cursor + 1;
-    const endpoint = index === -1 ? undefined : state.endpoints[index];
-    return endpoint === undefined || endpoint.full ? undefined : endpoint;
+    if (kept !== undefined && state.takes(kept)) return kept;
+    return state.choose(this.#excluded, this.#policed?.hash, this.#context.nowMs());
+  }
+
+  #waitOrGiveUp(state: BackendState): void {
+    const busy = state.endpoints.length > (this.#excluded?.size ?? 0);
+    if (busy && state.mayWait) {
+      // Time spent waiting once is not given back when the request has to wait again.
+      if (this.waitDeadlineMs === 0) {
+        this.waitDeadlineMs = this.#context.nowMs() + state.policy.pendingTimeoutMs;
+      }
+      this.#waiting = true;
+      state.wait(this);
+      return;
+    }
+    if (busy) state.counts.queueOverflows += 1;
+    const error = state.endpoints.length === 0 ? undefined : this.#lastError;
+    this.release();
+    if (busy && error === undefined) {
+      this.#owner.onNoEndpoint(503, 'every endpoint has as many requests as it takes');
+    } else this.#giveUp(error);
   }
 
   /** `error`: the last one; undefined: there was nobody to ask. */

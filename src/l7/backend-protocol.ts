@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Secret } from '../api/gen/core-v1.ts';
 import type { ObjectKey } from '../api/object.ts';
+import { type BalancePolicy, defaultBalance } from './balance-policy.ts';
 import type { ConnectTls } from './transport.ts';
 
 /** What the annotations of an Ingress say of how its backends are spoken to. */
@@ -14,9 +15,10 @@ export type BackendRule = {
   readonly verify: boolean;
 };
 
-/** What of a rule needs no Service, with the Secret's texts. */
+/** What of a rule needs no Service, with the Secret's texts; and how requests are spread. */
 export type BackendAccess = Pick<BackendRule, 'protocol' | 'serverName'> &
   Pick<ConnectTls, 'verify' | 'ca' | 'clientCertificate'> & {
+    readonly balance: BalancePolicy;
     /** Equal for equal content. '' for an Ingress that says nothing. */
     readonly id: string;
   };
@@ -27,6 +29,7 @@ export const plainAccess: BackendAccess = {
   verify: true,
   ca: undefined,
   clientCertificate: undefined,
+  balance: defaultBalance,
   id: '',
 };
 
@@ -40,8 +43,15 @@ export type BackendTls = ConnectTls & {
 export function backendAccess(
   rule: BackendRule | undefined,
   secret: Secret | undefined,
+  balance: BalancePolicy,
 ): { readonly access: BackendAccess; readonly problem: string | undefined } {
-  if (rule === undefined) return { access: plainAccess, problem: undefined };
+  if (rule === undefined) {
+    const plain = balance === defaultBalance;
+    return {
+      access: plain ? plainAccess : { ...plainAccess, balance, id: idOf(balance) },
+      problem: undefined,
+    };
+  }
   const { protocol, serverName, verify, tlsSecret } = rule;
   const ca = pemOf(secret, 'ca.crt');
   const certificate = pemOf(secret, 'tls.crt');
@@ -52,6 +62,7 @@ export function backendAccess(
     verify,
     ca: tlsSecret === undefined ? undefined : (ca ?? ''),
     clientCertificate: certificate === undefined || key === undefined ? undefined : { certificate, key },
+    balance,
   };
   return { access: { ...content, id: idOf(content) }, problem: problemOf(rule, secret) };
 }

@@ -192,7 +192,7 @@ export class ClientConnection implements ConnectionHandler, ExchangeClient {
 
   /** A head that cannot be understood: nothing behind it can be, either. */
   #reject(status: number, reason: string): void {
-    this.#context.metrics.count(status, 0);
+    this.#context.metrics.count(status, 0, undefined);
     this.input.clear();
     this.write(
       renderOwnAnswer({ status, reason, withBody: true, connection: 'close', minorVersion: 1, fields: '' }),

@@ -2,8 +2,11 @@ import type { Secret, Service } from '../api/gen/core-v1.ts';
 import type { EndpointSlice } from '../api/gen/discovery-v1.ts';
 import type { Ingress, IngressClass } from '../api/gen/networking-v1.ts';
 import { keyOf, type ObjectKey } from '../api/object.ts';
+import { canonicalIp } from '../base/ip.ts';
 import { endpointsForBackend, usableEndpoints } from '../model/endpoints.ts';
 import { servicePortNamed } from '../model/service-port.ts';
+import { weightOf } from './annotations/balance.ts';
+import { annotationPrefix } from './annotations/reader.ts';
 import { type BackendTls, backendTls, defaultServerName } from './backend-protocol.ts';
 import { isOwned, ownedClasses } from './class.ts';
 import type { Problem } from './problem.ts';
@@ -14,7 +17,7 @@ import {
   renderPlace,
   structureRoutes,
 } from './route-structure.ts';
-import type { Backend, Endpoint, RouteTable } from './table.ts';
+import { type Backend, type Endpoint, endpointKey, type RouteTable } from './table.ts';
 
 /** The API objects that routes are made of. Lookups, so that only what is referred to is read. */
 export type IngressView = {
@@ -140,8 +143,8 @@ function backendOf(
 ): Backend {
   const endpoints = source.endpoints ?? noEndpoints;
   const { tls } = source;
-  if (before?.key === ref.key && before.endpoints === endpoints && before.tls === tls) return before;
-  return { key: ref.key, index, endpoints, tls };
+  if (before?.id === ref.id && before.endpoints === endpoints && before.tls === tls) return before;
+  return { id: ref.id, key: ref.key, index, endpoints, tls, balance: ref.access.balance };
 }
 
 function backendProblems(refs: readonly BackendRef[], sources: readonly BackendSource[]): readonly Problem[] {
@@ -184,7 +187,30 @@ function endpointsOf(
   const servicePort = portOf(service, port);
   if (servicePort === undefined || (servicePort.protocol ?? 'TCP') !== 'TCP') return undefined;
   const all = endpointsForBackend(service, servicePort.port ?? port, slices) ?? [];
-  return usableEndpoints(all).map((endpoint) => ({ address: endpoint.address, port: endpoint.port }));
+  const weights = sliceWeights(slices);
+  return usableEndpoints(all).map(({ address, port: number }) => {
+    const weight = weights?.get(endpointKey(address, number));
+    return weight === undefined ? { address, port: number } : { address, port: number, weight };
+  });
+}
+
+const weightAnnotation = `${annotationPrefix}weight`;
+
+/** By "address:port", for slices that say how much their endpoints are to get compared with others; undefined: none does. */
+function sliceWeights(slices: readonly EndpointSlice[]): ReadonlyMap<string, number> | undefined {
+  let weights: Map<string, number> | undefined;
+  for (const { metadata, endpoints, ports } of slices) {
+    const weight = weightOf(metadata?.annotations?.[weightAnnotation] ?? '');
+    if (weight === undefined) continue;
+    weights ??= new Map();
+    for (const { addresses } of endpoints ?? []) {
+      const address = canonicalIp(addresses[0] ?? '');
+      for (const { port } of ports ?? []) {
+        if (address !== undefined && port !== undefined) weights.set(endpointKey(address, port), weight);
+      }
+    }
+  }
+  return weights;
 }
 
 function portOf(service: Service, port: string | number) {

@@ -1,3 +1,5 @@
+import type { TimedRequest } from './attempts.ts';
+import type { BackendState } from './backend-state.ts';
 import type { ClientFacts } from './headers.ts';
 import type { FieldLines } from './http1-fields.ts';
 import type { RequestHead } from './http1-parse.ts';
@@ -5,13 +7,7 @@ import type { ProxyLimits } from './limits.ts';
 import type { ProxyMetrics } from './metrics.ts';
 import type { PolicyStates } from './policy-states.ts';
 import type { RouteTable } from './table.ts';
-import type { UpstreamEndpoint, UpstreamPool } from './upstream.ts';
-
-/** A backend's endpoints with what is known of them, and whose turn it is. */
-export type BackendState = {
-  readonly endpoints: readonly UpstreamEndpoint[];
-  cursor: number;
-};
+import type { UpstreamPool } from './upstream.ts';
 
 /** What requests are routed by. Replaced as a whole. */
 export type LiveRoutes = {
@@ -59,6 +55,8 @@ export type ProxyContext = {
   readonly policyStates: PolicyStates;
   /** Whether an address is a proxy of ours, so that what it says of its client is believed. */
   isTrusted(address: string): boolean;
+  /** Requests whose whole time is bounded: few, so that the others cost nothing. */
+  readonly timed: Set<TimedRequest>;
   live: LiveRoutes;
   /** Connections are closed after the answer under way. */
   draining: boolean;

@@ -93,6 +93,12 @@ export class Exchange implements UpstreamOwner, AttemptOwner {
     this.#answer(status, reason);
   }
 
+  onOutOfTime(): void {
+    if (this.state === 'tunnel') return;
+    if (this.responded) this.#cut();
+    else this.#answer(504, 'the request took longer than it may');
+  }
+
   onUpstreamConnect(): void {
     if (this.#upstream === undefined) return;
     this.#send(this.#upstream);
@@ -130,11 +136,13 @@ export class Exchange implements UpstreamOwner, AttemptOwner {
 
   /** While the client still sends its body, the client is who must make progress. */
   #setWaitDeadline(upstream: UpstreamConnection): void {
-    const { upstreamHeaderTimeoutMs, upstreamSendTimeoutMs } = this.#limits;
+    const { upstreamHeaderTimeoutMs, upstreamSendTimeoutMs, upstreamStallMs } = this.#limits;
     let waitMs = Number.POSITIVE_INFINITY;
     if (this.#client.framer.done) waitMs = upstreamHeaderTimeoutMs;
     else if (this.#upstreamBlocked) waitMs = upstreamSendTimeoutMs;
-    upstream.deadlineMs = this.#context.nowMs() + waitMs;
+    const nowMs = this.#context.nowMs();
+    upstream.deadlineMs = nowMs + waitMs;
+    upstream.stallMs = nowMs + upstreamStallMs;
   }
 
   /** False: the body is beyond its bound, and the client has been told. */
@@ -242,6 +250,7 @@ export class Exchange implements UpstreamOwner, AttemptOwner {
     this.state = 'tunnel';
     this.#context.metrics.tunnels += 1;
     upstream.deadlineMs = Number.POSITIVE_INFINITY;
+    upstream.stallMs = Number.POSITIVE_INFINITY;
     const text = renderClientResponse(head, this.#context.responseLines, 'upgrade', 1);
     const input = this.#upstreamInput;
     const flowing = this.#client.write(joinHead(text, input.data, input.start, input.end));
@@ -259,6 +268,13 @@ export class Exchange implements UpstreamOwner, AttemptOwner {
       return;
     }
     const upstream = this.#upstream!;
+    if (this.#attempts.answered(head.status, this.#mayRepeat())) {
+      this.#discard();
+      this.#attempts.retryAnswer();
+      this.#client.afterInput();
+      return;
+    }
+    upstream.stallMs = Number.POSITIVE_INFINITY;
     const framer = this.#responseFramer;
     framer.begin(head.body, head.contentLength);
     this.#response = head;
@@ -316,13 +332,13 @@ export class Exchange implements UpstreamOwner, AttemptOwner {
     const requestDone = this.#client.framer.done;
     const reusable = response.keepAlive && !leftover && requestDone && this.head.minorVersion === 1;
     this.#upstream = undefined;
-    this.#attempts.release();
     if (reusable && !this.#upstreamBlocked) {
       if (this.#upstreamPaused) upstream.connection.resume();
       this.#context.pool.release(upstream, this.#context.nowMs());
     } else {
       upstream.destroy();
     }
+    this.#attempts.release(); // last: who waits for an endpoint finds its connection unused
     this.#over(response.status, upstream.endpoint.key);
     this.#client.finish(this.#keepAlive && requestDone);
   }
@@ -347,8 +363,23 @@ export class Exchange implements UpstreamOwner, AttemptOwner {
 
   onUpstreamTimeout(): void {
     if (this.state === 'connecting') this.#connectFailed('ETIMEDOUT');
-    else if (this.state === 'waiting') this.#answer(504, 'the backend did not answer in time');
+    else if (this.state === 'waiting') this.#waitedInVain();
     else this.#cut();
+  }
+
+  onUpstreamLost(): void {
+    if (this.state === 'waiting' && this.#mayRepeat()) this.#sendFailed('EHOSTUNREACH');
+  }
+
+  #waitedInVain(): void {
+    this.#discard();
+    this.#attempts.timedOut(this.#mayRepeat());
+    this.#client.afterInput();
+  }
+
+  /** Sending it again is as good as sending it once, and is possible. */
+  #mayRepeat(): boolean {
+    return this.#repeatable && this.#replay?.overflown !== true;
   }
 
   #connectFailed(error: string): void {
@@ -360,7 +391,7 @@ export class Exchange implements UpstreamOwner, AttemptOwner {
   #sendFailed(error: string): void {
     const wasReused = this.#upstream!.reused;
     this.#discard();
-    this.#attempts.unanswered(error, wasReused, this.#repeatable && this.#replay?.overflown !== true);
+    this.#attempts.unanswered(error, wasReused, this.#mayRepeat());
     this.#client.afterInput();
   }
 
@@ -432,7 +463,7 @@ export class Exchange implements UpstreamOwner, AttemptOwner {
     this.state = 'over';
     this.#policed?.over();
     const durationMs = Math.round((this.#context.nowMs() - this.#startedMs) * 1000) / 1000;
-    metrics.count(status, durationMs);
+    metrics.count(status, durationMs, this.#attempts.counts);
     if (onAccess === undefined) return;
     const outcome = {
       status,

@@ -82,8 +82,8 @@ const compiled = compileRoutes(world, ['fairlead']);
 function explain(url: string, more: Partial<ExplainRequest> = {}): string {
   const request = { method: 'GET', url: new URL(url), headers: [], clientAddress: '127.0.0.1', ...more };
   const live = [
-    { key: '10.42.0.5:8080', pending: 3, quarantined: false },
-    { key: '10.42.0.6:8080', pending: 0, quarantined: true },
+    { key: '10.42.0.5:8080', pending: 3, ejected: undefined },
+    { key: '10.42.0.6:8080', pending: 0, ejected: 'connection' as const },
   ];
   return explainRequest(compiled, request, () => live);
 }

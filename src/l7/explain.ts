@@ -6,6 +6,7 @@ import { admit, type PolicyAnswer } from './admit.ts';
 import { renderBackendTls } from './backend-protocol.ts';
 import { controllerName, legacyClassAnnotation } from './class.ts';
 import type { CompiledRoutes } from './compile.ts';
+import type { EjectionCause } from './ejection.ts';
 import { FieldLines } from './http1-fields.ts';
 import { parseRequestHead, type RequestHead } from './http1-parse.ts';
 import { defaultLimits } from './limits.ts';
@@ -29,9 +30,15 @@ export type LiveEndpoint = {
   /** "address:port". */
   readonly key: string;
   readonly pending: number;
-  readonly quarantined: boolean;
+  /** What it has failed by, so that others are asked first; undefined: nothing. */
+  readonly ejected: EjectionCause | undefined;
   /** Why the last connection to it could not be made. */
   readonly lastError?: string | undefined;
+};
+
+const passedOver: Readonly<Record<EjectionCause, string>> = {
+  connection: ', passed over: it could not be connected to a moment ago',
+  answers: ', passed over: it has failed too many requests in a row',
 };
 
 /** Rules that do not match are told up to this number; the others are counted. */
@@ -282,7 +289,7 @@ function explainEndpoint(
   }
   if (!used) return `${key} ${word}: gets no new requests`;
   if (live === undefined) return `${key} ${word}`;
-  const passed = live.quarantined ? ', passed over: it could not be connected to a moment ago' : '';
+  const passed = live.ejected === undefined ? '' : passedOver[live.ejected];
   const failed = live.lastError === undefined ? '' : `, last connection failed: ${live.lastError}`;
   return `${key} ${word}, ${live.pending} requests under way${passed}${failed}`;
 }

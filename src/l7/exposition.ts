@@ -1,5 +1,7 @@
+import type * as Prometheus from 'prom-client';
 import type { Registry } from 'prom-client';
-import { durationBucketsSeconds, type ProxyMetrics } from './metrics.ts';
+import { type BackendMetrics, durationBucketsSeconds } from './backend-metrics.ts';
+import type { ProxyMetrics } from './metrics.ts';
 
 type Reading = {
   readonly name: string;
@@ -59,9 +61,62 @@ const gauges: readonly Reading[] = [
   },
 ];
 
+type BackendReading = {
+  readonly name: string;
+  readonly help: string;
+  readonly read: (counts: BackendMetrics) => number;
+};
+
+const backendCounters: readonly BackendReading[] = [
+  {
+    name: 'fairlead_ingress_backend_retries_total',
+    help: 'Requests sent again or to another endpoint',
+    read: (m) => m.retries,
+  },
+  {
+    name: 'fairlead_ingress_backend_retries_denied_total',
+    help: 'Failures not retried because the retry budget was used up',
+    read: (m) => m.retriesDenied,
+  },
+  {
+    name: 'fairlead_ingress_backend_connect_failures_total',
+    help: 'Connections to endpoints that could not be made',
+    read: (m) => m.connectFailures,
+  },
+  {
+    name: 'fairlead_ingress_backend_ejections_total',
+    help: 'Endpoints ejected for their answers',
+    read: (m) => m.ejections,
+  },
+  {
+    name: 'fairlead_ingress_backend_queue_overflows_total',
+    help: 'Requests for which no endpoint was free and the queue was full',
+    read: (m) => m.queueOverflows,
+  },
+  {
+    name: 'fairlead_ingress_backend_queue_timeouts_total',
+    help: 'Requests that waited in the queue in vain',
+    read: (m) => m.queueTimeouts,
+  },
+];
+
+const backendGauges: readonly BackendReading[] = [
+  {
+    name: 'fairlead_ingress_backend_active_requests',
+    help: 'Requests under way, those that wait among them',
+    read: (m) => m.active,
+  },
+  {
+    name: 'fairlead_ingress_backend_waiting_requests',
+    help: 'Requests that wait for an endpoint',
+    read: (m) => m.waiting,
+  },
+];
+
 /** What /metrics shows. The library is loaded by the first scrape: it costs 80 ms. */
 export async function createRegistry(metrics: ProxyMetrics): Promise<Registry> {
-  const { Counter, Gauge, Registry } = await import('prom-client');
+  const library = await import('prom-client');
+  const { Counter, Gauge, Registry } = library;
   const registry = new Registry();
   for (const { name, help, read } of counters) {
     const counter = new Counter({
@@ -96,28 +151,97 @@ export async function createRegistry(metrics: ProxyMetrics): Promise<Registry> {
       }
     },
   });
-  const durations = new Counter({
-    name: 'fairlead_ingress_request_duration_seconds_bucket',
-    help: 'Requests that took at most le seconds, from the whole head to the whole answer',
-    labelNames: ['le'],
+  addHistogram(
+    library,
+    registry,
+    'fairlead_ingress_request_duration_seconds',
+    'From the whole head to the whole answer',
+    () => [[{}, metrics]],
+  );
+  addBackends(library, registry, metrics);
+  return registry;
+}
+
+function addBackends(library: typeof Prometheus, registry: Registry, metrics: ProxyMetrics): void {
+  const { Counter, Gauge } = library;
+  for (const { name, help, read } of backendCounters) {
+    const counter = new Counter({
+      name,
+      help,
+      labelNames: ['backend'],
+      registers: [registry],
+      collect() {
+        counter.reset();
+        for (const [backend, counts] of metrics.backends.entries()) counter.inc({ backend }, read(counts));
+      },
+    });
+  }
+  for (const { name, help, read } of backendGauges) {
+    const gauge = new Gauge({
+      name,
+      help,
+      labelNames: ['backend'],
+      registers: [registry],
+      collect() {
+        gauge.reset();
+        for (const [backend, counts] of metrics.backends.entries()) gauge.set({ backend }, read(counts));
+      },
+    });
+  }
+  const requests = new Counter({
+    name: 'fairlead_ingress_backend_requests_total',
+    help: 'Answers to requests for a backend, by class of status; ours for it among them',
+    labelNames: ['backend', 'code'],
     registers: [registry],
     collect() {
-      durations.reset();
-      let sum = 0;
-      for (const [index, count] of metrics.durations.entries()) {
-        sum += count;
-        durations.inc({ le: String(durationBucketsSeconds[index] ?? '+Inf') }, sum);
+      requests.reset();
+      for (const [backend, { answers }] of metrics.backends.entries()) {
+        for (const [index, count] of answers.entries()) {
+          if (count > 0) requests.inc({ backend, code: `${index}xx` }, count);
+        }
       }
     },
   });
-  const total = new Counter({
-    name: 'fairlead_ingress_request_duration_seconds_sum',
-    help: 'Seconds that all requests took together',
+  addHistogram(
+    library,
+    registry,
+    'fairlead_ingress_backend_request_duration_seconds',
+    'From the whole head to the whole answer, by backend',
+    () => [...metrics.backends.entries()].map(([backend, counts]) => [{ backend }, counts]),
+  );
+}
+
+type Durations = { readonly durations: Float64Array; readonly durationSecondsSum: number };
+
+/** A histogram whose buckets are our typed arrays: the library's own would count each request once more. */
+function addHistogram(
+  { Histogram }: typeof Prometheus,
+  registry: Registry,
+  name: string,
+  help: string,
+  read: () => readonly (readonly [Record<string, string>, Durations])[],
+): void {
+  const buckets = [...durationBucketsSeconds];
+  const histogram = new Histogram<'backend' | 'le'>({
+    name,
+    help,
+    labelNames: ['backend'],
+    buckets,
     registers: [registry],
-    collect() {
-      total.reset();
-      total.inc(metrics.durationSecondsSum);
-    },
   });
-  return registry;
+  const own = histogram.get.bind(histogram);
+  histogram.get = async () => {
+    const values = [];
+    for (const [labels, { durations, durationSecondsSum }] of read()) {
+      let count = 0;
+      for (const [index, more] of durations.entries()) {
+        count += more;
+        const le = durationBucketsSeconds[index] ?? '+Inf';
+        values.push({ metricName: `${name}_bucket`, labels: { ...labels, le }, value: count });
+      }
+      values.push({ metricName: `${name}_sum`, labels, value: durationSecondsSum });
+      values.push({ metricName: `${name}_count`, labels, value: count });
+    }
+    return { ...(await own()), values };
+  };
 }

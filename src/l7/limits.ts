@@ -16,6 +16,8 @@ export type ProxyLimits = {
   readonly upstreamSendTimeoutMs: number;
   /** An endpoint that pauses in the middle of an answer for this long: the client's connection is cut. */
   readonly upstreamBodyTimeoutMs: number;
+  /** From a request's head to the end of its answer. Beyond: 504, or the client's connection is cut. Not for upgraded connections. */
+  readonly requestTimeoutMs: number;
   /** Unused connections to endpoints are closed after this. */
   readonly upstreamIdleTimeoutMs: number;
   /** Requests that must not be sent twice take only connections used within this time, which the endpoint will hardly just be closing. */
@@ -36,12 +38,17 @@ export type ProxyLimits = {
   readonly requestBodyBytesMax: number;
   /** Body of an idempotent request that is kept for sending it again. Beyond: such a request is not retried. */
   readonly replayBytesMax: number;
-  /** Times that one request is sent to an endpoint after which nothing came back. Beyond: 502. */
-  readonly sendAttemptsMax: number;
   /** Endpoints that one request tries to connect to. Beyond: 502 or 504. */
   readonly connectAttemptsMax: number;
-  /** An endpoint that refused or timed out is passed over for this long while others are there. */
+  /** An endpoint that refused or timed out is passed over for this long while others are there, then tried by a connection of our own … */
   readonly quarantineMs: number;
+  /** … and, failing again, for twice as long each time, up to this. */
+  readonly quarantineMaxMs: number;
+  /**
+   * An endpoint that owes an answer for this long is asked by a connection of our own whether it is there, and again each time it
+   * passes. If it is not, requests that may be sent twice go elsewhere, long before upstreamHeaderTimeoutMs.
+   */
+  readonly upstreamStallMs: number;
   /** Informational (1xx) answers to one request. More: 502. */
   readonly informationalMax: number;
   /** Client connections. More are closed as soon as they are made. */
@@ -103,6 +110,7 @@ export const defaultLimits: ProxyLimits = {
   upstreamHeaderTimeoutMs: 60_000,
   upstreamSendTimeoutMs: 60_000,
   upstreamBodyTimeoutMs: 60_000,
+  requestTimeoutMs: Number.POSITIVE_INFINITY, // as nginx and Traefik: downloads, streams and long polls are requests, too
   upstreamIdleTimeoutMs: 30_000,
   upstreamFreshMs: 1_000,
   tunnelIdleTimeoutMs: 3_600_000,
@@ -113,9 +121,10 @@ export const defaultLimits: ProxyLimits = {
   responseHeadBytesMax: 65_536,
   requestBodyBytesMax: Number.MAX_SAFE_INTEGER, // as Traefik: a body streams through and costs no memory
   replayBytesMax: 65_536,
-  sendAttemptsMax: 3,
   connectAttemptsMax: 32,
   quarantineMs: 2_000,
+  quarantineMaxMs: 30_000,
+  upstreamStallMs: 5_000,
   informationalMax: 16,
   clientConnectionsMax: 20_000,
   endpointConnectionsMax: 4_096,

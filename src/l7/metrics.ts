@@ -1,7 +1,4 @@
-/** Upper bounds of the request duration buckets, seconds. */
-export const durationBucketsSeconds: readonly number[] = [
-  0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
-];
+import { type BackendMetrics, BackendMetricsSet, durationBucketsSeconds } from './backend-metrics.ts';
 
 /** Counters of the hot path: plain fields and typed arrays, read only when somebody asks for /metrics. */
 export class ProxyMetrics {
@@ -20,16 +17,19 @@ export class ProxyMetrics {
   upstreamConnections = 0;
   upstreamConnectionsMade = 0;
   tunnels = 0;
+  readonly backends = new BackendMetricsSet();
   /** Route tables published, and the time that the last compile took. */
   tablesPublished = 0;
   lastCompileSeconds = 0;
 
-  count(status: number, durationMs: number): void {
+  /** `backend`: the counters of the one that was asked last; undefined: none was. */
+  count(status: number, durationMs: number, backend: BackendMetrics | undefined): void {
     this.responses[status]! += 1;
     const seconds = durationMs / 1000;
     this.durationSecondsSum += seconds;
     let bucket = 0;
     while (bucket < durationBucketsSeconds.length && seconds > durationBucketsSeconds[bucket]!) bucket += 1;
     this.durations[bucket]! += 1;
+    backend?.count(status, seconds, bucket);
   }
 }

@@ -10,6 +10,8 @@ import type { UpstreamEndpoint } from './upstream.ts';
 export type AdmittedFacts = {
   readonly limits: ProxyLimits;
   readonly takesCanary: boolean;
+  /** Of what the request is sent to the same endpoint by; undefined: of nothing. */
+  readonly hash: number | undefined;
   readonly corsFields: readonly FieldEdit[];
   readonly secure: boolean;
   readonly affinityValue: string | undefined;
@@ -21,6 +23,7 @@ export type AdmittedFacts = {
 export class PolicedRequest {
   readonly kind = 'forward';
   readonly limits: ProxyLimits;
+  readonly hash: number | undefined;
   readonly #policy: RoutePolicy;
   readonly #route: Route;
   readonly #head: RequestHead;
@@ -28,6 +31,7 @@ export class PolicedRequest {
 
   constructor(route: Route, policy: RoutePolicy, head: RequestHead, facts: AdmittedFacts) {
     this.limits = facts.limits;
+    this.hash = facts.hash;
     this.#route = route;
     this.#policy = policy;
     this.#head = head;

@@ -37,6 +37,8 @@ export type RoutePolicy = {
   readonly requestFields: readonly FieldEdit[];
   readonly responseFields: readonly FieldEdit[];
   readonly affinity: AffinityPolicy | undefined;
+  /** What requests for the same endpoint have in common; undefined: nothing. */
+  readonly hashBy: HashBy | undefined;
   readonly canary: CanaryPolicy | undefined;
   /** Index of the backend that serves while the route's own has no endpoint. */
   readonly fallback: number | undefined;
@@ -80,6 +82,11 @@ export type RatePolicy = {
 
 /** Sets a field in place of those of the same name; an empty value removes them. */
 export type FieldEdit = { readonly name: string; readonly value: string };
+
+/** `uri`: path and query. A header's name is in lower case. */
+export type HashBy =
+  | { readonly kind: 'client-address' | 'uri' | 'path' }
+  | { readonly kind: 'header' | 'cookie' | 'query'; readonly name: string };
 
 export type AffinityPolicy = {
   readonly cookieName: string;
@@ -134,6 +141,7 @@ export function emptyPolicy(ingress: ObjectKey): RoutePolicy {
     requestFields: [],
     responseFields: [],
     affinity: undefined,
+    hashBy: undefined,
     canary: undefined,
     fallback: undefined,
   };

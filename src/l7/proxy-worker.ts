@@ -1,12 +1,14 @@
 import type { Clock } from '../base/clock.ts';
 import type { BackendTls } from './backend-protocol.ts';
 import { ClientConnection } from './client-connection.ts';
-import type { AccessRecord, BackendState, ProxyContext } from './context.ts';
+import { BackendState } from './backend-state.ts';
+import type { AccessRecord, ProxyContext } from './context.ts';
 import type { LiveEndpoint } from './explain.ts';
 import { FieldLines } from './http1-fields.ts';
 import type { ProxyLimits } from './limits.ts';
 import { ProxyMetrics } from './metrics.ts';
 import { PolicyStates } from './policy-states.ts';
+import { randomFrom } from './random.ts';
 import { type Backend, type Endpoint, emptyRouteTable, endpointKey, type RouteTable } from './table.ts';
 import type { AcceptedFrom, Acceptor, Connection, ConnectionHandler, Transport } from './transport.ts';
 import { UpstreamEndpoint, UpstreamPool } from './upstream.ts';
@@ -31,6 +33,9 @@ export class ProxyWorker implements Acceptor {
   readonly #clock: Clock;
   readonly #clients = new Set<ClientConnection>();
   readonly #endpoints = new Map<string, UpstreamEndpoint>();
+  /** By Backend.id. */
+  readonly #states = new Map<string, BackendState>();
+  readonly #random: () => number;
   readonly #tickMs: number;
   #generation = 0; // of tables
   #cancelTick: (() => void) | undefined;
@@ -43,21 +48,24 @@ export class ProxyWorker implements Acceptor {
 
   constructor(transport: Transport, clock: Clock, options: ProxyOptions) {
     const { limits } = options;
+    const nowMs = (): number => clock.monotonicMs();
+    this.#random = randomFrom(clock.nowMs());
     this.#options = options;
     this.#clock = clock;
     this.#context = {
       limits,
       metrics: this.metrics,
-      pool: new UpstreamPool(transport, limits, this.metrics, ({ key }, error) =>
+      pool: new UpstreamPool(transport, limits, this.metrics, nowMs, ({ key }, error) =>
         options.onNotReached?.(key, error),
       ),
       requestLines: new FieldLines(limits.headerCountMax),
       responseLines: new FieldLines(limits.headerCountMax),
       policyStates: new PolicyStates(),
       isTrusted: options.isTrusted,
+      timed: new Set(),
       live: { table: emptyRouteTable, states: [] },
       draining: false,
-      nowMs: () => clock.monotonicMs(),
+      nowMs,
       onAccess: options.onAccess,
     };
     const shortest = Math.min(
@@ -81,10 +89,10 @@ export class ProxyWorker implements Acceptor {
   /** The endpoints of a backend as this worker knows them, for people to read. */
   endpointsOf(backend: number): readonly LiveEndpoint[] {
     const endpoints = this.#context.live.states[backend]?.endpoints ?? [];
-    return endpoints.map(({ key, pending, quarantined, lastError }) => ({
+    return endpoints.map(({ key, pending, ejection, lastError }) => ({
       key,
       pending,
-      quarantined,
+      ejected: ejection.active ? ejection.cause : undefined,
       lastError,
     }));
   }
@@ -113,8 +121,8 @@ export class ProxyWorker implements Acceptor {
     this.#generation += 1;
     const states: BackendState[] = [];
     for (const [index, backend] of table.backends.entries()) {
-      // An unchanged backend keeps its state, so that its turn goes on where it was.
-      const state = backend === old.table.backends[index] ? old.states[index]! : this.#newState(backend);
+      const state = backend === old.table.backends[index] ? old.states[index]! : this.#state(backend);
+      state.generation = this.#generation;
       for (const endpoint of state.endpoints) endpoint.generation = this.#generation;
       states.push(state);
     }
@@ -125,12 +133,26 @@ export class ProxyWorker implements Acceptor {
       endpoint.retired = true;
       this.#context.pool.dropIdle(endpoint);
     }
+    for (const [id, state] of this.#states) {
+      if (state.generation === this.#generation) continue;
+      this.#states.delete(id);
+      state.wake();
+    }
+    for (const state of states) state.wake(); // only now: what those that wait find must be the new table
     this.metrics.tablesPublished += 1;
   }
 
-  #newState(backend: Backend): BackendState {
+  /** What is known of a backend stays with it, so that its turn goes on where it was. */
+  #state(backend: Backend): BackendState {
+    const { id, key, balance } = backend;
+    let state = this.#states.get(id);
+    if (state === undefined) {
+      state = new BackendState(key, balance, this.metrics.backends.of(key), this.#random);
+      this.#states.set(id, state);
+    }
     const endpoints = backend.endpoints.map((endpoint) => this.#endpoint(endpoint, backend.tls));
-    return { endpoints, cursor: 0 };
+    state.update(endpoints, weightsOf(backend.endpoints), this.#clock.monotonicMs());
+    return state;
   }
 
   #endpoint({ address, port }: Endpoint, tls: BackendTls | undefined): UpstreamEndpoint {
@@ -156,11 +178,10 @@ export class ProxyWorker implements Acceptor {
 
   #tick(): void {
     const nowMs = this.#clock.monotonicMs();
-    for (const endpoint of this.#endpoints.values()) {
-      if (endpoint.quarantined && endpoint.quarantinedUntilMs <= nowMs) endpoint.quarantined = false;
-    }
-    for (const upstream of this.#context.pool.connections) {
-      if (upstream.deadlineMs <= nowMs) upstream.onTimeout();
+    this.#context.pool.tick(this.#endpoints.values(), nowMs);
+    for (const state of this.#context.live.states) state.tick(nowMs);
+    for (const request of this.#context.timed) {
+      if (request.totalDeadlineMs <= nowMs) request.onOutOfTime();
     }
     for (const client of this.#clients) {
       if (client.deadlineMs <= nowMs) client.onTimeout();
@@ -191,4 +212,10 @@ export class ProxyWorker implements Acceptor {
     this.#cancelTick?.();
     this.#cancelTick = undefined;
   }
+}
+
+/** undefined: all alike, as nearly always. */
+function weightsOf(endpoints: readonly Endpoint[]): readonly number[] | undefined {
+  if (endpoints.every(({ weight }) => weight === undefined)) return undefined;
+  return endpoints.map(({ weight }) => weight ?? 1);
 }

@@ -6,7 +6,7 @@ import type { CanaryRule } from './annotations/canary.ts';
 import type { PathRules } from './annotations/paths.ts';
 import { annotationPrefix } from './annotations/reader.ts';
 import { type ParsedAnnotations, parseAnnotations } from './annotations.ts';
-import { type BackendAccess, type BackendRule, backendAccess, plainAccess } from './backend-protocol.ts';
+import { type BackendAccess, backendAccess, plainAccess } from './backend-protocol.ts';
 import { patternOf, placeOf } from './path-place.ts';
 import { parsePasswordFile } from './password-hash.ts';
 import { type BasicAuthPolicy, emptyPolicy, type RoutePolicy } from './policy.ts';
@@ -116,7 +116,7 @@ class StructureBuilder {
     const key = keyOf(ingress);
     const parsed = parseAnnotations(key, ingress.metadata?.annotations);
     for (const problem of parsed.problems) this.#problem(ingress, 'InvalidAnnotation', problem);
-    const access = this.#access(ingress, parsed.backend);
+    const access = this.#access(ingress, parsed);
     if (parsed.canary !== undefined) {
       this.#canaries.push({ ingress, rule: parsed.canary, access });
       return;
@@ -391,13 +391,13 @@ class StructureBuilder {
     return { realm: wanted.realm, users };
   }
 
-  #access(ingress: Ingress, rule: BackendRule | undefined): BackendAccess {
+  #access(ingress: Ingress, { backend: rule, balance }: ParsedAnnotations): BackendAccess {
     const name = rule?.tlsSecret?.name;
     const key = name === undefined ? undefined : objectKey(ingress.metadata?.namespace, name);
     const secret = key === undefined ? undefined : this.#secret(key);
     if (key !== undefined) this.#secrets.set(key, secret);
     const field = 'metadata.annotations[fairlead.dev/backend-tls-secret]';
-    const { access, problem } = backendAccess(rule, secret);
+    const { access, problem } = backendAccess(rule, secret, balance);
     if (key !== undefined && secret === undefined) {
       this.#problem(ingress, 'SecretNotFound', `${field}: there is no Secret ${key}`);
     } else if (problem !== undefined) {

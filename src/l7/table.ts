@@ -2,16 +2,21 @@ import type { ObjectKey } from '../api/object.ts';
 import { assert } from '../base/assert.ts';
 import type { Regex } from '../base/regex/regex.ts';
 import type { BackendTls } from './backend-protocol.ts';
+import type { BalancePolicy } from './balance-policy.ts';
 import type { RoutePolicy } from './policy.ts';
 
 /** An address that a request can be sent to. `address` is an IP, or a DNS name for an ExternalName Service. */
 export type Endpoint = {
   readonly address: string;
   readonly port: number;
+  /** Its share compared with others, above 0. Without: 1. */
+  readonly weight?: number;
 };
 
 /** A Service port and who serves it now. Each distinct one stands once in a table. */
 export type Backend = {
+  /** Of all but the endpoints: what is known of it goes on from table to table. */
+  readonly id: string;
   /** "namespace/service:port", the port as the Ingress names it. */
   readonly key: string;
   /** Position in `RouteTable.backends`. */
@@ -20,6 +25,8 @@ export type Backend = {
   readonly endpoints: readonly Endpoint[];
   /** undefined: they are spoken to in the clear. */
   readonly tls: BackendTls | undefined;
+  /** `defaultBalance` itself where nothing is asked for. */
+  readonly balance: BalancePolicy;
 };
 
 export type PathType = 'Exact' | 'Prefix' | 'ImplementationSpecific';
@@ -109,7 +116,9 @@ export function renderRouteTable(table: RouteTable): string {
 
 function renderBackend(backend: Backend | undefined): string {
   assert(backend !== undefined, 'a route names a backend that its table does not have');
-  const endpoints = backend.endpoints.map(({ address, port }) => endpointKey(address, port));
+  const endpoints = backend.endpoints.map(
+    ({ address, port, weight }) => endpointKey(address, port) + (weight === undefined ? '' : `*${weight}`),
+  );
   return `${backend.key} [${endpoints.join(' ')}]`;
 }
 

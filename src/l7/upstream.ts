@@ -1,4 +1,5 @@
 import type { BackendTls } from './backend-protocol.ts';
+import { Ejection } from './ejection.ts';
 import type { ProxyLimits } from './limits.ts';
 import type { ProxyMetrics } from './metrics.ts';
 import type { Connection, ConnectionHandler, Transport } from './transport.ts';
@@ -11,6 +12,8 @@ export type UpstreamOwner = {
   onUpstreamEnd(): void;
   onUpstreamClose(error: string | undefined): void;
   onUpstreamTimeout(): void;
+  /** The request waits for its answer, and nobody is there to give one: its endpoint cannot even be connected to. */
+  onUpstreamLost(): void;
 };
 
 /** What is remembered of an endpoint from table to table, for as long as a table names it. */
@@ -27,9 +30,9 @@ export class UpstreamEndpoint {
   connections = 0;
   /** Unused ones, the most recently used last. */
   readonly idle: UpstreamConnection[] = [];
-  /** It has just failed: see ProxyLimits.quarantineMs. */
-  quarantinedUntilMs = 0;
-  quarantined = false;
+  readonly ejection = new Ejection();
+  /** When it was last asked whether it is there, because requests wait for it. */
+  probedMs = Number.NEGATIVE_INFINITY;
   /** Number of the last table that names it. */
   generation = 0;
   /** No table names it any more: what is under way finishes, nothing is kept. */
@@ -46,7 +49,7 @@ export class UpstreamEndpoint {
   }
 
   get avoided(): boolean {
-    return this.quarantined || this.full;
+    return this.ejection.active || this.full;
   }
 
   get full(): boolean {
@@ -68,6 +71,8 @@ export class UpstreamConnection implements ConnectionHandler {
   reused = false;
   idleSinceMs = 0;
   deadlineMs = Number.POSITIVE_INFINITY;
+  /** From then on it is strange that no answer has come: see ProxyLimits.upstreamStallMs. */
+  stallMs = Number.POSITIVE_INFINITY;
   readonly #pool: UpstreamPool;
 
   constructor(pool: UpstreamPool, endpoint: UpstreamEndpoint, owner: UpstreamOwner, transport: Transport) {
@@ -79,8 +84,7 @@ export class UpstreamConnection implements ConnectionHandler {
 
   onConnect(): void {
     this.connected = true;
-    this.endpoint.quarantined = false;
-    this.endpoint.lastError = undefined;
+    this.#pool.reached(this.endpoint);
     this.owner?.onUpstreamConnect();
   }
 
@@ -128,17 +132,23 @@ export class UpstreamPool {
   readonly #transport: Transport;
   readonly #limits: ProxyLimits;
   readonly #metrics: ProxyMetrics;
+  readonly #nowMs: () => number;
   readonly #onNotReached: (endpoint: UpstreamEndpoint, error: string) => void;
 
-  /** @param onNotReached told once for as long as an endpoint fails in the same way */
+  /**
+   * @param nowMs monotonic
+   * @param onNotReached told once for as long as an endpoint fails in the same way
+   */
   constructor(
     transport: Transport,
     limits: ProxyLimits,
     metrics: ProxyMetrics,
+    nowMs: () => number,
     onNotReached: (endpoint: UpstreamEndpoint, error: string) => void = () => {},
   ) {
     this.#onNotReached = onNotReached;
     this.#transport = transport;
+    this.#nowMs = nowMs;
     this.#limits = limits;
     this.#metrics = metrics;
   }
@@ -188,9 +198,58 @@ export class UpstreamPool {
     while (endpoint.idle.length > 0) endpoint.idle.at(-1)?.destroy();
   }
 
-  quarantine(endpoint: UpstreamEndpoint, nowMs: number): void {
-    endpoint.quarantined = true;
-    endpoint.quarantinedUntilMs = nowMs + this.#limits.quarantineMs;
+  /** A connection to it has failed. */
+  eject(endpoint: UpstreamEndpoint, nowMs: number): void {
+    endpoint.ejection.eject('connection', this.#limits.quarantineMs, this.#limits.quarantineMaxMs, nowMs);
+  }
+
+  reached(endpoint: UpstreamEndpoint): void {
+    endpoint.lastError = undefined;
+    if (endpoint.ejection.marked) endpoint.ejection.connected(this.#nowMs());
+  }
+
+  /**
+   * Asks an endpoint by a connection of our own whether it is there, so that no request has to find out. If not, requests that
+   * wait for its answer are told.
+   */
+  probe(endpoint: UpstreamEndpoint): void {
+    const nowMs = this.#nowMs();
+    endpoint.probedMs = nowMs;
+    const lost = (): void => {
+      this.eject(endpoint, this.#nowMs());
+      this.dropIdle(endpoint);
+      for (const { endpoint: other, owner } of this.connections) {
+        if (other === endpoint) owner?.onUpstreamLost();
+      }
+    };
+    const owner: UpstreamOwner = {
+      onUpstreamConnect: () => this.release(connection, this.#nowMs()),
+      onUpstreamClose: lost,
+      onUpstreamTimeout: () => {
+        connection.destroy();
+        lost();
+      },
+      onUpstreamLost: () => {},
+      onUpstreamData: () => {},
+      onUpstreamDrain: () => {},
+      onUpstreamEnd: () => {},
+    };
+    const connection = this.acquire(endpoint, owner, 'new', nowMs);
+  }
+
+  /** For the worker's clock: probes of endpoints that are out, and where answers are long in coming. */
+  tick(endpoints: Iterable<UpstreamEndpoint>, nowMs: number): void {
+    for (const endpoint of endpoints) {
+      if (endpoint.ejection.tick(nowMs)) this.probe(endpoint);
+    }
+    for (const upstream of this.connections) {
+      if (upstream.deadlineMs <= nowMs) upstream.onTimeout();
+      else if (upstream.stallMs <= nowMs) this.#askAfter(upstream.endpoint, nowMs);
+    }
+  }
+
+  #askAfter(endpoint: UpstreamEndpoint, nowMs: number): void {
+    if (nowMs - endpoint.probedMs >= this.#limits.upstreamStallMs) this.probe(endpoint);
   }
 
   notReached(endpoint: UpstreamEndpoint, error: string): void {

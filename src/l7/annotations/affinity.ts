@@ -4,8 +4,11 @@ import { integerIn, pathAllowed, pathOf, tokenOf } from './values.ts';
 
 const sameSites = ['Lax', 'Strict', 'None'] as const;
 
+/** undefined: not by cookie. By client address it is a matter of balancing. */
 export function readAffinity(reader: AnnotationReader): AffinityPolicy | undefined {
-  const kind = reader.read('affinity', '"cookie"', (value) => (value === 'cookie' ? value : undefined));
+  const kind = reader.read('affinity', '"cookie" or "client-ip"', (value) =>
+    value === 'cookie' || value === 'client-ip' ? value : undefined,
+  );
   const cookieName = reader.read('affinity-cookie-name', 'a cookie name', tokenOf);
   const age = reader.read('affinity-cookie-max-age', 'seconds, 1 to 31536000', integerIn(1, 31_536_000));
   const path = reader.read('affinity-cookie-path', pathAllowed, pathOf);
@@ -18,7 +21,7 @@ export function readAffinity(reader: AnnotationReader): AffinityPolicy | undefin
   const secure = reader.read('affinity-cookie-secure', '"true" or "false"', (value) =>
     value === 'true' ? true : value === 'false' ? false : undefined,
   );
-  if (kind === undefined) return undefined;
+  if (kind !== 'cookie') return undefined;
   return {
     cookieName: cookieName ?? 'fairlead-affinity',
     maxAgeSeconds: age,

@@ -6,11 +6,13 @@ export function readLimits(reader: AnnotationReader): Partial<ProxyLimits> | und
   const connectMs = reader.read('connect-timeout', allowed, durationMsOf);
   const readMs = reader.read('read-timeout', allowed, durationMsOf);
   const sendMs = reader.read('send-timeout', allowed, durationMsOf);
+  const requestMs = reader.read('request-timeout', allowed, durationMsOf);
   const bodyBytes = reader.read('body-size', 'bytes such as 512k, 10m or 1g; 0 for no limit', bytesOf);
   const limits = {
     ...(connectMs === undefined ? {} : { upstreamConnectTimeoutMs: connectMs }),
     ...(readMs === undefined ? {} : { upstreamHeaderTimeoutMs: readMs, upstreamBodyTimeoutMs: readMs }),
     ...(sendMs === undefined ? {} : { upstreamSendTimeoutMs: sendMs }),
+    ...(requestMs === undefined ? {} : { requestTimeoutMs: requestMs }),
     ...(bodyBytes === undefined ? {} : { requestBodyBytesMax: bodyBytes }),
   };
   return Object.keys(limits).length === 0 ? undefined : limits;

@@ -26,6 +26,11 @@ export class AnnotationReader {
     return parsed;
   }
 
+  /** For a value that another family reads. */
+  peek(name: string): string | undefined {
+    return this.#annotations[`${annotationPrefix}${name}`]?.trim();
+  }
+
   has(name: string): boolean {
     return this.#annotations[`${annotationPrefix}${name}`] !== undefined;
   }
