@@ -1,6 +1,8 @@
 import type { AdmissionAttributes, Operation } from '../api/admission/attributes.ts';
 import type { Form } from '../api/admission/match.ts';
 import { labelsOf, requestFacts } from '../api/admission/review.ts';
+import { type AccessCheck, CelAuthorizer } from '../api/cel/authorizer.ts';
+import { type Budget, budgetFor } from '../api/cel/bounded.ts';
 import { celJson } from '../api/cel/json-value.ts';
 import { decodeAs, decodeObject } from '../api/decode.ts';
 import { stringAt } from '../api/fields.ts';
@@ -8,6 +10,7 @@ import type { Kind } from '../api/kind.ts';
 import type { Json, JsonObject } from '../api/object.ts';
 import { internalError, notFound, StatusError } from '../api/status.ts';
 import type { ApiContext, Target } from './context.ts';
+import type { User } from './exchange.ts';
 import { convertBetween, equivalentsOf } from './equivalent-kinds.ts';
 import { isDryRun } from './dry-run.ts';
 
@@ -24,6 +27,8 @@ export type AdmissionRequest = {
   /** Of the object's Namespace. Throws StatusError 404 when there is none. */
   readonly namespaceLabels: () => Readonly<Record<string, string>>;
   readonly namespaceObject: () => JsonObject | undefined;
+  /** What expressions call `authorizer`: the rights of who asks. */
+  readonly authorizer: () => CelAuthorizer;
   /** The object in a form that `otherForms` told. */
   show(object: JsonObject | undefined, form: Form): Promise<JsonObject | undefined>;
   /** What a webhook made of a shown object, in the request's own form. Throws StatusError 500 when it is none. */
@@ -87,6 +92,14 @@ export function admissionRequest(context: ApiContext, target: Target, subject: S
     signal: request.signal,
     otherForms: () => others().map((other) => formOf(other, body)),
     namespaceObject,
+    authorizer: () =>
+      new CelAuthorizer(accessOf(context, request.user), {
+        group,
+        plural,
+        subresource: target.subresource,
+        namespace: namespaceName,
+        name,
+      }),
     namespaceLabels: () => {
       const namespace = namespaceObject();
       if (namespace === undefined) throw notFound({ group: '', plural: 'namespaces' }, namespaceName);
@@ -102,6 +115,19 @@ export function admissionRequest(context: ApiContext, target: Target, subject: S
     },
     settle: subject.settle ?? ((settled) => settled),
   };
+}
+
+/** The rights of a user, and of any service account. */
+function accessOf(context: ApiContext, user: User): AccessCheck {
+  return {
+    allows: (question) => context.authorizer.allows(user, question),
+    ofServiceAccount: (namespace, name) => accessOf(context, serviceAccountUser(namespace, name)),
+  };
+}
+
+function serviceAccountUser(namespace: string, name: string): User {
+  const groups = ['system:serviceaccounts', `system:serviceaccounts:${namespace}`, 'system:authenticated'];
+  return { name: `system:serviceaccount:${namespace}:${name}`, uid: '', groups, extra: {} };
 }
 
 function formOf(kind: Kind, body: BodyKind | undefined): Form {
@@ -124,19 +150,41 @@ function decodeAnswer(value: Json, body: BodyKind | undefined, kind: Kind): Json
   }
 }
 
-const variablesOf = new WeakMap<AdmissionAttributes, Readonly<Record<string, unknown>>>();
+export type ExpressionData = {
+  readonly variables: Readonly<Record<string, unknown>>;
+  readonly budget: Budget;
+};
 
-/** What expressions see of the request. Made once for each state of the object. */
-export function celVariables(attributes: AdmissionAttributes, form: Form): Readonly<Record<string, unknown>> {
-  const known = variablesOf.get(attributes);
-  if (known !== undefined) return known;
-  const variables = {
-    object: celJson(attributes.object ?? null),
-    oldObject: celJson(attributes.oldObject ?? null),
+const dataOf = new WeakMap<AdmissionAttributes, Map<string, ExpressionData>>();
+
+/**
+ * What expressions see of the request, in the form that a rule names. Made once for each state of the object; the budget
+ * is shared by all expressions over it. `params` only counts for the budget.
+ */
+export async function expressionData(
+  request: AdmissionRequest,
+  form: Form,
+  params?: JsonObject,
+  attributes: AdmissionAttributes = request.attributes,
+): Promise<ExpressionData> {
+  const { group, version } = form.resource;
+  const key = `${group}/${version}`;
+  const byForm = dataOf.get(attributes) ?? new Map<string, ExpressionData>();
+  dataOf.set(attributes, byForm);
+  const known = byForm.get(key);
+  if (known !== undefined && params === undefined) return known;
+  const object = await request.show(attributes.object, form);
+  const oldObject = await request.show(attributes.oldObject, form);
+  const variables = known?.variables ?? {
+    object: celJson(object ?? null),
+    oldObject: celJson(oldObject ?? null),
     request: celJson(requestFacts(attributes, form, '')),
+    namespaceObject: celJson(request.namespaceObject() ?? null),
+    authorizer: request.authorizer(),
   };
-  variablesOf.set(attributes, variables);
-  return variables;
+  const data = { variables, budget: budgetFor(object, oldObject, params) };
+  if (params === undefined) byForm.set(key, data);
+  return data;
 }
 
 /** The options of a write as a review shows them. */

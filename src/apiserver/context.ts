@@ -8,6 +8,7 @@ import type { CustomKinds } from './custom-resources/registry.ts';
 import type { ApiRequest } from './exchange.ts';
 import type { KubeletLink } from './kubelet-link.ts';
 import type { Metrics } from './metrics.ts';
+import type { PolicyRegistry } from './policies/registry.ts';
 import type { ProtobufEncoder } from './protobuf-encode.ts';
 import type { Quotas } from './quota.ts';
 import type { ServiceAllocator } from './service-allocator.ts';
@@ -29,6 +30,7 @@ export type ApiContext = {
   readonly kubelets: KubeletLink;
   readonly metrics: Metrics;
   readonly webhookRegistry: WebhookRegistry;
+  readonly policies: PolicyRegistry;
   readonly webhooks: WebhookClient;
 };
 

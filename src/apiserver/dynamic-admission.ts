@@ -5,15 +5,15 @@ import { type AdmissionRequest, admissionRequest, type BodyKind, writeOptions } 
 import type { ApiContext, Target } from './context.ts';
 
 /**
- * Admission that the cluster's own objects configure: webhooks. Each step is skipped at once, without looking at the
+ * Admission that the cluster's own objects configure: webhooks and policies. Each step is skipped at once, without looking at the
  * request, while there is no configuration.
  */
 export function mutatesDynamically({ webhookRegistry }: ApiContext): boolean {
   return webhookRegistry.mutating.length > 0;
 }
 
-export function validatesDynamically({ webhookRegistry }: ApiContext): boolean {
-  return webhookRegistry.validating.length > 0;
+export function validatesDynamically({ webhookRegistry, policies }: ApiContext): boolean {
+  return webhookRegistry.validating.length > 0 || policies.validating.length > 0;
 }
 
 /** The object after the mutating webhooks. Throws StatusError. */
@@ -29,6 +29,11 @@ export async function mutate(
 /** Throws StatusError when something denies the request. */
 export async function validate(context: ApiContext, request: AdmissionRequest): Promise<void> {
   if (!validatesDynamically(context) || isExempt(request.attributes)) return;
+  if (context.policies.validating.length > 0) {
+    const { validateByPolicies } = await import('./policies/dispatch.ts');
+    await validateByPolicies(context, context.policies.validating, request);
+  }
+  if (context.webhookRegistry.validating.length === 0) return;
   const { validateByWebhooks } = await import('./webhooks/dispatch.ts');
   await validateByWebhooks(context, context.webhookRegistry.validating, request);
 }

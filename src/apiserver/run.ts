@@ -19,6 +19,7 @@ import { runEventExpiry } from './event-expiry.ts';
 import { createHttpServer } from './http.ts';
 import { createKubeletLink } from './kubelet-link.ts';
 import { createMetrics } from './metrics.ts';
+import { createPolicyRegistry } from './policies/registry.ts';
 import { createQuotas } from './quota.ts';
 import { createServiceAllocator } from './service-allocator.ts';
 import { createTokenAuthority } from './tokens.ts';
@@ -81,6 +82,7 @@ export async function runApiServer(
     context.customs.stop();
     context.kubelets.close();
     context.webhookRegistry.stop();
+    context.policies.stop();
     context.webhooks.close();
     await store.close();
   }
@@ -120,6 +122,7 @@ function createContext(config: ApiServerConfig, log: Logger, store: Store): ApiC
     kubelets: createKubeletLink(store, config),
     metrics: createMetrics(),
     webhookRegistry: createWebhookRegistry(store),
+    policies: createPolicyRegistry(store),
     webhooks: createWebhookClient(store, clock),
   };
 }

@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 import { numberAt, objectAt, stringAt } from '../../src/api/fields.ts';
 import type { JsonObject } from '../../src/api/object.ts';
@@ -9,8 +7,9 @@ import type { ApiClient } from '../../src/client/client.ts';
 import { createApiClient } from '../../src/client/http.ts';
 import { loadKubeconfig } from '../../src/client/kubeconfig.ts';
 import { findKubectls, startApiServer, type TestApiServer } from '../support/apiserver.ts';
+import { type Kubectl, kubectlOf } from '../support/kubectl.ts';
 import { enterNewNetworkNamespace } from '../support/namespace.ts';
-import { type RunResult, run, runOk } from '../support/shell.ts';
+import { runOk } from '../support/shell.ts';
 import { patchAnswer, reviewAnswer, startWebhook, type TestWebhook } from '../support/webhook.ts';
 
 /**
@@ -25,7 +24,7 @@ const skip = missing ?? false;
 
 let server: TestApiServer;
 let client: ApiClient;
-let kubeconfig: string;
+let k: Kubectl;
 let webhook: TestWebhook;
 
 before(async () => {
@@ -33,7 +32,8 @@ before(async () => {
   await runOk('ip', ['link', 'set', 'lo', 'up']);
   await runOk('ip', ['address', 'add', `${podAddress}/32`, 'dev', 'lo']);
   server = await startApiServer();
-  kubeconfig = server.kubeconfig('admin', server.admin);
+  const kubeconfig = server.kubeconfig('admin', server.admin);
+  k = kubectlOf(kubectl?.path ?? '', kubeconfig, server.folder);
   client = createApiClient(await loadKubeconfig(kubeconfig));
   webhook = await startWebhook(server.pki);
 });
@@ -50,30 +50,9 @@ afterEach(async () => {
   webhook.calls.length = 0;
 });
 
-/** Arguments are split at spaces; a part in '…' stays whole. */
-function args(line: string): readonly string[] {
-  return [
-    `--cache-dir=${join(server.folder, 'cache')}`,
-    `--kubeconfig=${kubeconfig}`,
-    ...[...line.matchAll(/'([^']*)'|\S+/g)].map((part) => part[1] ?? part[0]),
-  ];
-}
-
-async function ok(line: string): Promise<string> {
-  return (await runOk(kubectl?.path ?? '', args(line))).trim();
-}
-
-async function fails(line: string): Promise<string> {
-  const result: RunResult = await run(kubectl?.path ?? '', args(line));
-  assert.notEqual(result.code, 0, `should have failed: ${line}\n${result.stdout}`);
-  return result.stderr;
-}
-
-function file(object: object): string {
-  const path = join(server.folder, 'object.json');
-  writeFileSync(path, JSON.stringify(object));
-  return path;
-}
+const ok = (line: string): Promise<string> => k.ok(line);
+const fails = (line: string): Promise<string> => k.fails(line);
+const file = (object: object): string => k.file(object);
 
 type Entry = Readonly<Record<string, unknown>> & { readonly name: string; readonly path: string };
 

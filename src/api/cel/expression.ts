@@ -1,5 +1,13 @@
 import { createRequire } from 'node:module';
 import type * as Cel from '@marcbachmann/cel-js';
+import {
+  authorizerFunctions,
+  authorizerType,
+  authorizerTypes,
+  CelAuthorizer,
+  resourceCheckType,
+} from './authorizer.ts';
+import { CelSets, libraryFunctions, libraryTypes } from './library.ts';
 
 /** The one place that knows which evaluator of the Common Expression Language we use. */
 
@@ -10,7 +18,7 @@ export type ExpressionScope = {
   readonly variables: Readonly<Record<string, VariableType>>;
 };
 
-export type VariableType = 'dyn';
+export type VariableType = 'dyn' | 'authorizer';
 
 /** Rules of CustomResourceDefinitions. */
 export const ruleScope: ExpressionScope = { key: 'rule', variables: { self: 'dyn', oldSelf: 'dyn' } };
@@ -25,7 +33,9 @@ export function admissionScope(seen: {
   const names = ['object', 'oldObject', 'request', ...Object.keys(seen)].filter(
     (name) => seen[name as keyof typeof seen] !== false,
   );
-  const variables = Object.fromEntries(names.map((name): [string, VariableType] => [name, 'dyn']));
+  const variables = Object.fromEntries(
+    names.map((name): [string, VariableType] => [name, name === 'authorizer' ? 'authorizer' : 'dyn']),
+  );
   return { key: names.join(' '), variables };
 }
 
@@ -37,6 +47,8 @@ export type Expression = {
   readonly type: string;
   /** How deep `all`, `exists`, `map` and the like are nested: the work grows with the size of the data to this power. */
   readonly loopDepth: number;
+  /** It makes lists out of texts, over which loops can run. */
+  readonly splitsTexts: boolean;
   /** Length of the text, a measure of the work of one pass. */
   readonly size: number;
 };
@@ -62,9 +74,27 @@ function environmentOf(scope: ExpressionScope): Cel.Environment {
     homogeneousAggregateLiterals: false,
     enableOptionalTypes: true,
   });
-  for (const [name, type] of Object.entries(scope.variables)) environment.registerVariable(name, type);
+  for (const [name, ctor] of Object.entries(libraryTypes))
+    environment.registerType(name, { ctor, fields: {} });
+  for (const [signature, handler] of libraryFunctions) environment.registerFunction(signature, handler);
+  environment.registerConstant('sets', 'kubernetes.Sets', new CelSets());
+  if (Object.values(scope.variables).includes('authorizer')) registerAuthorizer(environment);
+  for (const [name, type] of Object.entries(scope.variables)) {
+    environment.registerVariable(name, type === 'authorizer' ? authorizerType : type);
+  }
   environments.set(scope.key, environment);
   return environment;
+}
+
+function registerAuthorizer(environment: Cel.Environment): void {
+  for (const [name, ctor] of Object.entries(authorizerTypes)) {
+    environment.registerType(name, { ctor, fields: {} });
+  }
+  environment.registerType(authorizerType, {
+    ctor: CelAuthorizer,
+    fields: { requestResource: resourceCheckType },
+  });
+  for (const [signature, handler] of authorizerFunctions) environment.registerFunction(signature, handler);
 }
 
 /** Compiles; a text says what is wrong with the expression. */
@@ -87,6 +117,7 @@ export function compileExpression(text: string, scope: ExpressionScope = ruleSco
       usesOldSelf: /\boldSelf\b/.test(withoutTexts(text)),
       type: checked.type ?? 'dyn',
       loopDepth: loopDepthOf(withoutTexts(text)),
+      splitsTexts: /\.(?:split|findAll)\s*\(/.test(withoutTexts(text)),
       size: text.length,
     };
   } catch (error) {

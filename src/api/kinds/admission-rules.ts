@@ -135,16 +135,16 @@ export function validateMatchConditions(
   return errors;
 }
 
-/** An expression that must be there and give one of `types`. What is only known when it runs counts as fitting. */
+/** An expression that must be there and give one of `types`, if any are named. What is only known when it runs fits. */
 export function validateExpression(
   text: string,
   path: string,
   scope: ExpressionScope,
-  types: readonly string[],
+  types?: readonly string[],
 ): readonly FieldError[] {
   if (text.trim() === '') return [required(path)];
   const compiled = compileExpression(text, scope);
   if (typeof compiled === 'string') return [invalid(path, text, `compilation failed: ${compiled}`)];
-  if (compiled.type === 'dyn' || types.includes(compiled.type)) return [];
+  if (types === undefined || compiled.type === 'dyn' || types.includes(compiled.type)) return [];
   return [invalid(path, text, `must evaluate to ${types.join(' or ')}`)];
 }

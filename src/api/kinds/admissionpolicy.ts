@@ -107,7 +107,7 @@ function validateVariables(spec: JsonObject, scope: ExpressionScope): readonly F
     }
     if (names.has(name)) errors.push(duplicate(child(path, 'name'), name));
     const expression = stringAt(variable, 'expression');
-    errors.push(...validateExpression(expression, child(path, 'expression'), scope, anything));
+    errors.push(...validateExpression(expression, child(path, 'expression'), scope));
     // A variable sees only those above it, so none can be about itself.
     for (const [, other = ''] of expression.matchAll(/\bvariables\.([_a-zA-Z][_a-zA-Z0-9]*)/g)) {
       if (names.has(other)) continue;
@@ -123,8 +123,6 @@ function validateVariables(spec: JsonObject, scope: ExpressionScope): readonly F
     return errors;
   });
 }
-
-const anything: readonly string[] = ['dyn'];
 
 function validateValidation(
   validation: JsonObject,

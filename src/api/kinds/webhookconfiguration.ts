@@ -50,7 +50,7 @@ function validateWebhook(webhook: JsonObject, path: string): readonly FieldError
     ...validateMatching(webhook, path),
     ...validateClientConfig(webhook, path),
     ...validateReviewVersions(webhook, path),
-    ...validateMatchConditions(webhook, path, admissionScope({})),
+    ...validateMatchConditions(webhook, path, admissionScope({ authorizer: true })),
   ];
   const sideEffects = stringAt(webhook, 'sideEffects');
   if (sideEffects === '') {

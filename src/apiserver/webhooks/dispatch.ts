@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import type { AdmissionAttributes } from '../../api/admission/attributes.ts';
 import { type Form, matchedForm } from '../../api/admission/match.ts';
+import { conditionsHold, firstLine } from '../../api/admission/policy.ts';
 import { denial, readReview, requestFacts, type ReviewAnswer, reviewOf } from '../../api/admission/review.ts';
-import { CelError } from '../../api/cel/expression.ts';
 import { jsonEqual } from '../../api/fields.ts';
 import type { Json, JsonObject } from '../../api/object.ts';
 import { applyJsonPatch } from '../../api/patch/json.ts';
 import { forbidden, internalError, StatusError } from '../../api/status.ts';
-import { type AdmissionRequest, celVariables } from '../admission-request.ts';
+import { type AdmissionRequest, expressionData } from '../admission-request.ts';
 import type { ApiContext } from '../context.ts';
 import { WebhookError } from './client.ts';
 import type { Webhook } from './registry.ts';
@@ -58,7 +58,7 @@ async function mutateByOne(
   object: JsonObject | undefined,
 ): Promise<{ readonly object: JsonObject | undefined } | undefined> {
   const attributes: AdmissionAttributes = { ...request.attributes, object };
-  const form = concernedForm(webhook, request, attributes);
+  const form = await concernedForm(webhook, request, attributes);
   if (form === undefined) return undefined;
   const shown = await request.show(object, form);
   const answer = await ask(asker, webhook, request, { attributes, form, shown });
@@ -87,10 +87,11 @@ export async function validateByWebhooks(
   request: AdmissionRequest,
 ): Promise<void> {
   const { attributes } = request;
-  const concerned = webhooks.flatMap((webhook) => {
-    const form = concernedForm(webhook, request, attributes);
-    return form === undefined ? [] : [{ webhook, form }];
-  });
+  const concerned: { readonly webhook: Webhook; readonly form: Form }[] = [];
+  for (const webhook of webhooks) {
+    const form = await concernedForm(webhook, request, attributes);
+    if (form !== undefined) concerned.push({ webhook, form });
+  }
   for (let at = 0; at < concerned.length; at += askedAtOnceMax) {
     const outcomes = await Promise.allSettled(
       concerned.slice(at, at + askedAtOnceMax).map(async ({ webhook, form }) => {
@@ -104,31 +105,19 @@ export async function validateByWebhooks(
 }
 
 /** Undefined: none of this webhook's business. Throws StatusError where its conditions cannot be told. */
-function concernedForm(
+async function concernedForm(
   webhook: Webhook,
   request: AdmissionRequest,
   attributes: AdmissionAttributes,
-): Form | undefined {
+): Promise<Form | undefined> {
   const form = matchedForm(webhook.matching, attributes, request.otherForms, request.namespaceLabels);
   if (form === undefined || webhook.conditions.length === 0) return form;
-  const variables = celVariables(attributes, form);
-  let problem: CelError | undefined;
-  for (const { expression } of webhook.conditions) {
-    try {
-      if (expression.evaluate(variables) !== true) return undefined; // a false one decides, whatever the others say
-    } catch (error) {
-      if (!(error instanceof CelError)) throw error;
-      problem ??= error;
-    }
-  }
-  if (problem === undefined) return form;
-  if (webhook.failOpen) return undefined;
+  const { variables, budget } = await expressionData(request, form, undefined, attributes);
+  const holds = conditionsHold(webhook.conditions, budget, variables);
+  if (holds === true) return form;
+  if (holds === false || webhook.failOpen) return undefined;
   const { resource, name } = attributes;
-  throw forbidden(
-    resource,
-    name,
-    `webhook ${JSON.stringify(webhook.name)}: ${problem.message.split('\n')[0]}`,
-  );
+  throw forbidden(resource, name, `webhook ${JSON.stringify(webhook.name)}: ${firstLine(holds)}`);
 }
 
 type Question = {

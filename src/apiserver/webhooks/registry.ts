@@ -1,6 +1,7 @@
 import { parseMatching, type Matching } from '../../api/admission/match.ts';
 import type { ReviewVersion } from '../../api/admission/review.ts';
-import { admissionScope, compileExpression, type Expression } from '../../api/cel/expression.ts';
+import { compileNamed, type NamedExpression } from '../../api/admission/policy.ts';
+import { admissionScope } from '../../api/cel/expression.ts';
 import { numberAt, objectAt, objectsAt, stringAt, stringsAt } from '../../api/fields.ts';
 import { reviewVersions } from '../../api/kinds/webhookconfiguration.ts';
 import type { JsonObject } from '../../api/object.ts';
@@ -8,14 +9,12 @@ import type { Store } from '../../store/store.ts';
 import { parseEntry } from '../objects.ts';
 import { readAddress, type WebhookAddress } from './client.ts';
 
-export type MatchCondition = { readonly name: string; readonly expression: Expression };
-
 /** One entry of a configuration, ready to be asked. */
 export type Webhook = {
   readonly name: string;
   readonly mutating: boolean;
   readonly matching: Matching;
-  readonly conditions: readonly MatchCondition[];
+  readonly conditions: readonly NamedExpression[];
   readonly failOpen: boolean;
   readonly timeoutMs: number;
   readonly reinvoke: boolean;
@@ -85,22 +84,16 @@ function compileWebhook(webhook: JsonObject, mutating: boolean): Webhook {
     name: stringAt(webhook, 'name'),
     mutating,
     matching: parseMatching(webhook, 'rules'),
-    conditions: compileConditions(webhook, admissionScope({})),
+    conditions: compileNamed(
+      webhook,
+      'matchConditions',
+      { name: 'name', expression: 'expression' },
+      admissionScope({ authorizer: true }),
+    ),
     failOpen: stringAt(webhook, 'failurePolicy') === 'Ignore',
     timeoutMs: (numberAt(webhook, 'timeoutSeconds') ?? 10) * 1000,
     reinvoke: stringAt(webhook, 'reinvocationPolicy') === 'IfNeeded',
     address: readAddress(objectAt(webhook, 'clientConfig')),
     version: (accepted.find((version) => known.includes(version)) ?? 'v1') as ReviewVersion,
   };
-}
-
-/** What does not compile was refused when it was written. */
-export function compileConditions(
-  holder: JsonObject,
-  scope: ReturnType<typeof admissionScope>,
-): readonly MatchCondition[] {
-  return objectsAt(holder, 'matchConditions').flatMap((condition) => {
-    const expression = compileExpression(stringAt(condition, 'expression'), scope);
-    return typeof expression === 'string' ? [] : [{ name: stringAt(condition, 'name'), expression }];
-  });
 }
