@@ -39,6 +39,7 @@ const needs = [
   { program: 'kdig', debian: 'knot-dnsutils', tasks: ['test'] },
   { program: 'ps', debian: 'procps', tasks: ['test'] },
   { program: 'openssl', debian: 'openssl', tasks: ['test'] },
+  { program: 'etcd', debian: 'etcd-server', tasks: ['test'] },
   {
     program: 'Python client of Kubernetes',
     files: ['/usr/lib/python3/dist-packages/kubernetes'],

@@ -56,7 +56,6 @@ const functionLinesRatchet: Readonly<Record<string, number>> = {
   'src/apiserver/tokens.ts#createTokenAuthority': 76,
   'src/controllers/volume-binder/controller.ts#volumeBinderController': 91,
   'src/kubelet/containerd.ts#startContainerd': 78,
-  'src/base/grpc.ts#createGrpcClient': 74,
   'src/kubelet/run.ts#runKubelet': 131,
 };
 

@@ -1,8 +1,10 @@
+import type { EtcdStoreOptions } from '../store/etcd.ts';
+
 /** Everything that an API server is told at start. Frozen; read from options in cmd/apiserver.ts. */
 export type ApiServerConfig = {
-  /** Where state.db lies (`store/state.db` below it). Not used by the memory store. */
+  /** Where state.db lies (`store/state.db` below it). Used by the SQLite store alone. */
   readonly dataDir: string;
-  readonly store: 'sqlite' | 'memory';
+  readonly store: 'sqlite' | 'memory' | EtcdPlace;
   /** Addresses to listen on, `10.41.0.2:6443`; port 0 takes a free one. */
   readonly listen: readonly ListenAddress[];
   /** Listening TCP sockets that the parent process handed down. */
@@ -18,6 +20,9 @@ export type ApiServerConfig = {
   readonly pki: ApiServerPki;
   readonly limits: ApiServerLimits;
 };
+
+/** An etcd that other API servers may share. */
+export type EtcdPlace = Pick<EtcdStoreOptions, 'endpoints' | 'tls' | 'prefix'>;
 
 export type ListenAddress = { readonly host: string; readonly port: number };
 

@@ -6,6 +6,7 @@ import { applyObject, isApply } from './apply.ts';
 import type { ApiContext, Target } from './context.ts';
 import { deleteCollection, deleteObject } from './delete.ts';
 import { type ApiRequest, jsonReply, type Reply, type User } from './exchange.ts';
+import { catchUp } from './freshness.ts';
 import { formOf, renderObject, renderUnstored } from './forms.ts';
 import { impersonate } from './impersonate.ts';
 import { getObject, listObjects } from './list.ts';
@@ -73,6 +74,7 @@ export async function route(context: ApiContext, request: ApiRequest, info: Requ
       throw methodNotAllowed({ group: '', plural: '' }, info.verb);
     return answerPath(context, request);
   }
+  await catchUp(context, request);
   const { kind, target } = resolveTarget(context, request, info);
   const routes = routesOf(kind, target);
   const handler = routes[info.verb];

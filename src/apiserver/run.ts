@@ -45,7 +45,7 @@ export async function runApiServer(
   signal: AbortSignal,
   onReady: (addresses: readonly ListenAddress[]) => void = () => {},
 ): Promise<void> {
-  const store = await openStore(config);
+  const store = await openStore(config, log);
   const context = createContext(config, log, store);
   const ready = Promise.withResolvers<void>();
   ready.promise.catch(() => {}); // reported by the throw below; requests that wait get it too
@@ -88,10 +88,21 @@ export async function runApiServer(
   }
 }
 
-async function openStore(config: ApiServerConfig): Promise<Store> {
+async function openStore(config: ApiServerConfig, log: Logger): Promise<Store> {
   if (config.store === 'memory') {
     const { openMemoryStore } = await import('../store/memory.ts');
     return openMemoryStore();
+  }
+  if (config.store !== 'sqlite') {
+    const [{ openEtcdStore, etcdStoreDefaults }, { etcdClientDefaults }] = await Promise.all([
+      import('../store/etcd.ts'),
+      import('../store/etcd-client.ts'),
+    ]);
+    return openEtcdStore(systemClock, log, {
+      ...etcdClientDefaults,
+      ...etcdStoreDefaults,
+      ...config.store,
+    });
   }
   const { openSqliteStore } = await import('../store/sqlite.ts');
   return openSqliteStore(join(config.dataDir, 'store', 'state.db'));

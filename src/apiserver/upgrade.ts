@@ -5,6 +5,7 @@ import { authenticate } from './authenticate.ts';
 import { admitConnection } from './connect-admission.ts';
 import type { ApiContext, Target } from './context.ts';
 import { peerOf, readRequest, statusFor } from './http.ts';
+import { catchUp } from './freshness.ts';
 import { requireEntry } from './list.ts';
 import { parseEntry } from './objects.ts';
 import { isStreamSubresource, type StreamSubresource, streamPath } from './pod-streams.ts';
@@ -54,6 +55,7 @@ async function relay(
   const user = await authenticate(peerOf(incoming), incoming.headers, context.tokens);
   const request = authorize(context, { ...anonymousRequest, user }, info);
   if (info.kind !== 'resource') throw badRequest('this path cannot be upgraded');
+  await catchUp(context, request);
   const { kind, target } = resolveTarget(context, request, info);
   const { subresource } = target;
   if (subresource === 'proxy' && kind.subresources.includes('proxy')) {

@@ -3,6 +3,7 @@ import {
   type ClientHttp2Stream,
   connect as connectHttp2,
   constants,
+  type OutgoingHttpHeaders,
 } from 'node:http2';
 import { connect as connectSocket } from 'node:net';
 import { decode, encode, type MessageType, type Partially } from './protobuf.ts';
@@ -62,6 +63,13 @@ const timeoutDefaultMs = 120_000;
 const messageBytesMax = 16 * 1024 * 1024;
 const prefixBytes = 5;
 
+export type StreamOptions = {
+  /** Our direction stays open behind the request: for methods that take a stream and end with it. */
+  readonly keepOpen?: boolean;
+  /** More header fields, names in lower case. */
+  readonly metadata?: Readonly<Record<string, string>>;
+};
+
 /** Unary calls and calls answered by a stream, over one HTTP/2 connection; reconnects at the next call. */
 export type GrpcClient = {
   unary<Request, Response>(
@@ -69,15 +77,12 @@ export type GrpcClient = {
     request: Partially<Request>,
     options?: RpcOptions,
   ): Promise<Response>;
-  /**
-   * Ends when the server ends the stream or the signal aborts. `keepOpen`: our direction stays open behind the request,
-   * for methods that take a stream and end with it.
-   */
+  /** Ends when the server ends the stream or the signal aborts. */
   stream<Request, Response>(
     method: RpcMethod<Request, Response>,
     request: Partially<Request>,
     signal: AbortSignal,
-    options?: { readonly keepOpen?: boolean },
+    options?: StreamOptions,
   ): AsyncGenerator<Response, void, void>;
   close(): void;
 };
@@ -123,17 +128,11 @@ export function createGrpcClient(target: GrpcTarget): GrpcClient {
     method: RpcMethod<Request, Response>,
     request: Partially<Request>,
     signal: AbortSignal | undefined,
-    keepOpen = false,
+    { keepOpen = false, metadata = {} }: StreamOptions = {},
   ): ClientHttp2Stream {
-    const stream = connection().request(
-      {
-        [constants.HTTP2_HEADER_METHOD]: 'POST',
-        [constants.HTTP2_HEADER_PATH]: method.path,
-        [constants.HTTP2_HEADER_CONTENT_TYPE]: 'application/grpc',
-        te: 'trailers',
-      },
-      signal === undefined ? {} : { signal },
-    );
+    const headers = requestHeaders(method.path, metadata);
+    const stream = connection().request(headers, signal === undefined ? {} : { signal });
+    stream.on('error', () => {}); // whoever reads the stream is told; when it aborts between two reads nobody does
     const used = session;
     openCalls += 1; // open calls keep the process alive, an idle connection does not
     used?.ref();
@@ -165,8 +164,8 @@ export function createGrpcClient(target: GrpcTarget): GrpcClient {
       }
       throw new GrpcError('INTERNAL', `${method.path} answered without a message`);
     },
-    async *stream(method, request, signal, { keepOpen = false } = {}) {
-      const stream = open(method, request, signal, keepOpen);
+    async *stream(method, request, signal, options = {}) {
+      const stream = open(method, request, signal, options);
       try {
         for await (const data of messages(stream, method.path)) yield decode(method.response, data);
       } catch (error) {
@@ -179,6 +178,16 @@ export function createGrpcClient(target: GrpcTarget): GrpcClient {
       session?.destroy();
       session = undefined;
     },
+  };
+}
+
+function requestHeaders(path: string, metadata: Readonly<Record<string, string>>): OutgoingHttpHeaders {
+  return {
+    [constants.HTTP2_HEADER_METHOD]: 'POST',
+    [constants.HTTP2_HEADER_PATH]: path,
+    [constants.HTTP2_HEADER_CONTENT_TYPE]: 'application/grpc',
+    te: 'trailers',
+    ...metadata,
   };
 }
 

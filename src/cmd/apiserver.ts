@@ -5,11 +5,13 @@ import {
   type ApiServerConfig,
   type ApiServerPki,
   apiServerDefaults,
+  type EtcdPlace,
   type ListenAddress,
   parseListenAddress,
   parsePortRange,
 } from '../apiserver/config.ts';
 import { parseCidr } from '../base/ip.ts';
+import { etcdPrefixDefault, parseEtcdEndpoints } from '../store/etcd-endpoints.ts';
 
 type Options = {
   readonly dataDir: string;
@@ -20,7 +22,12 @@ type Options = {
   readonly clusterDomain: string;
   readonly pkiDir: string;
   readonly nodePortRange: ApiServerConfig['nodePortRange'];
-  readonly store: ApiServerConfig['store'];
+  readonly store?: 'sqlite' | 'memory' | 'etcd';
+  readonly etcdServers?: EtcdPlace['endpoints'];
+  readonly etcdCafile?: string;
+  readonly etcdCertfile?: string;
+  readonly etcdKeyfile?: string;
+  readonly etcdPrefix: string;
 };
 
 /** `fairlead apiserver`: the API server on its own. */
@@ -43,12 +50,24 @@ export function apiserverCommand(): Command {
     .option('--cluster-domain <domain>', 'domain of the cluster', apiServerDefaults.clusterDomain)
     .option('--node-port-range <from-to>', 'node ports', readPortRange, apiServerDefaults.nodePortRange)
     .addOption(
-      new Option('--store <kind>', 'where objects are kept').choices(['sqlite', 'memory']).default('sqlite'),
+      new Option(
+        '--store <kind>',
+        'where objects are kept (default: sqlite, or etcd where --etcd-servers is given)',
+      ).choices(['sqlite', 'memory', 'etcd']),
     )
+    .option(
+      '--etcd-servers <url,…>',
+      'members of the etcd that keeps the objects, such as https://10.0.0.1:2379; other API servers may share it',
+      readEtcdServers,
+    )
+    .option('--etcd-cafile <file>', "the authority that signed the members' certificates")
+    .option('--etcd-certfile <file>', 'our certificate for etcd')
+    .option('--etcd-keyfile <file>', 'its key')
+    .option('--etcd-prefix <path>', 'where the objects lie in etcd', readEtcdPrefix, etcdPrefixDefault)
     .action(async (options: Options) => {
       const config: ApiServerConfig = Object.freeze({
         dataDir: options.dataDir,
-        store: options.store,
+        store: await readStore(options),
         listen: options.listen ?? (options.listenFd === undefined ? apiServerDefaults.listen : []),
         listenFds: options.listenFd ?? [],
         advertiseAddress: options.advertiseAddress,
@@ -95,6 +114,37 @@ export async function readApiServerPki(folder: string): Promise<ApiServerPki> {
     serviceAccountKey,
     serviceAccountPublicKey,
   };
+}
+
+async function readStore(options: Options): Promise<ApiServerConfig['store']> {
+  const { store, etcdServers, etcdCafile, etcdCertfile, etcdKeyfile, etcdPrefix } = options;
+  if (etcdServers === undefined) {
+    if (store === 'etcd') throw new InvalidArgumentError('--store etcd needs --etcd-servers.');
+    return store ?? 'sqlite';
+  }
+  if (store !== undefined && store !== 'etcd') {
+    throw new InvalidArgumentError(`--etcd-servers does not go with --store ${store}.`);
+  }
+  if ((etcdCertfile === undefined) !== (etcdKeyfile === undefined)) {
+    throw new InvalidArgumentError('--etcd-certfile and --etcd-keyfile go together.');
+  }
+  const read = async (file: string | undefined): Promise<string | undefined> =>
+    file === undefined ? undefined : readFile(file, 'utf8');
+  const [ca, cert, key] = await Promise.all([read(etcdCafile), read(etcdCertfile), read(etcdKeyfile)]);
+  return { endpoints: etcdServers, tls: { ca, cert, key }, prefix: etcdPrefix };
+}
+
+function readEtcdServers(text: string): EtcdPlace['endpoints'] {
+  const endpoints = parseEtcdEndpoints(text);
+  if (endpoints === undefined) {
+    throw new InvalidArgumentError('use URLs such as http://127.0.0.1:2379, with commas between them');
+  }
+  return endpoints;
+}
+
+function readEtcdPrefix(text: string): string {
+  if (!/^\/[\w./-]*$/.test(text)) throw new InvalidArgumentError('use a path such as /fairlead');
+  return text.endsWith('/') ? text : `${text}/`;
 }
 
 function appendAddress(

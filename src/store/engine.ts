@@ -1,5 +1,5 @@
-import { History } from './history.ts';
-import { compareKeys, SortedIndex } from './sorted-index.ts';
+import { Committed, type CommittedOptions, joinValue } from './committed.ts';
+import { refusalOf } from './expectation.ts';
 import {
   type Entry,
   type Listing,
@@ -19,20 +19,13 @@ export type Medium = {
   close(): void;
 };
 
-export type EngineOptions = {
-  /** Events kept for watches that resume. A watch that is further behind gets `Expired` and lists again. */
-  readonly historyEventsMax?: number;
-};
-
-export const engineDefaults = { historyEventsMax: 8192 } as const satisfies EngineOptions;
+export type EngineOptions = CommittedOptions;
 
 type Pending = {
   readonly event: StoreEvent;
   readonly resolve: (entry: Entry) => void;
   readonly reject: (error: StoreError) => void;
 };
-
-type Watcher = { readonly prefix: string; readonly sink: (events: readonly StoreEvent[]) => void };
 
 /**
  * A Store over a medium. Writes of one event-loop turn wait in `#pending` and are committed together in the next check
@@ -41,10 +34,7 @@ type Watcher = { readonly prefix: string; readonly sink: (events: readonly Store
  */
 export class StoreEngine implements Store {
   readonly #medium: Medium;
-  readonly #index = new SortedIndex();
-  readonly #history: History;
-  readonly #watchers = new Set<Watcher>();
-  #revision: Revision;
+  readonly #committed: Committed;
   #nextRevision: Revision;
   #pending: Pending[] = [];
   /** Keys written by waiting writes; undefined: deleted. */
@@ -53,36 +43,28 @@ export class StoreEngine implements Store {
 
   constructor(medium: Medium, initial: Iterable<Entry>, revision: Revision, options: EngineOptions = {}) {
     this.#medium = medium;
-    this.#index.load(initial);
-    this.#revision = revision;
+    this.#committed = new Committed(initial, revision, options);
     this.#nextRevision = revision + 1;
-    this.#history = new History(options.historyEventsMax ?? engineDefaults.historyEventsMax, revision);
   }
 
   get revision(): Revision {
-    return this.#revision;
+    return this.#committed.revision;
   }
 
   get compactedRevision(): Revision {
-    return this.#history.compacted;
+    return this.#committed.compactedRevision;
   }
 
   get(key: string): Entry | undefined {
-    return this.#index.get(key);
+    return this.#committed.get(key);
   }
 
   count(prefix: string): number {
-    return this.#index.count(prefix);
+    return this.#committed.count(prefix);
   }
 
-  list(prefix: string, range: ListRange = {}): Listing {
-    const revision = range.atRevision ?? this.#revision;
-    this.#requireHistory(revision);
-    const current = this.#index.under(prefix, range.after);
-    const all = revision === this.#revision ? current : this.#rewind(current, prefix, range.after, revision);
-    const limit = range.limit ?? all.length;
-    const entries = all.length > limit ? all.slice(0, limit) : all;
-    return { entries, revision, remaining: all.length - entries.length };
+  list(prefix: string, range?: ListRange): Listing {
+    return this.#committed.list(prefix, range);
   }
 
   put(key: string, value: ValueTemplate, expected: Revision): Promise<Entry> {
@@ -94,55 +76,30 @@ export class StoreEngine implements Store {
   }
 
   watch(prefix: string, after: Revision, sink: (events: readonly StoreEvent[]) => void): Watching {
-    this.#requireHistory(after);
-    const past = this.#history.above(after).filter((event) => event.key.startsWith(prefix));
-    const watcher: Watcher = { prefix, sink };
-    this.#watchers.add(watcher);
-    if (past.length > 0) sink(past);
-    return { stop: () => void this.#watchers.delete(watcher) };
+    return this.#committed.watch(prefix, after, sink);
   }
 
   compact(revision: Revision): void {
-    this.#history.compact(Math.min(revision, this.#revision));
+    this.#committed.compact(revision);
   }
 
   close(): Promise<void> {
     if (this.#state === 'open') {
       this.#flush();
       this.#state = 'closed';
-      this.#watchers.clear();
+      this.#committed.stopWatchers();
       this.#medium.close();
     }
     return Promise.resolve();
   }
 
-  #requireHistory(revision: Revision): void {
-    if (revision < this.#history.compacted || revision > this.#revision) {
-      throw new StoreError(
-        'Expired',
-        `revision ${revision} is not between ${this.#history.compacted} and ${this.#revision}`,
-      );
-    }
-  }
-
-  /** Undoes what happened to `current` after `revision`. Costs the events since then, not the size of the store. */
-  #rewind(current: Entry[], prefix: string, after: string | undefined, revision: Revision): Entry[] {
-    const then = new Map(current.map((entry) => [entry.key, entry]));
-    for (const event of this.#history.above(revision).toReversed()) {
-      if (!event.key.startsWith(prefix) || (after !== undefined && event.key <= after)) continue;
-      if (event.previous === undefined) then.delete(event.key);
-      else then.set(event.key, event.previous);
-    }
-    return [...then.values()].sort((a, b) => compareKeys(a.key, b.key));
-  }
-
   #write(type: StoreEvent['type'], key: string, value: ValueTemplate, expected: Revision): Promise<Entry> {
     if (this.#state === 'closed') return Promise.reject(new StoreError('Closed', 'the store is closed'));
-    const previous = this.#overlay.has(key) ? this.#overlay.get(key) : this.#index.get(key);
+    const previous = this.#overlay.has(key) ? this.#overlay.get(key) : this.#committed.get(key);
     const refusal = refusalOf(type, key, previous, expected);
     if (refusal !== undefined) return Promise.reject(refusal);
     const revision = this.#nextRevision++;
-    const entry: Entry = { key, value: join(value, revision), revision };
+    const entry: Entry = { key, value: joinValue(value.before, revision, value.after), revision };
     const event: StoreEvent = { type, key, revision, entry, previous };
     this.#overlay.set(key, type === 'put' ? entry : undefined);
     return new Promise((resolve, reject) => {
@@ -165,40 +122,8 @@ export class StoreEngine implements Store {
       }
       return;
     }
-    for (const event of events) {
-      if (event.type === 'put') this.#index.set(event.entry);
-      else this.#index.remove(event.key);
-      this.#revision = event.revision;
-    }
-    this.#history.append(events);
+    this.#committed.apply(events);
     for (const write of batch) write.resolve(write.event.entry);
-    for (const watcher of this.#watchers) {
-      const matching = events.filter((event) => event.key.startsWith(watcher.prefix));
-      if (matching.length > 0) watcher.sink(matching);
-    }
+    this.#committed.announce(events);
   }
-}
-
-function refusalOf(
-  type: StoreEvent['type'],
-  key: string,
-  current: Entry | undefined,
-  expected: Revision,
-): StoreError | undefined {
-  if (type === 'put' && expected === 0) {
-    return current === undefined ? undefined : new StoreError('Exists', `${key} exists`, { current });
-  }
-  if (current === undefined) return new StoreError('Missing', `${key} does not exist`);
-  if (current.revision === expected) return undefined;
-  return new StoreError('Conflict', `${key} is at revision ${current.revision}, not ${expected}`, {
-    current,
-  });
-}
-
-/** One allocation of the exact size: values live long, and slices of Node's shared pool would keep whole slabs alive. */
-function join(value: ValueTemplate, revision: Revision): Buffer {
-  const text = `${value.before}${revision}${value.after}`;
-  const bytes = Buffer.allocUnsafeSlow(Buffer.byteLength(text));
-  bytes.write(text);
-  return bytes;
 }

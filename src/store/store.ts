@@ -98,6 +98,11 @@ export type Store = {
    * `after` is compacted or lies in the future.
    */
   watch(prefix: string, after: Revision, sink: (events: readonly StoreEvent[]) => void): Watching;
+  /**
+   * Only where other processes write to the same medium: resolves when reads show `revision`, without one all that had been
+   * committed by anybody when it was called. Rejects (`Failed`) when that does not come to pass in time.
+   */
+  catchUp?(revision?: Revision): Promise<void>;
   /** Forgets history up to and including `revision`. */
   compact(revision: Revision): void;
   /** Commits what waits, then refuses everything. Idempotent. */

@@ -6,6 +6,7 @@ import { connect as connectTls } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { Ingress } from '../../src/api/gen/networking-v1.ts';
+import { startEtcd, withoutEtcd } from '../support/etcd.ts';
 import {
   endpointSlices,
   events,
@@ -196,8 +197,14 @@ async function checkStatuses(t: TestContext, admin: ApiClient): Promise<void> {
 async function start(
   t: TestContext,
 ): Promise<{ server: ApiServerProcess; admin: ApiClient; own: ApiClient }> {
-  const server = await startApiServerProcess();
-  t.after(() => server.stop());
+  // A foreign API server is one on an etcd, as most clusters have it; without etcd ours on SQLite stands in.
+  if (withoutEtcd !== false) t.diagnostic(withoutEtcd);
+  const etcd = withoutEtcd === false ? await startEtcd() : undefined;
+  const server = await startApiServerProcess({ storeArguments: etcd?.storeArguments ?? [] });
+  t.after(async () => {
+    await server.stop();
+    await etcd?.stop();
+  });
   const admin = await server.client('fairlead-admin', ['system:masters']);
   // The rights that a cluster of ours gives its ingress, and no more.
   const own = await server.client('system:fairlead-ingress');

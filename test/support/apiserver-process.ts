@@ -7,11 +7,11 @@ import { fileURLToPath } from 'node:url';
 import type { ApiClient } from '../../src/client/client.ts';
 import { createApiClient } from '../../src/client/http.ts';
 import { loadKubeconfig } from '../../src/client/kubeconfig.ts';
-import { createTestPki, kubeconfigText, writePkiFolder } from './pki.ts';
+import { createTestPki, kubeconfigText, type TestPki, writePkiFolder } from './pki.ts';
 
 const program = fileURLToPath(new URL('../../src/cmd/fairlead.ts', import.meta.url));
 
-/** An API server that is a process of its own, keeps its objects on disk and can be killed and started again. */
+/** An API server that is a process of its own, keeps its objects on disk or in an etcd and can be killed and started again. */
 export type ApiServerProcess = {
   /** A client of its own with the rights of that user; closed at the end. */
   client(commonName: string, organizations?: readonly string[]): Promise<ApiClient>;
@@ -24,11 +24,14 @@ export type ApiServerProcess = {
   stop(): Promise<void>;
 };
 
-export async function startApiServerProcess(): Promise<ApiServerProcess> {
+export async function startApiServerProcess(
+  options: { readonly pki?: TestPki; readonly storeArguments?: readonly string[] } = {},
+): Promise<ApiServerProcess> {
   const folder = mkdtempSync(join(tmpdir(), 'fairlead-apiserver-'));
-  const pki = await createTestPki();
+  const pki = options.pki ?? (await createTestPki());
+  const { storeArguments = [] } = options;
   writePkiFolder(join(folder, 'pki'), pki.server);
-  let running = await spawnServer(folder, 0);
+  let running = await spawnServer(folder, 0, storeArguments);
   const { port } = running;
   const clients: ApiClient[] = [];
   const kubeconfig = async (commonName: string, organizations: readonly string[] = []): Promise<string> => {
@@ -48,7 +51,7 @@ export async function startApiServerProcess(): Promise<ApiServerProcess> {
     },
     kill: () => end(running.child, 'SIGKILL'),
     async startAgain() {
-      running = await spawnServer(folder, port);
+      running = await spawnServer(folder, port, storeArguments);
     },
     async stop() {
       for (const client of clients) client.close();
@@ -61,11 +64,15 @@ export async function startApiServerProcess(): Promise<ApiServerProcess> {
 async function spawnServer(
   folder: string,
   port: number,
+  storeArguments: readonly string[],
 ): Promise<{ readonly child: ChildProcess; readonly port: number }> {
   const listen = `127.0.0.1:${port}`;
   const child = spawn(
     process.execPath,
-    [program, 'apiserver', '--data-dir', folder, '--pki-dir', join(folder, 'pki'), '--listen', listen],
+    [
+      ...[program, 'apiserver', '--data-dir', folder, '--pki-dir', join(folder, 'pki'), '--listen', listen],
+      ...storeArguments,
+    ],
     { stdio: ['ignore', 'inherit', 'pipe'] },
   );
   const seen: string[] = [];
