@@ -50,7 +50,11 @@ export async function measureProgramming(services: number): Promise<ProgrammingF
   };
   const running = runProxy(config, api, silentLogger, stop.signal, {
     nft: watched,
-    conntrack: { udpFlows: () => Promise.resolve([]), forget: () => Promise.resolve() },
+    conntrack: {
+      udpFlows: () => Promise.resolve([]),
+      forget: () => Promise.resolve(),
+      tracksSctp: () => Promise.resolve(true),
+    },
     clock: systemClock,
     applySettings: () => Promise.resolve([]),
     onReady: () => ready.resolve(),

@@ -35,18 +35,30 @@ function cpuUs(pid: number | undefined): number {
 }
 
 async function startProxy(endpoints: readonly string[]): Promise<ChildProcess> {
-  const script = fileURLToPath(new URL('../../test/e2e/l4-userspace-node.ts', import.meta.url));
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', script, 'node-0'], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
+  const script = fileURLToPath(new URL('../../test/e2e/l4-node.ts', import.meta.url));
+  const child = spawn(
+    process.execPath,
+    ['--disable-warning=ExperimentalWarning', script, 'node-0', 'userspace'],
+    {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    },
+  );
   const tell = (request: unknown): void => void child.stdin.write(`${JSON.stringify(request)}\n`);
   for (const [name, port, target] of [
     ['web', 80, 8080],
     ['iperf', 81, 8081],
   ] as const) {
-    tell({ op: 'slice', object: sliceOf(name, endpoints, [{ name: '', port: target, protocol: 'TCP' }]) });
+    tell({
+      op: 'put',
+      kind: 'endpointslices',
+      object: sliceOf(name, endpoints, [{ name: '', port: target, protocol: 'TCP' }]),
+    });
     const ip = name === 'web' ? clusterIp : '10.43.0.6';
-    tell({ op: 'service', object: serviceOf(name, ip, { ports: [{ port, protocol: 'TCP' }] }) });
+    tell({
+      op: 'put',
+      kind: 'services',
+      object: serviceOf(name, ip, { ports: [{ port, protocol: 'TCP' }] }),
+    });
   }
   tell({ op: 'start' });
   await once(createInterface({ input: child.stdout }), 'line');

@@ -1,10 +1,11 @@
 import { Command, InvalidArgumentError } from 'commander';
-import { kubeconfigOption, resolveKubeconfig } from './kubeconfig-option.ts';
+import { clusterOption, kubeconfigOf, kubeconfigOption } from './kubeconfig-option.ts';
 
 type Options = {
   readonly from?: string;
   readonly node?: string;
   readonly kubeconfig?: string;
+  readonly name?: string;
   readonly clusterCidr: string;
   readonly serviceCidr: string;
 };
@@ -17,6 +18,7 @@ export function explainServiceCommand(): Command {
     .option('--from <ip>', 'source of the packet (default: one from each place there is)')
     .option('--node <name>', 'only the rules of this node (default: all nodes)')
     .addOption(kubeconfigOption())
+    .addOption(clusterOption())
     .option('--cluster-cidr <ranges>', 'ranges of all Pods, separated by commas', '10.42.0.0/16')
     .option('--service-cidr <ranges>', 'ranges of all ClusterIPs, separated by commas', '10.43.0.0/16')
     .action(async (name: string, options: Options) => {
@@ -37,7 +39,7 @@ async function explain(text: string, options: Options): Promise<void> {
     throw new InvalidArgumentError(`--from: "${options.from}" is no IP address.`);
   }
   const [namespace = '', name = ''] = text.includes('/') ? text.split('/') : ['default', text];
-  const client = await connectAdmin(resolveKubeconfig(options.kubeconfig));
+  const client = await connectAdmin(await kubeconfigOf(options));
   try {
     const [service, all, slices, nodeList] = await Promise.all([
       client.get(services, namespace, name),

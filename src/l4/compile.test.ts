@@ -287,7 +287,11 @@ test('l4: of two Services with one external address the older has it, and the ot
   assert.equal(fate('node to 198.51.100.10:80'), 'forward 10.42.0.2:8080');
   assert.equal(fate('node to 10.43.0.6:80'), 'forward 10.42.1.2:8080');
   assert.deepEqual(ruleset.problems.get('default/ape'), [
-    { service: 'default/ape', message: '198.51.100.10 . tcp . 80 already belongs to default/zebra' },
+    {
+      service: 'default/ape',
+      reason: 'AddressTaken',
+      message: '198.51.100.10 . tcp . 80 already belongs to default/zebra',
+    },
   ]);
 });
 

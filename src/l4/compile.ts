@@ -91,7 +91,7 @@ type FragmentChange = {
 };
 
 function problemOf(service: ObjectKey, { front, holder }: Denial): RulesetProblem {
-  return { service, message: `${front} already belongs to ${holder}` };
+  return { service, reason: 'AddressTaken', message: `${front} already belongs to ${holder}` };
 }
 
 /** `changed`: a name came or went, not only its count. */
@@ -143,14 +143,13 @@ function udpFrontChanges(
 
 /** What is being built for one Service. */
 type Draft = {
-  readonly family: IpFamily;
   readonly elements: Map<string, RuleElement>;
   readonly chains: Map<string, BalancingChain>;
   readonly udpFronts: UdpFront[];
 };
 
 function compileService(service: ServiceView, family: IpFamily, nodeName: string, denied: string): Fragment {
-  const draft: Draft = { family, elements: new Map(), chains: new Map(), udpFronts: [] };
+  const draft: Draft = { elements: new Map(), chains: new Map(), udpFronts: [] };
   const locals = new Set<string>();
   for (const port of service.ports) {
     const own: ServicePortView = {
@@ -223,8 +222,7 @@ function addFront(
   const chain = balancingChain(space, transport, endpoints.length, port.facts.affinityTimeoutSeconds);
   draft.chains.set(chain.name, chain);
   addElement(draft, { set: space, key: front, value: `goto ${chain.name}` });
-  const remembers = draft.family === 4 && chain.affinityTimeoutSeconds !== undefined;
-  const marks = remembers ? endpointMarks(endpoints) : undefined;
+  const marks = chain.affinityTimeoutSeconds === undefined ? undefined : endpointMarks(endpoints);
   const target = frontWithoutTransport(front, transport);
   for (const [index, endpoint] of endpoints.entries()) {
     const value = `${endpoint.address} . ${endpoint.port}`;

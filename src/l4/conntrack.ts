@@ -1,3 +1,4 @@
+import { readdir } from 'node:fs/promises';
 import type { IpFamily } from '../base/ip.ts';
 import type { Logger } from '../base/log.ts';
 import { NftError, runTool } from './apply.ts';
@@ -7,6 +8,17 @@ import { parseUdpFlows, type UdpFlow } from './udp-flows.ts';
 export interface Conntrack {
   udpFlows(family: IpFamily, signal: AbortSignal): Promise<readonly UdpFlow[]>;
   forget(family: IpFamily, flow: UdpFlow, signal: AbortSignal): Promise<void>;
+  /** False: the kernel rewrites no SCTP packets, whatever the rules say (CONFIG_NF_CT_PROTO_SCTP). */
+  tracksSctp(): Promise<boolean>;
+}
+
+const settingsFolder = '/proc/sys/net/netfilter';
+
+/** True where it cannot be told, as before connection tracking is in use. */
+async function kernelTracksSctp(): Promise<boolean> {
+  const names = await readdir(settingsFolder).catch((): readonly string[] => []);
+  const tracking = names.includes('nf_conntrack_max');
+  return !tracking || names.includes('nf_conntrack_sctp_timeout_established');
 }
 
 /** Flows deleted after one change. The rest goes with the next change, or times out after the kernel's 30 to 120 s. */
@@ -16,6 +28,7 @@ const deletionsPerPassMax = 2000;
 export function createSpawnedConntrack(log: Logger, command: readonly string[] = ['conntrack']): Conntrack {
   let missing = false;
   return {
+    tracksSctp: kernelTracksSctp,
     async udpFlows(family, signal) {
       if (missing) return [];
       try {

@@ -6,7 +6,7 @@ import { buildNodeView, type NodeView } from '../model/view.ts';
 import { type Nft, NftError } from './apply.ts';
 import type { CompileOptions } from './compile.ts';
 import type { Conntrack } from './conntrack.ts';
-import { createDataplane } from './dataplane.ts';
+import { createDataplane, type ReportProblem } from './dataplane.ts';
 import { emptyKernelTable, type KernelTable, parseListing } from './listing.ts';
 import { elementsOf, type Ruleset } from './ruleset.ts';
 import type { UdpFlow } from './udp-flows.ts';
@@ -58,6 +58,11 @@ class FakeNft implements Nft {
 
 class FakeConntrack implements Conntrack {
   flows: UdpFlow[] = [];
+  sctp = true;
+
+  tracksSctp(): Promise<boolean> {
+    return Promise.resolve(this.sctp);
+  }
 
   udpFlows(): Promise<readonly UdpFlow[]> {
     return Promise.resolve([...this.flows]);
@@ -76,8 +81,8 @@ function listingOf([ruleset]: readonly Ruleset[]): KernelTable {
   return { elements: elementsOf(ruleset), clients: [], chains };
 }
 
-function dataplaneWith(nft: FakeNft, conntrack = new FakeConntrack()) {
-  return createDataplane(silentLogger, nft, conntrack, [4]);
+function dataplaneWith(nft: FakeNft, conntrack = new FakeConntrack(), report: ReportProblem = () => {}) {
+  return createDataplane(silentLogger, { nft, conntrack, report }, [4]);
 }
 
 test('dataplane: first a full table, then only changes, then nothing', async () => {
@@ -152,11 +157,24 @@ test('dataplane: the table is read back only when somebody else made a transacti
   assert.equal(nft.scripts.length, 3, 'replaced');
 });
 
+test('dataplane: rules changed by somebody before ours were ever read back are no reference', async () => {
+  const nft = new FakeNft();
+  nft.count = 7;
+  const dataplane = dataplaneWith(nft);
+  await dataplane.sync(viewWith('10.42.0.2'), options, signal);
+  nft.table = { ...listingOf(dataplane.rulesets), chains: new Map([['guard', 'drop all']]) };
+  nft.count = 50;
+  assert.equal(await dataplane.verify(signal), false);
+  assert.equal(await dataplane.sync(viewWith('10.42.0.2'), options, signal), 'full');
+});
+
 test('dataplane: a transaction of somebody else just before or after ours is not missed', async () => {
   const nft = new FakeNft();
   nft.count = 7;
   const dataplane = dataplaneWith(nft);
   await dataplane.sync(viewWith('10.42.0.2'), options, signal);
+  nft.table = listingOf(dataplane.rulesets);
+  await dataplane.verify(signal);
   for (const disturb of [() => (nft.count = 20), () => (nft.disturbNext = true)]) {
     disturb();
     await dataplane.sync(viewWith(`10.42.0.${nft.count + 3}`), options, signal);
@@ -234,4 +252,24 @@ test('listing: elements come back in the words that we write, clients with their
   ]);
   assert.ok(!table.chains.get('services')?.includes('handle'));
   assert.throws(() => parseListing('{}'), SyntaxError);
+});
+
+test('dataplane: where the kernel does not track SCTP, each port of it is told once', async () => {
+  const conntrack = new FakeConntrack();
+  const problems: string[] = [];
+  const dataplane = dataplaneWith(new FakeNft(), conntrack, ({ service, reason, message }) =>
+    problems.push(`${service} ${reason} ${message}`),
+  );
+  const view = (...ports: readonly number[]) => {
+    const all = ports.map((port) => ({ name: `p${port}`, port, protocol: 'SCTP' }));
+    return buildNodeView([serviceOf('tel', '10.43.0.5', { ports: all })], [], nodeFacts);
+  };
+  await dataplane.sync(view(2905), options, signal);
+  assert.deepEqual(problems, []);
+  conntrack.sctp = false;
+  for (const ports of [[2905, 2906], [2905, 2906], [2906]])
+    await dataplane.sync(view(...ports), options, signal);
+  assert.deepEqual(problems, [
+    'default/tel SCTPNotSupported the kernel does not track SCTP: port 2906 is not served',
+  ]);
 });

@@ -1,14 +1,15 @@
+import type { ObjectKey } from '../api/object.ts';
 import type { Logger } from '../base/log.ts';
 import type { IpFamily } from '../base/ip.ts';
-import { PersistentMap } from '../base/persistent-map.ts';
-import type { NodeView } from '../model/view.ts';
+import { type MapChange, PersistentMap } from '../base/persistent-map.ts';
+import type { NodeView, ServiceView } from '../model/view.ts';
 import { type Nft, NftError } from './apply.ts';
 import { type CompileOptions, compileRuleset } from './compile.ts';
 import { type Conntrack, forgetFlows } from './conntrack.ts';
 import { diffElements, diffRulesets, isEmptyChange } from './diff.ts';
 import type { KernelTable } from './listing.ts';
 import { renderCanonical, renderChange, renderFull, tableFamily } from './render.ts';
-import { elementsOf, type Ruleset } from './ruleset.ts';
+import { elementsOf, type Ruleset, type RulesetProblem } from './ruleset.ts';
 import { staleUdpFlows } from './udp-flows.ts';
 
 /** What a sync did to the kernel. `full`: replaced the table; `change`: some elements; `none`: it was right already. */
@@ -46,15 +47,24 @@ type TableState = {
   reported: Ruleset['problems'];
 };
 
+/** Told once of each thing that a Service asks for and does not get. */
+export type ReportProblem = (problem: RulesetProblem) => void;
+
+export type DataplanePorts = {
+  readonly nft: Nft;
+  readonly conntrack: Conntrack;
+  readonly report: ReportProblem;
+};
+
 /** By nftables. */
 export function createDataplane(
   log: Logger,
-  nft: Nft,
-  conntrack: Conntrack,
+  { nft, conntrack, report }: DataplanePorts,
   families: readonly IpFamily[],
 ): Dataplane & { readonly rulesets: readonly Ruleset[] } {
   const tables = families.map(newTable);
-  const rules: Rules = { log, nft, tables, generation: undefined };
+  const rules: Rules = { log, nft, report, tables, generation: undefined };
+  let seen: NodeView['services'] = PersistentMap.empty();
   return {
     get rulesets() {
       return tables.flatMap((table) => table.applied ?? []);
@@ -68,6 +78,8 @@ export function createDataplane(
         const done = await syncTable(rules, table, view, options, signal);
         if (done === 'full' || kind === 'none') kind = done;
       }
+      await reportSctp(PersistentMap.changes(seen, view.services), conntrack, report);
+      seen = view.services;
       return kind;
     },
     async forgetStaleFlows(view, options, signal) {
@@ -89,6 +101,7 @@ const differencesReportedMax = 10;
 type Rules = {
   readonly log: Logger;
   readonly nft: Nft;
+  readonly report: ReportProblem;
   readonly tables: readonly TableState[];
   /** The kernel's count of transactions at our last look; while it stays, `intact` tables are. */
   generation: number | undefined;
@@ -103,6 +116,15 @@ async function verifyTables(rules: Rules, signal: AbortSignal): Promise<boolean>
     const { applied } = table;
     if (applied === undefined || (table.intact && table.chainsLearned)) continue;
     const parts = table.intact ? 'chains' : 'all';
+    if (!table.intact && table.chainTexts.size === 0 && rules.generation !== undefined) {
+      // Somebody was faster than our first look at the new table: what is there now is no reference for what should be.
+      log.info('somebody changed nftables rules while our table was new, it is replaced', {
+        family: tableFamily(table.family),
+      });
+      table.applied = undefined;
+      intact = false;
+      continue;
+    }
     const differences = compareTable(table, applied, await nft.read(table.family, signal, parts), parts);
     table.chainsLearned = true;
     table.intact = differences.length === 0;
@@ -164,10 +186,10 @@ async function syncTable(
   options: CompileOptions,
   signal: AbortSignal,
 ): Promise<SyncKind> {
-  const { log } = rules;
+  const { log, report } = rules;
   const wanted = compileRuleset(view, table.family, options, table.compiled);
   table.compiled = wanted;
-  reportProblems(table, log, wanted.problems);
+  reportProblems(table, report, wanted.problems);
   const { applied } = table;
   table.applied = undefined; // until the kernel has taken the script we trust nothing
   if (applied !== undefined) {
@@ -216,12 +238,31 @@ async function rememberedClients(
 }
 
 /** Each problem when it comes, not again while it stays. */
-function reportProblems(table: TableState, log: Logger, problems: Ruleset['problems']): void {
+function reportProblems(table: TableState, report: ReportProblem, problems: Ruleset['problems']): void {
   for (const { old = [], now = [] } of PersistentMap.changes(table.reported, problems)) {
     const known = new Set(old.map(({ message }) => message));
-    for (const { service, message } of now) if (!known.has(message)) log.warn(message, { service });
+    for (const problem of now) if (!known.has(problem.message)) report(problem);
   }
   table.reported = problems;
+}
+
+/** The rules for SCTP are taken by every kernel, but only one that tracks it follows them: users should hear of it. */
+async function reportSctp(
+  changes: readonly MapChange<ObjectKey, ServiceView>[],
+  conntrack: Conntrack,
+  report: ReportProblem,
+): Promise<void> {
+  for (const { key, old, now } of changes) {
+    const had = new Set(sctpPorts(old));
+    const fresh = sctpPorts(now).filter((port) => !had.has(port));
+    if (fresh.length === 0 || (await conntrack.tracksSctp())) continue;
+    const message = `the kernel does not track SCTP: port ${fresh.join(', ')} is not served`;
+    report({ service: key, reason: 'SCTPNotSupported', message });
+  }
+}
+
+function sctpPorts(service: ServiceView | undefined): readonly number[] {
+  return (service?.ports ?? []).flatMap(({ facts }) => (facts.protocol === 'SCTP' ? [facts.port] : []));
 }
 
 async function forgetIn(

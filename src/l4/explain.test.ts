@@ -148,3 +148,14 @@ for (const { name, text, has } of cases) {
     for (const part of has) assert.ok(text.includes(part), `"${part}" is not in:\n${text}`);
   });
 }
+
+test('l4 explain: of very many endpoints some are named', () => {
+  const many = Array.from({ length: 300 }, (_, index) => `10.42.${index >> 8}.${index & 255}`);
+  const text = explain(serviceOf('web', '10.43.0.5'), [sliceOf('web', many)], {
+    from: '10.42.0.2',
+    nodeName: 'node-0',
+  });
+  const verdict = text.split('\n').find((line) => line.includes('goes to')) ?? '';
+  assert.equal(verdict.match(/:8080/g)?.length, 16);
+  assert.match(verdict, / and more$/);
+});

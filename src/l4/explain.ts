@@ -58,7 +58,7 @@ export function explainService(input: ExplainInput, options: ExplainOptions): st
   };
   const lines = chosen.flatMap((node) => {
     const facts = nodeFactsOf(node.metadata?.name ?? '', node);
-    const view = buildNodeView(input.services, input.slices, facts);
+    const view = buildNodeView(concerned(service, input.services), input.slices, facts);
     const own = view.services.get(key);
     if (own === undefined) return [];
     return [
@@ -74,6 +74,14 @@ export function explainService(input: ExplainInput, options: ExplainOptions): st
     ]);
   }
   return text([...head, ...lines]);
+}
+
+/** The Service and those that may hold an address that it claims; others change nothing for it. */
+function concerned(service: Service, all: readonly Service[]): readonly Service[] {
+  const key = keyOf(service);
+  const claims = ({ spec, status }: Service): boolean =>
+    (spec?.externalIPs?.length ?? 0) > 0 || (status?.loadBalancer?.ingress?.length ?? 0) > 0;
+  return all.filter((other) => keyOf(other) === key || claims(other));
 }
 
 function text(lines: readonly string[]): string {
@@ -214,18 +222,24 @@ function originOf(source: string, node: NodeFacts, options: ExplainOptions): Ori
 
 function verdictLine(ruleset: Ruleset, node: NodeFacts, origin: Origin, front: Front): string {
   const packet = { ...origin, protocol: front.protocol, destination: front.address, port: front.port };
-  const fates: Fate[] = [tracePacket(ruleset, node.addresses, { ...packet, draw: 0 })];
-  const [first] = fates;
-  if (first?.kind === 'forward') {
-    for (let draw = 1; ; draw++) {
-      const fate = tracePacket(ruleset, node.addresses, { ...packet, draw });
-      // The draw goes round: the first endpoint again means that all were seen.
-      if (fate.kind !== 'forward' || sameTarget(fate, first)) break;
-      fates.push(fate);
-    }
+  const fates: Fate[] = [];
+  let more = false;
+  for (let draw = 0; ; draw++) {
+    const fate = tracePacket(ruleset, node.addresses, { ...packet, draw });
+    const [first] = fates;
+    // The draw goes round: the first endpoint again means that all were seen.
+    if (first?.kind === 'forward' && fate.kind === 'forward' && sameTarget(fate, first)) break;
+    more = fates.length >= endpointsShownMax;
+    if (more) break;
+    fates.push(fate);
+    if (fate.kind !== 'forward') break;
   }
-  return `to ${host(front.address)}:${front.port}/${front.protocol}: ${fatesText(fates)}`;
+  const rest = more ? ' and more' : '';
+  return `to ${host(front.address)}:${front.port}/${front.protocol}: ${fatesText(fates)}${rest}`;
 }
+
+/** Endpoints named in a verdict; a Service may have thousands. */
+const endpointsShownMax = 16;
 
 function sameTarget(a: Extract<Fate, { kind: 'forward' }>, b: Extract<Fate, { kind: 'forward' }>): boolean {
   return a.address === b.address && a.port === b.port;

@@ -122,6 +122,8 @@ export type Fragment = {
 /** Something in a Service that could not be done; its other parts work. */
 export type RulesetProblem = {
   readonly service: ObjectKey;
+  /** As an Event has it. */
+  readonly reason: 'AddressTaken' | 'TooManyPorts' | 'SCTPNotSupported';
   readonly message: string;
 };
 

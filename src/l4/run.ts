@@ -1,7 +1,7 @@
 import type { Node, Service } from '../api/gen/core-v1.ts';
 import type { EndpointSlice } from '../api/gen/discovery-v1.ts';
 import { keyOf } from '../api/object.ts';
-import { endpointSlices, nodes, services } from '../api/resource.ts';
+import { apiVersionOf, endpointSlices, nodes, services } from '../api/resource.ts';
 import { type Clock, systemClock } from '../base/clock.ts';
 import type { HealthAddress } from '../base/health-server.ts';
 import { type IpFamily, parseCidr } from '../base/ip.ts';
@@ -9,6 +9,7 @@ import { runTogether, type Task } from '../base/lifetime.ts';
 import type { Logger } from '../base/log.ts';
 import type { ApiClient } from '../client/client.ts';
 import { createInformer } from '../control/create-informer.ts';
+import { createRecorder } from '../control/recorder.ts';
 import { serviceKeyOfSlice } from '../model/endpoints.ts';
 import { type NodeView, nodeFactsOf } from '../model/view.ts';
 import {
@@ -21,7 +22,7 @@ import {
 } from './apply.ts';
 import type { CompileOptions } from './compile.ts';
 import { type Conntrack, createSpawnedConntrack } from './conntrack.ts';
-import { createDataplane, type Dataplane } from './dataplane.ts';
+import { createDataplane, type Dataplane, type ReportProblem } from './dataplane.ts';
 import { type HealthReport, serveHealth } from './health.ts';
 import { createSystemNft } from './libnftables.ts';
 import { emptyLocalSummary, summarizeLocals } from './local-summary.ts';
@@ -72,7 +73,7 @@ const retryMinMs = 100;
 const retryMaxMs = 10_000;
 /** Changes not applied for longer make the proxy unhealthy, ms. */
 const lagMaxMs = 60_000;
-/** First comparison with the kernel after a start: it learns how the kernel words our chains. */
+/** First comparison with the kernel after a whole table: it learns how the kernel words our chains. */
 const firstVerifyMs = 2_000;
 
 const sliceIndex = 'service';
@@ -95,10 +96,21 @@ export async function runProxy(
     log.warn(`cannot set ${setting.path} to ${setting.value}, so that ${setting.purpose}`, { error });
   }
   const watched = createWatched(config, client, log);
+  const recorder = createRecorder(client, 'service-proxy', {
+    log,
+    timing: { clock: ports.clock, random: Math.random },
+  });
+  const report: ReportProblem = ({ service, reason, message }) => {
+    log.warn(message, { service });
+    const object = watched.services.get(service);
+    if (object === undefined) return;
+    const named = { ...object, apiVersion: apiVersionOf(services), kind: services.kind };
+    recorder.event(named, 'Warning', reason, `node ${config.nodeName}: ${message}`);
+  };
   const proxy = new Proxy(
     config,
     watched,
-    (scope) => chooseDataplane(config.mode, families, log, ports, scope),
+    (scope) => chooseDataplane(config.mode, families, log, ports, report, scope),
     log,
     ports,
   );
@@ -113,6 +125,7 @@ export async function runProxy(
   try {
     const tasks: readonly Task[] = [
       ...watched.tasks,
+      { name: 'events', run: (scope) => recorder.run(scope) },
       { name: 'service proxy', run: (scope) => proxy.run(health?.port, scope) },
     ];
     await runTogether(tasks, signal);
@@ -127,25 +140,32 @@ async function chooseDataplane(
   families: readonly IpFamily[],
   log: Logger,
   ports: ProxyPorts,
+  report: ReportProblem,
   signal: AbortSignal,
 ): Promise<Dataplane> {
   if (mode !== 'userspace') {
+    const { nft, conntrack } = ports;
+    const create = (): Dataplane => createDataplane(log, { nft, conntrack, report }, families);
     try {
-      for (const family of families) await ports.nft.read(family, signal, 'chains');
-      return createDataplane(log, ports.nft, ports.conntrack, families);
+      for (const family of families) await nft.read(family, signal, 'chains');
+      return create();
     } catch (error) {
       if (!(error instanceof NftError)) throw error;
-      if (error.code === 'unreadable') return createDataplane(log, ports.nft, ports.conntrack, families);
+      if (error.code === 'unreadable') return create();
       if (mode === 'nftables') throw error;
       log.warn('nftables cannot be used: Services are served by sockets of this process', { error });
     }
   }
-  const { createSpawnedRoutes, createUserspaceDataplane } = await import('./userspace/dataplane.ts');
-  return createUserspaceDataplane(log, {
+  const { createSpawnedRoutes, createUserspaceDataplane, systemAddresses } = await import(
+    './userspace/dataplane.ts'
+  );
+  const userspacePorts = {
     routes: createSpawnedRoutes(),
+    localAddresses: systemAddresses,
     random: () => Math.random(),
     nowMs: () => ports.clock.monotonicMs(),
-  });
+  };
+  return createUserspaceDataplane(log, userspacePorts, report);
 }
 
 async function systemPorts(log: Logger): Promise<ProxyPorts> {
@@ -298,7 +318,7 @@ class Proxy {
     signal.addEventListener('abort', () => this.#wake(), { once: true });
     let ready = false;
     let failures = 0;
-    let verifyAtMs = clock.monotonicMs() + Math.min(firstVerifyMs, this.#config.resyncIntervalMs);
+    let verifyAtMs = clock.monotonicMs() + this.#config.resyncIntervalMs;
     while (!signal.aborted) {
       const startedAtMs = clock.monotonicMs();
       if (ready && startedAtMs >= verifyAtMs) {
@@ -306,7 +326,11 @@ class Proxy {
         await this.#verify(dataplane, signal);
       }
       try {
+        const { fullSyncs } = this.metrics;
         onView(await this.#sync(dataplane, signal));
+        if (this.metrics.fullSyncs > fullSyncs) {
+          verifyAtMs = Math.min(verifyAtMs, clock.monotonicMs() + firstVerifyMs);
+        }
         failures = 0;
         if (!ready) {
           ready = true;

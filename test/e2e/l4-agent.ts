@@ -1,6 +1,6 @@
 /**
- * A process inside one namespace of the L4 test: serves TCP and UDP at the given port, telling its name and who asks, and
- * dials where standard input tells it to. One JSON object a line, both ways.
+ * A process inside one namespace of the L4 test: serves TCP and UDP at the given ports, telling its name and who asks, at all but
+ * the first as `NAME:PORT`, and dials where standard input tells it to. One JSON object a line, both ways.
  */
 import { createSocket } from 'node:dgram';
 import { connect, createServer, type Socket } from 'node:net';
@@ -9,6 +9,8 @@ import { createInterface } from 'node:readline';
 export type AgentRequest = { readonly id: number } & (
   | { readonly op: 'tcp'; readonly host: string; readonly port: number }
   | { readonly op: 'udp'; readonly host: string; readonly port: number; readonly localPort: number }
+  /** GET; the answer is `STATUS BODY`. */
+  | { readonly op: 'http'; readonly host: string; readonly port: number }
   /** Dials and keeps the connection under `name`. */
   | { readonly op: 'open'; readonly host: string; readonly port: number; readonly name: string }
   /** Sends a line over a kept connection and answers with what comes back. */
@@ -20,19 +22,17 @@ export type AgentReply = { readonly id: number; readonly text: string };
 /** No packet of a test needs longer on one machine; what is dropped is told by it. */
 const answerTimeoutMs = 1500;
 
-const [, , agentName = '', servePort = '0'] = process.argv;
+const [, , agentName = '', ...servePorts] = process.argv;
 const kept = new Map<string, Socket>();
 
-function serve(port: number): void {
+function serve(port: number, as = agentName): void {
   createServer((socket) => {
     socket.on('error', () => {});
-    socket.write(`${agentName} ${plain(socket.remoteAddress ?? '')}\n`);
-    socket.on('data', (chunk) => socket.write(`${agentName} ${chunk.toString()}`));
+    socket.write(`${as} ${plain(socket.remoteAddress ?? '')}\n`);
+    socket.on('data', (chunk) => socket.write(`${as} ${chunk.toString()}`));
   }).listen(port, '::');
   const udp = createSocket('udp6'); // both families, as the address :: takes them
-  udp.on('message', (_message, from) =>
-    udp.send(`${agentName} ${plain(from.address)}\n`, from.port, from.address),
-  );
+  udp.on('message', (_message, from) => udp.send(`${as} ${plain(from.address)}\n`, from.port, from.address));
   udp.bind(port);
 }
 
@@ -45,6 +45,7 @@ function nextLine(socket: Socket): Promise<string> {
     const done = (text: string): void => {
       socket.removeAllListeners('data');
       socket.removeAllListeners('error');
+      socket.removeAllListeners('close');
       socket.setTimeout(0);
       socket.on('error', () => {});
       resolve(text.trim());
@@ -52,6 +53,8 @@ function nextLine(socket: Socket): Promise<string> {
     socket.setTimeout(answerTimeoutMs, () => done('ETIMEDOUT'));
     socket.on('data', (chunk) => done(chunk.toString()));
     socket.on('error', (error: NodeJS.ErrnoException) => done(error.code ?? 'error'));
+    if (socket.closed) done('closed');
+    else socket.on('close', () => done('closed'));
   });
 }
 
@@ -78,6 +81,16 @@ function askUdp(host: string, port: number, localPort: number): Promise<string> 
   });
 }
 
+async function ask(host: string, port: number): Promise<string> {
+  try {
+    const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}/`;
+    const response = await fetch(url, { signal: AbortSignal.timeout(answerTimeoutMs) });
+    return `${response.status} ${await response.text()}`;
+  } catch (error) {
+    return String(error);
+  }
+}
+
 async function answer(request: AgentRequest): Promise<string> {
   switch (request.op) {
     case 'tcp': {
@@ -88,6 +101,8 @@ async function answer(request: AgentRequest): Promise<string> {
     }
     case 'udp':
       return askUdp(request.host, request.port, request.localPort);
+    case 'http':
+      return ask(request.host, request.port);
     case 'open': {
       const { socket, line } = dial(request.host, request.port);
       kept.set(request.name, socket);
@@ -106,7 +121,9 @@ async function answer(request: AgentRequest): Promise<string> {
 }
 
 if (import.meta.main) {
-  if (servePort !== '0') serve(Number(servePort));
+  const [first, ...more] = servePorts.map(Number);
+  if (first !== undefined) serve(first);
+  for (const port of more) serve(port, `${agentName}:${port}`);
   const lines = createInterface({ input: process.stdin });
   lines.on('line', (line) => {
     const request = JSON.parse(line) as AgentRequest;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
-import { endpointSlices, nodes, services } from '../../src/api/resource.ts';
+import { endpointSlices, events, nodes, services } from '../../src/api/resource.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { silentLogger } from '../../src/base/log.ts';
 import { type Nft, NftError } from '../../src/l4/apply.ts';
@@ -43,7 +43,11 @@ test('l4: the proxy tells its health, its metrics and its rules', async () => {
     stop.signal,
     {
       nft,
-      conntrack: { udpFlows: () => Promise.resolve([]), forget: () => Promise.resolve() },
+      conntrack: {
+        udpFlows: () => Promise.resolve([]),
+        forget: () => Promise.resolve(),
+        tracksSctp: () => Promise.resolve(true),
+      },
       clock: systemClock,
       applySettings: () => Promise.resolve([]),
       onReady: ready.resolve,
@@ -111,7 +115,11 @@ test('l4: a healthCheckNodePort tells whether ready endpoints are here', async (
     stop.signal,
     {
       nft: { run: () => Promise.resolve(), ...emptyNft },
-      conntrack: { udpFlows: () => Promise.resolve([]), forget: () => Promise.resolve() },
+      conntrack: {
+        udpFlows: () => Promise.resolve([]),
+        forget: () => Promise.resolve(),
+        tracksSctp: () => Promise.resolve(true),
+      },
       clock: systemClock,
       applySettings: () => Promise.resolve([]),
       onReady: started.resolve,
@@ -133,6 +141,59 @@ test('l4: a healthCheckNodePort tells whether ready endpoints are here', async (
       spec: { externalTrafficPolicy: 'Cluster', healthCheckNodePort: null },
     });
     await eventually(() => assert.rejects(fetch(`http://127.0.0.1:${port}/`)));
+  } finally {
+    stop.abort();
+    await running;
+  }
+});
+
+test('l4: what a Service does not get is told by an Event', async () => {
+  const api = new FakeApi();
+  const external = { externalIPs: ['192.0.2.50'] };
+  api.seed(nodes, { metadata: { name: 'node-0' } });
+  api.seed(services, serviceOf('first', '10.43.0.5', external), serviceOf('second', '10.43.0.6', external));
+  api.seed(services, serviceOf('tel', '10.43.0.7', { ports: [{ port: 2905, protocol: 'SCTP' }] }));
+  const stop = new AbortController();
+  const running = runProxy(
+    { ...proxyDefaults, nodeName: 'node-0', healthAddress: undefined },
+    api,
+    silentLogger,
+    stop.signal,
+    {
+      nft: { run: () => Promise.resolve(), ...emptyNft },
+      conntrack: {
+        udpFlows: () => Promise.resolve([]),
+        forget: () => Promise.resolve(),
+        tracksSctp: () => Promise.resolve(false),
+      },
+      clock: systemClock,
+      applySettings: () => Promise.resolve([]),
+    },
+  );
+  try {
+    await eventually(() => {
+      const told = api
+        .objects(events)
+        .map(({ type, reason, message, involvedObject }) => [type, reason, involvedObject?.name, message]);
+      assert.deepEqual(
+        told.toSorted(([, , a = ''], [, , b = '']) => (a < b ? -1 : 1)),
+        [
+          [
+            'Warning',
+            'AddressTaken',
+            'second',
+            'node node-0: 192.0.2.50 . tcp . 80 already belongs to default/first',
+          ],
+          [
+            'Warning',
+            'SCTPNotSupported',
+            'tel',
+            'node node-0: the kernel does not track SCTP: port 2905 is not served',
+          ],
+        ],
+      );
+      return Promise.resolve();
+    });
   } finally {
     stop.abort();
     await running;

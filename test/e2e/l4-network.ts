@@ -9,6 +9,8 @@ export type Agent = {
   /** The line that the far side sends first, or an error code. */
   tcp(host: string, port: number): Promise<string>;
   udp(host: string, port: number, localPort?: number): Promise<string>;
+  /** `STATUS BODY` of a GET. */
+  http(host: string, port: number): Promise<string>;
   open(name: string, host: string, port: number): Promise<string>;
   say(name: string, text: string): Promise<string>;
 };
@@ -37,8 +39,11 @@ const podsOfNode = { 'node-0': ['pod-a', 'pod-b'], 'node-1': ['pod-c'] } as cons
 export type NodeName = keyof typeof podsOfNode;
 export const nodeNames: readonly NodeName[] = ['node-0', 'node-1'];
 export const podPort = 8080;
+export const otherPodPort = 8081;
 /** Where nodes and the client serve: no Service has it. */
 export const outsidePort = 7070;
+/** Where the client alone serves. */
+export const clientPort = 7080;
 
 export type Network = {
   readonly agents: Readonly<Record<AgentName, Agent>>;
@@ -160,8 +165,12 @@ async function startAgent(
   name: AgentName,
 ): Promise<{ readonly child: ChildProcessWithoutNullStreams; readonly agent: Agent }> {
   const script = fileURLToPath(new URL('l4-agent.ts', import.meta.url));
-  const port = name.startsWith('pod') ? podPort : outsidePort;
-  const args = ['netns', 'exec', namespace, process.execPath, script, name, String(port)];
+  const ports = name.startsWith('pod')
+    ? [podPort, otherPodPort]
+    : name === 'client'
+      ? [outsidePort, clientPort]
+      : [outsidePort];
+  const args = ['netns', 'exec', namespace, process.execPath, script, name, ...ports.map(String)];
   const child = spawn('ip', args, { stdio: ['pipe', 'pipe', 'pipe'] });
   const errors: Buffer[] = [];
   child.stderr.on('data', (chunk: Buffer) => errors.push(chunk));
@@ -188,6 +197,7 @@ async function startAgent(
     agent: {
       tcp: (host, to) => ask({ op: 'tcp', host, port: to }),
       udp: (host, to, localPort = 0) => ask({ op: 'udp', host, port: to, localPort }),
+      http: (host, to) => ask({ op: 'http', host, port: to }),
       open: (as, host, to) => ask({ op: 'open', name: as, host, port: to }),
       say: (as, text) => ask({ op: 'say', name: as, text }),
     },

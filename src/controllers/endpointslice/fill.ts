@@ -28,7 +28,8 @@ export function inSafeOrder(writes: readonly SliceWrite[]): readonly SliceWrite[
 
 /**
  * The writes that make `existing`, the slices of one Service and family, hold these groups. Endpoints stay in the slice where
- * they are, so one changed endpoint changes one slice; a slice has at most `endpointsPerSliceMax`.
+ * they are, so one changed endpoint changes one slice; a slice has at most `endpointsPerSliceMax`. Slices that are written anyway are
+ * filled and merged; others are left alone, so that watchers of a large Service get little to read.
  */
 export function planFill(
   groups: ReadonlyMap<string, Group>,
@@ -54,9 +55,12 @@ export function planFill(
   return writes;
 }
 
+/** A slice as it will be. */
+type Filling = { readonly slice: EndpointSlice; kept: Endpoint[]; readonly changes: boolean };
+
 function planGroup(group: Group, existing: readonly EndpointSlice[], make: MakeSlice): SliceWrite[] {
   const waiting = new Map(group.endpoints.map((endpoint) => [endpointKey(endpoint), endpoint]));
-  const filled = existing.map((slice) => {
+  const fillings = existing.map((slice): Filling => {
     const kept: Endpoint[] = [];
     for (const endpoint of slice.endpoints ?? []) {
       const key = endpointKey(endpoint);
@@ -65,15 +69,15 @@ function planGroup(group: Group, existing: readonly EndpointSlice[], make: MakeS
       kept.push(wanted);
       waiting.delete(key);
     }
-    return { slice, kept };
+    return { slice, kept, changes: differs(slice, make(group.ports, kept, slice)) };
   });
-  const fresh = [...waiting.values()];
-  // Fullest first: slices fill up instead of many staying half empty.
-  for (const { kept } of filled.toSorted((a, b) => b.kept.length - a.kept.length)) {
-    kept.push(...fresh.splice(0, Math.max(0, endpointsPerSliceMax - kept.length)));
-  }
-  const writes: SliceWrite[] = [];
-  for (const { slice, kept } of filled) {
+  const created = place([...waiting.values()], fillings);
+  mergeChanged(fillings);
+  const writes: SliceWrite[] = created.map((part) => ({
+    kind: 'create',
+    slice: make(group.ports, part, undefined),
+  }));
+  for (const { slice, kept } of fillings) {
     if (kept.length === 0) {
       writes.push({ kind: 'delete', slice });
       continue;
@@ -81,11 +85,40 @@ function planGroup(group: Group, existing: readonly EndpointSlice[], make: MakeS
     const wanted = make(group.ports, kept, slice);
     if (differs(slice, wanted)) writes.push({ kind: 'replace', slice: wanted });
   }
-  while (fresh.length > 0) {
-    const part = fresh.splice(0, endpointsPerSliceMax);
-    writes.push({ kind: 'create', slice: make(group.ports, part, undefined) });
-  }
   return writes;
+}
+
+/**
+ * Puts new endpoints where they cost the fewest writes: first into slices that are written anyway, the fullest first; then whole
+ * new slices; the rest into one slice that has room for all of it, or a new one. Returns the contents of new slices.
+ */
+function place(fresh: Endpoint[], fillings: readonly Filling[]): readonly Endpoint[][] {
+  const fullestFirst = fillings.toSorted((a, b) => b.kept.length - a.kept.length);
+  for (const { kept, changes } of fullestFirst) if (changes) kept.push(...fresh.splice(0, roomIn(kept)));
+  const created: Endpoint[][] = [];
+  while (fresh.length >= endpointsPerSliceMax) created.push(fresh.splice(0, endpointsPerSliceMax));
+  if (fresh.length === 0) return created;
+  const roomy = fullestFirst.find(({ kept, changes }) => !changes && roomIn(kept) >= fresh.length);
+  if (roomy === undefined) created.push(fresh);
+  else roomy.kept.push(...fresh);
+  return created;
+}
+
+/** Of slices that are written anyway, those that fit into another one move there: a deletion instead of a write, and one slice less. */
+function mergeChanged(fillings: readonly Filling[]): void {
+  const changed = fillings
+    .filter(({ kept, changes }) => changes && kept.length > 0)
+    .toSorted((a, b) => a.kept.length - b.kept.length);
+  for (const [index, small] of changed.entries()) {
+    const target = changed.slice(index + 1).findLast(({ kept }) => roomIn(kept) >= small.kept.length);
+    if (target === undefined) continue;
+    target.kept.push(...small.kept);
+    small.kept = [];
+  }
+}
+
+function roomIn(kept: readonly Endpoint[]): number {
+  return Math.max(0, endpointsPerSliceMax - kept.length);
 }
 
 function differs(slice: EndpointSlice, wanted: EndpointSlice): boolean {

@@ -40,7 +40,7 @@ export function serviceLbController(context: ControllerContext): Task {
     if (service === undefined) return done;
     const { type, loadBalancerClass = ownClass } = service.spec ?? {};
     if (type === 'LoadBalancer' && loadBalancerClass !== ownClass) return done; // its own controller writes its status
-    const { ingress, clashes } = planBalancer(service, {
+    const { ingress, clashes, wantedAddressMissing } = planBalancer(service, {
       services: serviceInformer.list(),
       nodes: nodeInformer.list(),
       slices: slicesOfService(informers, key),
@@ -48,6 +48,10 @@ export function serviceLbController(context: ControllerContext): Task {
     const conditions = planConditions(service, clashes, rfc3339(timing.clock.nowMs()));
     if (clashes.length > 0 && conditions !== undefined) {
       recorder.event(service, 'Warning', 'PortUnavailable', clashMessage(clashes));
+    }
+    if (wantedAddressMissing && ingress.length > 0) {
+      const message = `${service.spec?.loadBalancerIP ?? ''} is no address of a node that takes its traffic: all nodes' addresses are given`;
+      recorder.event(service, 'Warning', 'LoadBalancerIPUnavailable', message);
     }
     const current = service.status?.loadBalancer?.ingress ?? [];
     if (conditions === undefined && canonicalJson(current) === canonicalJson(ingress)) return done;

@@ -127,6 +127,17 @@ test('servicelb: under policy Local only nodes with a ready endpoint are named',
   assert.deepEqual(plan([]), []);
 });
 
+test('servicelb: loadBalancerIP picks a node’s address, and is told where it cannot be had', () => {
+  const plan = (loadBalancerIP: string) => {
+    const wanted = service('web', '1', { loadBalancerIP });
+    const { ingress, wantedAddressMissing } = planBalancer(wanted, { services: [wanted], nodes, slices: [] });
+    return [ingress.map(({ ip }) => ip), wantedAddressMissing];
+  };
+  assert.deepEqual(plan('10.41.0.10'), [['10.41.0.10'], false]);
+  assert.deepEqual(plan('192.0.2.1'), [['10.41.0.9', '10.41.0.10'], true]);
+  assert.deepEqual(plan('10.41.0.11'), [['10.41.0.9', '10.41.0.10'], true], 'its node is not ready');
+});
+
 test('servicelb: the condition comes with a clash, stays while it does and leaves with it', () => {
   const clashes = [{ port: '80/TCP', holder: 'Service default/web' }];
   const other = { type: 'Other', status: 'True', reason: 'r', message: 'm', lastTransitionTime: 't' };

@@ -2,6 +2,7 @@ import type { LoadBalancerIngress, Node, PortStatus, Service } from '../../api/g
 import type { EndpointSlice } from '../../api/gen/discovery-v1.ts';
 import type { Condition } from '../../api/gen/meta-v1.ts';
 import { keyOf } from '../../api/object.ts';
+import { canonicalIp } from '../../base/ip.ts';
 
 const excludeLabel = 'node.kubernetes.io/exclude-from-external-load-balancers';
 
@@ -40,6 +41,8 @@ export type PortClash = {
 export type BalancerPlan = {
   readonly ingress: readonly LoadBalancerIngress[];
   readonly clashes: readonly PortClash[];
+  /** True: spec.loadBalancerIP is no address of a node that could take the traffic, so it is not followed. */
+  readonly wantedAddressMissing: boolean;
 };
 
 export type BalancerContext = {
@@ -52,31 +55,34 @@ export type BalancerContext = {
 
 /**
  * Addresses of the nodes that take the Service's traffic: all ready ones, under externalTrafficPolicy Local those with a ready
- * endpoint. A port of the nodes can belong to one Service only: the oldest has it. Another one's other ports work, with the
+ * endpoint; only spec.loadBalancerIP where it is one of these. A port of the nodes can belong to one Service only: the oldest has it. Another one's other ports work, with the
  * error at that port; if none is left it has no address.
  */
 export function planBalancer(service: Service, context: BalancerContext): BalancerPlan {
-  if (!isBalanced(service)) return { ingress: [], clashes: [] };
+  if (!isBalanced(service)) return { ingress: [], clashes: [], wantedAddressMissing: false };
   const clashes = clashesOf(service, context.services);
   const ports = service.spec?.ports ?? [];
-  if (clashes.length === ports.length) return { ingress: [], clashes };
+  if (clashes.length === ports.length) return { ingress: [], clashes, wantedAddressMissing: false };
   const families = service.spec?.ipFamilies ?? ['IPv4'];
   const holds = nodesWithEndpoints(service, context.slices);
   const addresses = [...context.nodes]
     .filter((node) => isTakingTraffic(node) && holds(node.metadata?.name ?? ''))
     .flatMap((node) => families.flatMap((family) => addressOf(node, family) ?? []))
     .toSorted(compareAddresses);
+  const wanted = canonicalIp(service.spec?.loadBalancerIP ?? '');
+  const wantedAddressMissing = wanted !== undefined && !addresses.includes(wanted);
+  const chosen = wanted === undefined || wantedAddressMissing ? addresses : [wanted];
   const taken = new Set(clashes.map(({ port }) => port));
   const status = ports.map(({ port, protocol = 'TCP' }): PortStatus => {
     const working = { port, protocol };
     return taken.has(portText(working)) ? { ...working, error: portTakenError } : working;
   });
-  const ingress = addresses.map((ip) => ({
+  const ingress = chosen.map((ip) => ({
     ip,
     ipMode: 'VIP',
     ...(taken.size === 0 ? {} : { ports: status }),
   }));
-  return { ingress, clashes };
+  return { ingress, clashes, wantedAddressMissing };
 }
 
 function portText({

@@ -1,9 +1,12 @@
 import { writeFile } from 'node:fs/promises';
+import { networkInterfaces } from 'node:os';
+import { canonicalIp } from '../../base/ip.ts';
 import type { Logger } from '../../base/log.ts';
 import type { NodeView } from '../../model/view.ts';
 import { runTool } from '../apply.ts';
 import type { CompileOptions } from '../compile.ts';
-import type { Dataplane, SyncKind } from '../dataplane.ts';
+import type { Dataplane, ReportProblem, SyncKind } from '../dataplane.ts';
+import type { RulesetProblem } from '../ruleset.ts';
 import { Balancer } from './balance.ts';
 import { type Front, frontsMax, insideRanges, planFronts } from './fronts.ts';
 import { type Listener, listen, type Shared } from './sockets.ts';
@@ -33,8 +36,18 @@ export function createSpawnedRoutes(command: readonly string[] = ['ip']): LocalR
   };
 }
 
+/** Of all interfaces; of IPv6 those that can be reached without naming one. */
+export function systemAddresses(): readonly string[] {
+  const all = Object.values(networkInterfaces()).flatMap((entries) => entries ?? []);
+  return all.flatMap(({ internal, address }) =>
+    internal || address.startsWith('fe80:') ? [] : (canonicalIp(address) ?? []),
+  );
+}
+
 export type UserspacePorts = {
   readonly routes: LocalRoutes;
+  /** Addresses that the machine has now, loopback and link-local ones left out. */
+  readonly localAddresses: () => readonly string[];
   readonly random: () => number;
   readonly nowMs: () => number;
 };
@@ -43,6 +56,7 @@ export type UserspacePorts = {
 type State = {
   readonly log: Logger;
   readonly ports: UserspacePorts;
+  readonly report: ReportProblem;
   readonly shared: Shared;
   readonly listeners: Map<string, Listener>;
   readonly routes: Set<string>;
@@ -51,25 +65,31 @@ type State = {
   wanted: ReadonlyMap<string, Front>;
   wantedRanges: readonly string[];
   endedFlows: number;
-  reported: string;
+  /** `service message` of the problems of the last plan. */
+  reported: ReadonlySet<string>;
 };
 
 /**
  * Serves Services by sockets at their addresses, for machines without nftables: `ip route add local` makes the node take
  * packets to Service addresses, and a socket at each port joins clients with endpoints. Endpoints see the node's address.
  */
-export function createUserspaceDataplane(log: Logger, ports: UserspacePorts): Dataplane {
+export function createUserspaceDataplane(
+  log: Logger,
+  ports: UserspacePorts,
+  report: ReportProblem,
+): Dataplane {
   const state: State = {
     log,
     ports,
-    shared: { balancer: new Balancer(ports.random, ports.nowMs), inside: [], connections: 0, flows: 0 },
+    report,
+    shared: { balancer: new Balancer(ports.random, ports.nowMs), inside: [], clients: new Set(), flows: 0 },
     listeners: new Map(),
     routes: new Set(),
     failures: new Map(),
     wanted: new Map(),
     wantedRanges: [],
     endedFlows: 0,
-    reported: '',
+    reported: new Set(),
   };
   return {
     async sync(view, options, signal) {
@@ -96,6 +116,7 @@ export function createUserspaceDataplane(log: Logger, ports: UserspacePorts): Da
         .join(''),
     async close() {
       await Promise.all([...state.listeners.values()].map((listener) => listener.close()));
+      for (const client of state.shared.clients) client.destroy();
       // One that is gone already is as good.
       await Promise.allSettled([...state.routes].map((range) => ports.routes.remove(range)));
     },
@@ -103,15 +124,15 @@ export function createUserspaceDataplane(log: Logger, ports: UserspacePorts): Da
 }
 
 function plan(state: State, view: NodeView, options: CompileOptions): void {
-  const { fronts, localRanges, problems } = planFronts(view, options);
+  const { fronts, localRanges, problems } = planFronts(view, options, state.ports.localAddresses());
   state.shared.inside = insideRanges(view, options);
   state.wanted = fronts;
   state.wantedRanges = localRanges;
-  const text = JSON.stringify(problems);
-  if (text === state.reported) return;
-  state.reported = text;
-  for (const { service, message } of problems.slice(0, problemsReportedMax))
-    state.log.warn(message, { service });
+  const known = state.reported;
+  const textOf = ({ service, message }: RulesetProblem): string => `${service} ${message}`;
+  const fresh = problems.filter((problem) => !known.has(textOf(problem)));
+  for (const problem of fresh.slice(0, problemsReportedMax)) state.report(problem);
+  state.reported = new Set(problems.map(textOf));
 }
 
 const problemsReportedMax = 20;

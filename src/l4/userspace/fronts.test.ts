@@ -19,7 +19,7 @@ const pods = [
 
 function plan(service: Service, slices: readonly EndpointSlice[] = [sliceOf('web', pods)]) {
   const view = buildNodeView([service], slices, nodeFacts);
-  return { ...planFronts(view, options), inside: insideRanges(view, options) };
+  return { ...planFronts(view, options, ['10.41.0.2', '10.42.0.1']), inside: insideRanges(view, options) };
 }
 
 const local = serviceOf(
@@ -40,6 +40,7 @@ test('l4 userspace: sockets at cluster IP, external addresses and the node’s o
   assert.deepEqual([...fronts.keys()].toSorted(), [
     'tcp 10.41.0.2 30080',
     'tcp 10.41.0.2 80',
+    'tcp 10.42.0.1 30080',
     'tcp 10.43.0.5 80',
     'tcp 127.0.0.1 30080',
     'tcp 192.0.2.50 80',
@@ -66,7 +67,7 @@ for (const { client, front, want } of cases) {
 test('l4 userspace: no endpoints, no socket; SCTP is told', () => {
   assert.equal(plan(serviceOf('web', '10.43.0.5'), []).fronts.size, 0);
   const { problems } = plan(serviceOf('web', '10.43.0.5', { ports: [{ port: 80, protocol: 'SCTP' }] }));
-  assert.match(problems[0]?.message ?? '', /SCTP needs nftables/);
+  assert.match(problems[0]?.message ?? '', /80\/SCTP needs nftables/);
 });
 
 test('l4 userspace: a remembered client comes first to its endpoint until its time is over', () => {

@@ -4,6 +4,7 @@ import type { ServiceEndpoint } from '../../model/endpoints.ts';
 import type { NodeView, ServicePortView, ServiceView } from '../../model/view.ts';
 import { compareAge } from '../claims.ts';
 import type { CompileOptions } from '../compile.ts';
+import type { RulesetProblem } from '../ruleset.ts';
 
 export type Backend = { readonly address: string; readonly port: number };
 
@@ -29,32 +30,40 @@ export type FrontPlan = {
   readonly fronts: ReadonlyMap<string, Front>;
   /** Addresses that are no node's, and ranges: the node has to take their packets for its own. */
   readonly localRanges: readonly string[];
-  readonly problems: readonly { readonly service: ObjectKey; readonly message: string }[];
+  readonly problems: readonly RulesetProblem[];
 };
 
 /** Sockets at once. Service ports beyond that are not served, which is told. */
 export const frontsMax = 8192;
 
-/** NodeView → sockets. The same policies as compile.ts; Services without endpoints have no socket, so the kernel refuses. */
-export function planFronts(view: NodeView, options: CompileOptions): FrontPlan {
+/** NodeView → sockets; `localAddresses` are the machine's own, where node ports answer. The same policies as compile.ts; Services without endpoints have no socket, so the kernel refuses. */
+export function planFronts(
+  view: NodeView,
+  options: CompileOptions,
+  localAddresses: readonly string[],
+): FrontPlan {
   const fronts = new Map<string, Front>();
   const localRanges = new Set(options.serviceCidrs);
-  const problems: { service: ObjectKey; message: string }[] = [];
+  const problems: RulesetProblem[] = [];
+  const nodePortAddresses = new Set([...view.node.addresses, ...localAddresses, '127.0.0.1']);
   const nodeAddresses = new Set([...options.clusterNodeAddresses, ...view.node.addresses]);
   for (const service of [...view.services.values()].toSorted(compareAge)) {
     for (const port of service.ports) {
       if (port.facts.protocol === 'SCTP') {
-        problems.push({ service: service.key, message: 'SCTP needs nftables: its port is not served' });
+        const message = `port ${port.facts.port}/SCTP needs nftables: it is not served`;
+        problems.push({ service: service.key, reason: 'SCTPNotSupported', message });
         continue;
       }
-      for (const front of frontsOfPort(service, port, view)) {
+      for (const front of frontsOfPort(service, port, nodePortAddresses)) {
         const holder = fronts.get(front.id);
         if (holder !== undefined) {
           const message = `${front.id} already belongs to ${holder.service}`;
-          if (holder.service !== service.key) problems.push({ service: service.key, message });
+          if (holder.service !== service.key)
+            problems.push({ service: service.key, reason: 'AddressTaken', message });
         } else if (fronts.size >= frontsMax) {
           problems.push({
             service: service.key,
+            reason: 'TooManyPorts',
             message: `more than ${frontsMax} sockets: ${front.id} is left out`,
           });
         } else if (!nodeAddresses.has(front.address) || view.node.addresses.includes(front.address)) {
@@ -69,7 +78,11 @@ export function planFronts(view: NodeView, options: CompileOptions): FrontPlan {
   return { fronts, localRanges: [...localRanges], problems };
 }
 
-function frontsOfPort(service: ServiceView, port: ServicePortView, view: NodeView): readonly Front[] {
+function frontsOfPort(
+  service: ServiceView,
+  port: ServicePortView,
+  nodePortAddresses: Iterable<string>,
+): readonly Front[] {
   const { facts } = port;
   const protocol = facts.protocol === 'UDP' ? 'udp' : 'tcp';
   const cluster = port.cluster.map(backendOf);
@@ -98,8 +111,7 @@ function frontsOfPort(service: ServiceView, port: ServicePortView, view: NodeVie
   }
   const { nodePort } = facts;
   if (nodePort !== undefined) {
-    for (const address of [...view.node.addresses, '127.0.0.1'])
-      fronts.push(front(address, nodePort, external));
+    for (const address of nodePortAddresses) fronts.push(front(address, nodePort, external));
   }
   return fronts.filter(({ inside, outside }) => inside.length + outside.length > 0);
 }

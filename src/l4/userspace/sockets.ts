@@ -18,7 +18,8 @@ const flowIdleMs = 120_000;
 export type Shared = {
   readonly balancer: Balancer;
   inside: InsideRanges;
-  connections: number;
+  /** Clients of TCP; bound: `connectionsMax`. They outlive their listener, as connections outlive the Service. */
+  readonly clients: Set<Socket>;
   flows: number;
 };
 
@@ -27,6 +28,7 @@ export type Listener = {
   readonly front: Front;
   /** New clients are led by `front`; connections go on, UDP flows to endpoints that left end. Returns how many ended. */
   update(front: Front): number;
+  /** No new connections; those that are open go on. UDP flows end: nobody is left whom they could be for. */
   close(): Promise<void>;
 };
 
@@ -36,19 +38,14 @@ export function listen(front: Front, shared: Shared): Promise<Listener> {
 
 function listenTcp(first: Front, shared: Shared): Promise<Listener> {
   let front = first;
-  const open = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
     client.on('error', () => client.destroy());
-    if (shared.connections >= connectionsMax) {
+    if (shared.clients.size >= connectionsMax) {
       client.resetAndDestroy();
       return;
     }
-    shared.connections++;
-    open.add(client);
-    client.once('close', () => {
-      shared.connections--;
-      open.delete(client);
-    });
+    shared.clients.add(client);
+    client.once('close', () => shared.clients.delete(client));
     lead(client, front, shared);
   });
   return new Promise((resolve, reject) => {
@@ -64,11 +61,10 @@ function listenTcp(first: Front, shared: Shared): Promise<Listener> {
           front = next;
           return 0;
         },
-        close: () =>
-          new Promise((closed) => {
-            server.close(() => closed());
-            for (const socket of open) socket.destroy();
-          }),
+        close() {
+          server.close(); // its callback would wait for the connections
+          return Promise.resolve();
+        },
       });
     });
   });
