@@ -9,6 +9,8 @@ type Options = {
   readonly name: string;
   readonly address?: string;
   readonly kubeconfig?: string;
+  readonly ingressClass: string;
+  readonly nginxAnnotations: boolean;
 };
 
 /** `fairlead explain URL`: which Ingress rule a request meets, and which endpoints may get it. */
@@ -21,10 +23,13 @@ export function explainUrlCommand(): Command {
     .option('--client <ip>', 'address of the client', '127.0.0.1')
     .addOption(nameOption())
     .option('--address <addr:port>', 'ask the ingress with this --health-address, in any cluster')
+    .option('--kubeconfig <file>', 'ask no ingress: work it out from the objects of that API server')
     .option(
-      '--kubeconfig <file>',
-      'ask no ingress: work it out from the objects of that API server, for the class "fairlead"',
+      '--ingress-class <name,…>',
+      'with --kubeconfig: the classes of the ingress asked about',
+      'fairlead',
     )
+    .option('--nginx-annotations', 'with --kubeconfig: as an ingress with this option would', false)
     .action(async (url: string, options: Options) => {
       await explain(parseUrl(url), options);
     });
@@ -93,14 +98,12 @@ async function askCluster(url: URL, options: Options): Promise<void> {
 
 /** Compiles the routes that an ingress would have, and explains by them. */
 async function workOut(kubeconfig: string, url: URL, options: Options): Promise<void> {
-  const [{ loadView }, { compileRoutes }, { explainRequest }, { connectAdmin }, { ingressDefaults }] =
-    await Promise.all([
-      import('../l7/listed-view.ts'),
-      import('../l7/compile.ts'),
-      import('../l7/explain.ts'),
-      import('./connect.ts'),
-      import('../l7/config.ts'),
-    ]);
+  const [{ loadView }, { compileRoutes }, { explainRequest }, { connectAdmin }] = await Promise.all([
+    import('../l7/listed-view.ts'),
+    import('../l7/compile.ts'),
+    import('../l7/explain.ts'),
+    import('./connect.ts'),
+  ]);
   const client = await connectAdmin(kubeconfig);
   try {
     const view = await loadView(client);
@@ -113,7 +116,9 @@ async function workOut(kubeconfig: string, url: URL, options: Options): Promise<
         return [line.slice(0, colon).trim(), line.slice(colon + 1).trim()] as const;
       }),
     };
-    const compiled = compileRoutes(view, ingressDefaults.ingressClasses);
+    const compiled = compileRoutes(view, options.ingressClass.split(','), undefined, {
+      nginxAnnotations: options.nginxAnnotations,
+    });
     process.stdout.write(explainRequest(compiled, request, undefined));
   } finally {
     client.close();

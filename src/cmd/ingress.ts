@@ -9,6 +9,7 @@ type IngressOptions = {
   readonly httpFd: readonly number[];
   readonly httpsFd: readonly number[];
   readonly ingressClass: readonly string[];
+  readonly nginxAnnotations: boolean;
   readonly createIngressClass: boolean;
   readonly publishService: string;
   readonly caCert?: string;
@@ -28,22 +29,16 @@ const anyHost = '0.0.0.0';
 
 /** `fairlead ingress`: the Ingress controller and its HTTP engine, for a cluster of ours or any other. */
 export function ingressCommand(): Command {
-  return new Command('ingress')
+  const command = new Command('ingress')
     .description('run the Ingress controller and its HTTP proxy')
-    .option('--kubeconfig <file>', 'how to reach the API server; without it that of the Pod it runs in')
-    .option(
-      '--http <addr:port>',
-      'serve HTTP there; "" for nowhere (repeatable) (default: 0.0.0.0:8000)',
-      addPlace,
-    )
-    .option(
-      '--https <addr:port>',
-      'serve HTTPS there; "" for nowhere (repeatable) (default: 0.0.0.0:8443)',
-      addPlace,
-    )
-    .option('--http-fd <n,…>', 'inherited listening sockets for HTTP (repeatable)', addDescriptors)
-    .option('--https-fd <n,…>', 'inherited listening sockets for HTTPS (repeatable)', addDescriptors)
+    .option('--kubeconfig <file>', 'how to reach the API server; without it that of the Pod it runs in');
+  return listenOptions(command)
     .option('--ingress-class <name,…>', 'our IngressClasses, the default one first', parseList, ['fairlead'])
+    .option(
+      '--nginx-annotations',
+      'honour the annotations of ingress-nginx, and serve its IngressClasses that have one of those names',
+      false,
+    )
     .option('--create-ingress-class', 'create those IngressClasses if they do not exist', false)
     .option(
       '--publish-service <namespace/name>',
@@ -94,6 +89,23 @@ export function ingressCommand(): Command {
     });
 }
 
+/** Where clients are served. */
+function listenOptions(command: Command): Command {
+  return command
+    .option(
+      '--http <addr:port>',
+      'serve HTTP there; "" for nowhere (repeatable) (default: 0.0.0.0:8000)',
+      addPlace,
+    )
+    .option(
+      '--https <addr:port>',
+      'serve HTTPS there; "" for nowhere (repeatable) (default: 0.0.0.0:8443)',
+      addPlace,
+    )
+    .option('--http-fd <n,…>', 'inherited listening sockets for HTTP (repeatable)', addDescriptors)
+    .option('--https-fd <n,…>', 'inherited listening sockets for HTTPS (repeatable)', addDescriptors);
+}
+
 async function run(options: IngressOptions): Promise<void> {
   const [
     { createLogger },
@@ -119,6 +131,7 @@ async function run(options: IngressOptions): Promise<void> {
     http: [...options.http.map(address), ...options.httpFd.map(descriptor)],
     https: [...options.https.map(address), ...options.httpsFd.map(descriptor)],
     ingressClasses: options.ingressClass,
+    nginxAnnotations: options.nginxAnnotations,
     createIngressClasses: options.createIngressClass,
     publishService: parseNamed('--publish-service', options.publishService),
     leaderElection:

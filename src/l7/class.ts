@@ -2,6 +2,8 @@ import type { Ingress, IngressClass } from '../api/gen/networking-v1.ts';
 
 /** What `spec.controller` of our IngressClasses says. */
 export const controllerName = 'fairlead.dev/ingress';
+/** What that of ingress-nginx's classes says. */
+export const nginxControllerName = 'k8s.io/ingress-nginx';
 export const defaultClassAnnotation = 'ingressclass.kubernetes.io/is-default-class';
 /** Older than IngressClass, still to be honoured (networking/v1 IngressSpec.ingressClassName). */
 export const legacyClassAnnotation = 'kubernetes.io/ingress.class';
@@ -15,17 +17,23 @@ export type OwnedClasses = {
   readonly ownsDefault: boolean;
 };
 
-/** @param configuredNames names given to this process; an IngressClass of another controller takes such a name away */
+/**
+ * @param configuredNames names given to this process; an IngressClass of another controller takes such a name away
+ * @param takesNginx classes of ingress-nginx are ours, too, if they have such a name
+ */
 export function ownedClasses(
   classes: Iterable<IngressClass>,
   configuredNames: readonly string[],
+  takesNginx = false,
 ): OwnedClasses {
   const names = new Set<string>();
   const foreign = new Set<string>();
   let ownsDefault = false;
   for (const ingressClass of classes) {
     const name = ingressClass.metadata?.name ?? '';
-    if (ingressClass.spec?.controller !== controllerName) {
+    const controller = ingressClass.spec?.controller;
+    const taken = takesNginx && controller === nginxControllerName && configuredNames.includes(name);
+    if (controller !== controllerName && !taken) {
       foreign.add(name);
       continue;
     }

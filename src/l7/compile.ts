@@ -10,11 +10,11 @@ import { annotationPrefix } from './annotations/reader.ts';
 import { type BackendTls, backendTls, defaultServerName } from './backend-protocol.ts';
 import { isOwned, ownedClasses } from './class.ts';
 import type { Problem } from './problem.ts';
+import { type BackendRef, firstPort, renderPlace } from './backend-refs.ts';
 import {
-  type BackendRef,
-  firstPort,
+  plainOptions,
   type RouteStructure,
-  renderPlace,
+  type StructureOptions,
   structureRoutes,
 } from './route-structure.ts';
 import { type Backend, type Endpoint, endpointKey, type RouteTable } from './table.ts';
@@ -66,6 +66,7 @@ export function compileRoutes(
   view: IngressView,
   configuredClassNames: readonly string[],
   previous?: CompiledRoutes,
+  options: StructureOptions = plainOptions,
 ): CompiledRoutes {
   const ingressClasses = [...view.ingressClasses];
   const ingresses = [...view.ingresses];
@@ -78,11 +79,14 @@ export function compileRoutes(
   const owned =
     same && previous !== undefined
       ? previous.owned
-      : ownedIngresses(ingresses, ownedClasses(ingressClasses, configuredClassNames));
+      : ownedIngresses(
+          ingresses,
+          ownedClasses(ingressClasses, configuredClassNames, options.nginxAnnotations),
+        );
   const structure =
     same && sameSecrets(before.structure, view)
       ? before.structure
-      : structureRoutes(owned, (key) => view.secret(key), previous?.table);
+      : structureRoutes(owned, (key) => view.secret(key), previous?.table, options);
   const sources = structure.backends.map((ref) => sourceOf(view, ref, before));
   const backends = structure.backends.map((ref, index) =>
     backendOf(ref, index, sources[index]!, previous?.table.backends[index]),
@@ -130,7 +134,7 @@ function tlsOf(ref: BackendRef, service: Service, before: BackendTls | undefined
   const { spec } = service;
   const external = spec?.type === 'ExternalName' ? spec.externalName?.replace(/\.$/, '') : undefined;
   const name = external ?? defaultServerName(ref.service ?? '');
-  const tls = backendTls(ref.access, servicePortNamed(service, ref.port)?.appProtocol, name);
+  const tls = backendTls(ref.access, portOf(service, ref.port)?.appProtocol, name);
   return tls?.id === before?.id ? before : tls; // connections and sessions go on
 }
 

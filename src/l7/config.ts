@@ -9,6 +9,8 @@ export type IngressConfig = {
   readonly https: readonly ListenAt[];
   /** Names of our IngressClasses; the first is the default. Others whose controller is ours are served too. */
   readonly ingressClasses: readonly string[];
+  /** The annotations of ingress-nginx are honoured, and classes of its controller are served if they have one of these names. */
+  readonly nginxAnnotations: boolean;
   /** Make those that do not exist. */
   readonly createIngressClasses: boolean;
   /** The Service through which clients reach us: its addresses are written to each Ingress's status. undefined: none are. */
@@ -37,6 +39,7 @@ export type IngressConfig = {
 
 export const ingressDefaults = {
   ingressClasses: ['fairlead'],
+  nginxAnnotations: false,
   createIngressClasses: false,
   publishService: { namespace: 'kube-system', name: 'ingress' },
   leaderElection: undefined,

@@ -10,6 +10,7 @@ export type ProblemReason =
   | 'UnsupportedBackend'
   | 'InvalidAnnotation'
   | 'InvalidPath'
+  | 'UnsupportedAnnotation'
   | 'CanaryWithoutRoute';
 
 /** Something in an Ingress that cannot be served as written. Never stops other Ingresses. */

@@ -1,43 +1,20 @@
 import type { Secret } from '../api/gen/core-v1.ts';
 import type { HTTPIngressPath, Ingress, IngressBackend } from '../api/gen/networking-v1.ts';
 import { keyOf, type ObjectKey, objectKey } from '../api/object.ts';
-import type { ServiceRule } from './annotations/backends.ts';
 import type { CanaryRule } from './annotations/canary.ts';
 import type { PathRules } from './annotations/paths.ts';
 import { annotationPrefix } from './annotations/reader.ts';
 import { type ParsedAnnotations, parseAnnotations } from './annotations.ts';
-import { type BackendAccess, backendAccess, plainAccess } from './backend-protocol.ts';
+import { type BackendAccess, backendAccess } from './backend-protocol.ts';
+import { type BackendPlace, type BackendRef, BackendRefs, renderPlace } from './backend-refs.ts';
+import { type NginxTranslations, noTranslations, nginxTranslations } from './nginx/translations.ts';
+import { nginxPrefix } from './nginx/translation.ts';
 import { patternOf, placeOf } from './path-place.ts';
 import { parsePasswordFile } from './password-hash.ts';
 import { type BasicAuthPolicy, emptyPolicy, type RoutePolicy } from './policy.ts';
 import type { Problem, ProblemReason } from './problem.ts';
 import { certificateOf } from './route-certificate.ts';
 import type { Certificate, HostRoutes, Route, RouteTable } from './table.ts';
-
-/** A Service port that Ingresses name, not yet looked up. */
-export type BackendRef = {
-  /** Of key and access: what is spoken to differently is another backend. */
-  readonly id: string;
-  /** "namespace/service:port", the port as the Ingress names it. */
-  readonly key: string;
-  readonly access: BackendAccess;
-  /** undefined: it is something that we cannot serve. */
-  readonly service: ObjectKey | undefined;
-  readonly port: string | number;
-  /** Who names it, for problems. */
-  readonly users: readonly BackendUser[];
-};
-
-export type BackendUser = { readonly ingress: Ingress; readonly place: BackendPlace };
-
-/** Where in an Ingress a backend stands; `rule` -1: spec.defaultBackend. */
-export type BackendPlace =
-  | { readonly rule: number; readonly path: number }
-  /** Of ours, without its prefix. */
-  | { readonly annotation: string };
-
-/** Stands for the first port of a Service where an annotation names none. */
-export const firstPort = '';
 
 /** All of a route table that Ingresses and Secrets alone decide. */
 export type RouteStructure = Omit<RouteTable, 'backends'> & {
@@ -49,6 +26,14 @@ export type RouteStructure = Omit<RouteTable, 'backends'> & {
   readonly secrets: ReadonlyMap<ObjectKey, Secret | undefined>;
 };
 
+/** The same for the life of a process. */
+export type StructureOptions = {
+  /** Annotations of ingress-nginx are honoured as it does. */
+  readonly nginxAnnotations: boolean;
+};
+
+export const plainOptions: StructureOptions = { nginxAnnotations: false };
+
 /**
  * Merges the rules of Ingresses, which must be given oldest first.
  * @param before the table of the last time: unchanged certificates keep their identity
@@ -57,22 +42,15 @@ export function structureRoutes(
   ingresses: readonly Ingress[],
   secret: (key: ObjectKey) => Secret | undefined,
   before: RouteTable | undefined,
+  options: StructureOptions = plainOptions,
 ): RouteStructure {
-  const builder = new StructureBuilder(secret, before);
+  const nginx = options.nginxAnnotations ? nginxTranslations(ingresses) : noTranslations;
+  const builder = new StructureBuilder(secret, before, nginx);
   for (const ingress of ingresses) builder.add(ingress);
   builder.addOtherHosts(); // after all that have rules of their own
   builder.addCanaries(); // last: they join routes of others
   return builder.structure();
 }
-
-/** "spec.rules[0].http.paths[1]", as kubectl users know it. */
-export function renderPlace(place: BackendPlace): string {
-  if ('annotation' in place) return `metadata.annotations[${annotationPrefix}${place.annotation}]`;
-  const { rule, path } = place;
-  return rule === -1 ? 'spec.defaultBackend' : `spec.rules[${rule}].http.paths[${path}].backend`;
-}
-
-type RefBuilder = BackendRef & { readonly users: BackendUser[] };
 
 type HostBuilder = {
   readonly exact: Map<string, Route>;
@@ -87,9 +65,9 @@ const defaultPlace: BackendPlace = { rule: -1, path: -1 };
 class StructureBuilder {
   readonly #secret: (key: ObjectKey) => Secret | undefined;
   readonly #certificatesBefore: ReadonlyMap<string, Certificate> | undefined;
+  readonly #nginx: NginxTranslations;
   readonly #problems: Problem[] = [];
-  readonly #refs: RefBuilder[] = [];
-  readonly #indexes = new Map<string, number>();
+  readonly #backends = new BackendRefs();
   readonly #hosts = new Map<string, HostBuilder>();
   readonly #certificates = new Map<string, Certificate>();
   readonly #secrets = new Map<ObjectKey, Secret | undefined>();
@@ -105,7 +83,12 @@ class StructureBuilder {
   /** Of Ingresses with rules. */
   #ruleDefault: Route | undefined;
 
-  constructor(secret: (key: ObjectKey) => Secret | undefined, before: RouteTable | undefined) {
+  constructor(
+    secret: (key: ObjectKey) => Secret | undefined,
+    before: RouteTable | undefined,
+    nginx: NginxTranslations,
+  ) {
+    this.#nginx = nginx;
     this.#secret = secret;
     this.#certificatesBefore = before?.certificates;
   }
@@ -113,8 +96,7 @@ class StructureBuilder {
   add(ingress: Ingress): void {
     const spec = ingress.spec;
     const rules = spec?.rules ?? [];
-    const key = keyOf(ingress);
-    const parsed = parseAnnotations(key, ingress.metadata?.annotations);
+    const parsed = this.#parse(ingress);
     for (const problem of parsed.problems) this.#problem(ingress, 'InvalidAnnotation', problem);
     const access = this.#access(ingress, parsed);
     if (parsed.canary !== undefined) {
@@ -142,6 +124,22 @@ class StructureBuilder {
     if (spec?.tls !== undefined) this.#addCertificates(ingress);
   }
 
+  #parse(ingress: Ingress): ParsedAnnotations {
+    const key = keyOf(ingress);
+    const own = ingress.metadata?.annotations;
+    const nginx = this.#nginx.byIngress.get(ingress);
+    if (nginx === undefined) return parseAnnotations(key, own);
+    for (const { annotation, text } of nginx.findings.filter(({ verdict }) => verdict === 'none')) {
+      const message = `metadata.annotations[${nginxPrefix}${annotation}]: ${text}`;
+      this.#problem(ingress, 'UnsupportedAnnotation', message);
+    }
+    const translated = Object.entries(nginx.annotations).map(([name, value]) => [
+      `${annotationPrefix}${name}`,
+      value,
+    ]);
+    return parseAnnotations(key, { ...Object.fromEntries(translated), ...own }, nginx.origins);
+  }
+
   structure(): RouteStructure {
     const exactHosts = new Map<string, HostRoutes>();
     const wildcardHosts = new Map<string, HostRoutes>();
@@ -153,8 +151,8 @@ class StructureBuilder {
       else exactHosts.set(host, routes);
     }
     return {
-      backends: this.#refs,
-      backendIndexes: this.#indexes,
+      backends: this.#backends.refs,
+      backendIndexes: this.#backends.indexes,
       exactHosts,
       wildcardHosts,
       anyHost,
@@ -185,7 +183,7 @@ class StructureBuilder {
     const backend = this.#backend(ingress, rule.backend, place, added.access);
     const at = placeOf(rule);
     const { path, pathType, key } = at;
-    const { regex: pattern, problem } = patternOf(at, added.paths.regex, false);
+    const { regex: pattern, problem } = patternOf(at, added.paths.regex, this.#nginx.regexHosts.has(host));
     if (problem !== undefined) {
       this.#problem(ingress, 'InvalidPath', `${renderPlace(place)}: ${problem}`);
       return;
@@ -242,24 +240,12 @@ class StructureBuilder {
       const message = `${renderPlace(place)}: ${what}; only a Service with a port can be a backend`;
       this.#problem(ingress, 'UnsupportedBackend', message);
       const key = `${keyOf(ingress)} ${renderPlace(place)}`;
-      return this.#backendIndex({ id: key, key, service: undefined, port: '', access }, { ingress, place });
+      return this.#backends.index({ id: key, key, service: undefined, port: '', access }, { ingress, place });
     }
     const serviceKey = objectKey(ingress.metadata?.namespace, service.name);
     const key = `${serviceKey}:${port}`;
     const id = access.id === '' ? key : `${key} ${access.id}`;
-    return this.#backendIndex({ id, key, service: serviceKey, port, access }, { ingress, place });
-  }
-
-  #backendIndex(ref: Omit<BackendRef, 'users'>, user: BackendUser): number {
-    const known = this.#indexes.get(ref.id);
-    if (known !== undefined) {
-      this.#refs[known]!.users.push(user);
-      return known;
-    }
-    const index = this.#refs.length;
-    this.#refs.push({ ...ref, users: [user] });
-    this.#indexes.set(ref.id, index);
-    return index;
+    return this.#backends.index({ id, key, service: serviceKey, port, access }, { ingress, place });
   }
 
   /** A canary's paths take part of the requests of the routes for the same host and path. */
@@ -314,18 +300,8 @@ class StructureBuilder {
       ...policy,
       httpsHosts: https?.onlyTlsHosts === true ? tlsHosts(ingress) : undefined,
       basicAuth: this.#basicAuth(ingress, parsed.basicAuth),
-      fallback: this.#namedBackend(ingress, 'fallback-service', backends.fallback),
+      fallback: this.#backends.named(ingress, 'fallback-service', backends.fallback),
     };
-  }
-
-  /** The Service that an annotation names. */
-  #namedBackend(ingress: Ingress, annotation: string, rule: ServiceRule | undefined): number | undefined {
-    if (rule === undefined) return undefined;
-    const service = objectKey(ingress.metadata?.namespace, rule.service);
-    const port = rule.port ?? firstPort;
-    const key = rule.port === undefined ? service : `${service}:${port}`;
-    const ref = { id: key, key, service, port, access: plainAccess };
-    return this.#backendIndex(ref, { ingress, place: { annotation } });
   }
 
   addOtherHosts(): void {

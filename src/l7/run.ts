@@ -190,7 +190,9 @@ class IngressController {
   #compile(): void {
     const { clock } = this.#deps;
     const startMs = clock.monotonicMs();
-    const compiled = compileRoutes(this.#watched.view, this.#config.ingressClasses, this.#compiled);
+    const compiled = compileRoutes(this.#watched.view, this.#config.ingressClasses, this.#compiled, {
+      nginxAnnotations: this.#config.nginxAnnotations,
+    });
     this.#compiled = compiled;
     this.#certificates.publish(compiled.table);
     this.#proxy.publish(compiled.table);

@@ -1,0 +1,83 @@
+import type { Translator } from './translation.ts';
+
+/** Who gets in, and how often. */
+export function translateAccess(to: Translator): void {
+  const allowed =
+    to.get('allowlist-source-range') === undefined ? 'whitelist-source-range' : 'allowlist-source-range';
+  to.tell('whitelist-source-range', 'idle', 'allowlist-source-range goes before it');
+  to.rename(allowed, 'allow-source-range');
+  to.rename('denylist-source-range', 'deny-source-range');
+  to.rename('satisfy');
+  translatePassword(to);
+  translateRates(to);
+  const certificates = 'client certificates are not asked for';
+  if (!to.is('auth-tls-verify-client', 'off')) to.close('auth-tls-secret', certificates);
+  for (const name of clientCertificateNames) {
+    if (!to.told(name)) to.tell(name, 'none', certificates);
+  }
+}
+
+const clientCertificateNames = [
+  'auth-tls-secret',
+  'auth-tls-verify-client',
+  'auth-tls-verify-depth',
+  'auth-tls-error-page',
+  'auth-tls-pass-certificate-to-upstream',
+  'auth-tls-match-cn',
+];
+
+function translatePassword(to: Translator): void {
+  const type = to.get('auth-type');
+  const [namespace, name] = splitName(to.get('auth-secret') ?? '', to.facts.namespace);
+  if (type === undefined) {
+    for (const unused of ['auth-secret', 'auth-realm', 'auth-secret-type']) {
+      to.tell(unused, 'idle', 'there is no auth-type');
+    }
+    return;
+  }
+  if (type !== 'basic') return to.close('auth-type', `${type} is not known, only basic`);
+  to.tell('auth-type', 'same');
+  if (to.is('auth-secret-type', 'auth-map')) {
+    to.close(
+      'auth-secret-type',
+      'users as keys of a Secret are not known; put htpasswd lines under its key auth',
+    );
+  } else to.tell('auth-secret-type', 'same');
+  if (namespace === to.facts.namespace) {
+    to.set('basic-auth-secret', name, 'auth-secret');
+    to.tell(
+      'auth-secret',
+      'differs',
+      'hashes of crypt(3) and bcrypt are not known; allowed are $apr1$, {SHA256} and {SHA}',
+    );
+  } else to.close('auth-secret', 'a Secret of another namespace is not read');
+  to.rename('auth-realm', 'basic-auth-realm');
+}
+
+/** "namespace/name", or a name in the Ingress's own namespace. */
+export function splitName(text: string, namespace: string): readonly [namespace: string, name: string] {
+  const slash = text.indexOf('/');
+  return slash === -1 ? [namespace, text] : [text.slice(0, slash), text.slice(slash + 1)];
+}
+
+/** What limit-burst-multiplier is without one. */
+const burstMultiplierDefault = 5;
+
+function translateRates(to: Translator): void {
+  const multiplier = Number(to.get('limit-burst-multiplier') ?? burstMultiplierDefault);
+  const [name, unit] = to.get('limit-rps') === undefined ? ['limit-rpm', '/m'] : ['limit-rps', ''];
+  const rate = Number(to.get(name) ?? 0);
+  const refusal = 'beyond it the answer is 429, not 503';
+  if (rate > 0) {
+    to.set('rate-limit', `${rate}${unit}`, name);
+    to.set('rate-limit-burst', String(Math.max(1, Math.round(rate * multiplier))), name);
+  }
+  to.tell('limit-rpm', 'none', 'beside limit-rps it is not counted');
+  to.tell(name, rate > 0 ? 'differs' : 'idle', rate > 0 ? refusal : '');
+  to.tell('limit-burst-multiplier', rate > 0 ? 'same' : 'idle');
+  if (Number(to.get('limit-connections') ?? 0) > 0) {
+    to.rename('limit-connections', 'connection-limit');
+    to.tell('limit-connections', 'differs', `requests under way are counted; ${refusal}`);
+  } else to.tell('limit-connections', 'idle');
+  to.rename('limit-whitelist', 'rate-limit-exempt-range');
+}

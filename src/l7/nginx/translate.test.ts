@@ -1,0 +1,242 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { objectKey } from '../../api/object.ts';
+import { annotationPrefix } from '../annotations/reader.ts';
+import { parseAnnotations } from '../annotations.ts';
+import { documentedNames, translateNginx } from './translate.ts';
+import { nginxPrefix, type Translation, type Verdict } from './translation.ts';
+
+function translate(annotations: Readonly<Record<string, string>>, hasTls = false): Translation {
+  const long = Object.entries(annotations).map(([name, value]) => [`${nginxPrefix}${name}`, value]);
+  const translation = translateNginx(Object.fromEntries(long), { namespace: 'default', hasTls });
+  assert.ok(translation !== undefined);
+  return translation;
+}
+
+type Strings = Readonly<Record<string, string>>;
+
+/** Theirs, and what they are in ours. */
+const cases: readonly (readonly [name: string, given: Strings, ours: Strings])[] = [
+  ['canary by weight', { canary: 'true', 'canary-weight': '30' }, { canary: 'true', 'canary-weight': '30' }],
+  [
+    'canary with all its conditions',
+    {
+      canary: 'true',
+      'canary-weight-total': '1000',
+      'canary-by-header': 'X-A',
+      'canary-by-header-value': 'b',
+      'canary-by-header-pattern': 'c',
+      'canary-by-cookie': 'd',
+    },
+    {
+      canary: 'true',
+      'canary-weight-total': '1000',
+      'canary-by-header': 'X-A',
+      'canary-by-header-value': 'b',
+      'canary-by-cookie': 'd',
+    },
+  ],
+  [
+    'canary by header pattern',
+    { canary: 'true', 'canary-by-header': 'X-A', 'canary-by-header-pattern': '^v[0-9]' },
+    { canary: 'true', 'canary-by-header': 'X-A', 'canary-by-header-pattern': '^v[0-9]' },
+  ],
+  ['rewrite-target', { 'rewrite-target': '/$2' }, { 'path-regex': 'ignore-case', 'rewrite-path': '/$2' }],
+  ['use-regex', { 'use-regex': 'true' }, { 'path-regex': 'ignore-case' }],
+  ['use-regex that is off', { 'use-regex': 'false' }, {}],
+  ['app-root', { 'app-root': '/app' }, { 'app-root': '/app' }],
+  [
+    'permanent-redirect',
+    { 'permanent-redirect': 'https://b.example$request_uri', 'permanent-redirect-code': '308' },
+    { 'permanent-redirect': 'https://b.example$request_uri', 'permanent-redirect-code': '308' },
+  ],
+  [
+    'permanent-redirect by a code that is not',
+    { 'permanent-redirect': 'https://b.example', 'permanent-redirect-code': '307' },
+    { 'temporary-redirect': 'https://b.example', 'temporary-redirect-code': '307' },
+  ],
+  [
+    'temporal-redirect goes before the permanent one',
+    { 'permanent-redirect': '/a', 'temporal-redirect': '/b', 'temporal-redirect-code': '303' },
+    { 'temporary-redirect': '/b', 'temporary-redirect-code': '303' },
+  ],
+  ['a redirect with a variable that is not known', { 'permanent-redirect': 'https://$cookie_x' }, {}],
+  ['ssl-redirect without a certificate', { 'ssl-redirect': 'true' }, {}],
+  ['force-ssl-redirect', { 'force-ssl-redirect': 'true' }, { 'ssl-redirect': 'true' }],
+  ['upstream-vhost', { 'upstream-vhost': 'in.example' }, { 'upstream-host': 'in.example' }],
+  [
+    'connection-proxy-header',
+    { 'connection-proxy-header': 'Keep-Alive' },
+    { 'upstream-connection': 'keep-alive' },
+  ],
+  ['x-forwarded-prefix', { 'x-forwarded-prefix': '/a' }, { 'forwarded-prefix': '/a' }],
+  [
+    'timeouts',
+    { 'proxy-connect-timeout': '5', 'proxy-send-timeout': '6', 'proxy-read-timeout': '7' },
+    { 'connect-timeout': '5', 'read-timeout': '7', 'send-timeout': '6' },
+  ],
+  ['proxy-body-size', { 'proxy-body-size': '8m' }, { 'body-size': '8m' }],
+  ['client-body-buffer-size', { 'client-body-buffer-size': '1m' }, {}],
+  ['backend-protocol', { 'backend-protocol': 'http' }, { 'backend-protocol': 'HTTP' }],
+  [
+    'HTTPS to backends, which there is not verified',
+    { 'backend-protocol': 'HTTPS' },
+    { 'backend-protocol': 'HTTPS', 'backend-tls-verify': 'off' },
+  ],
+  [
+    'proxy-ssl-*',
+    {
+      'backend-protocol': 'HTTPS',
+      'proxy-ssl-verify': 'on',
+      'proxy-ssl-secret': 'default/ca',
+      'proxy-ssl-name': 'in.example',
+      'proxy-ssl-server-name': 'on',
+    },
+    {
+      'backend-protocol': 'HTTPS',
+      'backend-tls-secret': 'ca',
+      'backend-tls-server-name': 'in.example',
+      'backend-tls-verify': 'on',
+    },
+  ],
+  [
+    'enable-cors with its defaults',
+    { 'enable-cors': 'true', 'cors-allow-origin': 'https://a.example' },
+    {
+      'cors-allow-credentials': 'true',
+      'cors-allow-headers':
+        'DNT,Keep-Alive,User-Agent,X-Requested-With,If-Modified-Since,Cache-Control,Content-Type,Range,Authorization',
+      'cors-allow-methods': 'GET, PUT, POST, DELETE, PATCH, OPTIONS',
+      'cors-allow-origin': 'https://a.example',
+      'cors-max-age': '1728000',
+      'enable-cors': 'true',
+    },
+  ],
+  [
+    'enable-cors in full',
+    {
+      'enable-cors': 'true',
+      'cors-allow-credentials': 'false',
+      'cors-allow-headers': 'X-A',
+      'cors-allow-methods': 'GET',
+      'cors-expose-headers': 'X-B',
+      'cors-max-age': '60',
+    },
+    {
+      'cors-allow-headers': 'X-A',
+      'cors-allow-methods': 'GET',
+      'cors-expose-headers': 'X-B',
+      'cors-max-age': '60',
+      'enable-cors': 'true',
+    },
+  ],
+  [
+    'whitelist-source-range',
+    { 'whitelist-source-range': '10.0.0.0/8' },
+    { 'allow-source-range': '10.0.0.0/8' },
+  ],
+  [
+    'allowlist- and denylist-source-range',
+    { 'allowlist-source-range': '10.0.0.0/8', 'denylist-source-range': '10.1.0.0/16' },
+    { 'allow-source-range': '10.0.0.0/8', 'deny-source-range': '10.1.0.0/16' },
+  ],
+  [
+    'basic auth',
+    { 'auth-type': 'basic', 'auth-secret': 'default/users', 'auth-realm': 'Shop', satisfy: 'any' },
+    { 'basic-auth-realm': 'Shop', 'basic-auth-secret': 'users', satisfy: 'any' },
+  ],
+  [
+    'limits',
+    { 'limit-rps': '5', 'limit-connections': '9', 'limit-whitelist': '10.0.0.0/8' },
+    {
+      'connection-limit': '9',
+      'rate-limit': '5',
+      'rate-limit-burst': '25',
+      'rate-limit-exempt-range': '10.0.0.0/8',
+    },
+  ],
+  [
+    'limit-rpm',
+    { 'limit-rpm': '30', 'limit-burst-multiplier': '2' },
+    { 'rate-limit': '30/m', 'rate-limit-burst': '60' },
+  ],
+  ['server-alias', { 'server-alias': 'b.example, c.example' }, { 'host-aliases': 'b.example, c.example' }],
+  ['from-to-www-redirect', { 'from-to-www-redirect': 'true' }, { 'www-redirect': 'true' }],
+  ['default-backend', { 'default-backend': 'sorry' }, { 'fallback-service': 'sorry' }],
+  [
+    'proxy-redirect-from and -to',
+    { 'proxy-redirect-from': 'http://in/', 'proxy-redirect-to': '/' },
+    { 'location-rewrite-from': 'http://in/', 'location-rewrite-to': '/' },
+  ],
+  [
+    'session affinity',
+    {
+      affinity: 'cookie',
+      'affinity-mode': 'persistent',
+      'session-cookie-max-age': '60',
+      'session-cookie-path': '/a',
+      'session-cookie-domain': 'example',
+      'session-cookie-samesite': 'Strict',
+      'session-cookie-secure': 'true',
+    },
+    {
+      affinity: 'cookie',
+      'affinity-cookie-domain': 'example',
+      'affinity-cookie-max-age': '60',
+      'affinity-cookie-name': 'INGRESSCOOKIE',
+      'affinity-cookie-path': '/a',
+      'affinity-cookie-samesite': 'Strict',
+      'affinity-cookie-secure': 'true',
+    },
+  ],
+];
+
+for (const [name, given, ours] of cases) {
+  test(`nginx annotations: ${name}`, () => {
+    const translation = translate(given);
+    assert.deepEqual(translation.annotations, ours);
+    const long = Object.entries(ours).map(([key, value]) => [`${annotationPrefix}${key}`, value]);
+    const { problems } = parseAnnotations(objectKey('default', 'web'), Object.fromEntries(long));
+    assert.deepEqual(problems, [], 'what it is translated to is allowed');
+  });
+}
+
+test('nginx annotations: a host with a certificate is redirected to HTTPS unless told otherwise', () => {
+  const { annotations } = translateNginx({}, { namespace: 'default', hasTls: true }) ?? {};
+  assert.deepEqual(annotations, { 'ssl-redirect': 'tls-hosts' });
+  assert.deepEqual(translate({ 'ssl-redirect': 'false' }, true).annotations, {});
+});
+
+const closing: readonly Strings[] = [
+  { 'auth-type': 'digest', 'auth-secret': 'users' },
+  { 'auth-type': 'basic', 'auth-secret': 'other/users' },
+  { 'auth-type': 'basic', 'auth-secret': 'users', 'auth-secret-type': 'auth-map' },
+  { 'auth-tls-secret': 'default/ca', satisfy: 'any' },
+];
+
+for (const given of closing) {
+  test(`nginx annotations: nobody gets in where ${JSON.stringify(given)} cannot be asked for`, () => {
+    const { annotations, findings } = translate(given);
+    assert.equal(annotations['deny-source-range'], '0.0.0.0/0, ::/0');
+    assert.equal(annotations['satisfy'], undefined);
+    assert.ok(findings.some(({ verdict, text }) => verdict === 'none' && text.endsWith('nobody is let in')));
+  });
+}
+
+test('nginx annotations: each documented one gets a verdict of its own', () => {
+  assert.equal(new Set(documentedNames).size, documentedNames.length);
+  for (const name of documentedNames) {
+    const { findings } = translate({ [name]: 'x' });
+    assert.equal(findings.length, 1, name);
+    assert.doesNotMatch(findings[0]?.text ?? '', /documents no such/, name);
+  }
+});
+
+test('nginx annotations: a slip of the pen is told with what may be meant', () => {
+  const [finding] = translate({ 'rewrite-targt': '/' }).findings;
+  const want: { verdict: Verdict; text: string } = {
+    verdict: 'none',
+    text: 'ingress-nginx documents no such annotation; is rewrite-target meant?',
+  };
+  assert.deepEqual(finding, { annotation: 'rewrite-targt', ...want });
+});

@@ -1,0 +1,343 @@
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import type { Ingress } from '../../src/api/gen/networking-v1.ts';
+import {
+  endpointSlices,
+  events,
+  ingressClasses,
+  ingresses,
+  secrets,
+  services,
+} from '../../src/api/resource.ts';
+import { apr1 } from '../../src/l7/password-hash.ts';
+import { FakeApi } from '../support/fake-api.ts';
+import { type Annotations, type Answer, ask } from './annotation-harness.ts';
+import {
+  type Cluster,
+  ingress,
+  service,
+  slice,
+  startBackend,
+  startIngress,
+  until,
+} from './ingress-harness.ts';
+
+const options = { timeout: 60_000 };
+
+type Path = readonly [path: string, type: string, service?: string];
+
+/** An Ingress of the class of ingress-nginx. */
+function nginx(name: string, host: string, annotations: Annotations, paths: readonly Path[]): Ingress {
+  const long = Object.entries(annotations).map(([key, value]) => [
+    `nginx.ingress.kubernetes.io/${key}`,
+    value,
+  ]);
+  const made = ingress(name, {
+    ingressClassName: 'nginx',
+    rules: [
+      {
+        host,
+        http: {
+          paths: paths.map(([path, pathType, to = 'echo']) => ({
+            path,
+            pathType,
+            backend: { service: { name: to, port: { number: 80 } } },
+          })),
+        },
+      },
+    ],
+  });
+  return { ...made, metadata: { ...made.metadata, annotations: Object.fromEntries(long) } };
+}
+
+const everything: readonly Path[] = [['/', 'Prefix']];
+
+/** Backends `echo`, which tells what it was asked, and `other`, in the place of an ingress-nginx. */
+async function start(
+  t: TestContext,
+  ...made: readonly Ingress[]
+): Promise<Cluster & { readonly api: FakeApi }> {
+  const echo = await startBackend(t, 'echo', (request, response) => {
+    const { method, url, headers } = request;
+    request.resume();
+    request.on('end', () => {
+      if (url?.startsWith('/moved') === true) response.setHeader('Location', 'http://inner/x');
+      response.end(JSON.stringify({ method, url, headers }));
+    });
+  });
+  const other = await startBackend(t, 'other');
+  const api = new FakeApi();
+  api.seed(ingressClasses, { metadata: { name: 'nginx' }, spec: { controller: 'k8s.io/ingress-nginx' } });
+  for (const { name, port } of [echo, other]) {
+    api.seed(services, service(name));
+    api.seed(endpointSlices, slice(name, 0, port));
+  }
+  for (const item of made) api.seed(ingresses, item);
+  return startIngress(t, api, { ingressClasses: ['nginx'], nginxAnnotations: true });
+}
+
+type Echoed = { readonly url: string; readonly headers: Annotations };
+const echoed = (answer: Answer): Echoed => JSON.parse(answer.body) as Echoed;
+
+/** One request to an Ingress for "a.example" and what must come of it. */
+type Case = {
+  readonly annotations: Annotations;
+  readonly paths?: readonly Path[];
+  readonly path?: string;
+  readonly headers?: Annotations;
+  readonly method?: string;
+  readonly body?: string;
+  readonly want: (answer: Answer) => unknown;
+  readonly is: unknown;
+};
+
+const status = (answer: Answer): number => answer.status;
+const location = (answer: Answer): unknown => [answer.status, answer.headers.location];
+const seen = (field: string) => (answer: Answer) => echoed(answer).headers[field];
+
+const cases: Readonly<Record<string, Case>> = {
+  'rewrite-target with capture groups': {
+    annotations: { 'rewrite-target': '/$2' },
+    paths: [['/api(/|$)(.*)', 'ImplementationSpecific']],
+    path: '/API/users?x=1',
+    want: (answer) => echoed(answer).url,
+    is: '/users?x=1',
+  },
+  'rewrite-target without capture groups replaces the whole path': {
+    annotations: { 'rewrite-target': '/v2' },
+    paths: [['/api', 'Prefix']],
+    path: '/api/users',
+    want: (answer) => echoed(answer).url,
+    is: '/v2',
+  },
+  'app-root': { annotations: { 'app-root': '/app' }, want: location, is: [302, '/app'] },
+  'permanent-redirect': {
+    annotations: { 'permanent-redirect': 'https://b.example$request_uri', 'permanent-redirect-code': '308' },
+    path: '/x?y',
+    want: location,
+    is: [308, 'https://b.example/x?y'],
+  },
+  'temporal-redirect': {
+    annotations: { 'temporal-redirect': 'https://b.example', 'temporal-redirect-code': '307' },
+    want: location,
+    is: [307, 'https://b.example'],
+  },
+  'force-ssl-redirect': {
+    annotations: { 'force-ssl-redirect': 'true' },
+    want: location,
+    is: [308, 'https://a.example/'],
+  },
+  'ssl-redirect without a certificate': { annotations: { 'ssl-redirect': 'true' }, want: status, is: 200 },
+  'upstream-vhost': {
+    annotations: { 'upstream-vhost': 'inner.example' },
+    want: seen('host'),
+    is: 'inner.example',
+  },
+  'connection-proxy-header': {
+    annotations: { 'connection-proxy-header': 'close' },
+    want: seen('connection'),
+    is: 'close',
+  },
+  'x-forwarded-prefix': {
+    annotations: { 'x-forwarded-prefix': '/shop' },
+    want: seen('x-forwarded-prefix'),
+    is: '/shop',
+  },
+  'proxy-body-size': {
+    annotations: { 'proxy-body-size': '1k' },
+    method: 'POST',
+    body: 'x'.repeat(1025),
+    want: status,
+    is: 413,
+  },
+  'client-body-buffer-size': {
+    annotations: { 'client-body-buffer-size': '1k' },
+    method: 'POST',
+    body: 'x'.repeat(5000),
+    want: status,
+    is: 200,
+  },
+  'backend-protocol': { annotations: { 'backend-protocol': 'HTTP' }, want: status, is: 200 },
+  'enable-cors': {
+    annotations: { 'enable-cors': 'true', 'cors-allow-origin': 'https://b.example' },
+    headers: { Origin: 'https://b.example' },
+    want: ({ headers }) => [
+      headers['access-control-allow-origin'],
+      headers['access-control-allow-credentials'],
+    ],
+    is: ['https://b.example', 'true'],
+  },
+  'whitelist-source-range': {
+    annotations: { 'whitelist-source-range': '10.0.0.0/8' },
+    want: status,
+    is: 403,
+  },
+  'denylist-source-range': { annotations: { 'denylist-source-range': '127.0.0.1' }, want: status, is: 403 },
+  'limit-whitelist': {
+    annotations: { 'limit-rpm': '1', 'limit-burst-multiplier': '1', 'limit-whitelist': '127.0.0.0/8' },
+    want: status,
+    is: 200,
+  },
+  'auth-type basic': {
+    annotations: { 'auth-type': 'basic', 'auth-secret': 'users', 'auth-realm': 'Shop' },
+    want: (answer) => [answer.status, answer.headers['www-authenticate']],
+    is: [401, 'Basic realm="Shop", charset="UTF-8"'],
+  },
+  satisfy: {
+    annotations: {
+      'auth-type': 'basic',
+      'auth-secret': 'users',
+      satisfy: 'any',
+      'whitelist-source-range': '10.0.0.0/8',
+    },
+    headers: { Authorization: `Basic ${Buffer.from('ann:secret').toString('base64')}` },
+    want: status,
+    is: 200,
+  },
+  'auth-tls-secret, which cannot be asked for': {
+    annotations: { 'auth-tls-secret': 'default/ca' },
+    want: status,
+    is: 403,
+  },
+  'proxy-redirect-from and -to': {
+    annotations: { 'proxy-redirect-from': 'http://inner/', 'proxy-redirect-to': '/outer/' },
+    path: '/moved',
+    want: (answer) => answer.headers.location,
+    is: '/outer/x',
+  },
+  'affinity with session-cookie-*': {
+    annotations: { affinity: 'cookie', 'session-cookie-name': 'route', 'session-cookie-samesite': 'Strict' },
+    want: ({ headers }) => headers['set-cookie']?.[0]?.replace(/=[0-9a-f]+;/, '=…;'),
+    is: 'route=…; Path=/; HttpOnly; SameSite=Strict',
+  },
+};
+
+for (const [
+  name,
+  { annotations, paths = everything, path = '/', headers, method, body, want, is },
+] of Object.entries(cases)) {
+  test(`nginx annotation ${name}`, options, async (t) => {
+    const { http, api } = await start(t, nginx('a', 'a.example', annotations, paths));
+    const auth = Buffer.from(`ann:${apr1('secret', 'saltsalt')}\n`).toString('base64');
+    api.seed(secrets, { metadata: { name: 'users', namespace: 'default' }, data: { auth } });
+    const last = { got: undefined as unknown };
+    await until(async () => {
+      const answer = await ask(http, path, headers, method, body);
+      last.got = want(answer);
+      return last.got !== 401 || is === 401; // the Secret comes a moment later
+    });
+    assert.deepEqual(last.got, is);
+  });
+}
+
+test(
+  'nginx use-regex: all paths of the host, of whatever Ingress and type, are patterns that ignore case',
+  options,
+  async (t) => {
+    const { http } = await start(
+      t,
+      nginx('a', 'a.example', {}, [['/foo', 'Exact', 'other']]),
+      nginx('b', 'a.example', { 'use-regex': 'true' }, [['/bar/[0-9]+', 'ImplementationSpecific']]),
+      nginx('c', 'c.example', {}, [['/foo', 'Exact', 'other']]),
+    );
+    const bodyOf = async (path: string, host = 'a.example'): Promise<string> => {
+      const answer = await ask(http, path, { host });
+      return answer.status === 200 ? answer.body : String(answer.status);
+    };
+    assert.equal(await bodyOf('/FOObar'), 'other');
+    assert.equal(await bodyOf('/FOObar', 'c.example'), '404', 'other hosts are as they were');
+    assert.equal((await ask(http, '/bar/12/more')).status, 200);
+    assert.equal(await bodyOf('/bar/x'), '404');
+  },
+);
+
+test('nginx canary-by-header-pattern, canary-by-cookie and canary-weight', options, async (t) => {
+  const rule = {
+    canary: 'true',
+    'canary-by-header': 'X-Version',
+    'canary-by-header-pattern': '^v[2-9]$',
+    'canary-by-cookie': 'beta',
+    'canary-weight': '0',
+  };
+  const { http } = await start(
+    t,
+    nginx('a', 'a.example', {}, everything),
+    nginx('canary', 'a.example', rule, [['/', 'Prefix', 'other']]),
+  );
+  assert.equal((await ask(http, '/', { 'X-Version': 'v2' })).body, 'other');
+  assert.equal((await ask(http, '/', { Cookie: 'beta=always' })).body, 'other');
+  assert.notEqual((await ask(http, '/', { 'X-Version': 'v1' })).body, 'other');
+});
+
+test('nginx server-alias, from-to-www-redirect and default-backend', options, async (t) => {
+  const { http, api } = await start(
+    t,
+    nginx('a', 'a.example', { 'server-alias': 'b.example', 'default-backend': 'other' }, everything),
+    nginx('w', 'www.c.example', { 'from-to-www-redirect': 'true' }, everything),
+  );
+  assert.equal((await ask(http, '/', { host: 'b.example' })).status, 200);
+  assert.equal((await ask(http, '/', { host: 'c.example' })).headers.location, 'http://www.c.example/');
+  await api.delete(endpointSlices, 'default', 'echo-0');
+  await until(async () => (await ask(http, '/')).body === 'other');
+});
+
+test('nginx limit-rps and limit-connections: beyond them 429', options, async (t) => {
+  const rule = { 'limit-rps': '1', 'limit-burst-multiplier': '2', 'limit-connections': '9' };
+  const { http } = await start(t, nginx('a', 'a.example', rule, everything));
+  await until(async () => (await ask(http, '/')).status === 429);
+});
+
+test('nginx proxy-read-timeout and a TLS host, which is redirected', options, async (t) => {
+  const silent = await startBackend(t, 'silent', () => {});
+  const tls = nginx('tls', 'tls.example', {}, everything);
+  const { http, api } = await start(
+    t,
+    { ...tls, spec: { ...tls.spec, tls: [{ hosts: ['tls.example'] }] } },
+    nginx('a', 'a.example', { 'proxy-read-timeout': '1', 'proxy-connect-timeout': '1' }, [
+      ['/', 'Prefix', 'silent'],
+    ]),
+  );
+  api.seed(services, service('silent'));
+  api.seed(endpointSlices, slice('silent', 0, silent.port));
+  assert.equal((await ask(http, '/', { host: 'tls.example' })).status, 308);
+  await until(async () => (await ask(http, '/')).status === 504);
+});
+
+test(
+  'nginx annotations without an equal are told by an Event, once; ours go before theirs',
+  options,
+  async (t) => {
+    const rule = {
+      'configuration-snippet': 'more_set_headers "X-A: b";',
+      'ssl-passthrough': 'true',
+      'rewrite-targt': '/',
+      'upstream-vhost': 'theirs.example',
+    };
+    const made = nginx('a', 'a.example', rule, everything);
+    const annotations = { ...made.metadata?.annotations, 'fairlead.dev/upstream-host': 'ours.example' };
+    const { http, api } = await start(t, { ...made, metadata: { ...made.metadata, annotations } });
+    assert.equal(echoed(await ask(http, '/')).headers['host'], 'ours.example');
+    const told = async (): Promise<readonly (readonly [string, number | undefined])[]> =>
+      (await api.list(events)).items
+        .filter(({ reason }) => reason === 'UnsupportedAnnotation')
+        .map(({ message = '', count }) => [/io\/([a-z-]+)\]/.exec(message)?.[1] ?? '', count] as const);
+    await until(async () => (await told()).length === 3);
+    assert.deepEqual((await told()).map(([name, count]) => `${name} ${count}`).toSorted(), [
+      'configuration-snippet 1',
+      'rewrite-targt 1',
+      'ssl-passthrough 1',
+    ]);
+  },
+);
+
+test(
+  'nginx annotations are not read without --nginx-annotations, nor is a class of ingress-nginx ours',
+  options,
+  async (t) => {
+    const api = new FakeApi();
+    api.seed(ingressClasses, { metadata: { name: 'nginx' }, spec: { controller: 'k8s.io/ingress-nginx' } });
+    api.seed(ingresses, nginx('a', 'a.example', { 'permanent-redirect': '/x' }, everything));
+    const { http } = await startIngress(t, api, { ingressClasses: ['nginx'] });
+    assert.equal((await ask(http, '/')).status, 404);
+  },
+);
