@@ -41,6 +41,7 @@ const entries: Readonly<Record<string, Entry>> = {
   },
   proxy: { load: async () => (await import('./proxy.ts')).proxyCommand() },
   explain: { load: async () => (await import('./explain.ts')).explainCommand() },
+  migrate: { load: async () => (await import('./migrate.ts')).migrateCommand() },
   server: {
     load: async () => (await import('./server.ts')).serverCommand(),
     preload: async () => (await import('./server.ts')).loadServer(),

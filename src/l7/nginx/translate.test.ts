@@ -168,6 +168,22 @@ const cases: readonly (readonly [name: string, given: Strings, ours: Strings])[]
     { 'proxy-redirect-from': 'http://in/', 'proxy-redirect-to': '/' },
     { 'location-rewrite-from': 'http://in/', 'location-rewrite-to': '/' },
   ],
+  ['load-balance', { 'load-balance': 'ewma' }, { 'load-balance': 'least-request' }],
+  [
+    'upstream-hash-by',
+    { 'upstream-hash-by': '$http_x_user', 'load-balance': 'ewma' },
+    { 'hash-by': 'header:x-user', 'load-balance': 'consistent-hash' },
+  ],
+  [
+    'upstream-hash-by a client',
+    { 'upstream-hash-by': '$remote_addr' },
+    { 'hash-by': 'client-address', 'load-balance': 'consistent-hash' },
+  ],
+  [
+    'proxy-next-upstream',
+    { 'proxy-next-upstream': 'error timeout http_503 non_idempotent', 'proxy-next-upstream-tries': '2' },
+    { retries: '1', 'retry-on': 'reset, timeout, 503' },
+  ],
   [
     'session affinity',
     {

@@ -1,6 +1,7 @@
 import { translateAccess } from './access.ts';
 import { untranslated } from './catalogue.ts';
 import { translateRouting } from './routing.ts';
+import { translateBalance } from './balance.ts';
 import { translateTraffic } from './traffic.ts';
 import { type IngressFacts, nginxPrefix, type Translation, Translator } from './translation.ts';
 
@@ -25,6 +26,7 @@ export function translateNginx(
   translateRouting(to);
   translateAccess(to);
   translateTraffic(to);
+  translateBalance(to);
   for (const name of given.keys()) {
     if (to.told(name)) continue;
     const known = untranslated[name];
@@ -67,9 +69,17 @@ export const documentedNames: readonly string[] = [
   ...['canary-weight-total', 'connection-proxy-header', 'cors-allow-credentials', 'cors-allow-headers'],
   ...['cors-allow-methods', 'cors-allow-origin', 'cors-expose-headers', 'cors-max-age', 'default-backend'],
   ...['denylist-source-range', 'enable-cors', 'force-ssl-redirect', 'from-to-www-redirect'],
-  ...['limit-burst-multiplier', 'limit-connections', 'limit-rpm', 'limit-rps', 'limit-whitelist'],
+  ...[
+    'limit-burst-multiplier',
+    'limit-connections',
+    'limit-rpm',
+    'limit-rps',
+    'limit-whitelist',
+    'load-balance',
+  ],
   ...['permanent-redirect', 'permanent-redirect-code', 'preserve-trailing-slash', 'proxy-body-size'],
   ...['proxy-connect-timeout', 'proxy-read-timeout', 'proxy-redirect-from', 'proxy-redirect-to'],
+  ...['proxy-next-upstream', 'proxy-next-upstream-tries', 'upstream-hash-by'],
   ...['proxy-send-timeout', 'proxy-ssl-name', 'proxy-ssl-secret', 'proxy-ssl-server-name'],
   ...['proxy-ssl-verify', 'relative-redirects', 'rewrite-target', 'satisfy', 'server-alias'],
   ...['session-cookie-change-on-failure', 'session-cookie-conditional-samesite-none'],
