@@ -2,6 +2,7 @@ import { difference, emptySet, type FieldSet } from '../api/apply/field-set.ts';
 import { compareObjects, fieldsOfObject } from '../api/apply/fields-of.ts';
 import { type ApplyConflict, applyConfiguration, type Manager } from '../api/apply/managed-fields.ts';
 import { duplicateElements, mergeConfiguration } from '../api/apply/merge-configuration.ts';
+import { rootTypeOf } from '../api/apply/typed-value.ts';
 import { decodeBody, decodeObject } from '../api/decode.ts';
 import { ensureObject, objectAt, stringAt } from '../api/fields.ts';
 import { isJsonObject, type Json, type JsonObject } from '../api/object.ts';
@@ -163,7 +164,7 @@ function partOf(target: Target, object: JsonObject, part: 'main' | 'status'): Js
     throw badRequest(`the name of the object (${ownName}) does not match the name on the URL (${name})`);
   }
   metadata['name'] = name;
-  const duplicates = duplicateElements(kind.schema, object);
+  const duplicates = duplicateElements(rootTypeOf(kind), object);
   if (duplicates.length > 0) {
     throw badRequest(
       `failed to create typed patch object (${describe(target)}): ${duplicates.map((path) => `${path}: duplicate entries`).join(', ')}`,
@@ -208,7 +209,7 @@ function appliedTo(
   }
   if (!exists && stringAt(configuration, 'metadata', 'resourceVersion') !== '') throw notFound(kind, name);
   const annotated = exists && manager.name === kubectlManager && lastAppliedText(live) !== undefined;
-  const result = applyConfiguration(kind.schema, live, configuration, {
+  const result = applyConfiguration(rootTypeOf(kind), live, configuration, {
     manager,
     force,
     time: rfc3339(context.clock.nowMs()),
@@ -236,7 +237,7 @@ function lastAppliedText(object: JsonObject): string | undefined {
 
 /** What kubectl's client-side apply set and nobody changed since: kubectl's server-side apply takes it over unasked. */
 function unchangedSinceClientApply(target: Target, live: JsonObject): FieldSet {
-  const { schema } = target.kind;
+  const root = rootTypeOf(target.kind);
   let configuration: Json;
   try {
     configuration = JSON.parse(lastAppliedText(live) ?? '') as Json;
@@ -245,10 +246,10 @@ function unchangedSinceClientApply(target: Target, live: JsonObject): FieldSet {
   }
   if (!isJsonObject(configuration)) return emptySet;
   if (stringAt(configuration, 'apiVersion') !== apiVersionOfKind(target.kind)) return emptySet;
-  const { pruned } = checkStructure(schema, configuration);
+  const { pruned } = checkStructure(target.kind.schema, configuration);
   if (!isJsonObject(pruned)) return emptySet;
-  const { changed } = compareObjects(schema, live, mergeConfiguration(schema, live, pruned));
-  return difference(fieldsOfObject(schema, pruned), changed);
+  const { changed } = compareObjects(root, live, mergeConfiguration(root, live, pruned));
+  return difference(fieldsOfObject(root, pruned), changed);
 }
 
 /** 409 in Kubernetes' words, one cause a field. */

@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { trackUpdate } from '../api/apply/managed-fields.ts';
+import { rootTypeOf } from '../api/apply/typed-value.ts';
 import { decodeBody, decodeObject, type FieldValidation } from '../api/decode.ts';
 import { ensureObject, jsonEqual, numberAt, stringAt, stringsAt } from '../api/fields.ts';
 import { isJsonObject, type Json, type JsonObject } from '../api/object.ts';
@@ -86,7 +87,7 @@ export async function createObject(
   setManagedFields(
     metadata,
     recorded ??
-      trackUpdate(kind.schema, {}, wanted, managerOf(target, 'Update'), {
+      trackUpdate(rootTypeOf(kind), {}, wanted, managerOf(target, 'Update'), {
         sent: undefined,
         created: true,
         time: rfc3339(context.clock.nowMs()),
@@ -372,7 +373,7 @@ function recordManager(
     metadata,
     applied === true
       ? sent
-      : trackUpdate(target.kind.schema, old, object, managerOf(target, 'Update'), {
+      : trackUpdate(rootTypeOf(target.kind), old, object, managerOf(target, 'Update'), {
           sent: target.subresource === '' ? sent : undefined,
           created: false,
           time: rfc3339(context.clock.nowMs()),

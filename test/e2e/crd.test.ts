@@ -271,3 +271,93 @@ test('custom resources: every kubectl that is here', options, async () => {
     assert.match(await runOk(command, [...config, 'explain', 'crontabs']), /A schedule of ours/, name);
   }
 });
+
+function gadgetDefinition(): object {
+  const port = {
+    type: 'object',
+    required: ['port'],
+    properties: {
+      port: { type: 'integer' },
+      protocol: { type: 'string', default: 'TCP' },
+      name: { type: 'string' },
+    },
+  };
+  const properties = {
+    ports: {
+      type: 'array',
+      description: 'Where it listens.',
+      'x-kubernetes-list-type': 'map',
+      'x-kubernetes-list-map-keys': ['port', 'protocol'],
+      items: port,
+    },
+    tags: { type: 'array', 'x-kubernetes-list-type': 'set', items: { type: 'string' } },
+    plain: { type: 'array', items: { type: 'string' } },
+    limits: { type: 'object', additionalProperties: { type: 'string' } },
+    whole: {
+      type: 'object',
+      'x-kubernetes-map-type': 'atomic',
+      properties: { a: { type: 'string' }, b: { type: 'string' } },
+    },
+  };
+  const openAPIV3Schema = { type: 'object', properties: { spec: { type: 'object', properties } } };
+  return {
+    apiVersion: 'apiextensions.k8s.io/v1',
+    kind: 'CustomResourceDefinition',
+    metadata: { name: `gadgets.${group}` },
+    spec: {
+      group,
+      scope: 'Namespaced',
+      names: { plural: 'gadgets', kind: 'Gadget' },
+      versions: [
+        {
+          ...{ name: 'v1', served: true, storage: true, schema: { openAPIV3Schema } },
+          selectableFields: [{ jsonPath: '.spec.whole.a' }],
+        },
+      ],
+    },
+  };
+}
+
+test(
+  'custom resources: server-side apply shares keyed lists, sets and maps; the rest is owned whole',
+  options,
+  async () => {
+    await using cluster = await startCluster();
+    const { kubectl } = cluster;
+    await cluster.apply(gadgetDefinition());
+    const applyAs = async (manager: string, spec: object, ...flags: readonly string[]): Promise<string> => {
+      const metadata = { name: 'g', namespace: 'default' };
+      const file = cluster.write({ apiVersion: `${group}/v1`, kind: 'Gadget', metadata, spec });
+      return kubectl('apply', '--server-side', `--field-manager=${manager}`, ...flags, '-f', file);
+    };
+    const spec = async (): Promise<unknown> =>
+      JSON.parse(await kubectl('get', 'gadget', 'g', '-o', 'jsonpath={.spec}'));
+    await applyAs('one', { ports: [{ port: 80, name: 'web' }], tags: ['a'], limits: { cpu: '1' } });
+    await applyAs('two', { ports: [{ port: 81, protocol: 'UDP' }], tags: ['b'], limits: { memory: '2' } });
+    assert.deepEqual(await spec(), {
+      ports: [
+        { port: 80, protocol: 'TCP', name: 'web' },
+        { port: 81, protocol: 'UDP' },
+      ],
+      tags: ['a', 'b'],
+      limits: { cpu: '1', memory: '2' },
+    });
+    await assert.rejects(
+      applyAs('two', { ports: [{ port: 80, name: 'other' }] }),
+      /conflict with "one": .spec.ports\[port=80,protocol="TCP"\].name/,
+    );
+    await applyAs('one', { tags: ['a'], plain: ['x'], whole: { a: '1' } });
+    await assert.rejects(applyAs('two', { plain: ['y'] }), /conflict with "one": .spec.plain/);
+    await assert.rejects(applyAs('two', { whole: { b: '2' } }), /conflict with "one": .spec.whole/);
+    await applyAs('two', { whole: { b: '2' } }, '--force-conflicts');
+    assert.deepEqual(await spec(), { plain: ['x'], tags: ['a'], whole: { b: '2' } });
+    await assert.rejects(applyAs('two', { tags: ['c', 'c'] }), /duplicate entries|Duplicate value/);
+    assert.match(await kubectl('explain', 'gadget.spec.ports'), /Where it listens/);
+    assert.equal(await kubectl('get', 'gadgets', '--field-selector=spec.whole.a=1', '-o', 'name'), '');
+    await applyAs('two', { whole: { a: '1' } });
+    assert.match(
+      await kubectl('get', 'gadgets', '--field-selector=spec.whole.a=1', '-o', 'name'),
+      /gadget.stable.example.com\/g/,
+    );
+  },
+);

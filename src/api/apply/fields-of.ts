@@ -4,6 +4,7 @@ import { emptySet, type FieldSet, type FieldSetBuilder, isEmptySet, memberNode }
 import {
   itemsByStep,
   type Place,
+  type RootType,
   placeOfField,
   placeOfItem,
   rootPlace,
@@ -43,8 +44,8 @@ export function ownable(object: JsonObject): JsonObject {
 }
 
 /** What an applied configuration of the type says, as the set that its manager owns. */
-export function fieldsOfObject(typeName: string, object: JsonObject): FieldSet {
-  return fieldsOf(rootPlace(typeName), ownable(object), false) ?? emptySet;
+export function fieldsOfObject(root: RootType, object: JsonObject): FieldSet {
+  return fieldsOf(rootPlace(root), ownable(object), false) ?? emptySet;
 }
 
 /**
@@ -77,8 +78,8 @@ export type FieldChanges = {
   readonly changed: FieldSet;
 };
 
-export function compareObjects(typeName: string, before: JsonObject, after: JsonObject): FieldChanges {
-  return compare(rootPlace(typeName), ownable(before), ownable(after)) ?? noChanges;
+export function compareObjects(root: RootType, before: JsonObject, after: JsonObject): FieldChanges {
+  return compare(rootPlace(root), ownable(before), ownable(after)) ?? noChanges;
 }
 
 const noChanges: FieldChanges = { removed: emptySet, changed: emptySet };

@@ -13,6 +13,7 @@ import {
 } from './field-set.ts';
 import { compareObjects, type FieldChanges, fieldsOfObject } from './fields-of.ts';
 import { mergeConfiguration, removeAbandoned } from './merge-configuration.ts';
+import type { RootType } from './typed-value.ts';
 
 /**
  * metadata.managedFields: who owns which fields of an object, and server-side apply over it
@@ -113,7 +114,7 @@ function compareText(a: string, b: string): number {
  * is not asked. Undefined result: the object has no entries, and stays without.
  */
 export function trackUpdate(
-  typeName: string,
+  root: RootType,
   before: JsonObject,
   after: JsonObject,
   manager: Manager,
@@ -122,7 +123,7 @@ export function trackUpdate(
   const live = ownersOf(before);
   const base = baseOwners(live, options.sent);
   if (base.length === 0 && !options.created) return undefined;
-  const changes = compareObjects(typeName, before, after);
+  const changes = compareObjects(root, before, after);
   if (isEmptySet(changes.removed) && isEmptySet(changes.changed)) return base.map(entryOf);
   const others = base.filter((owner) => !isSameManager(owner, manager));
   const own = base.find((owner) => isSameManager(owner, manager));
@@ -203,21 +204,21 @@ export type ApplyOptions = {
  * now, and records it. The result's managedFields are complete; its defaults are the caller's to set.
  */
 export function applyConfiguration(
-  typeName: string,
+  root: RootType,
   live: JsonObject,
   configuration: JsonObject,
   { manager, force, time, allowed }: ApplyOptions,
 ): Applied {
   const recorded = ownersOf(live);
   const exists = Object.keys(live).length > 0;
-  const base = recorded.length === 0 && exists ? [ownerBefore(typeName, live, manager, time)] : recorded;
+  const base = recorded.length === 0 && exists ? [ownerBefore(root, live, manager, time)] : recorded;
   const last = base.find((owner) => isSameManager(owner, manager));
   const others = base.filter((owner) => !isSameManager(owner, manager));
-  const applied = canonicalSet(fieldsOfObject(typeName, configuration));
-  const merged = mergeConfiguration(typeName, live, configuration);
+  const applied = canonicalSet(fieldsOfObject(root, configuration));
+  const merged = mergeConfiguration(root, live, configuration);
   const kept = others.reduce((fields, owner) => union(fields, owner.fields), applied);
-  const object = last === undefined ? merged : removeAbandoned(typeName, merged, last.fields, kept);
-  const changes = compareObjects(typeName, live, object);
+  const object = last === undefined ? merged : removeAbandoned(root, merged, last.fields, kept);
+  const changes = compareObjects(root, live, object);
   if (!force) {
     const conflicts = conflictsWith(others, difference(changes.changed, allowed));
     if (conflicts.length > 0) return { kind: 'conflicts', conflicts };
@@ -230,14 +231,14 @@ export function applyConfiguration(
   return { kind: 'object', object: withOwners(object, owners) };
 }
 
-function ownerBefore(typeName: string, live: JsonObject, manager: Manager, time: string): Owner {
+function ownerBefore(root: RootType, live: JsonObject, manager: Manager, time: string): Owner {
   return {
     name: beforeFirstApply,
     operation: 'Update',
     apiVersion: manager.apiVersion,
     subresource: '',
     time,
-    fields: canonicalSet(compareObjects(typeName, {}, live).changed),
+    fields: canonicalSet(compareObjects(root, {}, live).changed),
   };
 }
 

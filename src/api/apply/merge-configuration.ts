@@ -4,6 +4,7 @@ import {
   itemsByStep,
   keyStep,
   type Place,
+  type RootType,
   placeOfField,
   placeOfItem,
   rootPlace,
@@ -16,12 +17,8 @@ import {
  * The live object with an applied configuration over it: structs and maps merge, keyed lists merge by key, sets unite,
  * everything else is taken from the configuration. Inputs are not changed; the result may share parts with them.
  */
-export function mergeConfiguration(
-  typeName: string,
-  live: JsonObject,
-  configuration: JsonObject,
-): JsonObject {
-  return merge(rootPlace(typeName), live, configuration) as JsonObject;
+export function mergeConfiguration(root: RootType, live: JsonObject, configuration: JsonObject): JsonObject {
+  return merge(rootPlace(root), live, configuration) as JsonObject;
 }
 
 function merge(place: Place, live: Json | undefined, wanted: Json): Json {
@@ -75,12 +72,12 @@ function mergeItems(
  * sets of now). A field goes with everything below it, defaults included, when nothing below is owned.
  */
 export function removeAbandoned(
-  typeName: string,
+  root: RootType,
   object: JsonObject,
   last: FieldSet,
   kept: FieldSet,
 ): JsonObject {
-  return prune(rootPlace(typeName), object, last, kept) as JsonObject;
+  return prune(rootPlace(root), object, last, kept) as JsonObject;
 }
 
 function prune(place: Place, value: Json, last: FieldSet, kept: FieldSet): Json {
@@ -98,7 +95,7 @@ function prune(place: Place, value: Json, last: FieldSet, kept: FieldSet): Json 
   }
   if (Array.isArray(value) && (shape.kind === 'set' || shape.kind === 'keyed')) {
     return value.flatMap((item) => {
-      const step = shape.kind === 'set' ? valueStep(item) : keyStep(item, shape.keys);
+      const step = shape.kind === 'set' ? valueStep(item) : keyStep(item, shape);
       const below = last[step];
       const owned = kept[step];
       if (below === undefined) return [item];
@@ -110,9 +107,9 @@ function prune(place: Place, value: Json, last: FieldSet, kept: FieldSet): Json 
 }
 
 /** Paths of keyed lists and sets in which an element occurs twice, at most a few: such a configuration means nothing. */
-export function duplicateElements(typeName: string, configuration: JsonObject): readonly string[] {
+export function duplicateElements(root: RootType, configuration: JsonObject): readonly string[] {
   const found: string[] = [];
-  findDuplicates(rootPlace(typeName), configuration, '', found);
+  findDuplicates(rootPlace(root), configuration, '', found);
   return found;
 }
 
