@@ -2,7 +2,14 @@ import type { PolicyRule, Subject } from '../api/gen/rbac-v1.ts';
 
 /** The roles and bindings that every server makes sure of at start. Data only; changed by nobody but this file. */
 
-export type BootstrapRole = { readonly name: string; readonly rules: readonly PolicyRule[] };
+export type BootstrapRole = {
+  readonly name: string;
+  readonly rules: readonly PolicyRule[];
+  /** Beside those that every role made here has. */
+  readonly labels?: Readonly<Record<string, string>>;
+  /** Its rules are those of the roles with this label; `rules` are none of its own. */
+  readonly aggregates?: string;
+};
 export type BootstrapBinding = {
   readonly name: string;
   readonly role: string;
@@ -114,13 +121,11 @@ const editRules: readonly PolicyRule[] = [
   rule('policy', ['poddisruptionbudgets'], write),
   rule('networking.k8s.io', ['ingresses', 'networkpolicies'], write),
   rule('coordination.k8s.io', ['leases'], [...read, ...write]),
-  ...viewRules,
 ];
 
 const adminRules: readonly PolicyRule[] = [
   rule('authorization.k8s.io', ['localsubjectaccessreviews'], ['create']),
   rule('rbac.authorization.k8s.io', ['rolebindings', 'roles'], [...read, ...write]),
-  ...editRules,
 ];
 
 /** A node agent with its service proxy. NodeRestriction in admission narrows writes to the node's own objects. */
@@ -183,6 +188,10 @@ const schedulerRules: readonly PolicyRule[] = [
   rule('authorization.k8s.io', ['subjectaccessreviews'], ['create']),
 ];
 
+const toAdmin = 'rbac.authorization.k8s.io/aggregate-to-admin';
+const toEdit = 'rbac.authorization.k8s.io/aggregate-to-edit';
+const toView = 'rbac.authorization.k8s.io/aggregate-to-view';
+
 export const bootstrapRoles: readonly BootstrapRole[] = [
   {
     name: 'cluster-admin',
@@ -191,9 +200,12 @@ export const bootstrapRoles: readonly BootstrapRole[] = [
       { nonResourceURLs: all, verbs: all },
     ],
   },
-  { name: 'admin', rules: adminRules },
-  { name: 'edit', rules: editRules },
-  { name: 'view', rules: viewRules },
+  { name: 'admin', rules: [], aggregates: toAdmin },
+  { name: 'edit', rules: [], aggregates: toEdit, labels: { [toAdmin]: 'true' } },
+  { name: 'view', rules: [], aggregates: toView, labels: { [toEdit]: 'true' } },
+  { name: 'system:aggregate-to-admin', rules: adminRules, labels: { [toAdmin]: 'true' } },
+  { name: 'system:aggregate-to-edit', rules: editRules, labels: { [toEdit]: 'true' } },
+  { name: 'system:aggregate-to-view', rules: viewRules, labels: { [toView]: 'true' } },
   {
     name: 'system:discovery',
     rules: [

@@ -1,12 +1,14 @@
 import { randomUUID } from 'node:crypto';
-import { jsonEqual } from '../api/fields.ts';
-import type { JsonObject } from '../api/object.ts';
+import { jsonEqual, objectAt } from '../api/fields.ts';
+import type { AggregationRule, ClusterRole, PolicyRule } from '../api/gen/rbac-v1.ts';
+import type { Json, JsonObject } from '../api/object.ts';
 import { kindNamed } from '../api/registry.ts';
+import { aggregatedRules } from '../api/role-aggregation.ts';
 import { assert } from '../base/assert.ts';
 import { rfc3339 } from '../base/clock.ts';
 import { cidrAddress, formatIp, parseCidr } from '../base/ip.ts';
 import type { Entry } from '../store/store.ts';
-import { bootstrapBindings, bootstrapRoles } from './bootstrap-roles.ts';
+import { type BootstrapRole, bootstrapBindings, bootstrapRoles } from './bootstrap-roles.ts';
 import type { ApiContext } from './context.ts';
 import { companionsOf } from './namespaces.ts';
 import { keyOfObject, parseEntry, templateOf } from './objects.ts';
@@ -19,6 +21,8 @@ type Wanted = {
   readonly name: string;
   readonly labels?: Readonly<Record<string, string>>;
   readonly rest: JsonObject;
+  /** Fields that only a new object gets, because others keep them afterwards. */
+  readonly initial?: JsonObject;
   /** `keep`: what exists stays as it is. `restore`: the named fields are set right again at every start. */
   readonly existing: 'keep' | 'restore';
 };
@@ -46,6 +50,8 @@ function ensure(context: ApiContext, wanted: Wanted): readonly Promise<Entry>[] 
     if (wanted.existing === 'keep') return [];
     const old = parseEntry(entry);
     const object: JsonObject = { ...old, ...structuredClone(wanted.rest) };
+    const labels = { ...objectAt(old, 'metadata', 'labels'), ...wanted.labels };
+    object['metadata'] = { ...old.metadata, ...(Object.keys(labels).length === 0 ? {} : { labels }) };
     kind.setDefaults?.(object);
     if (jsonEqual(object, old)) return [];
     return [context.store.put(key, templateOf(kind, object), entry.revision)];
@@ -59,6 +65,7 @@ function ensure(context: ApiContext, wanted: Wanted): readonly Promise<Entry>[] 
       ...(wanted.labels === undefined ? {} : { labels: { ...wanted.labels } }),
     },
     ...structuredClone(wanted.rest),
+    ...structuredClone(wanted.initial ?? {}),
   };
   kind.setDefaults?.(object);
   const companions = companionsOf(context, kind, object).filter(
@@ -86,15 +93,21 @@ const rbacGroup = 'rbac.authorization.k8s.io';
 const rbacLabels = { 'kubernetes.io/bootstrapping': 'rbac-defaults' };
 
 function rbacObjects(): readonly Wanted[] {
-  const roles = bootstrapRoles.map(({ name, rules }): Wanted => {
-    const rest = { rules: structuredClone(rules) as unknown as JsonObject[] };
+  const roles = bootstrapRoles.map((role): Wanted => {
+    const { name, labels, aggregates } = role;
     return {
       group: rbacGroup,
       kind: 'ClusterRole',
       namespace: '',
       name,
-      labels: rbacLabels,
-      rest,
+      labels: { ...rbacLabels, ...labels },
+      ...(aggregates === undefined
+        ? { rest: { rules: jsonOf(role.rules) } }
+        : {
+            rest: { aggregationRule: jsonOf(aggregationRule(aggregates)) },
+            // Right from the start; from then on a controller keeps them.
+            initial: { rules: jsonOf(initialRules(role)) },
+          }),
       existing: 'restore',
     };
   });
@@ -114,6 +127,28 @@ function rbacObjects(): readonly Wanted[] {
     };
   });
   return [...roles, ...bindings];
+}
+
+function aggregationRule(label: string): AggregationRule {
+  return { clusterRoleSelectors: [{ matchLabels: { [label]: 'true' } }] };
+}
+
+function initialRules(role: BootstrapRole): readonly PolicyRule[] {
+  if (role.aggregates === undefined) return role.rules;
+  const others = bootstrapRoles.filter((other) => other !== role);
+  const asClusterRole = (other: BootstrapRole): ClusterRole => ({
+    metadata: { name: other.name, labels: { ...other.labels } },
+    ...(other.aggregates === undefined ? {} : { aggregationRule: aggregationRule(other.aggregates) }),
+    rules: other.rules,
+  });
+  const direct = others.filter((other) => other.labels?.[role.aggregates ?? ''] === 'true');
+  const members = direct.map((other) => ({ ...asClusterRole(other), rules: initialRules(other) }));
+  return aggregatedRules(asClusterRole(role), members);
+}
+
+/** A copy, as plain JSON. */
+function jsonOf(value: object): Json {
+  return structuredClone(value) as unknown as Json;
 }
 
 function serviceObjects(context: ApiContext, advertisePort: number): readonly Wanted[] {

@@ -37,6 +37,9 @@ export function preventEscalation(
   };
   if (authorizer.allows(user, exempt)) return;
   const held = [...authorizer.rulesFor(user, namespace)];
+  if (object['aggregationRule'] !== undefined && !everything.every((rule) => covers(held, rule))) {
+    throw forbidden(kind, name, 'must have cluster-admin privileges to use the aggregationRule');
+  }
   const missing = rules.filter((rule) => !covers(held, rule));
   if (missing.length === 0) return;
   throw forbidden(
@@ -45,6 +48,12 @@ export function preventEscalation(
     `user ${JSON.stringify(user.name)} (groups=${JSON.stringify(user.groups)}) is attempting to grant RBAC permissions not currently held:\n${missing.map(describe).join('\n')}`,
   );
 }
+
+/** Whoever says which roles add up to another one might add any. */
+const everything: readonly PolicyRule[] = [
+  { apiGroups: ['*'], resources: ['*'], verbs: ['*'] },
+  { nonResourceURLs: ['*'], verbs: ['*'] },
+];
 
 /** True when each single permission of `rule` is held. A `*` is held only through a `*`. */
 function covers(held: readonly PolicyRule[], rule: PolicyRule): boolean {

@@ -7,6 +7,7 @@ import { runAsLeader } from '../control/leader.ts';
 import { systemTiming } from '../control/reconciler.ts';
 import { createRecorder } from '../control/recorder.ts';
 import type { ControllerContext } from './context.ts';
+import { clusterRoleAggregationController } from './clusterrole-aggregation/controller.ts';
 import { cronJobController } from './cronjob/controller.ts';
 import { daemonSetController } from './daemonset/controller.ts';
 import { deploymentController } from './deployment/controller.ts';
@@ -54,6 +55,7 @@ type Start = (context: ControllerContext, config: ControllersConfig) => Task | u
 
 const starts: Readonly<Record<string, Start>> = {
   scheduler: schedulerController,
+  'clusterrole-aggregation': clusterRoleAggregationController,
   deployment: deploymentController,
   replicaset: replicaSetController,
   replicationcontroller: replicationControllerController,

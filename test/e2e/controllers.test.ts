@@ -120,3 +120,42 @@ test('controllers: kubectl delete namespace returns and leaves nothing', {
     [],
   );
 });
+
+test('controllers: what is labelled for view is what a viewer may see', {
+  skip,
+  timeout: 60_000,
+}, async () => {
+  await using cluster = await startCluster();
+  const { kubectl } = cluster;
+  await kubectl('create', 'clusterrolebinding', 'viewers', '--clusterrole=view', '--user=vera');
+  await kubectl('create', 'clusterrolebinding', 'admins', '--clusterrole=admin', '--user=ada');
+  const can = async (user: string, verb: string, resource: string): Promise<boolean> =>
+    kubectl('auth', 'can-i', verb, resource, `--as=${user}`).then(
+      (text) => text.trim() === 'yes',
+      () => false, // kubectl exits with 1 for "no"
+    );
+  assert.deepEqual(
+    [
+      await can('vera', 'get', 'pods'),
+      await can('vera', 'get', 'nodes'),
+      await can('ada', 'create', 'roles'),
+    ],
+    [true, false, true],
+  );
+  await kubectl('create', 'clusterrole', 'nodes-too', '--verb=get', '--resource=nodes');
+  await kubectl('label', 'clusterrole', 'nodes-too', 'rbac.authorization.k8s.io/aggregate-to-view=true');
+  await until('view has the new rule', () => can('vera', 'get', 'nodes'));
+  await until('and so have those that view adds up to', () => can('ada', 'get', 'nodes'));
+  await kubectl('delete', 'clusterrole', 'nodes-too');
+  await until('view has lost it', async () => !(await can('vera', 'get', 'nodes')));
+  assert.equal(await can('vera', 'get', 'pods'), true);
+
+  await kubectl('create', 'clusterrole', 'makers', '--verb=create,get', '--resource=clusterroles');
+  await kubectl('create', 'clusterrolebinding', 'makers', '--clusterrole=makers', '--user=max');
+  const selector = '--aggregation-rule=a=b';
+  await assert.rejects(
+    kubectl('create', 'clusterrole', 'sum', selector, '--as=max'),
+    /must have cluster-admin privileges to use the aggregationRule/,
+  );
+  await kubectl('create', 'clusterrole', 'sum', selector);
+});
