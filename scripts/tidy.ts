@@ -26,7 +26,7 @@ const layers: Readonly<Record<string, number>> = {
 
 /** Files that may do I/O. Everything else in `src` is pure: no node:* beyond assert and buffer, no clock, no chance. */
 const shells: readonly RegExp[] = [
-  /^src\/base\/(clock|grpc|health-server|log|oci-archive)\.ts$/,
+  /^src\/base\/(clock|grpc|health-server|log|oci-archive|sockets)\.ts$/,
   /^src\/api\/cel\/expression\.ts$/, // loads its library with the first rule
   /^src\/store\/(sqlite|engine)\.ts$/, // the engine commits once an event-loop turn
   /^src\/client\//,

@@ -3,8 +3,8 @@ import { createSocket } from 'node:dgram';
 import { type AddressInfo, createServer } from 'node:net';
 import { test } from 'node:test';
 import { silentLogger } from '../base/log.ts';
+import { openSocket } from '../base/sockets.ts';
 import { parseResolvers, runDnsRelay } from './dns-relay.ts';
-import { openSocket } from './sockets.ts';
 
 test('resolvers are read as the C library reads them', () => {
   const text = '# nameserver 9.9.9.9\nsearch x\nnameserver 192.0.2.1\n nameserver ::1\nnameserver nonsense\n';

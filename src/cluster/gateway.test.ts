@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { test } from 'node:test';
 import { silentLogger } from '../base/log.ts';
+import { openSocket } from '../base/sockets.ts';
 import { parseConnect, runConnectProxy } from './gateway.ts';
-import { openSocket } from './sockets.ts';
 
 for (const { line, want } of [
   { line: 'CONNECT registry.example:443 HTTP/1.1', want: { host: 'registry.example', port: 443 } },

@@ -2,9 +2,10 @@ import { lookup } from 'node:dns/promises';
 import { BlockList, connect, createServer, isIPv6, type Server, type Socket } from 'node:net';
 import { aborted } from '../base/lifetime.ts';
 import type { Logger } from '../base/log.ts';
+import { openSocket } from '../base/sockets.ts';
 import { type ClusterConfig, gatewayAddress, networkNetns, proxyPort } from './config.ts';
 import { runDnsRelay } from './dns-relay.ts';
-import { inNetns, openSocket } from './sockets.ts';
+import { inNetns } from './sockets.ts';
 
 /** Bounds of the CONNECT proxy. At `tunnelsMax` new connections are closed at once. */
 export const gatewayLimits = {

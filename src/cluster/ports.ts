@@ -1,7 +1,7 @@
 import { closeSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { openSocket, SocketError } from '../base/sockets.ts';
 import { UserError } from '../base/user-error.ts';
 import { apiHostPortPreferred, type PublishedPort } from './config.ts';
-import { openSocket, SocketError } from './sockets.ts';
 
 /** True when nobody listens on the address and port in the host's namespace. IPv6 counts only where the host has it. */
 export function isFree(address: string, port: number): boolean {

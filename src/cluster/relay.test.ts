@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { silentLogger } from '../base/log.ts';
+import { openSocket } from '../base/sockets.ts';
 import { relayDefaults, runRelay } from './relay.ts';
-import { openSocket } from './sockets.ts';
 
 async function listen(server: Server): Promise<number> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

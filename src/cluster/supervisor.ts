@@ -2,11 +2,12 @@ import { copyFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'nod
 import { createServer, type Server } from 'node:net';
 import { aborted } from '../base/lifetime.ts';
 import type { Logger } from '../base/log.ts';
+import { openSocket } from '../base/sockets.ts';
 import { type ChildHandle, type ChildSpec, type Launcher, runChild, stopLeftover } from './child.ts';
 import { type ClusterConfig, pathsOf } from './config.ts';
 import { createNetwork } from './network.ts';
-import { type DescriptorPlan, describeDescriptor, planProcesses, type ProcessPlan } from './plan.ts';
-import { inNetns, openSocket, takeDescriptor } from './sockets.ts';
+import { type DescriptorPlan, describeDescriptor, type ProcessPlan, planProcesses } from './plan.ts';
+import { inNetns, takeDescriptor } from './sockets.ts';
 import { isAlive, type ProcessState, readProcessStates, startTicksOf } from './state.ts';
 
 /** A log file that has grown beyond this is moved to `FILE.1` (one older file is kept). */

@@ -1,5 +1,6 @@
 import ffi from 'node:ffi';
 import { isIPv6 } from 'node:net';
+import { AF_INET, hasSockets, openSocket, writeSocketAddress } from '../base/sockets.ts';
 
 /** Bounds of batches. */
 export const batchLimits = {
@@ -10,31 +11,16 @@ export const batchLimits = {
   answerBytesMax: 1232,
 } as const;
 
-const AF_INET = 2;
-const AF_INET6 = 10;
-const SOCK_DGRAM = 2;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
-const SOL_SOCKET = 1;
-const SO_REUSEADDR = 2;
-const IPPROTO_IPV6 = 41;
-const IPV6_V6ONLY = 26;
 const MSG_DONTWAIT = 0x40;
 const MSG_TRUNC = 0x20;
-const EADDRINUSE = 98;
 /** struct mmsghdr, struct iovec on 64-bit Linux. */
 const headerSize = 64;
 const vectorSize = 16;
 const nameSize = 32;
 
 type Libc = {
-  readonly socket: (family: number, type: number, protocol: number) => number;
-  readonly bind: (fd: number, address: bigint, length: number) => number;
-  readonly close: (fd: number) => number;
-  readonly setsockopt: (fd: number, level: number, name: number, value: bigint, length: number) => number;
   readonly recvmmsg: (fd: number, messages: bigint, count: number, flags: number, timeout: bigint) => number;
   readonly sendmmsg: (fd: number, messages: bigint, count: number, flags: number) => number;
-  readonly __errno_location: () => bigint;
 };
 
 let libc: Libc | undefined;
@@ -44,13 +30,8 @@ function load(): Libc {
   const i32 = 'int32';
   const u64 = 'uint64';
   const { functions } = ffi.dlopen('libc.so.6', {
-    socket: { arguments: [i32, i32, i32], return: i32 },
-    bind: { arguments: [i32, u64, i32], return: i32 },
-    close: { arguments: [i32], return: i32 },
-    setsockopt: { arguments: [i32, i32, i32, u64, i32], return: i32 },
     recvmmsg: { arguments: [i32, u64, i32, i32, u64], return: i32 },
     sendmmsg: { arguments: [i32, u64, i32, i32], return: i32 },
-    __errno_location: { arguments: [], return: u64 },
   });
   libc = functions as unknown as Libc;
   return libc;
@@ -58,73 +39,12 @@ function load(): Libc {
 
 /**
  * A bound UDP socket as a file descriptor, for `dgram` and for batches. Sockets of a wildcard and of single addresses live
- * side by side. Undefined: this platform has no such functions, so that `dgram` has to make the socket.
- * Throws an Error with `code` EADDRINUSE or a number.
+ * side by side. Undefined: this platform has no such functions, or the address no plain form, so that `dgram` has to make
+ * the socket. Throws SocketError.
  */
 export function openUdpSocket(address: string, port: number): number | undefined {
-  let functions: Libc;
-  try {
-    functions = load();
-  } catch {
-    return undefined;
-  }
-  const family = isIPv6(address) ? AF_INET6 : AF_INET;
-  const fd = functions.socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd < 0) throw systemError('socket');
-  const one = Buffer.from([1, 0, 0, 0]);
-  functions.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, ffi.getRawPointer(one), 4);
-  if (family === AF_INET6) functions.setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, ffi.getRawPointer(one), 4);
-  const name = Buffer.alloc(nameSize);
-  const length = writeName(name, 0, address, port);
-  if (length === 0) {
-    functions.close(fd);
-    return undefined; // an IPv6 address with a zone, say: dgram knows those
-  }
-  if (functions.bind(fd, ffi.getRawPointer(name), length) === 0) return fd;
-  const error = systemError(`bind ${address}:${port}`);
-  functions.close(fd);
-  throw error;
-}
-
-function systemError(what: string): Error {
-  const errno = ffi.getInt32(load().__errno_location(), 0);
-  return Object.assign(new Error(`${what}: errno ${errno}`), {
-    code: errno === EADDRINUSE ? 'EADDRINUSE' : errno,
-  });
-}
-
-/** Writes a struct sockaddr; returns its length, 0 for what is no plain address. */
-function writeName(into: Buffer, at: number, address: string, port: number): number {
-  if (!isIPv6(address)) {
-    into.writeUInt16LE(AF_INET, at);
-    into.writeUInt16BE(port, at + 2);
-    let write = at + 4;
-    let value = 0;
-    for (let index = 0; index < address.length; index++) {
-      const code = address.charCodeAt(index);
-      if (code === 0x2e) {
-        into[write++] = value;
-        value = 0;
-      } else {
-        value = value * 10 + code - 0x30;
-      }
-    }
-    into[write] = value;
-    return 16;
-  }
-  if (address.includes('%') || address.includes('.')) return 0;
-  into.fill(0, at, at + 28);
-  into.writeUInt16LE(AF_INET6, at);
-  into.writeUInt16BE(port, at + 2);
-  const [head = '', tail] = address.split('::');
-  const groups = (text: string | undefined): readonly string[] =>
-    text === undefined || text === '' ? [] : text.split(':');
-  const last = groups(tail);
-  groups(head).forEach((group, index) => into.writeUInt16BE(Number.parseInt(group, 16), at + 8 + 2 * index));
-  last.forEach((group, index) =>
-    into.writeUInt16BE(Number.parseInt(group, 16), at + 8 + 2 * (8 - last.length + index)),
-  );
-  return 28;
+  if (!hasSockets() || address.includes('%') || (isIPv6(address) && address.includes('.'))) return undefined;
+  return openSocket('udp', address, port, { shared: true, nonblocking: true });
 }
 
 /**
@@ -172,7 +92,7 @@ export class UdpBatch {
   /** The name of an address; undefined: it cannot be written as one. */
   sender(address: string, port: number): Uint8Array | undefined {
     const name = Buffer.allocUnsafe(nameSize);
-    return writeName(name, 0, address, port) === 0 ? undefined : name;
+    return writeSocketAddress(name, 0, address, port) === 0 ? undefined : name;
   }
 
   /** Where the next answer is to be written in `output`. */

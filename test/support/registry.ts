@@ -2,12 +2,14 @@
  * An image registry for tests: the pull half of the OCI distribution protocol over TLS, in a network namespace of its own
  * that this machine reaches by a link with addresses for documentation (RFC 5737).
  */
+
+import { createHash } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
-import { createHash } from 'node:crypto';
-import { parseTar } from '../../src/base/tar.ts';
 import { createAuthority, type KeyPair } from '../../src/base/certificates.ts';
-import { inNetns, openSocket } from '../../src/cluster/sockets.ts';
+import { openSocket } from '../../src/base/sockets.ts';
+import { parseTar } from '../../src/base/tar.ts';
+import { inNetns } from '../../src/cluster/sockets.ts';
 import { runOk } from './shell.ts';
 
 /** Each is tried in turn: a machine may use one of them itself. */
