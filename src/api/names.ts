@@ -8,6 +8,7 @@ export const dnsSubdomainLengthMax = 253;
 
 const dnsLabel = /^[a-z0-9](?:[-a-z0-9]*[a-z0-9])?$/;
 const dnsSubdomain = /^[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*$/;
+const searchDomain = /^[a-z0-9_](?:[-a-z0-9_]*[a-z0-9_])?(?:\.[a-z0-9_](?:[-a-z0-9_]*[a-z0-9_])?)*$/;
 const dns1035Label = /^[a-z](?:[-a-z0-9]*[a-z0-9])?$/;
 const qualifiedPart = /^(?:[A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$/;
 
@@ -15,6 +16,8 @@ const labelHint =
   "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 const subdomainHint =
   "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+const searchHint =
+  "a search domain consists of lower case alphanumeric characters, '-', '_' or '.', and its labels start and end with an alphanumeric character or '_' (e.g. 'example.com' or '_tcp.example.com')";
 const label1035Hint =
   "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 const wildcardHint =
@@ -37,6 +40,11 @@ export function dnsLabelProblems(text: string): readonly string[] {
 
 export function dnsSubdomainProblems(text: string): readonly string[] {
   return byForm(text, dnsSubdomainLengthMax, dnsSubdomain, subdomainHint);
+}
+
+/** A domain that names are searched in: as a subdomain, and "_" where a service's labels have it. */
+export function searchDomainProblems(text: string): readonly string[] {
+  return byForm(text, dnsSubdomainLengthMax, searchDomain, searchHint);
 }
 
 export function dns1035LabelProblems(text: string): readonly string[] {

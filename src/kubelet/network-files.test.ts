@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import type { Pod, PodSpec } from '../api/gen/core-v1.ts';
 import {
   compileDnsConfig,
+  dnsConfigProblems,
   hostnameOf,
   parseResolvConf,
   renderHosts,
@@ -59,6 +60,32 @@ for (const { name, spec, want } of [
     assert.equal(renderResolvConf(compileDnsConfig(pod(spec), cluster, host)), want);
   });
 }
+
+test('resolv.conf: what is too much is left out and told', () => {
+  const many = pod({ dnsConfig: { nameservers: ['192.0.2.1', '192.0.2.2', '192.0.2.3'] } });
+  assert.deepEqual(compileDnsConfig(many, cluster, host).servers, ['10.43.0.10', '192.0.2.1', '192.0.2.2']);
+  assert.deepEqual(dnsConfigProblems(many, cluster, host), [
+    'Nameserver limits were exceeded, some have been left out; applied: 10.43.0.10 192.0.2.1 192.0.2.2',
+  ]);
+  const searches = Array.from({ length: 32 }, (_, index) => `s${index}.example`);
+  const wide = pod({ dnsConfig: { searches } });
+  assert.equal(compileDnsConfig(wide, cluster, host).searches.length, 32);
+  assert.match(dnsConfigProblems(wide, cluster, host)[0] ?? '', /^Search line limits were exceeded/);
+  const long = pod({
+    dnsConfig: { searches: searches.slice(0, 20).map((name) => `${'a'.repeat(100)}.${name}`) },
+  });
+  assert.ok(compileDnsConfig(long, cluster, host).searches.join(' ').length <= 2048);
+  assert.deepEqual(dnsConfigProblems(pod(), cluster, host), []);
+});
+
+test('resolv.conf: the same server or search twice stands once', () => {
+  const twice = pod({
+    dnsConfig: { nameservers: ['10.43.0.10'], searches: ['cluster.local', 'example.net'] },
+  });
+  const { servers, searches } = compileDnsConfig(twice, cluster, host);
+  assert.deepEqual(servers, ['10.43.0.10']);
+  assert.deepEqual(searches, ['shop.svc.cluster.local', 'svc.cluster.local', 'cluster.local', 'example.net']);
+});
 
 test('hosts: addresses, full name and aliases', () => {
   const text = renderHosts(

@@ -15,9 +15,42 @@ export type DnsConfig = {
 /** Limits of Kubernetes' API, and of what resolvers read. */
 const nameserversMax = 3;
 const searchesMax = 32;
+const searchCharactersMax = 2048;
 
-/** The Pod's resolver settings by dnsPolicy and dnsConfig. `host` is the node's own resolv.conf. */
+/** The Pod's resolver settings by dnsPolicy and dnsConfig. `host` is the node's own resolv.conf. What is too much is left out. */
 export function compileDnsConfig(pod: Pod, cluster: ClusterDns, host: DnsConfig): DnsConfig {
+  const all = wantedDnsConfig(pod, cluster, host);
+  return {
+    servers: all.servers.slice(0, nameserversMax),
+    searches: searchesThatFit(all.searches),
+    options: all.options,
+  };
+}
+
+/** What of the settings is too much for a resolv.conf, in words for an Event; [] when all of it fits. */
+export function dnsConfigProblems(pod: Pod, cluster: ClusterDns, host: DnsConfig): readonly string[] {
+  const all = wantedDnsConfig(pod, cluster, host);
+  const kept = compileDnsConfig(pod, cluster, host);
+  const told = (what: string, wanted: readonly string[], applied: readonly string[]): readonly string[] =>
+    wanted.length === applied.length
+      ? []
+      : [`${what} limits were exceeded, some have been left out; applied: ${applied.join(' ')}`];
+  return [
+    ...told('Nameserver', all.servers, kept.servers),
+    ...told('Search line', all.searches, kept.searches),
+  ];
+}
+
+function searchesThatFit(searches: readonly string[]): readonly string[] {
+  const kept: string[] = [];
+  for (const search of searches.slice(0, searchesMax)) {
+    if ([...kept, search].join(' ').length > searchCharactersMax) break;
+    kept.push(search);
+  }
+  return kept;
+}
+
+function wantedDnsConfig(pod: Pod, cluster: ClusterDns, host: DnsConfig): DnsConfig {
   const base = policyConfig(pod, cluster, host);
   const own = pod.spec?.dnsConfig;
   const options = new Map(base.options.map((option) => [option.split(':')[0] ?? option, option]));
@@ -26,8 +59,8 @@ export function compileDnsConfig(pod: Pod, cluster: ClusterDns, host: DnsConfig)
       options.set(name, value === undefined || value === '' ? name : `${name}:${value}`);
   }
   return {
-    servers: unique([...base.servers, ...(own?.nameservers ?? [])]).slice(0, nameserversMax),
-    searches: unique([...base.searches, ...(own?.searches ?? [])]).slice(0, searchesMax),
+    servers: unique([...base.servers, ...(own?.nameservers ?? [])]),
+    searches: unique([...base.searches, ...(own?.searches ?? [])]),
     options: [...options.values()],
   };
 }

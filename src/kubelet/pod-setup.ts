@@ -5,7 +5,7 @@ import { prepareMounts } from './container-mounts.ts';
 import type { ContainerConfig, CriImage, PodSandboxConfig } from './cri-messages.ts';
 import { compileEnv } from './env.ts';
 import type { PodFacts } from './field-ref.ts';
-import { compileDnsConfig, fullyQualifiedName, renderHosts } from './network-files.ts';
+import { compileDnsConfig, dnsConfigProblems, fullyQualifiedName, renderHosts } from './network-files.ts';
 import { specHashOf } from './plan.ts';
 import type { PodDeps } from './pod-deps.ts';
 import { hostsFile, podDir, podLogDir } from './pod-paths.ts';
@@ -27,6 +27,11 @@ export function sandboxConfigOf(deps: PodDeps, pod: Pod, attempt: number): Parti
     dns: compileDnsConfig(pod, deps.node.clusterDns, deps.node.hostDns),
     fullName: fullyQualifiedName(pod, deps.node.clusterDns.domain),
   });
+}
+
+/** What of the Pod's resolver settings could not be had, for Events. */
+export function resolverProblems({ node }: PodDeps, pod: Pod): readonly string[] {
+  return dnsConfigProblems(pod, node.clusterDns, node.hostDns);
 }
 
 /**

@@ -6,7 +6,7 @@ import type { Waiting } from './container-status.ts';
 import type { PullBackoffs } from './images.ts';
 import { type Action, isCompleted, type Plan, planPod, ranMs } from './plan.ts';
 import type { PodDeps, ZeroLossOptions } from './pod-deps.ts';
-import { sandboxConfigOf, writeHosts } from './pod-setup.ts';
+import { resolverProblems, sandboxConfigOf, writeHosts } from './pod-setup.ts';
 import { compilePodStatus } from './pod-status.ts';
 import { PodVolumes } from './pod-volumes.ts';
 import { Prober } from './prober.ts';
@@ -316,6 +316,9 @@ export class PodWorker {
 
   async #createSandbox(attempt: number, signal: AbortSignal): Promise<void> {
     const config = sandboxConfigOf(this.#deps, this.#pod, attempt);
+    for (const problem of resolverProblems(this.#deps, this.#pod)) {
+      this.#deps.event(this.#pod, 'Warning', 'DNSConfigForming', problem);
+    }
     try {
       await this.#deps.cri.runPodSandbox({ config, runtimeHandler: '' });
       this.#blocked.delete(sandboxKey);

@@ -16,6 +16,7 @@ import {
   ipProblems,
   labelKeyProblems,
   labelValueProblems,
+  searchDomainProblems,
 } from '../names.ts';
 import { validateAnnotations, validateLabels } from '../object-meta.ts';
 import { isJsonObject, type JsonObject } from '../object.ts';
@@ -79,6 +80,9 @@ function validateNumbers(spec: JsonObject, path: string): readonly FieldError[] 
   return errors;
 }
 
+/** What one resolv.conf holds. */
+const dnsLimits = { nameserversMax: 3, searchesMax: 32, searchCharactersMax: 2048 } as const;
+
 function validateDns(spec: JsonObject, path: string): readonly FieldError[] {
   const errors: FieldError[] = [];
   const at = child(path, 'dnsConfig');
@@ -93,6 +97,29 @@ function validateDns(spec: JsonObject, path: string): readonly FieldError[] {
       required(child(at, 'nameservers'), 'must provide at least one DNS nameserver when `dnsPolicy` is None'),
     );
   }
+  const searches = listAt(spec, 'dnsConfig', 'searches').map(String);
+  const tooMany = (what: string, field: string, value: readonly unknown[]): void => {
+    errors.push(invalid(child(at, field), JSON.stringify(value), `must not have more than ${what}`));
+  };
+  if (servers.length > dnsLimits.nameserversMax) {
+    tooMany(`${dnsLimits.nameserversMax} nameservers`, 'nameservers', servers);
+  }
+  if (searches.length > dnsLimits.searchesMax) {
+    tooMany(`${dnsLimits.searchesMax} search paths`, 'searches', searches);
+  }
+  if (searches.join(' ').length > dnsLimits.searchCharactersMax) {
+    const limit = `${dnsLimits.searchCharactersMax} characters (including spaces) in the search list`;
+    tooMany(limit, 'searches', searches);
+  }
+  searches.forEach((search, position) => {
+    const problems = search === '.' ? [] : searchDomainProblems(search.replace(/\.$/, ''));
+    const field = index(child(at, 'searches'), position);
+    errors.push(...problems.map((problem) => invalid(field, search, problem)));
+  });
+  listAt(spec, 'dnsConfig', 'options').forEach((option, position) => {
+    if (isJsonObject(option) && stringAt(option, 'name') !== '') return;
+    errors.push(required(index(child(at, 'options'), position), 'must not be empty'));
+  });
   return errors;
 }
 

@@ -342,6 +342,24 @@ const invalid: readonly {
     want: ['spec.containers[0].readinessProbe: Required value: must specify a handler type'],
   },
   {
+    name: 'resolver settings',
+    spec: {
+      containers: [{ name: 'a', image: 'x' }],
+      dnsConfig: {
+        nameservers: ['10.0.0.1', '10.0.0.2', '10.0.0.3', 'four'],
+        searches: ['_tcp.example.com.', '.', 'Upper.example'],
+        options: [{ name: 'ndots', value: '2' }, { value: '1' }],
+      },
+    },
+    want: [
+      'spec.dnsConfig.nameservers[3]: Invalid value: "four": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)',
+      'spec.dnsConfig.nameservers: Invalid value: "[\\"10.0.0.1\\",\\"10.0.0.2\\",\\"10.0.0.3\\",\\"four\\"]": must not have more than 3 nameservers',
+      'spec.dnsConfig.searches[2]: Invalid value: "Upper.example": ' +
+        "a search domain consists of lower case alphanumeric characters, '-', '_' or '.', and its labels start and end with an alphanumeric character or '_' (e.g. 'example.com' or '_tcp.example.com')",
+      'spec.dnsConfig.options[1]: Required value: must not be empty',
+    ],
+  },
+  {
     name: 'policies',
     spec: { restartPolicy: 'Sometimes', dnsPolicy: 'None', containers: [{ name: 'a', image: 'x' }] },
     want: [
@@ -350,6 +368,22 @@ const invalid: readonly {
     ],
   },
 ];
+
+test('pod: search lists have bounds', () => {
+  const messages = (searches: string[]): readonly string[] =>
+    (podKind.validate?.(pod({ containers: [{ name: 'a', image: 'x' }], dnsConfig: { searches } })) ?? []).map(
+      ({ message }) => message.replace(/^Invalid value: ".*": /, ''),
+    );
+  const short = Array.from({ length: 33 }, (_, index) => `s${index}.example`);
+  assert.deepEqual(messages(short.slice(1)), []);
+  assert.deepEqual(messages(short), ['must not have more than 32 search paths']);
+  const label = 'a'.repeat(60);
+  const long = Array.from({ length: 10 }, (_, index) => `${label}.${label}.${label}.${index}.example`);
+  assert.deepEqual(messages([...long, 'x']), []);
+  assert.deepEqual(messages([...long, label, label]), [
+    'must not have more than 2048 characters (including spaces) in the search list',
+  ]);
+});
 
 for (const { name, spec, want } of invalid) {
   test(`pod: invalid ${name}`, () => {
