@@ -3,6 +3,7 @@
  * time per query by dnsperf, and memory.
  *
  *   npm run bench -- dns [--seconds N] [--rounds N] [--write]
+ *   npm run bench -- dns --only 'each once'          the scenarios of that name alone, nothing is written
  *
  * Every server has one thread. dnsperf and the server share two processors, so the rate is that of a pair; the processor
  * time per query, read from /proc/PID/stat, is the server's own and what to compare.
@@ -98,63 +99,71 @@ async function measure(
   };
 }
 
-async function withServer<T>(
-  kind: ServerKind,
+/** Starts the servers of one world one after the other, uses them and stops them. */
+async function withServers<T>(
+  all: readonly ServerKind[],
   world: World,
   folder: string,
   upstreamPort: number,
-  use: (server: RunningServer) => Promise<T>,
+  use: (servers: ReadonlyMap<ServerKind, RunningServer>) => Promise<T>,
 ): Promise<T> {
   const api = await startApi(world);
+  const servers = new Map<ServerKind, RunningServer>();
   try {
-    const server = await startServer(kind, folder, world, { apiUrl: api.url, upstreamPort });
-    try {
-      return await use(server);
-    } finally {
-      await server.stop();
+    for (const kind of all) {
+      servers.set(kind, await startServer(kind, folder, world, { apiUrl: api.url, upstreamPort }));
     }
+    return await use(servers);
   } finally {
+    for (const server of servers.values()) await server.stop();
     api.server.close();
     api.server.closeAllConnections();
   }
 }
 
-async function compareAll(folder: string, seconds: number, rounds: number): Promise<readonly string[]> {
-  const upstream = await startUpstreamServer(folder);
+/** Each round asks every server, so that what else goes on in the machine meets all of them. */
+async function compare(
+  scenario: Scenario,
+  upstreamPort: number,
+  options: { readonly seconds: number; readonly rounds: number; readonly folder: string },
+): Promise<readonly string[]> {
+  const { folder, rounds, seconds } = options;
+  const world = { services: scenario.services, endpoints: 0 };
+  const figures = new Map<ServerKind, Figure[]>(kinds.map((kind) => [kind, []]));
+  await withServers(kinds, world, folder, upstreamPort, async (servers) => {
+    // Warms caches and compilers.
+    for (const server of servers.values()) await measure(server, scenario, 0, { seconds: 1, folder });
+    for (let round = 1; round <= rounds; round++) {
+      for (const [kind, server] of servers) {
+        figures.get(kind)?.push(await measure(server, scenario, round, { seconds, folder }));
+      }
+    }
+  });
+  const of = (kind: ServerKind, pick: (figure: Figure) => number): number =>
+    median((figures.get(kind) ?? []).map(pick));
+  return kinds.map((kind) => {
+    const cpu = of(kind, (figure) => figure.cpuUs);
+    const ratio = cpu / of('unbound', (figure) => figure.cpuUs);
+    const lost = (figures.get(kind) ?? []).reduce((sum, figure) => sum + figure.lost, 0);
+    const rate = of(kind, (figure) => figure.perSecond).toFixed(0);
+    return `| ${scenario.name} | ${kind} | ${rate} | ${cpu.toFixed(2)} | ${ratio.toFixed(2)} | ${lost} |`;
+  });
+}
+
+async function compareAll(
+  chosen: readonly Scenario[],
+  options: { readonly seconds: number; readonly rounds: number; readonly folder: string },
+): Promise<readonly string[]> {
+  const upstream = await startUpstreamServer(options.folder);
   const lines = [
     '| queries | server | queries/s | CPU µs/query | ratio to unbound | lost |',
     '|---|---|---|---|---|---|',
   ];
   try {
-    for (const scenario of scenarios) {
-      const figures = new Map<ServerKind, readonly Figure[]>();
-      for (const kind of kinds) {
-        const all = await withServer(
-          kind,
-          { services: scenario.services, endpoints: 0 },
-          folder,
-          upstream.port,
-          async (server) => {
-            await measure(server, scenario, 0, { seconds: 1, folder }); // warms caches and compilers
-            const measured: Figure[] = [];
-            for (let round = 1; round <= rounds; round++) {
-              measured.push(await measure(server, scenario, round, { seconds, folder }));
-            }
-            return measured;
-          },
-        );
-        figures.set(kind, all);
-      }
-      const of = (kind: ServerKind, pick: (figure: Figure) => number): number =>
-        median((figures.get(kind) ?? []).map(pick));
-      for (const kind of kinds) {
-        const cpu = of(kind, (figure) => figure.cpuUs);
-        const ratio = cpu / of('unbound', (figure) => figure.cpuUs);
-        const lost = (figures.get(kind) ?? []).reduce((sum, figure) => sum + figure.lost, 0);
-        const line = `| ${scenario.name} | ${kind} | ${of(kind, (figure) => figure.perSecond).toFixed(0)} | ${cpu.toFixed(2)} | ${ratio.toFixed(2)} | ${lost} |`;
-        console.log(line);
-        lines.push(line);
-      }
+    for (const scenario of chosen) {
+      const compared = await compare(scenario, upstream.port, options);
+      console.log(compared.join('\n'));
+      lines.push(...compared);
     }
   } finally {
     await upstream.stop();
@@ -166,7 +175,9 @@ async function compareAll(folder: string, seconds: number, rounds: number): Prom
 async function memory(folder: string): Promise<string> {
   const endpoints = 10_000;
   const resident = async (world: World): Promise<number> =>
-    withServer('fairlead', world, folder, 53, async (server) => residentMb(server.pid));
+    withServers(['fairlead'], world, folder, 53, async (servers) =>
+      residentMb(servers.get('fairlead')?.pid ?? 0),
+    );
   const empty = await resident({ services: 1, endpoints: 0 });
   const full = await resident({ services: 1, endpoints });
   return `Resident memory of Fairlead's DNS: ${empty.toFixed(0)} MB without endpoints, ${full.toFixed(0)} MB with ${endpoints} endpoints of 100 headless Services (${(full - empty).toFixed(0)} MB more).`;
@@ -183,12 +194,18 @@ const { values } = parseArgs({
   options: {
     seconds: { type: 'string', default: '3' },
     rounds: { type: 'string', default: '3' },
+    only: { type: 'string', default: '' },
     write: { type: 'boolean', default: false },
   },
 });
 const folder = mkdtempSync(join(tmpdir(), 'fairlead-bench-dns-'));
 try {
-  const lines = await compareAll(folder, Number(values.seconds), Number(values.rounds));
+  const only = new RegExp(values.only, 'i');
+  const lines = await compareAll(
+    scenarios.filter(({ name }) => only.test(name)),
+    { seconds: Number(values.seconds), rounds: Number(values.rounds), folder },
+  );
+  if (values.only !== '') process.exit(0);
   const resident = await memory(folder);
   console.log(resident);
   if (values.write) {

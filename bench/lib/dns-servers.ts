@@ -142,6 +142,7 @@ function unboundHead(folder: string, port: number): readonly string[] {
     '  use-syslog: no',
     `  logfile: "${join(folder, `unbound-${port}.out`)}"`,
     '  chroot: ""',
+    '  directory: ""',
     '  username: ""',
     '  pidfile: ""',
     '  module-config: "iterator"',

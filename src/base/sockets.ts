@@ -23,6 +23,7 @@ const EACCES = 13;
 type Libc = {
   readonly socket: (family: number, type: number, protocol: number) => number;
   readonly bind: (fd: number, address: bigint, length: number) => number;
+  readonly connect: (fd: number, address: bigint, length: number) => number;
   readonly listen: (fd: number, backlog: number) => number;
   readonly setsockopt: (fd: number, level: number, name: number, value: bigint, length: number) => number;
   readonly __errno_location: () => bigint;
@@ -37,6 +38,7 @@ function load(): Libc {
   const { functions } = ffi.dlopen('libc.so.6', {
     socket: { arguments: [i32, i32, i32], return: i32 },
     bind: { arguments: [i32, u64, i32], return: i32 },
+    connect: { arguments: [i32, u64, i32], return: i32 },
     listen: { arguments: [i32, i32], return: i32 },
     setsockopt: { arguments: [i32, i32, i32, u64, i32], return: i32 },
     __errno_location: { arguments: [], return: u64 },
@@ -160,6 +162,19 @@ export function openSocket(
   const where = `${kind} ${address}:${port}`;
   if (bind(fd, ffi.getRawPointer(name), name.length) !== 0) return refuse(fd, `bind ${where}`);
   if (kind === 'tcp' && listen(fd, listenBacklog) !== 0) return refuse(fd, `listen ${where}`);
+  return fd;
+}
+
+/**
+ * A UDP socket at a port of chance which takes datagrams of one peer only. Its file descriptor does not block and is closed on
+ * exec. Throws SocketError, and RangeError for an address that has no plain form.
+ */
+export function connectUdp(address: string, port: number): number {
+  const name = socketAddress(address, port);
+  const fd = openSocket('udp', isIPv6(address) ? '::' : '0.0.0.0', 0, { nonblocking: true });
+  const { connect } = load();
+  if (connect(fd, ffi.getRawPointer(name), name.length) !== 0)
+    return refuse(fd, `connect ${address}:${port}`);
   return fd;
 }
 

@@ -3,7 +3,8 @@ import { describe, test } from 'node:test';
 import type { Service } from '../api/gen/core-v1.ts';
 import type { Endpoint, EndpointSlice } from '../api/gen/discovery-v1.ts';
 import { formatIp, ipFromBytes } from '../base/ip.ts';
-import { type Answer, type AnswerOptions, answer } from './answer.ts';
+import { type Answer, type AnswerOptions, answer, endpointTtlSecondsMax } from './answer.ts';
+import { PodTable } from './pods.ts';
 import { compileService } from './records.ts';
 import { noHosts, parseSettings } from './settings.ts';
 import { DnsTable } from './table.ts';
@@ -66,9 +67,10 @@ const options: AnswerOptions = {
   zone: 'cluster.local',
   ttlSeconds: 5,
   forwards: () => true,
+  zoneOnly: false,
   hosts: noHosts,
   isPod: undefined,
-  rotation: 0,
+  order: undefined,
 };
 const types: Readonly<Record<string, number>> = rrTypes;
 
@@ -258,6 +260,20 @@ describe('answer', () => {
     for (const name of ['10-42-0-6.default', '10-42-0-5.other']) {
       assert.match(render(ask(`${name}.pod.cluster.local A`, exampleTable(), verified)), /^NXDOMAIN/);
     }
+    const pods = new PodTable('cluster.local');
+    pods.set('default/a', {
+      metadata: { namespace: 'default' },
+      status: { podIPs: [{ ip: '10.42.0.5' }, { ip: 'fd00:42::5' }] },
+    });
+    const known = { isPod: pods.has.bind(pods) };
+    const got = (name: string) => render(ask(`${name}.pod.cluster.local AAAA`, exampleTable(), known));
+    assert.equal(got('fd00-42--5.default'), 'NOERROR; fd00-42--5.default.pod.$ AAAA fd00:42::5');
+    assert.equal(
+      got('fd00-42-0-0-0-0-0-5.default'),
+      'NOERROR; fd00-42-0-0-0-0-0-5.default.pod.$ AAAA fd00:42::5',
+    );
+    assert.match(got('fd00-42--6.default'), /^NXDOMAIN/);
+    assert.match(got('fd00-42--5.other'), /^NXDOMAIN/);
   });
 
   test('static hosts are answered here, both ways, and CNAMEs lead to them', () => {
@@ -276,16 +292,33 @@ describe('answer', () => {
     );
   });
 
-  test('equal records come in turned order, all of them each time', () => {
-    const firsts = [0, 1, 2].map((rotation) => {
-      const got = ask('db.default.svc.cluster.local A', exampleTable(), { rotation });
+  test('equal records come in an order of chance, all of them each time', () => {
+    const orders = Array.from({ length: 60 }, (_, index) => {
+      const got = ask('db.default.svc.cluster.local A', exampleTable(), { order: 1 + index * 7919 });
       assert.equal(got.kind, 'local');
       assert.equal(got.answers.length, 3);
-      return renderRecord(got.answers[0] ?? assert.fail())
-        .split(' ')
-        .at(-1);
+      return got.answers.map((record) => renderRecord(record).split(' ').at(-1)).join(' ');
     });
-    assert.deepEqual(firsts, ['10.42.0.5', '10.42.1.5', '10.42.2.5']);
+    assert.equal(new Set(orders).size, 6);
+  });
+
+  test('whoever keeps an answer leaves an endpoint within a second, a Service later', () => {
+    const ttls = (question: string): readonly number[] => {
+      const got = ask(question);
+      assert.equal(got.kind, 'local');
+      return [...got.answers, ...got.additionals].map(({ ttlSeconds }) => ttlSeconds);
+    };
+    for (const question of [
+      'db.default.svc.cluster.local A',
+      'db-0.db.default.svc.cluster.local AAAA',
+      '_http._tcp.db.default.svc.cluster.local SRV',
+      '5.0.42.10.in-addr.arpa PTR',
+    ]) {
+      assert.deepEqual([...new Set(ttls(question))], [endpointTtlSecondsMax], question);
+    }
+    for (const question of ['web.default.svc.cluster.local A', '80.0.43.10.in-addr.arpa PTR']) {
+      assert.deepEqual(ttls(question), [5], question);
+    }
   });
 
   test('another class is refused', () => {

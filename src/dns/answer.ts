@@ -1,4 +1,5 @@
 import { ipToBytes, parseIp } from '../base/ip.ts';
+import { shuffled } from '../base/random.ts';
 import { type Addresses, addressKey, type NamedPort, type ServiceRecords } from './records.ts';
 import { addressOfReverseName, isLocalAddress } from './reverse-name.ts';
 import type { Hosts } from './settings.ts';
@@ -7,6 +8,8 @@ import { classIn, type Question, type RecordData, type ResourceRecord, rcodes, r
 
 /** The version of the specification that the zone follows (its section 2.2). */
 export const schemaVersion = '1.1.0';
+/** The most that records with an endpoint's address or name may be kept: nobody is led for longer to one that is gone. */
+export const endpointTtlSecondsMax = 1;
 /** CNAMEs that are followed from one question, inside and outside the zone together. */
 export const aliasesMax = 8;
 
@@ -17,12 +20,14 @@ export type AnswerOptions = {
   readonly ttlSeconds: number;
   /** Whether a question for another name may be asked of somebody else. */
   forwards(name: string): boolean;
+  /** Names outside the zone are refused, unless an alias in the zone leads to them: others are asked for those by the client. */
+  readonly zoneOnly: boolean;
   /** Names outside the zone that are answered here. */
   readonly hosts: Hosts;
   /** Whether a Pod of the namespace has the address; undefined: names of Pods are not checked. */
   readonly isPod: ((namespace: string, address: Uint8Array) => boolean) | undefined;
-  /** Turns the order of equal records, so that clients which take the first spread. Any non-negative integer. */
-  readonly rotation: number;
+  /** A random number, not 0, by which equal records are shuffled, so that clients which take the first spread; undefined: they stay. */
+  readonly order: number | undefined;
 };
 
 export type Answer =
@@ -64,7 +69,7 @@ function answerZone(question: Question, view: DnsView, options: AnswerOptions): 
       return view.synced ? negative(rcodes.NXDOMAIN, aliases, view, options) : unsynced();
     const matching = found.filter((record) => matches(record.data, question.type));
     if (matching.length > 0) {
-      const ordered = rotate(matching, options.rotation);
+      const ordered = options.order === undefined ? matching : shuffled(matching, options.order);
       return positive([...aliases, ...ordered], additionalsOf(ordered, view, options));
     }
     const alias = found.find((record) => record.data.type === 'CNAME');
@@ -125,7 +130,7 @@ function findService(name: string, labels: readonly string[], view: DnsView, opt
   }
   if (records.kind !== 'headless' || own.length !== 1) return 'missing';
   const endpoint = records.endpoints.get(own[0] ?? '');
-  return endpoint === undefined ? 'missing' : addressRecords(name, endpoint.addresses, options);
+  return endpoint === undefined ? 'missing' : addressRecords(name, endpoint.addresses, ofEndpoints(options));
 }
 
 function ofService(name: string, records: ServiceRecords, options: AnswerOptions): Found {
@@ -140,7 +145,7 @@ function ofService(name: string, records: ServiceRecords, options: AnswerOptions
       break;
   }
   return [
-    ...addressRecords(name, records.addresses, options),
+    ...addressRecords(name, records.addresses, records.kind === 'headless' ? ofEndpoints(options) : options),
     ...serviceRecords(name, name, records, undefined, options),
   ];
 }
@@ -173,7 +178,13 @@ function serviceRecords(
     only === undefined ||
     (port.protocol === only.protocol && (only.port === undefined || port.name === only.port));
   const toRecord = (port: NamedPort, target: string): ResourceRecord =>
-    record(name, options, { type: 'SRV', priority: 0, weight: 100, port: port.port, target });
+    record(name, records.kind === 'headless' ? ofEndpoints(options) : options, {
+      type: 'SRV',
+      priority: 0,
+      weight: 100,
+      port: port.port,
+      target,
+    });
   switch (records.kind) {
     case 'external':
       return [];
@@ -246,21 +257,22 @@ function answerReverse(question: Question, view: DnsView, options: AnswerOptions
   if (address === undefined) return answerOutside(question, options);
   const key = addressKey(address);
   const targets = [
-    ...view.reverse(key).map(({ namespace, service, hostname }) => {
-      const prefix = hostname === '' ? '' : `${hostname}.`;
-      return `${prefix}${service}.${namespace}.svc.${options.zone}`;
-    }),
-    ...(options.hosts.names.get(key) ?? []),
+    ...view.reverse(key).map(({ namespace, service, hostname }) => ({
+      target: `${hostname === '' ? '' : `${hostname}.`}${service}.${namespace}.svc.${options.zone}`,
+      keep: hostname === '' ? options : ofEndpoints(options),
+    })),
+    ...(options.hosts.names.get(key) ?? []).map((target) => ({ target, keep: options })),
   ];
   if (targets.length === 0) {
     if (!view.synced) return unsynced();
-    if (options.forwards(question.name)) return { kind: 'forward', name: question.name, aliases: [] };
+    if (!options.zoneOnly && options.forwards(question.name))
+      return { kind: 'forward', name: question.name, aliases: [] };
     // RFC 6303: nobody outside knows addresses that are only of this place.
     return isLocalAddress(address) ? plain(rcodes.NXDOMAIN) : refusal(rcodes.REFUSED);
   }
   if (question.type !== rrTypes.PTR && question.type !== rrTypes.ANY) return plain(rcodes.NOERROR);
   return positive(
-    targets.map((target) => record(question.name, options, { type: 'PTR', target })),
+    targets.map(({ target, keep }) => record(question.name, keep, { type: 'PTR', target })),
     [],
   );
 }
@@ -277,6 +289,7 @@ const hostTypes: ReadonlySet<number> = new Set([
 
 function answerOutside(question: Question, options: AnswerOptions): Answer {
   const { name, type } = question;
+  if (options.zoneOnly) return refusal(rcodes.REFUSED);
   if (name === 'localhost' || name.endsWith('.localhost')) {
     // RFC 6761, section 6.3: never asked of anybody.
     const all = localhost.map((data) => record(name, options, data));
@@ -324,13 +337,13 @@ function soa(view: DnsView, { zone, ttlSeconds }: AnswerOptions): ResourceRecord
   };
 }
 
-function record(name: string, { ttlSeconds }: AnswerOptions, data: RecordData): ResourceRecord {
-  return { name, ttlSeconds, data };
+/** Services stay, endpoints come and go. */
+function ofEndpoints(options: AnswerOptions): AnswerOptions {
+  return { ...options, ttlSeconds: Math.min(options.ttlSeconds, endpointTtlSecondsMax) };
 }
 
-function rotate(records: readonly ResourceRecord[], rotation: number): readonly ResourceRecord[] {
-  const start = rotation % records.length;
-  return start === 0 ? records : [...records.slice(start), ...records.slice(0, start)];
+function record(name: string, { ttlSeconds }: AnswerOptions, data: RecordData): ResourceRecord {
+  return { name, ttlSeconds, data };
 }
 
 function positive(answers: readonly ResourceRecord[], additionals: readonly ResourceRecord[]): Answer {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { AnswerCache, cacheLimits, type ForwardAnswer, secondsToKeep } from './cache.ts';
+import { AnswerCache, cacheLimits, secondsToKeep } from './cache.ts';
+import type { ForwardAnswer } from './question.ts';
 import { type ResourceRecord, rcodes } from './wire.ts';
 
 function address(ttlSeconds: number): ResourceRecord {
@@ -74,16 +75,22 @@ test('cache: an answer ages and then is gone', () => {
   assert.equal(cache.size, 1);
 });
 
-test('cache: at the bound, what was asked for longest ago goes', () => {
+test('cache: at the bound, what was not asked for lately goes', () => {
   const cache = new AnswerCache();
-  for (let index = 0; index < cacheLimits.entriesMax; index++) {
-    cache.set(String(index), told(rcodes.NOERROR, [address(20)]), 100, 0);
-  }
-  assert.notEqual(cache.get('0', 0), undefined);
-  cache.set('new', told(rcodes.NOERROR, [address(20)]), 100, 0);
+  const half = cacheLimits.entriesMax / 2;
+  const add = (from: number, to: number): void => {
+    for (let index = from; index < to; index++) {
+      cache.set(String(index), told(rcodes.NOERROR, [address(20)]), 100, 0);
+    }
+  };
+  add(0, 2 * half);
   assert.equal(cache.size, cacheLimits.entriesMax);
   assert.notEqual(cache.get('0', 0), undefined);
+  add(2 * half, 4 * half - 2);
+  assert.ok(cache.size <= cacheLimits.entriesMax);
   assert.equal(cache.get('1', 0), undefined);
+  assert.notEqual(cache.get('0', 0), undefined);
+  assert.notEqual(cache.get(String(4 * half - 3), 0), undefined);
 });
 
 test('cache: a big answer is not kept', () => {

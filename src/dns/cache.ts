@@ -1,18 +1,9 @@
+import { PassableAnswer } from './passing.ts';
+import type { ForwardAnswer } from './question.ts';
 import { type ResourceRecord, rcodes } from './wire.ts';
 
-/** What another server said, as far as it is passed on. */
-export type ForwardAnswer = {
-  readonly rcode: number;
-  readonly authenticData: boolean;
-  readonly answers: readonly ResourceRecord[];
-  readonly authorities: readonly ResourceRecord[];
-  readonly additionals: readonly ResourceRecord[];
-  /** How long this is the answer as it stands, ms; then its times to live are shorter. Undefined: not known. */
-  readonly sameForMs?: number | undefined;
-};
-
 export const cacheLimits = {
-  /** At this many answers the one that was asked for longest ago makes room. */
+  /** Of two generations, which hold half each; a full young one takes the old one's place. */
   entriesMax: 10_000,
   /** Bigger answers are not kept. */
   entryBytesMax: 4096,
@@ -46,29 +37,31 @@ export type StaleAnswer = { readonly answer: ForwardAnswer; readonly retryAtMs: 
 
 /** Answers of other servers for as long as they allow. Time is given by the caller, on any clock that does not step back. */
 export class AnswerCache {
-  readonly #entries = new Map<string, Entry>(); // in order of last use
+  /**
+   * Two generations: what is used moves to the young one, and a full young one becomes the old one. One map from which the
+   * oldest is taken for each new entry costs more the longer it lives, since its first live entry is ever further in.
+   */
+  #young = new Map<string, Entry>();
+  #old = new Map<string, Entry>();
 
   get size(): number {
-    return this.#entries.size;
+    return this.#young.size + this.#old.size;
   }
 
   /** The answer with what is left of its times, or undefined. */
   get(key: string, nowMs: number): ForwardAnswer | undefined {
-    const entry = this.#entries.get(key);
-    if (entry === undefined) return undefined;
-    if (entry.expiresMs <= nowMs) return undefined;
-    this.#entries.delete(key);
-    this.#entries.set(key, entry);
+    const entry = this.#find(key);
+    if (entry === undefined || entry.expiresMs <= nowMs) return undefined;
+    if (this.#old.delete(key)) this.#put(key, entry);
     entry.hits += 1;
     const ageMs = nowMs - entry.storedMs;
     const age = Math.floor(ageMs / 1000);
-    const sameForMs = Math.min(entry.expiresMs - nowMs, (age + 1) * 1000 - ageMs);
-    return { ...aged(entry.answer, age), sameForMs };
+    return aged(entry.answer, age, Math.min(entry.expiresMs - nowMs, (age + 1) * 1000 - ageMs));
   }
 
   /** Once for each answer that is asked for often and soon over: it is time to ask for a new one. */
   dueForRefresh(key: string, nowMs: number): boolean {
-    const entry = this.#entries.get(key);
+    const entry = this.#find(key);
     if (entry === undefined || entry.refreshing || entry.hits < cacheLimits.refreshHitsMin) return false;
     const wholeMs = entry.expiresMs - entry.storedMs;
     const leastMs = Math.max(cacheLimits.refreshLeastMs, wholeMs * cacheLimits.refreshShare);
@@ -79,36 +72,24 @@ export class AnswerCache {
 
   /** Records whose time is over, but not for too long. Absence is not kept so: what was missing may be there now. */
   getStale(key: string, nowMs: number): StaleAnswer | undefined {
-    const entry = this.#entries.get(key);
-    if (entry === undefined || entry.answer.answers.length === 0) return undefined;
-    if (entry.expiresMs > nowMs || entry.expiresMs + cacheLimits.staleSecondsMax * 1000 <= nowMs)
+    const entry = this.#find(key);
+    if (entry === undefined || entry.expiresMs > nowMs) return undefined;
+    if (entry.expiresMs + cacheLimits.staleSecondsMax * 1000 <= nowMs || !hasAnswers(entry.answer))
       return undefined;
-    const give = (records: readonly ResourceRecord[]): readonly ResourceRecord[] =>
-      records.map((record) => ({ ...record, ttlSeconds: cacheLimits.staleTtlSeconds }));
-    const { answer, retryAtMs } = entry;
-    const { answers, authorities, additionals } = answer;
-    return {
-      answer: {
-        ...answer,
-        answers: give(answers),
-        authorities: give(authorities),
-        additionals: give(additionals),
-      },
-      retryAtMs,
-    };
+    return { answer: withTtl(entry.answer, cacheLimits.staleTtlSeconds), retryAtMs: entry.retryAtMs };
   }
 
   /** No new answer came: until then the old one may be given without asking. */
   postpone(key: string, untilMs: number): void {
-    const entry = this.#entries.get(key);
+    const entry = this.#find(key);
     if (entry !== undefined) entry.retryAtMs = untilMs;
   }
 
   set(key: string, answer: ForwardAnswer, messageBytes: number, nowMs: number): void {
     const seconds = secondsToKeep(answer);
     if (seconds <= 0 || messageBytes > cacheLimits.entryBytesMax) return;
-    this.#entries.delete(key);
-    this.#entries.set(key, {
+    this.#old.delete(key);
+    this.#put(key, {
       answer,
       storedMs: nowMs,
       expiresMs: nowMs + seconds * 1000,
@@ -116,11 +97,18 @@ export class AnswerCache {
       refreshing: false,
       retryAtMs: undefined,
     });
-    if (this.#entries.size <= cacheLimits.entriesMax) return;
-    for (const oldest of this.#entries.keys()) {
-      this.#entries.delete(oldest);
-      return;
+  }
+
+  #find(key: string): Entry | undefined {
+    return this.#young.get(key) ?? this.#old.get(key);
+  }
+
+  #put(key: string, entry: Entry): void {
+    if (this.#young.size >= cacheLimits.entriesMax / 2 && !this.#young.has(key)) {
+      this.#old = this.#young;
+      this.#young = new Map();
     }
+    this.#young.set(key, entry);
   }
 }
 
@@ -128,26 +116,58 @@ export class AnswerCache {
  * 0: not at all. An answer holds as long as its shortest record; that there is none holds as long as the SOA says, and
  * without SOA not at all (RFC 2308, section 5). Failures are not kept: the next server may do better.
  */
-export function secondsToKeep({ rcode, answers, authorities, additionals }: ForwardAnswer): number {
-  if (rcode === rcodes.NOERROR && answers.length > 0) {
-    const records = [...answers, ...authorities, ...additionals];
-    return Math.min(cacheLimits.positiveSecondsMax, ...records.map((record) => record.ttlSeconds));
+export function secondsToKeep(answer: ForwardAnswer): number {
+  const { rcode } = answer;
+  if (rcode === rcodes.NOERROR && hasAnswers(answer)) {
+    return Math.min(cacheLimits.positiveSecondsMax, leastTtl(answer));
   }
   if (rcode !== rcodes.NOERROR && rcode !== rcodes.NXDOMAIN) return 0;
-  for (const { data, ttlSeconds } of authorities) {
-    if (data.type === 'SOA') return Math.min(cacheLimits.negativeSecondsMax, ttlSeconds, data.minimumSeconds);
+  return Math.min(cacheLimits.negativeSecondsMax, absenceOf(answer));
+}
+
+function hasAnswers(answer: ForwardAnswer): boolean {
+  return answer instanceof PassableAnswer ? answer.passable.counts[0] > 0 : answer.answers.length > 0;
+}
+
+function leastTtl(answer: ForwardAnswer): number {
+  if (answer instanceof PassableAnswer) return answer.passable.leastTtlSeconds;
+  const records = [...answer.answers, ...answer.authorities, ...answer.additionals];
+  return Math.min(...records.map((record) => record.ttlSeconds));
+}
+
+function absenceOf(answer: ForwardAnswer): number {
+  if (answer instanceof PassableAnswer) return answer.passable.absenceSeconds;
+  for (const { data, ttlSeconds } of answer.authorities) {
+    if (data.type === 'SOA') return Math.min(ttlSeconds, data.minimumSeconds);
   }
   return 0;
 }
 
-function aged(answer: ForwardAnswer, seconds: number): ForwardAnswer {
-  if (seconds === 0) return answer;
-  const older = (records: readonly ResourceRecord[]): readonly ResourceRecord[] =>
-    records.map((record) => ({ ...record, ttlSeconds: Math.max(0, record.ttlSeconds - seconds) }));
+function aged(answer: ForwardAnswer, seconds: number, sameForMs: number): ForwardAnswer {
+  if (answer instanceof PassableAnswer) {
+    return new PassableAnswer(answer.passable, seconds, undefined, sameForMs);
+  }
+  return mapped(answer, sameForMs, (ttlSeconds) => Math.max(0, ttlSeconds - seconds));
+}
+
+function withTtl(answer: ForwardAnswer, seconds: number): ForwardAnswer {
+  if (answer instanceof PassableAnswer) return new PassableAnswer(answer.passable, 0, seconds);
+  return mapped(answer, undefined, () => seconds);
+}
+
+function mapped(
+  answer: ForwardAnswer,
+  sameForMs: number | undefined,
+  ttlOf: (ttlSeconds: number) => number,
+): ForwardAnswer {
+  const all = (records: readonly ResourceRecord[]): readonly ResourceRecord[] =>
+    records.map((record) => ({ ...record, ttlSeconds: ttlOf(record.ttlSeconds) }));
+  const { answers, authorities, additionals } = answer;
   return {
     ...answer,
-    answers: older(answer.answers),
-    authorities: older(answer.authorities),
-    additionals: older(answer.additionals),
+    answers: all(answers),
+    authorities: all(authorities),
+    additionals: all(additionals),
+    sameForMs,
   };
 }

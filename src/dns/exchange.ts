@@ -1,213 +1,183 @@
-import { randomInt } from 'node:crypto';
-import { createSocket, type Socket as UdpSocket } from 'node:dgram';
-import { connect, isIP } from 'node:net';
+import { randomFillSync } from 'node:crypto';
+import { connect } from 'node:net';
 import type { Clock } from '../base/clock.ts';
+import { PassableAnswer, passableOf } from './passing.ts';
+import {
+  type Exchanged,
+  exchangeLimits,
+  type ForwardAnswer,
+  type ForwardQuestion,
+  type Pending,
+  type Upstream,
+} from './question.ts';
+import { QuestionSocket } from './question-socket.ts';
 import { renderQuery } from './render.ts';
 import { flags, type Message, parseMessage, WireError } from './wire.ts';
 
-/** A server to ask. */
-export type Upstream = { readonly host: string; readonly port: number };
-
-export type ForwardQuestion = {
-  /** Lower case. */
-  readonly name: string;
-  readonly type: number;
-  readonly dnssecOk: boolean;
-  readonly checkingDisabled: boolean;
-};
-
-export type Exchanged = { readonly message: Message; readonly bytes: number };
-
-/** Bounds of the sockets by which one server is asked. */
-export const exchangeLimits = {
-  /**
-   * Sockets with random ports, of which each question takes one by chance. With the random id that is what a forger has
-   * to guess (RFC 5452); a port is given up before anybody could search for it for long.
-   */
-  socketsMax: 16,
-  socketLifeMs: 5000,
-  socketQuestionsMax: 1000,
-} as const;
-
-type Pending = {
-  readonly question: ForwardQuestion;
-  resolve(answer: Exchanged): void;
-  reject(error: Error): void;
-};
+const optBytes = 11;
 
 /** Asks servers; each `ask` is one attempt. */
 export class Exchanger {
   readonly #clock: Clock;
   readonly #pools = new Map<string, (QuestionSocket | undefined)[]>();
-  readonly #open = new Set<(reason: Error) => void>();
+  readonly #sockets = new Set<QuestionSocket>();
+  readonly #random = new RandomNumbers();
+  /** Over TCP, each with how to give up. */
+  readonly #overTcp = new Map<Pending, () => void>();
+  /** That of the turn, while it may take more questions. */
+  #turn: { readonly key: string; readonly socket: QuestionSocket } | undefined;
+  #stopSweep: (() => void) | undefined;
   #closed = false;
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  /** Over UDP, and over TCP if the answer was cut. Rejects when there is no answer within `timeoutMs`. */
-  async ask(upstream: Upstream, question: ForwardQuestion, timeoutMs: number): Promise<Exchanged> {
-    const { promise: failed, reject } = Promise.withResolvers<never>();
-    failed.catch(() => {}); // it may fail after the answer has come
-    const cancel = this.#clock.after(timeoutMs, () =>
-      reject(new Error(`no answer within ${Math.ceil(timeoutMs)} ms`)),
-    );
-    this.#open.add(reject);
-    const ends: (() => void)[] = [];
-    const onEnd = (end: () => void): void => {
-      ends.push(end);
-    };
-    try {
-      const answered = await Promise.race([this.#socketOf(upstream).ask(question, onEnd), failed]);
-      if ((answered.message.flags & flags.truncated) === 0) return answered;
-      return await Promise.race([askTcp(upstream, question, onEnd), failed]);
-    } finally {
-      cancel();
-      this.#open.delete(reject);
-      for (const end of ends) end();
+  /**
+   * Over UDP, and over TCP if the answer was cut. `done` gets an Error when there is no answer within `timeoutMs`; it is never
+   * called before `ask` returns.
+   */
+  ask(
+    upstream: Upstream,
+    question: ForwardQuestion,
+    timeoutMs: number,
+    done: (told: Exchanged | Error) => void,
+  ): void {
+    if (this.#closed) {
+      queueMicrotask(() => done(new Error('DNS forwarding stops')));
+      return;
     }
+    const nowMs = this.#clock.monotonicMs();
+    const socket = this.#socketOf(upstream, nowMs);
+    const id = socket.freeId(this.#random.next());
+    const query = renderQuery(id, question, question);
+    socket.ask({
+      ...{ id, question, query, done },
+      questionEnd: query.length - optBytes,
+      deadlineMs: nowMs + timeoutMs,
+    });
+    this.#sweepLater();
   }
 
   close(): void {
     this.#closed = true;
-    for (const pool of this.#pools.values()) for (const socket of pool) socket?.close();
+    this.#stopSweep?.();
+    const reason = new Error('DNS forwarding stops');
+    for (const socket of this.#sockets) socket.fail(reason);
+    for (const giveUp of this.#overTcp.values()) giveUp();
     this.#pools.clear();
-    for (const cancel of this.#open) cancel(new Error('DNS forwarding stops'));
   }
 
-  #socketOf(upstream: Upstream): QuestionSocket {
-    if (this.#closed) throw new Error('DNS forwarding stops');
+  #socketOf(upstream: Upstream, nowMs: number): QuestionSocket {
     const key = `${upstream.host} ${upstream.port}`;
+    const turn = this.#turn;
+    if (turn?.key === key && turn.socket.usable(nowMs)) return turn.socket;
     let pool = this.#pools.get(key);
     if (pool === undefined) this.#pools.set(key, (pool = []));
-    const index = randomInt(exchangeLimits.socketsMax);
+    const index = this.#random.next() % exchangeLimits.socketsMax;
     let socket = pool[index];
-    if (socket === undefined || !socket.usable(this.#clock.monotonicMs())) {
+    if (socket === undefined || !socket.usable(nowMs)) {
       socket?.retire();
-      socket = new QuestionSocket(upstream, this.#clock);
+      socket = new QuestionSocket(upstream, nowMs, {
+        received: (pending, bytes) => this.#receive(upstream, pending, bytes),
+        sent: () => (this.#turn = undefined),
+        closed: (gone) => this.#sockets.delete(gone),
+      });
+      this.#sockets.add(socket);
       pool[index] = socket;
     }
+    this.#turn = { key, socket };
     return socket;
   }
-}
 
-/** One socket connected to one server, with its questions under way by their ids. */
-class QuestionSocket {
-  readonly #socket: UdpSocket;
-  readonly #pending = new Map<number, Pending>();
-  readonly #createdMs: number;
-  readonly #stopTimer: () => void;
-  #asked = 0;
-  #state: 'connecting' | 'open' | 'retired' | 'closed' = 'connecting';
-  #waiting: Buffer[] = [];
-
-  constructor({ host, port }: Upstream, clock: Clock) {
-    this.#createdMs = clock.monotonicMs();
-    this.#socket = createSocket(isIP(host) === 6 ? 'udp6' : 'udp4');
-    this.#socket.on('error', (error) => this.#fail(error));
-    this.#socket.on('message', (bytes) => this.#receive(bytes));
-    // Connected: the kernel then takes datagrams of this server only and reports its refusal.
-    this.#socket.connect(port, host, () => {
-      if (this.#state === 'closed') return;
-      if (this.#state === 'connecting') this.#state = 'open';
-      for (const query of this.#waiting) this.#socket.send(query);
-      this.#waiting = [];
-    });
-    this.#stopTimer = clock.after(exchangeLimits.socketLifeMs, () => this.retire());
+  /** False: not the answer, so that the right one is waited for. */
+  #receive(upstream: Upstream, pending: Pending, bytes: Buffer): boolean {
+    const told = readAnswer(bytes, pending);
+    if (told === undefined) return false;
+    if (told === 'cut') this.#askTcp(upstream, pending);
+    else pending.done({ answer: told, bytes: bytes.length });
+    return true;
   }
 
-  usable(nowMs: number): boolean {
-    const isOpen = this.#state === 'connecting' || this.#state === 'open';
-    const isYoung = nowMs - this.#createdMs < exchangeLimits.socketLifeMs;
-    return isOpen && isYoung && this.#asked < exchangeLimits.socketQuestionsMax;
-  }
-
-  ask(question: ForwardQuestion, onEnd: (end: () => void) => void): Promise<Exchanged> {
-    const { promise, resolve, reject } = Promise.withResolvers<Exchanged>();
-    promise.catch(() => {}); // nobody may be waiting any more
-    this.#asked += 1;
-    let id = randomInt(0x10000);
-    while (this.#pending.has(id)) id = (id + 1) & 0xffff; // bounded: far fewer are under way than there are ids
-    this.#pending.set(id, { question, resolve, reject });
-    onEnd(() => {
-      this.#pending.delete(id);
-      if (this.#state === 'retired' && this.#pending.size === 0) this.close();
-    });
-    const query = renderQuery(id, question, question);
-    if (this.#state === 'connecting') this.#waiting.push(query);
-    else this.#socket.send(query);
-    return promise;
-  }
-
-  /** Takes no more questions and closes when those under way are answered. */
-  retire(): void {
-    if (this.#state === 'closed') return;
-    this.#state = 'retired';
-    if (this.#pending.size === 0) this.close();
-  }
-
-  close(): void {
-    if (this.#state === 'closed') return;
-    this.#state = 'closed';
-    this.#stopTimer();
-    this.#socket.close();
-  }
-
-  #receive(bytes: Buffer): void {
-    if (bytes.length < 2) return;
-    const id = bytes.readUInt16BE(0);
-    const pending = this.#pending.get(id);
-    if (pending === undefined) return;
-    try {
-      const message = parseMessage(bytes);
-      // If it is not the answer we go on waiting for the right one.
-      if (answersTo(message, id, pending.question)) pending.resolve({ message, bytes: bytes.length });
-    } catch (error) {
-      if (!(error instanceof WireError)) pending.reject(error as Error);
-    }
-  }
-
-  #fail(error: Error): void {
-    const failed = [...this.#pending.values()];
-    this.retire();
-    for (const pending of failed) pending.reject(error);
-  }
-}
-
-function answersTo(message: Message, id: number, question: ForwardQuestion): boolean {
-  const [asked] = message.questions;
-  const isResponse = (message.flags & flags.response) !== 0;
-  return isResponse && message.id === id && asked?.name === question.name && asked.type === question.type;
-}
-
-function askTcp(
-  { host, port }: Upstream,
-  question: ForwardQuestion,
-  onEnd: (end: () => void) => void,
-): Promise<Exchanged> {
-  const { promise, resolve, reject } = Promise.withResolvers<Exchanged>();
-  const id = randomInt(0x10000);
-  const query = renderQuery(id, question, question);
-  const socket = connect({ host, port });
-  onEnd(() => socket.destroy());
-  let received = Buffer.alloc(0);
-  socket.on('error', reject);
-  socket.on('close', () => reject(new Error(`${host} closed the connection before its answer`)));
-  socket.on('data', (chunk: Buffer) => {
-    received = Buffer.concat([received, chunk]); // bounded: one message and what came with its last piece
-    if (received.length < 2 || received.length < 2 + received.readUInt16BE(0)) return;
-    try {
+  #askTcp({ host, port }: Upstream, pending: Pending): void {
+    const socket = connect({ host, port });
+    let received = Buffer.alloc(0);
+    const end = (told: Exchanged | Error): void => {
+      if (!this.#overTcp.delete(pending)) return;
+      socket.destroy();
+      pending.done(told);
+    };
+    this.#overTcp.set(pending, () => end(timeoutError));
+    this.#sweepLater();
+    socket.on('error', end);
+    socket.on('close', () => end(new Error(`${host} closed the connection before its answer`)));
+    socket.on('data', (chunk: Buffer) => {
+      received = Buffer.concat([received, chunk]); // bounded: one message and what came with its last piece
+      if (received.length < 2 || received.length < 2 + received.readUInt16BE(0)) return;
       const bytes = received.subarray(2, 2 + received.readUInt16BE(0));
-      const message = parseMessage(bytes);
-      if (answersTo(message, id, question)) resolve({ message, bytes: bytes.length });
-      else reject(new Error(`${host} answered another question`));
-    } catch (error) {
-      reject(error as Error);
+      const told = readAnswer(bytes, pending);
+      if (told === undefined || told === 'cut') end(new Error(`${host} answered another question`));
+      else end({ answer: told, bytes: bytes.length });
+    });
+    const length = Buffer.alloc(2);
+    length.writeUInt16BE(pending.query.length);
+    socket.write(Buffer.concat([length, pending.query]));
+  }
+
+  /** One timer for all questions. */
+  #sweepLater(): void {
+    this.#stopSweep ??= this.#clock.after(exchangeLimits.sweepMs, () => {
+      this.#stopSweep = undefined;
+      const nowMs = this.#clock.monotonicMs();
+      for (const socket of this.#sockets) {
+        socket.sweep(nowMs, timeoutError);
+        if (socket.pending > 0) this.#sweepLater();
+        else if (!socket.usable(nowMs)) socket.retire();
+        else this.#sweepLater(); // to close it at its time
+      }
+      for (const [pending, giveUp] of this.#overTcp) if (pending.deadlineMs <= nowMs) giveUp();
+      if (this.#overTcp.size > 0) this.#sweepLater();
+    });
+  }
+}
+
+const timeoutError = new Error('no answer in time');
+
+/** Undefined: not the answer to this question, or none at all. 'cut': only a part of it. */
+function readAnswer(bytes: Buffer, pending: Pending): ForwardAnswer | 'cut' | undefined {
+  if (bytes.length < 4 || bytes.readUInt16BE(0) !== pending.id) return undefined;
+  if ((bytes.readUInt16BE(2) & flags.response) === 0) return undefined;
+  const passable = passableOf(bytes, pending.query, pending.questionEnd);
+  if (passable !== undefined) return new PassableAnswer(passable);
+  let message: Message;
+  try {
+    message = parseMessage(bytes);
+  } catch (error) {
+    if (error instanceof WireError) return undefined;
+    throw error;
+  }
+  const [asked] = message.questions;
+  if (asked?.name !== pending.question.name || asked.type !== pending.question.type) return undefined;
+  if ((message.flags & flags.truncated) !== 0) return 'cut';
+  return {
+    rcode: message.rcode,
+    authenticData: (message.flags & flags.authenticData) !== 0,
+    answers: message.answers,
+    authorities: message.authorities,
+    additionals: message.additionals,
+  };
+}
+
+/** Numbers of 16 bits that nobody can foresee, taken from the system many at a time. */
+class RandomNumbers {
+  readonly #pool = new Uint16Array(512);
+  #at = this.#pool.length;
+
+  next(): number {
+    if (this.#at === this.#pool.length) {
+      randomFillSync(this.#pool);
+      this.#at = 0;
     }
-  });
-  const length = Buffer.alloc(2);
-  length.writeUInt16BE(query.length);
-  socket.write(Buffer.concat([length, query]));
-  return promise;
+    return this.#pool[this.#at++] ?? 0;
+  }
 }

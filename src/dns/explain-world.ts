@@ -6,7 +6,7 @@ import { serviceKeyOfSlice } from '../model/endpoints.ts';
 import type { AnswerOptions } from './answer.ts';
 import type { Lookup } from './explain.ts';
 import type { ForwardRoutes } from './forward.ts';
-import { PodTable } from './pods.ts';
+import { asksCluster, PodTable, searchesOfPod } from './pods.ts';
 import { compileService } from './records.ts';
 import { noSettings, parseSettings, settingsName } from './settings.ts';
 import { DnsTable } from './table.ts';
@@ -36,7 +36,7 @@ export async function readWorld(client: ApiClient, zone: string): Promise<World>
     table.setService(key, compileService(service, slices));
   }
   table.synced = true;
-  const known = new PodTable();
+  const known = new PodTable(zone);
   for (const pod of podList.items) known.set(keyOf(pod), pod);
   const parsed = parseSettings(data, zone);
   const settings = parsed.ok ? parsed.settings : noSettings;
@@ -47,9 +47,10 @@ export async function readWorld(client: ApiClient, zone: string): Promise<World>
       zone,
       ttlSeconds: 5,
       forwards: () => true,
+      zoneOnly: false,
       hosts: settings.hosts,
       isPod: (podNamespace, address) => known.has(podNamespace, address),
-      rotation: 0,
+      order: undefined,
     },
     routes: { upstreams: settings.upstreams ?? [], stubDomains: settings.stubDomains },
     problems: parsed.ok ? [] : parsed.errors.map((error) => `ConfigMap ${namespace}/${name}: ${error}`),
@@ -69,14 +70,13 @@ async function readSettings(client: ApiClient): Promise<Readonly<Record<string, 
 /** How a Pod looks names up by its dnsPolicy and dnsConfig; undefined: a usual one of namespace default. */
 export function lookupOfPod(pod: Pod | undefined, zone: string, ndotsDefault: number): Lookup {
   const namespace = pod?.metadata?.namespace ?? 'default';
-  const { dnsPolicy = 'ClusterFirst', dnsConfig, hostNetwork } = pod?.spec ?? {};
-  const isCluster =
-    dnsPolicy === 'ClusterFirstWithHostNet' || (dnsPolicy === 'ClusterFirst' && hostNetwork !== true);
-  const own = isCluster ? [`${namespace}.svc.${zone}`, `svc.${zone}`, zone] : [];
+  const asking: Pod = pod ?? { metadata: { namespace } };
+  const { dnsPolicy = 'ClusterFirst', dnsConfig } = asking.spec ?? {};
+  const isCluster = asksCluster(asking);
   const asked = dnsConfig?.options?.find(({ name }) => name === 'ndots')?.value;
   const ndots = asked === undefined ? (isCluster ? ndotsDefault : 1) : Number(asked);
   const who =
     pod === undefined ? 'a Pod of namespace default' : `Pod ${namespace}/${pod.metadata?.name ?? ''}`;
   const note = isCluster ? '' : `, which by its dnsPolicy ${dnsPolicy} asks the DNS of its node,`;
-  return { asker: `${who}${note}`, searches: [...own, ...(dnsConfig?.searches ?? [])], ndots };
+  return { asker: `${who}${note}`, searches: searchesOfPod(asking, zone), ndots };
 }

@@ -12,9 +12,10 @@ const options: AnswerOptions = {
   zone,
   ttlSeconds: 5,
   forwards: () => true,
+  zoneOnly: false,
   hosts: noHosts,
   isPod: undefined,
-  rotation: 0,
+  order: undefined,
 };
 const routes = { upstreams: [{ host: '10.0.0.1', port: 53 }], stubDomains: new Map() };
 const pod = {

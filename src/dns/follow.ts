@@ -76,6 +76,7 @@ function neededOfMeta(meta: ObjectMeta | undefined): ObjectMeta {
 
 function neededOfService(service: Service): Service {
   const spec = service.spec;
+  const isBalanced = (service.status?.loadBalancer?.ingress ?? []).length > 0;
   return {
     metadata: neededOfMeta(service.metadata),
     spec: {
@@ -85,6 +86,7 @@ function neededOfService(service: Service): Service {
       externalName: spec?.externalName,
       ports: spec?.ports?.map(({ name, protocol, port }) => ({ name, protocol, port })),
     },
+    status: isBalanced ? { loadBalancer: { ingress: [{}] } } : undefined,
   };
 }
 
@@ -125,7 +127,12 @@ function neededOfPod(pod: Pod): Pod {
   const { phase, podIP, podIPs } = pod.status ?? {};
   return {
     metadata: neededOfMeta(pod.metadata),
-    spec: { containers: [], hostNetwork: pod.spec?.hostNetwork },
+    spec: {
+      containers: [],
+      hostNetwork: pod.spec?.hostNetwork,
+      dnsPolicy: pod.spec?.dnsPolicy,
+      dnsConfig: { searches: pod.spec?.dnsConfig?.searches },
+    },
     status: { phase, podIP, podIPs },
   };
 }

@@ -1,12 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { isIP } from 'node:net';
 import type { Clock } from '../base/clock.ts';
-import { AnswerCache, type ForwardAnswer } from './cache.ts';
-import { Exchanger, type ForwardQuestion, type Upstream } from './exchange.ts';
+import { AnswerCache } from './cache.ts';
+import { Exchanger } from './exchange.ts';
 import type { DnsMetrics } from './metrics.ts';
-import { flags, type Message, rcodes, rrTypes } from './wire.ts';
+import type { ForwardAnswer, ForwardQuestion, Upstream } from './question.ts';
+import { rcodes, rrTypes } from './wire.ts';
 
-export type { Upstream } from './exchange.ts';
+export type { Upstream } from './question.ts';
 
 /** Bounds of asking others. */
 export const forwardLimits = {
@@ -170,49 +171,66 @@ class RoutedForwarder implements Forwarder {
       return Promise.resolve(undefined);
     }
     if (this.#loopUntilMs > this.#clock.monotonicMs()) return Promise.resolve(undefined);
-    const asked = this.#askAll(question, key).finally(() => {
-      if (this.#inFlight.get(key) === asked) this.#inFlight.delete(key);
+    const { promise, resolve } = Promise.withResolvers<ForwardAnswer | undefined>();
+    const servers = this.#ordered(question.name);
+    this.#inFlight.set(key, promise);
+    this.#attempt({
+      ...{ question, key, promise, resolve, servers },
+      attempts: Math.max(forwardLimits.attemptsMin, Math.min(servers.length, forwardLimits.attemptsMax)),
+      cache: this.#cache,
+      deadlineMs: this.#clock.monotonicMs() + forwardLimits.totalTimeoutMs,
+      asked: 0,
+      last: undefined,
     });
-    this.#inFlight.set(key, asked);
-    return asked;
+    return promise;
   }
 
-  async #askAll(question: ForwardQuestion, key: string): Promise<ForwardAnswer | undefined> {
-    const cache = this.#cache;
-    const deadlineMs = this.#clock.monotonicMs() + forwardLimits.totalTimeoutMs;
-    let last: ForwardAnswer | undefined;
-    for (const upstream of this.#attempts(question.name)) {
-      const startMs = this.#clock.monotonicMs();
-      if (deadlineMs <= startMs || this.#closed) break;
-      const timeoutMs = Math.min(deadlineMs - startMs, forwardLimits.attemptTimeoutMs);
-      try {
-        const { message, bytes } = await this.#exchanger.ask(upstream, question, timeoutMs);
-        this.#metrics.forwarded(upstream, message.rcode, this.#clock.monotonicMs() - startMs);
-        last = answerOf(message);
-        this.#failed.delete(keyOf(upstream));
-        if (worthAnother(message.rcode)) continue;
-        cache.set(key, last, bytes, this.#clock.monotonicMs());
-        return last;
-      } catch (error) {
-        if (this.#closed) break;
-        this.#metrics.forwardFailed(upstream, String(error));
-        this.#avoid(upstream);
-      }
+  /** Asks the next server, until one has a good answer. */
+  #attempt(asking: Asking): void {
+    const startMs = this.#clock.monotonicMs();
+    const upstream = asking.servers[asking.asked % asking.servers.length];
+    const leftMs = asking.deadlineMs - startMs;
+    if (upstream === undefined || asking.asked === asking.attempts || leftMs <= 0 || this.#closed) {
+      if (asking.last === undefined) this.#lookForLoop(asking.question.name);
+      this.#finish(asking);
+      return;
     }
-    if (last === undefined) this.#lookForLoop(question.name);
-    return last;
+    asking.asked += 1;
+    const timeoutMs = Math.min(leftMs, forwardLimits.attemptTimeoutMs);
+    this.#exchanger.ask(upstream, asking.question, timeoutMs, (told) => {
+      const nowMs = this.#clock.monotonicMs();
+      if (told instanceof Error) {
+        if (!this.#closed) {
+          this.#metrics.forwardFailed(upstream, told.message);
+          this.#avoid(upstream);
+        }
+        this.#attempt(asking);
+        return;
+      }
+      const { answer, bytes } = told;
+      this.#metrics.forwarded(upstream, answer.rcode, nowMs - startMs);
+      asking.last = answer;
+      if (this.#failed.size > 0) this.#failed.delete(keyOf(upstream));
+      if (worthAnother(answer.rcode)) {
+        this.#attempt(asking);
+        return;
+      }
+      asking.cache.set(asking.key, answer, bytes, nowMs);
+      this.#finish(asking);
+    });
+  }
+
+  #finish({ key, promise, resolve, last }: Asking): void {
+    if (this.#inFlight.get(key) === promise) this.#inFlight.delete(key);
+    resolve(last);
   }
 
   /** Those that failed lately come last. */
-  #attempts(name: string): readonly Upstream[] {
+  #ordered(name: string): readonly Upstream[] {
     const all = upstreamsFor(this.#routes, name);
+    if (this.#failed.size === 0) return all;
     const failed = (upstream: Upstream): boolean => this.#failed.has(keyOf(upstream));
-    const ordered =
-      this.#failed.size === 0 ? all : [...all.filter((each) => !failed(each)), ...all.filter(failed)];
-    const count = Math.max(forwardLimits.attemptsMin, Math.min(ordered.length, forwardLimits.attemptsMax));
-    return Array.from({ length: count }, (_, index) => ordered[index % ordered.length]).filter(
-      (upstream) => upstream !== undefined,
-    );
+    return [...all.filter((each) => !failed(each)), ...all.filter(failed)];
   }
 
   #avoid(upstream: Upstream): void {
@@ -223,21 +241,22 @@ class RoutedForwarder implements Forwarder {
   }
 
   #probeLater(upstream: Upstream): void {
-    this.#clock.after(forwardLimits.probeIntervalMs, () => void this.#probe(upstream));
+    this.#clock.after(forwardLimits.probeIntervalMs, () => this.#probe(upstream));
   }
 
   /** Any answer at all shows that the server is back. */
-  async #probe(upstream: Upstream): Promise<void> {
+  #probe(upstream: Upstream): void {
     if (this.#closed || !this.#failed.has(keyOf(upstream))) return;
     const question = { name: '', type: rrTypes.NS, dnssecOk: false, checkingDisabled: false };
-    try {
-      await this.#exchanger.ask(upstream, question, forwardLimits.probeIntervalMs);
-      this.#failed.delete(keyOf(upstream));
-    } catch {
+    this.#exchanger.ask(upstream, question, forwardLimits.probeIntervalMs, (told) => {
+      if (!(told instanceof Error)) {
+        this.#failed.delete(keyOf(upstream));
+        return;
+      }
       if (this.#closed) return;
       this.#metrics.probeFailed(upstream);
       this.#probeLater(upstream);
-    }
+    });
   }
 
   /** Nobody answered: perhaps because the question comes round to ourselves. A name of chance tells. */
@@ -248,17 +267,31 @@ class RoutedForwarder implements Forwarder {
     const probe = `${randomBytes(8).toString('hex')}.${probeDomain}`;
     const question = { name: probe, type: rrTypes.A, dnssecOk: false, checkingDisabled: false };
     this.#loopProbes.add(probe);
-    const ask = async (upstream: Upstream): Promise<void> => {
-      try {
-        await this.#exchanger.ask(upstream, question, forwardLimits.attemptTimeoutMs);
-      } catch {
-        // silence is what led us here
-      }
-    };
-    const all = upstreamsFor(this.#routes, name).map(ask);
-    void Promise.all(all).finally(() => this.#loopProbes.delete(probe));
+    const servers = upstreamsFor(this.#routes, name);
+    let waiting = servers.length;
+    for (const upstream of servers) {
+      // Its answer does not matter, nor silence, which is what led us here.
+      this.#exchanger.ask(upstream, question, forwardLimits.attemptTimeoutMs, () => {
+        waiting -= 1;
+        if (waiting === 0) this.#loopProbes.delete(probe);
+      });
+    }
   }
 }
+
+/** A question on its way from server to server. */
+type Asking = {
+  readonly question: ForwardQuestion;
+  readonly key: string;
+  readonly promise: Promise<ForwardAnswer | undefined>;
+  readonly resolve: (answer: ForwardAnswer | undefined) => void;
+  readonly servers: readonly Upstream[];
+  readonly attempts: number;
+  readonly cache: AnswerCache;
+  readonly deadlineMs: number;
+  asked: number;
+  last: ForwardAnswer | undefined;
+};
 
 function keyOf({ host, port }: Upstream): string {
   return `${host} ${port}`;
@@ -272,14 +305,4 @@ function sameRoutes(a: ForwardRoutes, b: ForwardRoutes): boolean {
 
 function worthAnother(rcode: number): boolean {
   return rcode === rcodes.SERVFAIL || rcode === rcodes.REFUSED || rcode === rcodes.NOTIMP;
-}
-
-function answerOf(message: Message): ForwardAnswer {
-  return {
-    rcode: message.rcode,
-    authenticData: (message.flags & flags.authenticData) !== 0,
-    answers: message.answers,
-    authorities: message.authorities,
-    additionals: message.additionals,
-  };
 }

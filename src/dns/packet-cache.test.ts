@@ -5,14 +5,13 @@ import fc from 'fast-check';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { serviceOf, sliceOf } from '../../test/support/services.ts';
 import { silentLogger } from '../base/log.ts';
-import { firstSearchOf } from './autopath.ts';
 import { ClientLimits, clientsMax } from './client-limits.ts';
+import { clientOf } from './client-number.ts';
 import { createForwarder } from './forward.ts';
 import { DnsMetrics } from './metrics.ts';
 import { PodTable } from './pods.ts';
 import { compileService } from './records.ts';
 import { createResolver, type Resolver, type Via } from './resolver.ts';
-import { clientOf } from './server-limits.ts';
 import { noHosts } from './settings.ts';
 import { DnsTable } from './table.ts';
 
@@ -22,7 +21,7 @@ const zone = 'cluster.local';
 
 function world(): { readonly table: DnsTable; readonly pods: PodTable; readonly resolver: Resolver } {
   const table = new DnsTable(7);
-  const pods = new PodTable();
+  const pods = new PodTable(zone);
   const clock = new FakeClock();
   const metrics = new DnsMetrics();
   const forwarder = createForwarder({ upstreams: [], stubDomains: new Map() }, clock, metrics);
@@ -76,7 +75,7 @@ function ask(
 
 function askBytes(resolver: Resolver, query: Buffer, via: Via, client: string) {
   const output = Buffer.alloc(1500);
-  const who = clientOf(client);
+  const { peer: who } = clientOf(client);
   const bytes = resolver.quick(query, 0, query.length, output, 10, via, who, 0);
   if (bytes > 0) return { way: 'quick', answer: output.subarray(10, 10 + bytes) } as const;
   const answer = resolver.resolve(query, via, who);
@@ -116,15 +115,26 @@ describe('finished packets', () => {
     assert.equal((ask(resolver, name).answer?.readUInt16BE(2) ?? 0) & 15, 3, 'NXDOMAIN');
   });
 
-  test('equal records are turned, all of them each time', () => {
+  test('equal records come in an order of chance, all of them each time', () => {
     const { resolver } = world();
-    const seen = Array.from({ length: 7 }, () =>
+    const orders = Array.from({ length: 60 }, () =>
       addressesOf(ask(resolver, 'db.default.svc.cluster.local').answer),
     );
-    for (const addresses of seen) {
+    for (const addresses of orders) {
       assert.deepEqual(addresses.toSorted(), ['10.42.0.1', '10.42.0.2', '10.42.0.3']);
     }
-    assert.equal(new Set(seen.map(([first]) => first)).size, 3);
+    assert.equal(new Set(orders.map((addresses) => addresses.join(' '))).size, 6);
+  });
+
+  test('a client that asks for A and AAAA in turn meets every endpoint first', () => {
+    const { resolver, table } = world();
+    const two = compileService(serviceOf('two', 'None'), () => [sliceOf('two', ['10.42.0.1', '10.42.0.2'])]);
+    table.setService('default/two', two);
+    const firsts = Array.from({ length: 40 }, () => {
+      ask(resolver, 'two.default.svc.cluster.local', { type: 'AAAA' });
+      return addressesOf(ask(resolver, 'two.default.svc.cluster.local').answer)[0];
+    });
+    assert.equal(new Set(firsts).size, 2);
   });
 
   test('ways in, types and flags are told apart', () => {
@@ -189,43 +199,6 @@ describe('finished packets', () => {
       }),
       { numRuns: 2000 },
     );
-  });
-});
-
-describe('autopath', () => {
-  test('the first search of a name names its Pod and what comes next', () => {
-    assert.deepEqual(firstSearchOf('www.example.com.default.svc.cluster.local', zone), {
-      namespace: 'default',
-      next: ['www.example.com.svc.cluster.local', 'www.example.com.cluster.local', 'www.example.com'],
-    });
-    for (const name of [
-      'default.svc.cluster.local',
-      'svc.cluster.local',
-      'www.example.com',
-      '.svc.cluster.local',
-    ]) {
-      assert.equal(firstSearchOf(name, zone), undefined, name);
-    }
-  });
-
-  test('only Pods of the namespace get the last name at once, quick or not', () => {
-    const { resolver } = world();
-    const first = 'web.default.default.svc.cluster.local'; // "web.default" as a Pod of "default" asks for it
-    for (const way of ['long', 'quick']) {
-      const stranger = ask(resolver, first, { client: '10.42.0.9' });
-      assert.deepEqual([stranger.way, addressesOf(stranger.answer)], [way, []]);
-      const pod = ask(resolver, first, { client: '10.42.0.5' });
-      assert.deepEqual([pod.way, addressesOf(pod.answer)], [way, ['10.43.0.80']]);
-      assert.equal(packet.decode(pod.answer ?? Buffer.alloc(0)).answers?.[0]?.name, first);
-    }
-  });
-
-  test('a Pod that went is nobody any more', () => {
-    const { resolver, pods } = world();
-    const first = 'web.default.default.svc.cluster.local';
-    assert.equal(addressesOf(ask(resolver, first, { client: '10.42.0.5' }).answer).length, 1);
-    pods.set('default/a', undefined);
-    assert.equal(addressesOf(ask(resolver, first, { client: '10.42.0.5' }).answer).length, 0);
   });
 });
 

@@ -1,4 +1,6 @@
-import { headerBytes, rrTypes } from './wire.ts';
+import { nextRandom } from '../base/random.ts';
+import type { Searcher } from './pods.ts';
+import { headerBytes } from './wire.ts';
 
 /** Bounds of the cache of finished answers. At `entriesMax` or a full slab the older generation is forgotten. */
 export const packetCacheLimits = {
@@ -20,11 +22,11 @@ export type KeepOptions = {
   readonly validUntilMs: number;
   /** Given back by `tag`. */
   readonly tag: number;
-  /** Records behind the question that are turned round at each use; 0 or 1: none. */
-  readonly turnedRecords: number;
+  /** Records behind the question that are shuffled at each use; 0 or 1: none. */
+  readonly shuffledRecords: number;
   /** Bytes of each of those. */
   readonly recordBytes: number;
-  /** Not 0: another answer is due to clients of this scope, kept after `select`. */
+  /** Not 0: other answers are due to searchers of this scope, each kept after `select`. */
   readonly scope: number;
 };
 
@@ -48,7 +50,7 @@ class Generation {
   readonly validUntilMs = new Float64Array(packetCacheLimits.entriesMax);
   readonly tags = new Int32Array(packetCacheLimits.entriesMax);
   readonly scopes = new Int32Array(packetCacheLimits.entriesMax);
-  readonly turned = new Uint16Array(packetCacheLimits.entriesMax);
+  readonly shuffled = new Uint16Array(packetCacheLimits.entriesMax);
   readonly recordBytes = new Uint8Array(packetCacheLimits.entriesMax);
 }
 
@@ -65,8 +67,10 @@ export class PacketCache {
   readonly #key = new Uint8Array(packetCacheLimits.queryBytesMax);
   #keyBytes = 0;
   #questionBytes = 0;
+  /** Of the key but for whom it is. */
+  #plainHash = 0;
   #hash = 0;
-  #turn = 0;
+  #random = 0x2545f491;
   /** Of the answer that `find` found. */
   tag = 0;
 
@@ -76,7 +80,7 @@ export class PacketCache {
 
   /**
    * Writes the answer to the query in `input` from `from` to `to` into `output` at `at` and returns its length; 0: there is
-   * none. `seed` keeps answers of different ways in apart. `scopeOfClient` tells the scope of who asks, 0 for none.
+   * none. `seed` keeps answers of different ways in apart. `searcherOf` tells who the peer is that asks.
    */
   find(
     input: Uint8Array,
@@ -87,17 +91,20 @@ export class PacketCache {
     seed: number,
     epoch: number,
     nowMs: number,
-    client: number,
-    scopeOfClient: ((client: number) => number) | undefined,
+    peer: number,
+    searcherOf: ((peer: number) => Searcher | undefined) | undefined,
   ): number {
     if (!this.#readKey(input, from, to, seed)) return 0;
     let entry = this.#lookUpBoth(epoch, nowMs);
     if (entry < 0) return 0;
     const scope = this.#found.scopes[entry] ?? 0;
-    if (scope !== 0 && scopeOfClient !== undefined && scopeOfClient(client) === scope) {
-      this.select('scope');
-      entry = this.#lookUpBoth(epoch, nowMs);
-      if (entry < 0) return 0;
+    if (scope !== 0 && searcherOf !== undefined) {
+      const searcher = searcherOf(peer);
+      if (searcher !== undefined && searcher.scope === scope) {
+        this.select(searcher);
+        entry = this.#lookUpBoth(epoch, nowMs);
+        if (entry < 0) return 0;
+      }
     }
     this.tag = this.#found.tags[entry] ?? 0;
     return this.#copyOut(this.#found, entry, input, from, output, at);
@@ -127,15 +134,14 @@ export class PacketCache {
     generation.validUntilMs[entry] = options.validUntilMs;
     generation.tags[entry] = options.tag;
     generation.scopes[entry] = options.scope;
-    generation.turned[entry] = options.turnedRecords;
+    generation.shuffled[entry] = options.shuffledRecords;
     generation.recordBytes[entry] = options.recordBytes;
   }
 
-  /** After a `find` that failed: whether what is kept next is for all clients or for those of the scope. */
-  select(whom: 'all' | 'scope'): void {
-    const first = whom === 'all' ? 0 : 1;
-    if (this.#keyBytes === 0 || this.#key[0] === first) return;
-    this.#hash ^= scopedSeed;
+  /** After a `find` that failed: whether what is kept next is for all clients or for those with this search list. */
+  select(whom: 'all' | Searcher): void {
+    const first = whom === 'all' ? 0 : 1 + whom.list;
+    this.#hash = this.#plainHash ^ Math.imul(first, scopedSeed);
     this.#key[0] = first;
   }
 
@@ -208,7 +214,8 @@ export class PacketCache {
       key[write++] = byte;
       hash = Math.imul(hash ^ byte, prime);
     }
-    this.#hash = hash ^ (hash >>> 15);
+    this.#plainHash = hash ^ (hash >>> 15);
+    this.#hash = this.#plainHash;
     this.#questionBytes = questionEnd - from;
     this.#keyBytes = write;
     return true;
@@ -234,7 +241,7 @@ export class PacketCache {
     return true;
   }
 
-  /** The answer with the query's own id and spelling of the name, and with the next record first. */
+  /** The answer with the query's own id and spelling of the name, and with its records in an order of chance. */
   #copyOut(
     generation: Generation,
     entry: number,
@@ -251,25 +258,39 @@ export class PacketCache {
     output[at + 1] = input[from + 1] ?? 0;
     for (let index = 2; index < headerBytes; index++) output[at + index] = slab[start + index] ?? 0;
     for (let index = headerBytes; index < question; index++) output[at + index] = input[from + index] ?? 0;
-    const turned = generation.turned[entry] ?? 0;
+    const count = generation.shuffled[entry] ?? 0;
     let read = start + question;
     let write = at + question;
-    if (turned > 1) {
+    if (count > 1) {
       const size = generation.recordBytes[entry] ?? 0;
-      this.#turn = (this.#turn + 1) & 0x3fffffff;
-      const first = this.#turn % turned;
-      const all = turned * size;
-      for (let index = first * size; index < all; index++) output[write++] = slab[read + index] ?? 0;
-      for (let index = 0; index < first * size; index++) output[write++] = slab[read + index] ?? 0;
-      read += all;
+      this.#copyShuffled(slab, read, output, write, count, size);
+      read += count * size;
+      write += count * size;
     }
     for (const end = start + bytes; read < end; read++) output[write++] = slab[read] ?? 0;
     return bytes;
   }
-}
 
-/** Bytes of an address record whose name points at the question, as `renderResponse` writes it. */
-export function addressRecordBytes(type: number): number {
-  if (type === rrTypes.A) return 12 + 4;
-  return type === rrTypes.AAAA ? 12 + 16 : 0;
+  /** Fisher and Yates' shuffle, inside out: each record takes the place of one before it, which moves to the end. */
+  #copyShuffled(
+    slab: Uint8Array,
+    read: number,
+    output: Uint8Array,
+    write: number,
+    count: number,
+    size: number,
+  ): void {
+    let random = this.#random;
+    for (let record = 0; record < count; record++) {
+      random = nextRandom(random);
+      const other = write + (random % (record + 1)) * size;
+      const last = write + record * size;
+      const from = read + record * size;
+      for (let index = 0; index < size; index++) {
+        output[last + index] = output[other + index] ?? 0;
+        output[other + index] = slab[from + index] ?? 0;
+      }
+    }
+    this.#random = random;
+  }
 }

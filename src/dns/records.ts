@@ -26,7 +26,13 @@ export type NamedEndpoint = {
 
 /** All that DNS says of one Service. Made anew when the Service or its slices change, never changed. */
 export type ServiceRecords =
-  | { readonly kind: 'cluster'; readonly addresses: Addresses; readonly ports: readonly NamedPort[] }
+  | {
+      readonly kind: 'cluster';
+      readonly addresses: Addresses;
+      readonly ports: readonly NamedPort[];
+      /** TCP ports that a load balancer leads here from outside of the cluster. */
+      readonly balancedPorts: readonly number[];
+    }
   | {
       readonly kind: 'headless';
       readonly addresses: Addresses;
@@ -57,7 +63,12 @@ export function compileService(service: Service, slices: () => Iterable<Endpoint
   if (isHeadless(service)) return compileHeadless(slices());
   const ips = spec?.clusterIPs ?? (spec?.clusterIP === undefined ? [] : [spec.clusterIP]);
   const ports = (spec?.ports ?? []).flatMap((port) => namedPort(port.name, port.protocol, port.port));
-  return { kind: 'cluster', addresses: addressesOf(ips), ports };
+  return { kind: 'cluster', addresses: addressesOf(ips), ports, balancedPorts: balancedPortsOf(service) };
+}
+
+function balancedPortsOf({ spec, status }: Service): readonly number[] {
+  if (spec?.type !== 'LoadBalancer' || (status?.loadBalancer?.ingress ?? []).length === 0) return [];
+  return (spec.ports ?? []).filter(({ protocol = 'TCP' }) => protocol === 'TCP').map(({ port }) => port);
 }
 
 function compileHeadless(slices: Iterable<EndpointSlice>): ServiceRecords {
@@ -126,7 +137,8 @@ function namedPort(
   return [{ name: name.toLowerCase(), protocol: lower, port }];
 }
 
-function addressesOf(texts: readonly string[]): Addresses {
+/** Of addresses in text form; what is none is left out. */
+export function addressesOf(texts: readonly string[]): Addresses {
   const ips = new Map<string, Ip>();
   for (const text of texts) {
     const ip = parseIp(text);
@@ -156,7 +168,7 @@ function canonicalText(records: ServiceRecords): string {
     case 'external':
       return records.target;
     case 'cluster':
-      return JSON.stringify([textsOf(records.addresses), records.ports]);
+      return JSON.stringify([textsOf(records.addresses), records.ports, records.balancedPorts]);
     case 'headless':
       return JSON.stringify(
         [...records.endpoints.values()].map((endpoint) => [

@@ -1,17 +1,28 @@
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
+import { nextRandom } from '../base/random.ts';
 import { type Answer, type AnswerOptions, answer } from './answer.ts';
-import { firstSearchOf } from './autopath.ts';
-import type { ForwardAnswer } from './cache.ts';
+import { firstSearchOf, laterSearches } from './autopath.ts';
+import type { ForwardAnswer } from './question.ts';
 import type { ClientLimits } from './client-limits.ts';
 import { type Forwarder, probeDomain } from './forward.ts';
 import type { DnsMetrics, Source } from './metrics.ts';
-import { addressRecordBytes, PacketCache } from './packet-cache.ts';
-import type { PodTable } from './pods.ts';
+import { PacketCache } from './packet-cache.ts';
+import { addressBytesOf, firstTypeOf, PassableAnswer, pass, passedBytes } from './passing.ts';
+import type { PodTable, Searcher } from './pods.ts';
 import { type Response, renderResponse } from './render.ts';
+import {
+  badResponse,
+  bytesMaxOf,
+  forwardedResponse,
+  localResponse,
+  renamed,
+  searchedResponse,
+  shuffledBytes,
+} from './responses.ts';
 import type { Hosts } from './settings.ts';
 import type { DnsView } from './table.ts';
-import { flags, parseQuery, type Query, type ResourceRecord, rcodes, rrTypes, wireLimits } from './wire.ts';
+import { flags, headerBytes, parseQuery, type Query, type ResourceRecord, rcodes, rrTypes } from './wire.ts';
 
 /** Where a query came from. */
 export type Via = { readonly protocol: 'udp' | 'tcp'; readonly family: 4 | 6 };
@@ -19,7 +30,7 @@ export type Via = { readonly protocol: 'udp' | 'tcp'; readonly family: 4 | 6 };
 export type Resolver = {
   /**
    * The answer to a query that was asked before, by its bytes in `input`; written into `output` at `at`, which must have
-   * room for 1232 bytes. Its length, or 0: ask `resolve`. `client` is as `clientOf` gives it. Costs no memory.
+   * room for 1232 bytes. Its length, or 0: ask `resolve`. `peer` is as `clientOf` gives it. Costs no memory.
    */
   quick(
     input: Uint8Array,
@@ -28,13 +39,13 @@ export type Resolver = {
     output: Uint8Array,
     at: number,
     via: Via,
-    client: number,
+    peer: number,
     nowMs: number,
   ): number;
   /** From the bytes of a query to those of its answer; undefined: no answer is due. Never throws, never rejects. */
-  resolve(message: Buffer, via: Via, client: number): Buffer | undefined | Promise<Buffer>;
-  /** Whether this client may ask once more; over its limit it gets no answer. */
-  allow(client: number, nowMs: number): boolean;
+  resolve(message: Buffer, via: Via, peer: number): Buffer | undefined | Promise<Buffer>;
+  /** Whether clients of this network, see `clientOf`, may ask once more; over their limit they get no answer. */
+  allow(network: number, nowMs: number): boolean;
   /** So many answers of `quick` took so long, each. */
   took(answers: number, ms: number): void;
 };
@@ -53,13 +64,15 @@ export type ResolverOptions = {
   readonly podsVerified?: boolean;
   /** Whether a Pod's first search is answered with what its last would find; needs `pods`. */
   readonly autopath?: boolean;
+  /** Whether names outside the zone are refused; false by default. */
+  readonly zoneOnly?: boolean;
 };
 
 /** What is known of one query while it is answered. */
 type Asked = {
   readonly query: Query;
   readonly via: Via;
-  readonly client: number;
+  readonly peer: number;
   readonly startMs: number;
 };
 
@@ -89,8 +102,8 @@ class QueryResolver implements Resolver {
   readonly #log: Logger;
   readonly #options: ResolverOptions;
   readonly #packets = new PacketCache();
-  readonly #scopeOfClient: ((client: number) => number) | undefined;
-  #rotation = 0;
+  readonly #searcherOf: ((peer: number) => Searcher | undefined) | undefined;
+  #random = 0x2545f491;
 
   constructor(
     view: DnsView,
@@ -107,9 +120,9 @@ class QueryResolver implements Resolver {
     this.#log = log;
     this.#options = options;
     const { pods, autopath } = options;
-    this.#scopeOfClient =
-      pods === undefined || autopath !== true ? undefined : (client) => pods.scopeOfClient(client);
-    metrics.packetEntries = () => this.#packets.size;
+    this.#searcherOf = pods === undefined || autopath !== true ? undefined : (peer) => pods.searcher(peer);
+    const others = metrics.packetEntries;
+    metrics.packetEntries = () => others() + this.#packets.size;
   }
 
   quick(
@@ -119,7 +132,7 @@ class QueryResolver implements Resolver {
     output: Uint8Array,
     at: number,
     via: Via,
-    client: number,
+    peer: number,
     nowMs: number,
   ): number {
     const bytes = this.#packets.find(
@@ -131,14 +144,14 @@ class QueryResolver implements Resolver {
       seeds[via.protocol],
       this.#epoch,
       nowMs,
-      client,
-      this.#scopeOfClient,
+      peer,
+      this.#searcherOf,
     );
     if (bytes > 0) this.#metrics.quick(via.protocol, via.family, this.#packets.tag);
     return bytes;
   }
 
-  resolve(message: Buffer, via: Via, client: number): Buffer | undefined | Promise<Buffer> {
+  resolve(message: Buffer, via: Via, peer: number): Buffer | undefined | Promise<Buffer> {
     const startMs = this.#clock.monotonicMs();
     const parsed = parseQuery(message);
     if (parsed.kind === 'ignore') return undefined;
@@ -148,7 +161,7 @@ class QueryResolver implements Resolver {
     }
     const { query } = parsed;
     this.#metrics.request(via.protocol, via.family, query.question.type);
-    const asked: Asked = { query, via, client, startMs };
+    const asked: Asked = { query, via, peer, startMs };
     const head = this.#headOf(query);
     if ((query.edns?.version ?? 0) > 0) {
       return this.#finish({ ...head, rcode: rcodes.BADVERS }, via, 'errors', startMs);
@@ -160,9 +173,9 @@ class QueryResolver implements Resolver {
     }
   }
 
-  allow(client: number, nowMs: number): boolean {
+  allow(network: number, nowMs: number): boolean {
     const { limits } = this.#options;
-    if (limits === undefined || limits.allow(client, nowMs)) return true;
+    if (limits === undefined || limits.allow(network, nowMs)) return true;
     this.#metrics.limited += 1;
     return false;
   }
@@ -177,24 +190,25 @@ class QueryResolver implements Resolver {
   }
 
   #answerOptions(): AnswerOptions {
-    const { zone, ttlSeconds, settings, pods, podsVerified } = this.#options;
+    const { zone, ttlSeconds, settings, pods, podsVerified, zoneOnly = false } = this.#options;
     return {
       zone,
       ttlSeconds,
       forwards: (name) => this.#forwarder.accepts(name),
+      zoneOnly,
       hosts: settings.hosts,
       isPod:
         podsVerified === true && pods !== undefined
           ? (namespace, address) => pods.has(namespace, address)
           : undefined,
-      rotation: this.#rotation,
+      order: this.#random,
     };
   }
 
   #resolveQuery(asked: Asked): Buffer | Promise<Buffer> {
     const { query, via, startMs } = asked;
     const { question } = query;
-    this.#rotation = (this.#rotation + 1) & 0x3fffffff;
+    this.#random = nextRandom(this.#random);
     if (question.name.endsWith(probeDomain)) this.#forwarder.sawProbe(question.name);
     const answered = answer(question, this.#view, this.#answerOptions());
     if (answered.kind === 'local') {
@@ -216,11 +230,11 @@ class QueryResolver implements Resolver {
 
   /** A name of the zone that does not exist; perhaps a search of a Pod, which is then answered at its end. */
   #resolveMissing(asked: Asked, missing: Extract<Answer, { kind: 'local' }>): Buffer | Promise<Buffer> {
-    const { query, via, client, startMs } = asked;
+    const { query, via, peer, startMs } = asked;
     const { question } = query;
     const response = localResponse(this.#headOf(query), missing);
     const { pods } = this.#options;
-    const isSearched = this.#scopeOfClient !== undefined && searchedTypes.has(question.type);
+    const isSearched = this.#searcherOf !== undefined && searchedTypes.has(question.type);
     const search = isSearched ? firstSearchOf(question.name, this.#options.zone) : undefined;
     if (search === undefined || pods === undefined || !this.#view.hasNamespace(search.namespace)) {
       const packet = this.#finish(response, via, 'kubernetes', startMs);
@@ -228,33 +242,40 @@ class QueryResolver implements Resolver {
       return packet;
     }
     const scope = pods.scopeOf(search.namespace);
-    const isOwn = pods.scopeOfClient(client) === scope;
+    const searcher = pods.searcher(peer);
     this.#packets.select('all');
-    const plain = renderResponse(response, bytesMaxOf(response, via));
+    const plain = renderResponse(response, bytesMaxOf(response.edns, via.protocol));
     this.#keep(plain, asked, response, 'kubernetes', Number.POSITIVE_INFINITY, scope);
-    if (!isOwn) {
+    if (searcher?.scope !== scope) {
       this.#metrics.response('kubernetes', response.rcode, this.#clock.monotonicMs() - startMs);
       return plain;
     }
-    this.#packets.select('scope');
-    return this.#resolveSearch(asked, search.next, response);
+    this.#packets.select(searcher);
+    const names = laterSearches(search.given, pods.searches(search.namespace, searcher.list));
+    return this.#resolveSearch(asked, names, response, Number.POSITIVE_INFINITY);
   }
 
-  /** Tries the rest of the search list; `missing` is the answer if nothing is found, and the client goes on by itself. */
-  #resolveSearch(asked: Asked, names: readonly string[], missing: Response): Buffer | Promise<Buffer> {
-    const { query, via, startMs } = asked;
-    for (const name of names) {
+  /**
+   * Tries the rest of the search list; `missing` is the answer if nothing is found, and the client goes on by itself.
+   * `sameForMs`: how long what others said of the names before these is sure; 0: not to be kept.
+   */
+  #resolveSearch(
+    asked: Asked,
+    names: readonly string[],
+    missing: Response,
+    sameForMs: number,
+  ): Buffer | Promise<Buffer> {
+    const { query } = asked;
+    let sureForMs = sameForMs;
+    for (const [index, name] of names.entries()) {
       const answered = answer({ ...query.question, name }, this.#view, this.#answerOptions());
       if (answered.kind === 'forward') {
         const told = this.#ask(query, answered.name);
-        const finish = (late: ForwardAnswer | undefined): readonly [Buffer, Response] => {
-          const response = searchedResponse(missing, late, answered.name);
-          return [this.#finish(response, via, 'forward', startMs), response];
-        };
-        if (told instanceof Promise) return this.#searchedLater(asked, told, finish);
-        const [packet, response] = finish(told);
-        this.#keep(packet, asked, response, 'forward', told?.sameForMs ?? 0);
-        return packet;
+        const rest = names.slice(index + 1);
+        if (told instanceof Promise) return this.#searchedLater(asked, told, answered.name, rest, missing);
+        sureForMs = Math.min(sureForMs, told.sameForMs ?? 0);
+        if (told.rcode === rcodes.NXDOMAIN && rest.length > 0) continue;
+        return this.#searched(asked, searchedResponse(missing, told, answered.name), 'forward', sureForMs);
       }
       if (answered.rcode !== rcodes.NOERROR) continue;
       const response: Response = {
@@ -263,25 +284,34 @@ class QueryResolver implements Resolver {
         answers: renamed(answered.answers, name, query.question.name),
         authorities: answered.authorities,
       };
-      const packet = this.#finish(response, via, 'kubernetes', startMs);
-      this.#keep(packet, asked, response, 'kubernetes');
-      return packet;
+      return this.#searched(asked, response, 'kubernetes', sureForMs);
     }
-    const packet = this.#finish(missing, via, 'kubernetes', startMs);
-    this.#keep(packet, asked, missing, 'kubernetes');
-    return packet;
+    return this.#searched(asked, missing, 'kubernetes', sureForMs);
   }
 
   async #searchedLater(
     asked: Asked,
-    told: Promise<ForwardAnswer | undefined>,
-    finish: (late: ForwardAnswer | undefined) => readonly [Buffer, Response],
+    later: Promise<ForwardAnswer | undefined>,
+    name: string,
+    rest: readonly string[],
+    missing: Response,
   ): Promise<Buffer> {
     try {
-      return finish(await told)[0];
+      const told = await later;
+      if (told?.rcode === rcodes.NXDOMAIN && rest.length > 0) {
+        return await this.#resolveSearch(asked, rest, missing, 0);
+      }
+      const response = searchedResponse(missing, told, name);
+      return this.#finish(response, asked.via, 'forward', asked.startMs);
     } catch (error) {
       return this.#failed(asked, error);
     }
+  }
+
+  #searched(asked: Asked, response: Response, source: Source, sureForMs: number): Buffer {
+    const packet = this.#finish(response, asked.via, source, asked.startMs);
+    this.#keep(packet, asked, response, source, sureForMs);
+    return packet;
   }
 
   #ask(query: Query, name: string): ForwardAnswer | Promise<ForwardAnswer | undefined> {
@@ -294,9 +324,29 @@ class QueryResolver implements Resolver {
   }
 
   #forwarded(asked: Asked, told: ForwardAnswer, aliases: readonly ResourceRecord[]): Buffer {
+    const passed = aliases.length === 0 ? this.#passed(asked, told) : undefined;
+    if (passed !== undefined) return passed;
     const response = forwardedResponse(this.#headOf(asked.query), told, aliases);
-    const packet = this.#finish(response, asked.via, 'forward', asked.startMs);
-    this.#keep(packet, asked, response, 'forward', told.sameForMs ?? 0);
+    return this.#searched(asked, response, 'forward', told.sameForMs ?? 0);
+  }
+
+  /** What another server said as it stands; undefined: it has to be written anew. */
+  #passed(asked: Asked, told: ForwardAnswer): Buffer | undefined {
+    if (!(told instanceof PassableAnswer)) return undefined;
+    const { query, via, startMs } = asked;
+    const { passable, ageSeconds, ttlSeconds, rcode } = told;
+    const { id, edns, questionBytes } = query;
+    if (passedBytes(passable, edns) > bytesMaxOf(edns, via.protocol)) return undefined;
+    if (questionBytes.length !== passable.questionEnd - headerBytes) return undefined;
+    const { type } = query.question;
+    const recordBytes = addressBytesOf(passable, type);
+    // Written anew, equal records can be shuffled.
+    if (recordBytes === 0 && passable.counts[0] > 1 && firstTypeOf(passable) === type) return undefined;
+    const word = this.#flagsOf(query);
+    const packet = pass(passable, { id, flags: word, questionBytes, edns, ageSeconds, ttlSeconds });
+    this.#metrics.response('forward', rcode, this.#clock.monotonicMs() - startMs);
+    const records = { count: recordBytes === 0 ? 0 : passable.counts[0], bytes: recordBytes };
+    this.#keepPacket(packet, asked, rcode, 'forward', told.sameForMs ?? 0, records, 0);
     return packet;
   }
 
@@ -305,13 +355,11 @@ class QueryResolver implements Resolver {
     later: Promise<ForwardAnswer | undefined>,
     aliases: readonly ResourceRecord[],
   ): Promise<Buffer> {
-    const { query, via, startMs } = asked;
     try {
       const told = await later;
-      const head = this.#headOf(query);
-      const response =
-        told === undefined ? { ...head, rcode: rcodes.SERVFAIL } : forwardedResponse(head, told, aliases);
-      return this.#finish(response, via, 'forward', startMs);
+      if (told !== undefined) return this.#forwarded(asked, told, aliases);
+      const response = { ...this.#headOf(asked.query), rcode: rcodes.SERVFAIL };
+      return this.#finish(response, asked.via, 'forward', asked.startMs);
     } catch (error) {
       return this.#failed(asked, error);
     }
@@ -324,7 +372,7 @@ class QueryResolver implements Resolver {
   }
 
   #finish(response: Response, via: Via, source: Source, startMs: number): Buffer {
-    const bytes = renderResponse(response, bytesMaxOf(response, via));
+    const bytes = renderResponse(response, bytesMaxOf(response.edns, via.protocol));
     this.#metrics.response(source, response.rcode, this.#clock.monotonicMs() - startMs);
     return bytes;
   }
@@ -332,34 +380,46 @@ class QueryResolver implements Resolver {
   /** Keeps an answer for `quick`, which has just failed to find one for this query. */
   #keep(
     packet: Buffer,
-    { query }: Asked,
+    asked: Asked,
     response: Response,
     source: Source,
     validForMs: number = Number.POSITIVE_INFINITY,
     scope = 0,
   ): void {
-    const isSure = response.rcode === rcodes.NOERROR || response.rcode === rcodes.NXDOMAIN;
-    if (!isSure || validForMs <= 0 || (packet.readUInt16BE(2) & flags.truncated) !== 0) return;
-    const { answers } = response;
-    const turned = answers.length > 1 ? turnedBytes(query, answers) : 0;
+    const { answers, rcode } = response;
+    const bytes = answers.length > 1 ? shuffledBytes(asked.query, answers) : 0;
     // Other answers of several records are made anew, so that their order differs from one to the next.
-    if (answers.length > 1 && turned === 0 && source === 'kubernetes') return;
+    if (answers.length > 1 && bytes === 0 && source === 'kubernetes') return;
+    const records = { count: bytes === 0 ? 0 : answers.length, bytes };
+    this.#keepPacket(packet, asked, rcode, source, validForMs, records, scope);
+  }
+
+  #keepPacket(
+    packet: Buffer,
+    { query }: Asked,
+    rcode: number,
+    source: Source,
+    validForMs: number,
+    records: { readonly count: number; readonly bytes: number },
+    scope: number,
+  ): void {
+    const isSure = rcode === rcodes.NOERROR || rcode === rcodes.NXDOMAIN;
+    if (!isSure || validForMs <= 0 || (packet.readUInt16BE(2) & flags.truncated) !== 0) return;
     this.#packets.keep(packet, {
       epoch: this.#epoch,
       validUntilMs: this.#clock.monotonicMs() + validForMs,
-      tag: this.#metrics.tagOf(query.question.type, source, response.rcode),
-      turnedRecords: turned === 0 ? 0 : answers.length,
-      recordBytes: turned,
+      tag: this.#metrics.tagOf(query.question.type, source, rcode),
+      shuffledRecords: records.count,
+      recordBytes: records.bytes,
       scope,
     });
   }
 
   /** An answer with nothing in it yet. */
   #headOf(query: Query): Response {
-    const recursion = this.#forwarder.accepts('') ? flags.recursionAvailable : 0;
     return {
       id: query.id,
-      flags: (query.flags & (flags.recursionDesired | flags.checkingDisabled)) | recursion,
+      flags: this.#flagsOf(query),
       rcode: rcodes.NOERROR,
       questionBytes: query.questionBytes,
       questionName: query.question.name,
@@ -369,75 +429,10 @@ class QueryResolver implements Resolver {
       edns: query.edns,
     };
   }
-}
 
-/** What the last search found, under the name of the first. */
-function searchedResponse(missing: Response, told: ForwardAnswer | undefined, name: string): Response {
-  if (told?.rcode !== rcodes.NOERROR) return missing;
-  if (told.answers.length === 0) return { ...missing, rcode: rcodes.NOERROR };
-  const answers = renamed(told.answers, name, missing.questionName);
-  return { ...missing, rcode: rcodes.NOERROR, answers, authorities: [] };
-}
-
-function renamed(records: readonly ResourceRecord[], from: string, to: string): readonly ResourceRecord[] {
-  return records.map((record) => (record.name.toLowerCase() === from ? { ...record, name: to } : record));
-}
-
-/** The size of each record where all are addresses of the asked name, which can be turned round as bytes; else 0. */
-function turnedBytes(query: Query, answers: readonly ResourceRecord[]): number {
-  const { name, type } = query.question;
-  const bytes = addressRecordBytes(type);
-  const code = type === rrTypes.A ? 'A' : 'AAAA';
-  return bytes > 0 && answers.every((record) => record.name === name && record.data.type === code)
-    ? bytes
-    : 0;
-}
-
-function localResponse(head: Response, answered: Extract<Answer, { kind: 'local' }>): Response {
-  const sure = answered.rcode === rcodes.NOERROR || answered.rcode === rcodes.NXDOMAIN;
-  return {
-    ...head,
-    flags: head.flags | (sure ? flags.authoritative : 0),
-    rcode: answered.rcode,
-    answers: answered.answers,
-    authorities: answered.authorities,
-    additionals: answered.additionals,
-  };
-}
-
-function forwardedResponse(
-  head: Response,
-  told: ForwardAnswer,
-  aliases: readonly ResourceRecord[],
-): Response {
-  // Codes above 15 need EDNS to be told (RFC 6891).
-  const rcode = told.rcode > 15 && head.edns === undefined ? rcodes.SERVFAIL : told.rcode;
-  return {
-    ...head,
-    flags: head.flags | (told.authenticData && aliases.length === 0 ? flags.authenticData : 0),
-    rcode,
-    answers: aliases.length === 0 ? told.answers : [...aliases, ...told.answers],
-    authorities: told.authorities,
-    additionals: told.additionals,
-  };
-}
-
-function badResponse(id: number, word: number, rcode: number): Response {
-  return {
-    id,
-    flags: word & flags.recursionDesired,
-    rcode,
-    questionBytes: new Uint8Array(0),
-    questionName: '',
-    answers: [],
-    authorities: [],
-    additionals: [],
-    edns: undefined,
-  };
-}
-
-function bytesMaxOf(response: Response, via: Via): number {
-  if (via.protocol === 'tcp') return wireLimits.messageBytesMax;
-  const wanted = response.edns?.udpBytes ?? wireLimits.udpBytesDefault;
-  return Math.min(wanted, wireLimits.udpBytesMax);
+  #flagsOf(query: Query): number {
+    const recurses = this.#options.zoneOnly !== true && this.#forwarder.accepts('');
+    const asked = query.flags & (flags.recursionDesired | flags.checkingDisabled);
+    return asked | (recurses ? flags.recursionAvailable : 0);
+  }
 }

@@ -7,10 +7,11 @@ import { describeRecords } from './describe.ts';
 import { followNames, followPods, followSettings } from './follow.ts';
 import { createForwarder, type ForwardRoutes, type Upstream } from './forward.ts';
 import { serveHealth } from './health.ts';
+import { type HostPort, HostView } from './host-view.ts';
 import { DnsMetrics } from './metrics.ts';
 import { PodTable } from './pods.ts';
 import { createResolver } from './resolver.ts';
-import { type InheritedSockets, type ListenAddress, serveDns } from './server.ts';
+import { type InheritedSockets, type ListenAddress, serveDns, serveInherited } from './server.ts';
 import { type DnsSettings, type Hosts, noHosts, noSettings } from './settings.ts';
 import { DnsTable } from './table.ts';
 
@@ -30,6 +31,8 @@ export type DnsConfig = {
   readonly podsVerified?: boolean;
   /** Whether a Pod's first search is answered with what its last would find; Pods are followed then too. */
   readonly autopath?: boolean;
+  /** Sockets outside of the cluster, where programs beside it ask for its names; see `HostView`. */
+  readonly host?: { readonly sockets: InheritedSockets; readonly published: readonly HostPort[] } | undefined;
   /** undefined: nowhere. */
   readonly healthAddress: ListenAddress | undefined;
 };
@@ -51,6 +54,8 @@ export type DnsDependencies = {
   onReady?(addresses: DnsAddresses): void;
 };
 
+const noSockets: InheritedSockets = { udp: [], tcp: [] };
+
 /** The failures of one upstream that are logged: the first of each so many. */
 const forwardFailuresPerLine = 100;
 
@@ -66,15 +71,18 @@ export async function runDns(
   dependencies: DnsDependencies = {},
 ): Promise<void> {
   const clock = dependencies.clock ?? systemClock;
-  const { metrics, table, forwarder, resolver, followers, settingsTasks } = createParts(
+  const { metrics, table, forwarder, resolver, hostResolver, followers, settingsTasks } = createParts(
     config,
     client,
     clock,
     log,
   );
   const names = Promise.withResolvers<void>();
-  const inherited = config.inherited ?? { udp: [], tcp: [] };
+  const inherited = config.inherited ?? noSockets;
   const server = await serveDns(config.listen, inherited, names.promise, resolver, clock, log);
+  const host =
+    hostResolver &&
+    serveInherited(config.host?.sockets ?? noSockets, names.promise, hostResolver, clock, log);
   const health =
     config.healthAddress &&
     (await serveHealth(config.healthAddress, {
@@ -108,6 +116,7 @@ export async function runDns(
     health?.close();
     forwarder.close();
     await server.close();
+    for (const listener of (await host?.close()) ?? []) await listener.close();
   }
 }
 
@@ -135,21 +144,33 @@ function createParts(config: DnsConfig, client: ApiClient, clock: Clock, log: Lo
     settings.hosts = next.hosts;
     settings.version += 1;
   };
-  const pods = config.podsVerified === true || config.autopath === true ? new PodTable() : undefined;
+  const pods =
+    config.podsVerified === true || config.autopath === true ? new PodTable(config.clusterDomain) : undefined;
   const perSecond = config.clientQueriesPerSecond ?? dnsDefaults.clientQueriesPerSecond;
-  const resolver = createResolver(table, forwarder, metrics, clock, log, {
+  const common = {
     zone: config.clusterDomain,
     ttlSeconds: config.ttlSeconds,
     limits: perSecond === 0 ? undefined : new ClientLimits(perSecond),
     settings,
+  };
+  const resolver = createResolver(table, forwarder, metrics, clock, log, {
+    ...common,
     pods,
     podsVerified: config.podsVerified === true,
     autopath: config.autopath === true,
   });
+  const hostResolver =
+    config.host &&
+    createResolver(new HostView(table, config.host.published), forwarder, metrics, clock, log, {
+      ...common,
+      pods: new PodTable(config.clusterDomain), // none: nobody out there reaches a Pod
+      podsVerified: true,
+      zoneOnly: true,
+    });
   const followers = [
     followNames(client, table, metrics, clock, log),
     ...(pods === undefined ? [] : [followPods(client, pods, log)]),
   ];
   const settingsTasks = followSettings(client, config.clusterDomain, applySettings, log);
-  return { metrics, table, forwarder, resolver, followers, settingsTasks };
+  return { metrics, table, forwarder, resolver, hostResolver, followers, settingsTasks };
 }

@@ -1,5 +1,3 @@
-import { ipToBytes, parseIp } from '../base/ip.ts';
-
 export type ListenAddress = {
   readonly host: string;
   /** 0: any port that is free for both UDP and TCP, for tests. */
@@ -35,13 +33,4 @@ export function cannotListen({ host, port }: ListenAddress, cause: unknown): Err
   return new Error(`cannot listen on ${host}:${port}: is it in use or not allowed? Choose another --listen`, {
     cause,
   });
-}
-
-/** An address as a number, the same as `UdpBatch.client` gives: that of IPv4, or the network of 64 bits. */
-export function clientOf(address: string): number {
-  const ip = parseIp(address.startsWith('::ffff:') ? address.slice('::ffff:'.length) : address);
-  if (ip === undefined) return 0;
-  const bytes = Buffer.from(ipToBytes(ip));
-  if (ip.family === 4) return bytes.readInt32LE(0);
-  return Math.imul(bytes.readInt32LE(0), 0x9e3779b1) ^ bytes.readInt32LE(4);
 }

@@ -71,7 +71,8 @@ async function serveOwn(
   }
 }
 
-function serveInherited(
+/** The same on sockets that somebody else made alone. */
+export function serveInherited(
   inherited: InheritedSockets,
   names: Promise<unknown>,
   resolver: Resolver,

@@ -2,7 +2,8 @@ import { type AddressInfo, createServer, isIP, type Server, type Socket } from '
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Resolver, Via } from './resolver.ts';
-import { cannotListen, clientOf, type ListenAddress, type Listener, serverLimits } from './server-limits.ts';
+import { type ClientNumbers, clientOf } from './client-number.ts';
+import { cannotListen, type ListenAddress, type Listener, serverLimits } from './server-limits.ts';
 import { wireLimits } from './wire.ts';
 
 /** Serves DNS over TCP at an address, or on a listening socket that was made by somebody else. Rejects when it cannot. */
@@ -58,7 +59,7 @@ class Connection {
   readonly #resolver: Resolver;
   readonly #clock: Clock;
   readonly #via: Via;
-  readonly #client: number;
+  readonly #client: ClientNumbers;
   /** Less than one message, or what there was no room for. */
   #waiting: Buffer = Buffer.alloc(0);
   #underWay = 0;
@@ -103,6 +104,7 @@ class Connection {
   /** False: what came is no query. */
   #answerAll(): boolean {
     const startMs = this.#clock.monotonicMs();
+    const { network, peer } = this.#client;
     let quick = 0;
     let at = 0;
     const input = this.#waiting;
@@ -111,17 +113,17 @@ class Connection {
       const end = from + input.readUInt16BE(at);
       if (input.length < end) break;
       at = end;
-      if (!this.#resolver.allow(this.#client, startMs)) continue;
+      if (!this.#resolver.allow(network, startMs)) continue;
       if (this.#used + lengthBytes + wireLimits.udpBytesMax > collected.length) this.#flush();
       const to = this.#used + lengthBytes;
-      const bytes = this.#resolver.quick(input, from, end, collected, to, this.#via, this.#client, startMs);
+      const bytes = this.#resolver.quick(input, from, end, collected, to, this.#via, peer, startMs);
       if (bytes > 0) {
         collected.writeUInt16BE(bytes, this.#used);
         this.#used += lengthBytes + bytes;
         quick += 1;
         continue;
       }
-      const answer = this.#resolver.resolve(input.subarray(from, end), this.#via, this.#client);
+      const answer = this.#resolver.resolve(input.subarray(from, end), this.#via, peer);
       if (answer instanceof Promise) void this.#sendLater(answer);
       else if (answer !== undefined) this.#send(answer);
       else {

@@ -1,6 +1,7 @@
 import ffi from 'node:ffi';
 import { isIPv6 } from 'node:net';
 import { AF_INET, hasSockets, openSocket, writeSocketAddress } from '../base/sockets.ts';
+import { networkOfWords, peerOfWords } from './client-number.ts';
 
 /** Bounds of batches. */
 export const batchLimits = {
@@ -57,9 +58,16 @@ export class UdpBatch {
   /** Answers, one every `answerBytesMax` bytes. */
   readonly output = Buffer.alloc(batchLimits.datagramsMax * batchLimits.answerBytesMax);
   readonly #functions = load();
-  readonly #received = new Vectors(this.input, batchLimits.queryBytesMax);
-  readonly #sent = new Vectors(this.output, batchLimits.answerBytesMax);
+  readonly #received: Vectors;
+  readonly #sent: Vectors;
   #answers = 0;
+
+  /** 'connected': for sockets with one peer, whose name is neither read nor written. */
+  constructor(sockets: 'bound' | 'connected' = 'bound') {
+    const named = sockets === 'bound';
+    this.#received = new Vectors(this.input, batchLimits.queryBytesMax, named);
+    this.#sent = new Vectors(this.output, batchLimits.answerBytesMax, named);
+  }
 
   /** Takes what waits at the socket, without waiting. */
   receive(fd: number): number {
@@ -75,13 +83,20 @@ export class UdpBatch {
     return ((header32[at + 12] ?? 0) & MSG_TRUNC) === 0 ? (header32[at + 14] ?? 0) : 0;
   }
 
-  /** The client of a slot as a number, the same for the same address. */
-  client(slot: number): number {
+  /** The sender of a slot as the number that limits go by, see `clientOf`. */
+  network(slot: number): number {
     const { name32 } = this.#received;
     const at = (slot * nameSize) / 4;
     if (((name32[at] ?? 0) & 0xffff) === AF_INET) return name32[at + 1] ?? 0;
-    // Of IPv6 the network of 64 bits: whoever has one has all of its addresses.
-    return Math.imul(name32[at + 2] ?? 0, 0x9e3779b1) ^ (name32[at + 3] ?? 0);
+    return networkOfWords(name32[at + 2] ?? 0, name32[at + 3] ?? 0);
+  }
+
+  /** The sender of a slot as the number that Pods go by. */
+  peer(slot: number): number {
+    const { name32 } = this.#received;
+    const at = (slot * nameSize) / 4;
+    if (((name32[at] ?? 0) & 0xffff) === AF_INET) return name32[at + 1] ?? 0;
+    return peerOfWords(name32[at + 2] ?? 0, name32[at + 3] ?? 0, name32[at + 4] ?? 0, name32[at + 5] ?? 0);
   }
 
   /** A copy of the sender's name of a slot, for an answer that comes later. */
@@ -120,6 +135,11 @@ export class UdpBatch {
     this.#finish(bytes);
   }
 
+  /** The same, to the one peer of a connected socket. */
+  toPeer(bytes: number): void {
+    this.#sent.vector32[(this.#answers++ * vectorSize) / 4 + 2] = bytes;
+  }
+
   #finish(bytes: number): void {
     const index = this.#answers++;
     const { name32, header32, vector32 } = this.#sent;
@@ -144,9 +164,9 @@ export class UdpBatch {
 }
 
 /** Undefined: this platform has no such functions. */
-export function createUdpBatch(): UdpBatch | undefined {
+export function createUdpBatch(sockets: 'bound' | 'connected' = 'bound'): UdpBatch | undefined {
   try {
-    return new UdpBatch();
+    return new UdpBatch(sockets);
   } catch {
     return undefined;
   }
@@ -160,7 +180,7 @@ class Vectors {
   readonly vector32 = new Int32Array((batchLimits.datagramsMax * vectorSize) / 4);
   readonly headers = ffi.getRawPointer(this.header32);
 
-  constructor(data: Buffer, bytesEach: number) {
+  constructor(data: Buffer, bytesEach: number, named: boolean) {
     const header64 = new BigUint64Array(this.header32.buffer);
     const vector64 = new BigUint64Array(this.vector32.buffer);
     const names = ffi.getRawPointer(this.names);
@@ -168,8 +188,10 @@ class Vectors {
     const bytes = ffi.getRawPointer(data);
     for (let slot = 0; slot < batchLimits.datagramsMax; slot++) {
       const word = (slot * headerSize) / 8;
-      header64[word] = names + BigInt(slot * nameSize);
-      header64[word + 1] = BigInt(28); // the kernel writes the true length, and for one family always the same
+      if (named) {
+        header64[word] = names + BigInt(slot * nameSize);
+        header64[word + 1] = BigInt(28); // the kernel writes the true length, and for one family always the same
+      }
       header64[word + 2] = vectors + BigInt(slot * vectorSize);
       header64[word + 3] = 1n;
       vector64[slot * 2] = bytes + BigInt(slot * bytesEach);

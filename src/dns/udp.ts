@@ -4,7 +4,8 @@ import { networkInterfaces } from 'node:os';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Resolver, Via } from './resolver.ts';
-import { cannotListen, clientOf, type ListenAddress, type Listener, serverLimits } from './server-limits.ts';
+import { type ClientNumbers, clientOf } from './client-number.ts';
+import { cannotListen, type ListenAddress, type Listener, serverLimits } from './server-limits.ts';
 import { batchLimits, createUdpBatch, openUdpSocket, type UdpBatch } from './udp-batch.ts';
 
 /**
@@ -164,8 +165,9 @@ function singly(socket: UdpSocket, via: Via, resolver: Resolver, clock: Clock, l
     if (!closed) socket.send(late, peer.port, peer.address, onSent);
   };
   return (query: Buffer, peer: RemoteInfo): void => {
-    if (!resolver.allow(clientOf(peer.address), clock.monotonicMs())) return;
-    const answer = resolver.resolve(query, via, clientOf(peer.address));
+    const client = clientOf(peer.address);
+    if (!resolver.allow(client.network, clock.monotonicMs())) return;
+    const answer = resolver.resolve(query, via, client.peer);
     if (answer instanceof Promise) void answerLater(answer, peer);
     else if (answer !== undefined) socket.send(answer, peer.port, peer.address, onSent);
   };
@@ -182,6 +184,8 @@ class BatchServer {
   readonly #batch: UdpBatch;
   readonly #clock: Clock;
   #closed = false;
+  /** Bounded by the questions to others that may be under way. */
+  #late: { readonly name: Uint8Array; readonly bytes: Buffer }[] = [];
   /** Answers of this turn that were there already. */
   #quick = 0;
 
@@ -215,16 +219,16 @@ class BatchServer {
     return true;
   }
 
-  #answerFirst(query: Buffer, client: number, name: Uint8Array, nowMs: number): void {
+  #answerFirst(query: Buffer, { network, peer }: ClientNumbers, name: Uint8Array, nowMs: number): void {
     const { output, answerAt } = this.#batch;
-    if (!this.#resolver.allow(client, nowMs)) return;
-    const bytes = this.#resolver.quick(query, 0, query.length, output, answerAt, this.#via, client, nowMs);
+    if (!this.#resolver.allow(network, nowMs)) return;
+    const bytes = this.#resolver.quick(query, 0, query.length, output, answerAt, this.#via, peer, nowMs);
     if (bytes > 0) {
       this.#batch.answeredTo(name, bytes);
       this.#quick += 1;
       return;
     }
-    const answer = this.#resolver.resolve(query, this.#via, client);
+    const answer = this.#resolver.resolve(query, this.#via, peer);
     if (answer instanceof Promise) {
       void this.#answerLater(answer, name);
     } else if (answer !== undefined) {
@@ -237,19 +241,19 @@ class BatchServer {
     const batch = this.#batch;
     if (batch.full) batch.send(this.#fd);
     const length = batch.length(slot);
-    const client = batch.client(slot);
-    if (length === 0 || !this.#resolver.allow(client, nowMs)) return;
+    if (length === 0 || !this.#resolver.allow(batch.network(slot), nowMs)) return;
+    const peer = batch.peer(slot);
     const from = slot * batchLimits.queryBytesMax;
     const to = from + length;
     const { input, output, answerAt } = batch;
-    const bytes = this.#resolver.quick(input, from, to, output, answerAt, this.#via, client, nowMs);
+    const bytes = this.#resolver.quick(input, from, to, output, answerAt, this.#via, peer, nowMs);
     if (bytes > 0) {
       batch.answered(slot, bytes);
       this.#quick += 1;
       return;
     }
     // A copy: an answer that comes later still needs the question, and the slot is used again.
-    const answer = this.#resolver.resolve(Buffer.from(input.subarray(from, to)), this.#via, client);
+    const answer = this.#resolver.resolve(Buffer.from(input.subarray(from, to)), this.#via, peer);
     if (answer instanceof Promise) {
       void this.#answerLater(answer, batch.senderOf(slot));
     } else if (answer !== undefined) {
@@ -259,11 +263,23 @@ class BatchServer {
   }
 
   async #answerLater(answer: Promise<Buffer>, name: Uint8Array): Promise<void> {
-    const late = await answer;
+    const bytes = await answer;
+    this.#late.push({ name, bytes });
+    if (this.#late.length === 1) setImmediate(() => this.#sendLate());
+  }
+
+  /** Answers that have come in this turn go together, as the others' did. */
+  #sendLate(): void {
+    const all = this.#late;
+    this.#late = [];
     if (this.#closed) return;
-    this.#batch.output.set(late, this.#batch.answerAt);
-    this.#batch.answeredTo(name, late.length);
-    this.#batch.send(this.#fd);
+    const batch = this.#batch;
+    for (const { name, bytes } of all) {
+      if (batch.full) batch.send(this.#fd);
+      batch.output.set(bytes, batch.answerAt);
+      batch.answeredTo(name, bytes.length);
+    }
+    batch.send(this.#fd);
   }
 }
 

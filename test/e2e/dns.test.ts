@@ -4,85 +4,16 @@ import { createSocket } from 'node:dgram';
 import { connect } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import packet from 'dns-packet';
-import type { Service } from '../../src/api/gen/core-v1.ts';
-import { configMaps, endpointSlices, events, namespaces, services } from '../../src/api/resource.ts';
-import { silentLogger } from '../../src/base/log.ts';
-import type { Upstream } from '../../src/dns/forward.ts';
-import { type DnsAddresses, runDns } from '../../src/dns/run.ts';
-import { FakeApi } from '../support/fake-api.ts';
+import { configMaps, endpointSlices, events, services } from '../../src/api/resource.ts';
 import { get } from '../support/load.ts';
 import { serviceOf, sliceOf } from '../support/services.ts';
-import { eventually, run, runOk, which } from '../support/shell.ts';
+import { eventually, runOk } from '../support/shell.ts';
+import { dig, noDig as skip, type RunningDns, seeded, short, start } from './dns-server.ts';
 import { startUpstream, type TestUpstream } from './dns-upstream.ts';
-
-const skip = which('dig') === undefined ? 'needs dig (Debian package bind9-dnsutils)' : false;
-
-type Running = DnsAddresses & { readonly api: FakeApi; stop(): Promise<void> };
-
-function seeded(): FakeApi {
-  const api = new FakeApi({ resources: [services, endpointSlices, namespaces, configMaps, events] });
-  api.seed(namespaces, { metadata: { name: 'default' } }, { metadata: { name: 'other' } });
-  api.seed(
-    services,
-    serviceOf('web', '10.43.0.80', { ports: [{ name: 'http', port: 80, protocol: 'TCP' }] }),
-    serviceOf('db', 'None'),
-    external('outside', 'www.example.com'),
-  );
-  api.seed(endpointSlices, sliceOf('db', ['10.42.0.5', '10.42.1.5']));
-  return api;
-}
-
-function external(name: string, externalName: string): Service {
-  return { metadata: { name, namespace: 'default' }, spec: { type: 'ExternalName', externalName } };
-}
-
-/** Starts the server; resolves when it is ready. */
-async function start(api: FakeApi, upstreams: readonly Upstream[]): Promise<Running> {
-  const stop = new AbortController();
-  const ready = Promise.withResolvers<DnsAddresses>();
-  const host = '127.0.0.1';
-  const config = {
-    listen: { host, port: 0 },
-    clusterDomain: 'cluster.local',
-    upstreams,
-    ttlSeconds: 5,
-    healthAddress: { host, port: 0 },
-  };
-  const finished = runDns(config, api, silentLogger, stop.signal, { onReady: ready.resolve });
-  finished.catch(ready.reject);
-  const addresses = await ready.promise;
-  return {
-    ...addresses,
-    api,
-    async stop() {
-      stop.abort();
-      await finished;
-    },
-  };
-}
-
-/** What dig says, in its own form. */
-async function dig(server: { readonly port: number }, question: string): Promise<string> {
-  const words = question.split(' ');
-  const { stdout } = await run('dig', [
-    '@127.0.0.1',
-    '-p',
-    String(server.port),
-    '+tries=1',
-    '+time=5',
-    ...words,
-  ]);
-  return stdout;
-}
-
-async function short(server: { readonly port: number }, question: string): Promise<readonly string[]> {
-  const output = await dig(server, `${question} +short`);
-  return output.split('\n').filter((line) => line !== '');
-}
 
 describe('dns', { skip, timeout: 120_000 }, () => {
   let upstream: TestUpstream;
-  let server: Running;
+  let server: RunningDns;
 
   before(async () => {
     upstream = await startUpstream((name, type, protocol) => {
