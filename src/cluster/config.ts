@@ -28,7 +28,12 @@ export type ClusterConfig = {
   readonly cniBinDir: string;
   /** Port of the API server on the host's loopback. */
   readonly apiPort: number;
+  /** Where programs of the host ask for the cluster's names; undefined: nowhere. */
+  readonly hostDns?: HostDns | undefined;
 };
+
+/** A loopback address and port of the host. */
+export type HostDns = { readonly address: string; readonly port: number };
 
 /** Most nodes beside server-0: the node network is a /16, but a machine's memory ends long before. */
 export const agentsMax = 63;
@@ -42,6 +47,15 @@ export const gatewayAddress = '10.41.0.1';
 /** The gateway's CONNECT proxy. */
 export const proxyPort = 3128;
 export const apiNodePort = 6443;
+/** Loopback addresses at which the host may ask the clusters' DNS, one each. 127.0.0.53 and .54 are systemd-resolved's. */
+export const hostDnsAddresses: readonly string[] = Array.from(
+  { length: 64 },
+  (_, index) => `127.0.43.${10 + index}`,
+);
+/** Tried in turn: where something serves port 53 of all addresses, the other one may still be had. */
+export const hostDnsPorts = [53, 10053] as const;
+/** Zones of the cluster's names: its domain, and of its addresses. */
+export const clusterZones = [clusterDomain, '42.10.in-addr.arpa', '43.10.in-addr.arpa'] as const;
 /** Tried first on the host, because it is what people know; any free port otherwise. */
 export const apiHostPortPreferred = 6443;
 

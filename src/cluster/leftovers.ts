@@ -2,6 +2,7 @@ import { readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
 import { posix } from 'node:path';
 import type { Logger } from '../base/log.ts';
 import type { ClusterConfig } from './config.ts';
+import { removeHostLink } from './host-names.ts';
 import { unmountBelow } from './mounts.ts';
 import { removeNetwork, runTool } from './network.ts';
 import { removeShimSockets } from './shim-sockets.ts';
@@ -99,6 +100,7 @@ export async function removeEverything(config: ClusterConfig, log: Logger): Prom
   await killAll(config.name, log);
   unmountBelow(config.runDir);
   unmountBelow(config.dataDir);
+  await removeHostLink(config.name);
   await removeNetwork(config.name);
   await removeControlGroups(config.name);
   removeCniResults(config);

@@ -59,7 +59,8 @@ export async function createNetwork(config: ClusterConfig): Promise<void> {
   }
 }
 
-async function runBatch({ netns, lines }: IpBatch): Promise<void> {
+/** Runs lines of `ip` in a namespace. Rejects with what it said. */
+export async function runBatch({ netns, lines }: IpBatch): Promise<void> {
   const args = [...(netns === undefined ? [] : ['-netns', netns]), '-batch', '-'];
   await runTool('ip', args, `${lines.join('\n')}\n`);
 }

@@ -61,6 +61,28 @@ test('the ingress gets 80 and 443, the node of server-0 the other ports', () => 
   assert.doesNotMatch(commands(config).get('node-agent-0') ?? '', /--relay/);
 });
 
+test('names on the host: DNS gets sockets there and hears what is published', () => {
+  const asked = { ...config, hostDns: { address: '127.0.43.10', port: 53 } };
+  const dns = planProcesses(asked).find(({ name }) => name === 'dns');
+  assert.deepEqual(dns?.descriptors.map(describeDescriptor), [
+    'fairlead-dev-server-0/10.41.0.2:53/udp',
+    'fairlead-dev-server-0/0.0.0.0:53',
+    'host/127.0.43.10:53/udp',
+    'host/127.0.43.10:53',
+  ]);
+  const command = commands(asked).get('dns') ?? '';
+  assert.match(command, /--host-udp-fd 5:127\.0\.43\.10 --host-tcp-fd 6/);
+  assert.match(command, /--host-port 127\.0\.0\.1:8080:8080 --host-port \[::1\]:8080:8080/);
+  assert.doesNotMatch(commands(config).get('dns') ?? '', /--host/);
+});
+
+test('names on the host: a wildcard is reached at the loopback', () => {
+  const [port] = config.published;
+  const published = port === undefined ? [] : [{ ...port, hostAddresses: ['0.0.0.0'] }];
+  const asked = { ...config, published, hostDns: { address: '127.0.43.10', port: 53 } };
+  assert.match(commands(asked).get('dns') ?? '', /--host-port 127\.0\.0\.1:80:80$/);
+});
+
 test('a socket that could not be made is left out of the command', () => {
   const [server] = planProcesses(config);
   const command = server?.command((descriptor) => (descriptor.address === '::1' ? undefined : 3));

@@ -181,10 +181,11 @@ function nodeProcess(config: ClusterConfig, node: Node, isServer: boolean): Proc
 function dnsProcess(config: ClusterConfig, netns: string, address: string): ProcessPlan {
   const udp: DescriptorPlan = { netns, address, port: dnsPort, kind: 'udp', optional: false };
   const tcp: DescriptorPlan = { netns, address: '0.0.0.0', port: dnsPort, optional: false };
+  const host = hostDnsDescriptors(config);
   return {
     name: 'dns',
     netns,
-    descriptors: [udp, tcp],
+    descriptors: [udp, tcp, ...host],
     runtimeFlags: smallHeap,
     stopStage: 1,
     command: (descriptorOf) => [
@@ -196,8 +197,31 @@ function dnsProcess(config: ClusterConfig, netns: string, address: string): Proc
       ...['--pods', 'verified', '--autopath'],
       ...[descriptorOf(udp)].flatMap((fd) => (fd === undefined ? [] : ['--udp-fd', `${fd}:${address}`])),
       ...[descriptorOf(tcp)].flatMap((fd) => (fd === undefined ? [] : ['--tcp-fd', String(fd)])),
+      ...host.flatMap((plan) => {
+        const fd = descriptorOf(plan);
+        if (fd === undefined) return [];
+        return plan.kind === 'udp' ? ['--host-udp-fd', `${fd}:${plan.address}`] : ['--host-tcp-fd', `${fd}`];
+      }),
+      ...(host.length === 0 ? [] : hostPorts(config.published)),
     ],
   };
+}
+
+function hostDnsDescriptors({ hostDns }: ClusterConfig): readonly DescriptorPlan[] {
+  if (hostDns === undefined) return [];
+  const at = { netns: undefined, ...hostDns, optional: false };
+  return [{ ...at, kind: 'udp' }, at];
+}
+
+/** Where the host's own programs reach what is published; a wildcard they reach at the loopbacks. */
+function hostPorts(published: readonly PublishedPort[]): readonly string[] {
+  return published.flatMap(({ hostAddresses, hostPort, port }) =>
+    hostAddresses.flatMap((address) => {
+      const reached = address === '0.0.0.0' ? '127.0.0.1' : address === '::' ? '::1' : address;
+      const written = reached.includes(':') ? `[${reached}]` : reached;
+      return ['--host-port', `${written}:${hostPort}:${port}`];
+    }),
+  );
 }
 
 function ingressProcess(config: ClusterConfig, netns: string): ProcessPlan {

@@ -167,7 +167,9 @@ async function prepare(
 
 function openPlanned(descriptor: DescriptorPlan, into: Map<DescriptorPlan, number>, log: Logger): void {
   const { netns, address, port, kind = 'tcp', optional } = descriptor;
-  const open = (): number => openSocket(kind, address, port, { shared: kind === 'udp' });
+  // In a node's namespace DNS binds the port's other addresses itself; the host's may be somebody else's.
+  const shared = kind === 'udp' && netns !== undefined;
+  const open = (): number => openSocket(kind, address, port, { shared });
   try {
     into.set(descriptor, netns === undefined ? open() : inNetns(netns, open));
   } catch (error) {

@@ -11,11 +11,13 @@ import {
   type ClusterConfig,
   type EgressMode,
   gatewayAddress,
+  type HostDns,
   mergePublished,
   nodesOf,
   pathsOf,
   type PublishedPort,
 } from './config.ts';
+import { pickHostDns, resolveOnHost } from './host-names.ts';
 import { type KubeconfigFacts, mergeIntoFile, renderKubeconfig } from './kubeconfig.ts';
 import { startSupervisor, type StartedSupervisor } from './launch.ts';
 import { ensurePki, writeWhole } from './pki.ts';
@@ -45,6 +47,8 @@ export type UpRequest = {
   readonly ingressClasses: readonly string[] | undefined;
   readonly dataDir: string | undefined;
   readonly egress: EgressMode | undefined;
+  /** Whether programs of this machine shall find the cluster's names. */
+  readonly resolveOnHost: boolean | undefined;
   /** The user's kubeconfig to merge a context into; undefined: leave it alone. */
   readonly mergeInto: string | undefined;
   readonly foreground: boolean;
@@ -157,7 +161,19 @@ function configure(
     egress: request.egress ?? last?.egress ?? 'auto',
     cniBinDir: findCniBinDir(),
     apiPort: last?.apiPort ?? pickApiPort(),
+    hostDns: hostDnsOf(request, last, held),
   });
+}
+
+function hostDnsOf(
+  { resolveOnHost }: UpRequest,
+  last: ClusterConfig | undefined,
+  held: ReadonlySet<string>,
+): HostDns | undefined {
+  if (!(resolveOnHost ?? last?.hostDns !== undefined)) return undefined;
+  const before = last?.hostDns;
+  const isHeld = before !== undefined && held.has(`host/${before.address}:${before.port}/udp`);
+  return isHeld ? before : pickHostDns(before);
 }
 
 function merged(asked: readonly PublishedPort[]): readonly PublishedPort[] {
@@ -171,6 +187,9 @@ function remarkOnDifferences(request: UpRequest, config: ClusterConfig, deps: Up
     ...(request.agents !== undefined && request.agents !== config.agents ? ['--agents'] : []),
     ...(request.dataDir !== undefined && request.dataDir !== config.dataDir ? ['--data-dir'] : []),
     ...(request.egress !== undefined && request.egress !== config.egress ? ['--egress'] : []),
+    ...(request.resolveOnHost !== undefined && request.resolveOnHost !== (config.hostDns !== undefined)
+      ? [request.resolveOnHost ? '--resolve-on-host' : '--no-resolve-on-host']
+      : []),
     ...(request.ingressClasses !== undefined &&
     request.ingressClasses.join(',') !== config.ingressClasses.join(',')
       ? ['--ingress-class']
@@ -270,6 +289,7 @@ async function finish(
     deps.begin('DNS and ingress');
     await Promise.race([waitForSystemPods(api, waiting, limit), failed]);
     deps.done('DNS and ingress ready');
+    if (config.hostDns !== undefined) deps.note(await resolveOnHost(config.name, config.hostDns));
   } catch (error) {
     if (signal.aborted) {
       throw new UserError(

@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { Upstream } from '../dns/forward.ts';
+import type { HostPort } from '../dns/host-view.ts';
+import { addressesOf } from '../dns/records.ts';
 import type { ListenAddress } from '../dns/server.ts';
 
 type DnsOptions = {
@@ -15,6 +17,9 @@ type DnsOptions = {
   readonly autopath: boolean;
   readonly udpFd: readonly InheritedUdp[];
   readonly tcpFd: readonly number[];
+  readonly hostUdpFd: readonly InheritedUdp[];
+  readonly hostTcpFd: readonly number[];
+  readonly hostPort: readonly HostPort[];
 };
 
 type InheritedUdp = { readonly fd: number; readonly address: string };
@@ -64,6 +69,19 @@ export function dnsCommand(): Command {
       [],
     )
     .option('--tcp-fd <fd>', 'an inherited listening TCP socket; may be repeated', parseTcpFd, [])
+    .option(
+      '--host-udp-fd <fd:address>',
+      'the same for programs beside the cluster, which see names as they reach them; may be repeated',
+      parseUdpFd,
+      [],
+    )
+    .option('--host-tcp-fd <fd>', 'the same for TCP; may be repeated', parseTcpFd, [])
+    .option(
+      '--host-port <address:hostport:port>',
+      'where such programs reach a port of load balancers; may be repeated',
+      parseHostPort,
+      [],
+    )
     .action(async (options: DnsOptions) => {
       await run(options);
     });
@@ -87,6 +105,13 @@ async function run(options: DnsOptions): Promise<void> {
     autopath: options.autopath,
     clientQueriesPerSecond: options.clientRate,
     inherited: { udp: options.udpFd, tcp: options.tcpFd },
+    host:
+      options.hostUdpFd.length === 0 && options.hostTcpFd.length === 0
+        ? undefined
+        : {
+            sockets: { udp: options.hostUdpFd, tcp: options.hostTcpFd },
+            published: options.hostPort,
+          },
     healthAddress: options.healthAddress === '' ? undefined : options.healthAddress,
   });
   const client = createApiClient(await loadClientConfig(options.kubeconfig), { userAgent: 'fairlead-dns' });
@@ -158,6 +183,15 @@ function parseUdpFd(text: string, before: readonly InheritedUdp[]): readonly Inh
     throw new InvalidArgumentError('give it as FD:ADDRESS, such as 3:10.41.0.2.');
   }
   return [...before, { fd: Number(match[1]), address: match[2] }];
+}
+
+function parseHostPort(text: string, before: readonly HostPort[]): readonly HostPort[] {
+  const match = /^(.+):(\d{1,5}):(\d{1,5})$/.exec(text);
+  const addresses = addressesOf([(match?.[1] ?? '').replace(/^\[(.*)\]$/, '$1')]);
+  if (addresses.v4.length + addresses.v6.length === 0) {
+    throw new InvalidArgumentError('give it as ADDRESS:HOSTPORT:PORT, such as 127.0.0.1:8080:80.');
+  }
+  return [...before, { addresses, hostPort: Number(match?.[2]), port: Number(match?.[3]) }];
 }
 
 function parseTcpFd(text: string, before: readonly number[]): readonly number[] {

@@ -1,9 +1,10 @@
 import { Command, InvalidArgumentError } from 'commander';
-import { kubeconfigOption, resolveKubeconfig } from './kubeconfig-option.ts';
+import { clusterOption, kubeconfigOf, kubeconfigOption } from './kubeconfig-option.ts';
 
 type Options = {
   readonly from?: string;
   readonly kubeconfig?: string;
+  readonly name?: string;
   readonly clusterDomain: string;
 };
 
@@ -21,6 +22,7 @@ export function explainDnsCommand(): Command {
       'who asks (default: a Pod of namespace default with the usual settings)',
     )
     .addOption(kubeconfigOption())
+    .addOption(clusterOption())
     .option('--cluster-domain <domain>', 'domain of all names of the cluster', 'cluster.local')
     .action(async (name: string, options: Options) => {
       await explain(name, options);
@@ -37,7 +39,7 @@ async function explain(name: string, options: Options): Promise<void> {
       import('../dns/explain.ts'),
     ]);
   const zone = options.clusterDomain.toLowerCase();
-  const client = await connectAdmin(resolveKubeconfig(options.kubeconfig));
+  const client = await connectAdmin(await kubeconfigOf(options));
   try {
     const [world, pod] = await Promise.all([
       readWorld(client, zone),

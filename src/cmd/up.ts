@@ -17,6 +17,7 @@ type UpOptions = {
   readonly ingressClass?: readonly string[];
   readonly dataDir?: string;
   readonly egress?: EgressMode;
+  readonly resolveOnHost?: boolean;
   readonly merge: boolean;
   readonly foreground: boolean;
 };
@@ -28,6 +29,7 @@ Examples:
   fairlead up -p 8081:80@loadbalancer              the ingress at http://localhost:8081
   fairlead up -p 0.0.0.0:80:80@loadbalancer        reachable from other machines
   fairlead up --ingress-class traefik              serves Ingresses of class traefik
+  fairlead up --resolve-on-host                    curl http://caddy.default.svc.cluster.local:8080/ from this machine
 
 Images: mirrors and private authorities of registries are described in DATA-DIR/registries/HOST/hosts.toml, in containerd's form (HOST
 is HOST:PORT where a port is in the image's name, docker.io for Docker Hub). They are read at each pull.
@@ -96,6 +98,12 @@ export function upCommand(): Command {
         'auto: Pods resolve names and images are pulled through this machine; none: no way out',
       ).choices(['auto', 'none']),
     )
+    .option(
+      '--resolve-on-host',
+      "programs of this machine find the cluster's names: through systemd-resolved, or the line to add is printed; a name " +
+        'leads to the published ports of its LoadBalancer Service',
+    )
+    .option('--no-resolve-on-host', 'they no longer do, although they did at the last start')
     .option('--no-merge', 'do not write a context into your kubeconfig')
     .option('--foreground', 'stay, and take the cluster down on Ctrl-C', false)
     .addHelpText('after', examples)
@@ -108,6 +116,7 @@ export function upCommand(): Command {
         ingressClasses: options.ingressClass,
         dataDir: options.dataDir,
         egress: options.egress,
+        resolveOnHost: options.resolveOnHost,
         merge: options.merge,
         foreground: options.foreground,
       });

@@ -4,6 +4,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buildImages } from '../../tools/images/build.ts';
+import { hostLinkOf } from '../../src/cluster/host-names.ts';
 import { type RunOptions, type RunResult, run, runOk } from './shell.ts';
 
 export const fairlead = join(import.meta.dirname, '../../fairlead');
@@ -28,12 +29,22 @@ export type TestCluster = {
 
 /** A loopback port that nothing listens on right now. */
 export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  if (address === null || typeof address === 'string') throw new Error('no port given');
-  return address.port;
+  const [port = 0] = await freePorts(1);
+  return port;
+}
+
+/** The same, several that differ: one that is let go may be given out again at once. */
+async function freePorts(count: number): Promise<readonly number[]> {
+  const servers = Array.from({ length: count }, () => createServer());
+  const ports: number[] = [];
+  for (const server of servers) {
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const address = server.address();
+    if (address === null || typeof address === 'string') throw new Error('no port given');
+    ports.push(address.port);
+  }
+  for (const server of servers) await new Promise<void>((resolve) => server.close(() => resolve()));
+  return ports;
 }
 
 export type TestClusterOptions = {
@@ -42,6 +53,10 @@ export type TestClusterOptions = {
   readonly ingressClass?: string;
   /** 'auto' lets image pulls and names out. Default 'none'. */
   readonly egress?: 'auto' | 'none';
+  /** Further arguments of `up`. */
+  readonly upArguments?: readonly string[];
+  /** Of `up` and `down`, beside the kubeconfig. */
+  readonly env?: Readonly<Record<string, string>>;
 };
 
 /** Plans a cluster, by default with no way out of its namespaces; `up` starts it. Its kubeconfig and data live in a folder of their own. */
@@ -49,8 +64,9 @@ export async function planCluster(options: TestClusterOptions): Promise<TestClus
   const folder = mkdtempSync(join(tmpdir(), `fairlead-${options.name}-`));
   const kubeconfig = join(folder, 'user-kubeconfig.yaml');
   const dataDir = join(folder, 'data');
-  const ports = { http: await freePort(), https: await freePort(), lb: await freePort() };
-  const env = { KUBECONFIG: kubeconfig };
+  const [http = 0, https = 0, lb = 0] = await freePorts(3);
+  const ports = { http, https, lb };
+  const env = { ...options.env, KUBECONFIG: kubeconfig };
   const words = (args: string): string[] => args.split(' ').filter((word) => word !== '');
   const upArguments = [
     ...['up', '--name', options.name, '--data-dir', dataDir],
@@ -59,6 +75,7 @@ export async function planCluster(options: TestClusterOptions): Promise<TestClus
     ...(options.ingressClass === undefined ? [] : ['--ingress-class', options.ingressClass]),
     ...['-p', `${ports.http}:80@loadbalancer`, '-p', `${ports.https}:443@loadbalancer`],
     ...['-p', `${ports.lb}:8080@loadbalancer`],
+    ...(options.upArguments ?? []),
   ];
   return {
     name: options.name,
@@ -112,5 +129,8 @@ export async function leftovers(cluster: {
   ).stdout
     .split('\n')
     .filter((line) => line !== '');
-  return [...netns, ...mounts, ...processes, ...files, ...groups];
+  const links = (await runOk('ip', ['-o', 'link']))
+    .split('\n')
+    .filter((line) => line.includes(` ${hostLinkOf(cluster.name)}@`));
+  return [...netns, ...mounts, ...processes, ...files, ...groups, ...links];
 }
