@@ -71,10 +71,13 @@ export class Exchanger {
   #socketOf(upstream: Upstream, nowMs: number): QuestionSocket {
     const key = `${upstream.host} ${upstream.port}`;
     const turn = this.#turn;
-    if (turn?.key === key && turn.socket.usable(nowMs)) return turn.socket;
+    if (turn?.key === key && turn.socket.usable(nowMs) && turn.socket.hasRoom) return turn.socket;
     let pool = this.#pools.get(key);
     if (pool === undefined) this.#pools.set(key, (pool = []));
-    const index = this.#random.next() % exchangeLimits.socketsMax;
+    let index = this.#random.next() % exchangeLimits.socketsMax;
+    for (let full = 0; full < exchangeLimits.socketsMax && pool[index]?.hasRoom === false; full++) {
+      index = (index + 1) % exchangeLimits.socketsMax;
+    }
     let socket = pool[index];
     if (socket === undefined || !socket.usable(nowMs)) {
       socket?.retire();

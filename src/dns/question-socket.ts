@@ -54,6 +54,10 @@ export class QuestionSocket {
     return this.#pending.size;
   }
 
+  get hasRoom(): boolean {
+    return this.#pending.size < exchangeLimits.socketPendingMax;
+  }
+
   usable(nowMs: number): boolean {
     const isOpen = this.#state === 'connecting' || this.#state === 'open';
     const isYoung = nowMs - this.#createdMs < exchangeLimits.socketLifeMs;

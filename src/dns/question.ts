@@ -48,6 +48,8 @@ export const exchangeLimits = {
   socketsMax: 16,
   socketLifeMs: 5000,
   socketQuestionsMax: 1000,
+  /** Under way by one socket: their answers, if they come all at once, find room in its buffer. All sockets: 2048. */
+  socketPendingMax: 128,
   /** How often questions without an answer are looked for: each is given up so much later at most. */
   sweepMs: 50,
 } as const;
