@@ -13,7 +13,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { run, which } from '../test/support/shell.ts';
+import { measureChanges } from './lib/dns-changes.ts';
 import {
+  type BenchApi,
   cpuMs,
   residentMb,
   type RunningServer,
@@ -105,7 +107,7 @@ async function withServers<T>(
   world: World,
   folder: string,
   upstreamPort: number,
-  use: (servers: ReadonlyMap<ServerKind, RunningServer>) => Promise<T>,
+  use: (servers: ReadonlyMap<ServerKind, RunningServer>, api: BenchApi) => Promise<T>,
 ): Promise<T> {
   const api = await startApi(world);
   const servers = new Map<ServerKind, RunningServer>();
@@ -113,7 +115,7 @@ async function withServers<T>(
     for (const kind of all) {
       servers.set(kind, await startServer(kind, folder, world, { apiUrl: api.url, upstreamPort }));
     }
-    return await use(servers);
+    return await use(servers, api);
   } finally {
     for (const server of servers.values()) await server.stop();
     api.server.close();
@@ -183,6 +185,20 @@ async function memory(folder: string): Promise<string> {
   return `Resident memory of Fairlead's DNS: ${empty.toFixed(0)} MB without endpoints, ${full.toFixed(0)} MB with ${endpoints} endpoints of 100 headless Services (${(full - empty).toFixed(0)} MB more).`;
 }
 
+/** From the word of a change in our watch to the first answer that has it. */
+async function changes(folder: string): Promise<readonly string[]> {
+  const lines = ['| Services | p50, ms | p99, ms |', '|---|---|---|'];
+  for (const services of [100, 10_000]) {
+    const world = { services, endpoints: 100 };
+    const times = await withServers(['fairlead'], world, folder, 53, async (servers, api) =>
+      measureChanges(servers.get('fairlead')?.port ?? 0, api),
+    );
+    const at = (share: number): string => (times[Math.floor(times.length * share)] ?? 0).toFixed(2);
+    lines.push(`| ${services} | ${at(0.5)} | ${at(0.99)} |`);
+  }
+  return lines;
+}
+
 const missing = ['dnsperf', 'unbound', 'dnsmasq', 'dig'].filter((program) => which(program) === undefined);
 if (missing.length > 0) {
   console.log(
@@ -208,11 +224,26 @@ try {
   if (values.only !== '') process.exit(0);
   const resident = await memory(folder);
   console.log(resident);
+  const changed = await changes(folder);
+  console.log(changed.join('\n'));
+  const latency =
+    'From a changed EndpointSlice of a headless Service in the watch to the first answer that has the new address, 200 changes ' +
+    '(one client asks without pause; its question and answer are part of the time):';
   if (values.write) {
     const command = `npm run bench -- dns --seconds ${values.seconds} --rounds ${values.rounds} --write`;
     writeSection(
       'dns',
-      [`Command: \`${command}\`. ${machineLine()}.`, '', ...lines, '', resident].join('\n'),
+      [
+        `Command: \`${command}\`. ${machineLine()}.`,
+        '',
+        ...lines,
+        '',
+        resident,
+        '',
+        latency,
+        '',
+        ...changed,
+      ].join('\n'),
     );
   }
 } finally {

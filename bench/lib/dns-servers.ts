@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
+import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { serviceOf, sliceOf } from '../../test/support/services.ts';
@@ -20,8 +20,15 @@ export function serviceAddress(index: number): string {
 
 const endpointsPerSlice = 100;
 
-/** Lists of the world's objects; watches that never tell anything. */
-export async function startApi(world: World): Promise<{ readonly server: Server; readonly url: string }> {
+export type BenchApi = {
+  readonly server: Server;
+  readonly url: string;
+  /** Tells all watches of a resource. */
+  tell(resource: string, event: { readonly type: string; readonly object: unknown }): void;
+};
+
+/** Lists of the world's objects; watches that tell what they are told. */
+export async function startApi(world: World): Promise<BenchApi> {
   const headless = Math.ceil(world.endpoints / endpointsPerSlice);
   const namespaces = [{ metadata: { name: 'default', resourceVersion: '1' } }];
   const services = [
@@ -35,18 +42,29 @@ export async function startApi(world: World): Promise<{ readonly server: Server;
     ),
   );
   const lists: Readonly<Record<string, readonly unknown[]>> = { namespaces, services, endpointslices };
+  const watches = new Map<string, Set<ServerResponse>>();
   const server = createServer((request, response) => {
     const url = new URL(request.url ?? '/', 'http://localhost');
     response.setHeader('content-type', 'application/json');
+    const resource = url.pathname.split('/').at(-1) ?? '';
     if (url.searchParams.has('watch')) {
       response.flushHeaders();
+      const open = watches.get(resource) ?? new Set();
+      watches.set(resource, open.add(response));
+      response.on('close', () => open.delete(response));
       return;
     }
-    const items = lists[url.pathname.split('/').at(-1) ?? ''] ?? [];
+    const items = lists[resource] ?? [];
     response.end(JSON.stringify({ kind: 'List', metadata: { resourceVersion: '1' }, items }));
   });
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
-  return { server, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
+  return {
+    server,
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    tell(resource, event) {
+      for (const watch of watches.get(resource) ?? []) watch.write(`${JSON.stringify(event)}\n`);
+    },
+  };
 }
 
 export type ServerKind = 'fairlead' | 'unbound' | 'dnsmasq';

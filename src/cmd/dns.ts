@@ -7,7 +7,7 @@ import type { ListenAddress } from '../dns/server.ts';
 
 type DnsOptions = {
   readonly kubeconfig?: string;
-  readonly listen: ListenAddress;
+  readonly listen: readonly ListenAddress[];
   readonly clusterDomain: string;
   readonly upstream?: string;
   readonly healthAddress: ListenAddress | ''; // commander turns undefined into ''
@@ -33,10 +33,14 @@ export function dnsCommand(): Command {
   return new Command('dns')
     .description('run the cluster DNS server')
     .option('--kubeconfig <file>', 'how to reach the API server; without it that of the Pod it runs in')
-    .option('--listen <host:port>', 'where queries are answered, on UDP and TCP', parseAddress, {
-      host: '0.0.0.0',
-      port: 53,
-    })
+    .addOption(
+      new Option(
+        '--listen <host:port>',
+        'where queries are answered, on UDP and TCP; may be repeated, as for both 0.0.0.0:53 and [::]:53',
+      )
+        .argParser((text: string, before: readonly ListenAddress[]) => [...before, parseAddress(text)])
+        .default([], '0.0.0.0:53'),
+    )
     .option('--cluster-domain <domain>', 'domain of all names of the cluster', parseDomain, 'cluster.local')
     .option(
       '--upstream <addresses>',
@@ -97,7 +101,7 @@ async function run(options: DnsOptions): Promise<void> {
       import('../dns/forward.ts'),
     ]);
   const config = Object.freeze({
-    listen: options.listen,
+    listen: options.listen.length === 0 ? [{ host: '0.0.0.0', port: 53 }] : options.listen,
     clusterDomain: options.clusterDomain,
     upstreams: upstreamsOf(options.upstream, parseUpstream),
     ttlSeconds: options.ttl,

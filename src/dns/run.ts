@@ -11,12 +11,13 @@ import { type HostPort, HostView } from './host-view.ts';
 import { DnsMetrics } from './metrics.ts';
 import { PodTable } from './pods.ts';
 import { createResolver } from './resolver.ts';
-import { type InheritedSockets, type ListenAddress, serveDns, serveInherited } from './server.ts';
+import { type InheritedSockets, type ListenAddress, serveAll, serveInherited } from './server.ts';
 import { type DnsSettings, type Hosts, noHosts, noSettings } from './settings.ts';
 import { DnsTable } from './table.ts';
 
 export type DnsConfig = {
-  readonly listen: ListenAddress;
+  /** One, or one of each family. */
+  readonly listen: readonly ListenAddress[];
   /** Sockets that outlive this process, see there. */
   readonly inherited?: InheritedSockets;
   /** Lower case, no final dot: "cluster.local". */
@@ -79,7 +80,7 @@ export async function runDns(
   );
   const names = Promise.withResolvers<void>();
   const inherited = config.inherited ?? noSockets;
-  const server = await serveDns(config.listen, inherited, names.promise, resolver, clock, log);
+  const server = await serveAll(config.listen, inherited, names.promise, resolver, clock, log);
   const host =
     hostResolver &&
     serveInherited(config.host?.sockets ?? noSockets, names.promise, hostResolver, clock, log);

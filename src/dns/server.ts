@@ -20,11 +20,36 @@ export type InheritedSockets = {
 
 export type DnsServer = Listener;
 
+/** `serveDns` at each of the addresses; inherited sockets count for the first. Its port is told. */
+export async function serveAll(
+  addresses: readonly ListenAddress[],
+  inherited: InheritedSockets,
+  names: Promise<unknown>,
+  resolver: Resolver,
+  clock: Clock,
+  log: Logger,
+): Promise<DnsServer> {
+  const servers: DnsServer[] = [];
+  const close = async (): Promise<void> => {
+    await Promise.all(servers.map(async (server) => server.close()));
+  };
+  try {
+    for (const [index, address] of addresses.entries()) {
+      const sockets = index === 0 ? inherited : { udp: [], tcp: [] };
+      servers.push(await serveDns(address, sockets, names, resolver, clock, log));
+    }
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return { port: servers[0]?.port ?? 0, close };
+}
+
 /**
  * Listens on UDP and TCP. Rejects when it cannot. `names` resolves when the names are known: until then, but not for ever,
  * inherited sockets are not read, so that nobody who can wait is told that his name failed.
  */
-export async function serveDns(
+async function serveDns(
   address: ListenAddress,
   inherited: InheritedSockets,
   names: Promise<unknown>,

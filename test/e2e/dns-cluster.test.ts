@@ -11,6 +11,16 @@ describe('dns in a cluster', { skip: missing ?? false, timeout: 300_000 }, () =>
   let cluster: TestCluster;
   const kubectl = async (...args: string[]): Promise<string> =>
     runOk('kubectl', args, { env: { KUBECONFIG: cluster.kubeconfig } });
+  const apply = async (object: object): Promise<string> =>
+    cluster.kubectl('apply -f -', { input: JSON.stringify(object) });
+  const podOf = (name: string, spec: object): object => ({
+    ...{ apiVersion: 'v1', kind: 'Pod', metadata: { name } },
+    spec: {
+      terminationGracePeriodSeconds: 0,
+      containers: [{ name: 'main', image: 'alpine:latest', command: ['sleep', '3600'] }],
+      ...spec,
+    },
+  });
   const dnsProcess = (): { readonly pid: number; readonly restarts: number } =>
     JSON.parse(readFileSync(`/run/fairlead/${cluster.name}/processes/dns.json`, 'utf8'));
   const lookUps = async (pod: string): Promise<readonly string[]> =>
@@ -93,8 +103,130 @@ describe('dns in a cluster', { skip: missing ?? false, timeout: 300_000 }, () =>
       ['explain', 'dns', 'kubernetes.default', '--from', 'default/dig', '--kubeconfig', cluster.kubeconfig],
       { env },
     );
+    const named = ['explain', 'dns', 'kubernetes.default', '--from', 'default/dig', '--name', cluster.name];
+    assert.equal(await runOk(fairlead, named, { env: { KUBECONFIG: '/dev/null' } }), told, 'or by its name');
     assert.match(told, /NXDOMAIN: there is no Service default\/default/);
     assert.match(told, /NOERROR: Service default\/kubernetes \(ClusterIP\)/);
+  });
+
+  const search = 'search default.svc.cluster.local svc.cluster.local cluster.local';
+  for (const { name, spec, want } of [
+    {
+      name: 'first',
+      spec: {},
+      want: ['nameserver 10.43.0.10', search, 'options ndots:5'],
+    },
+    {
+      name: 'added',
+      spec: {
+        dnsPolicy: 'ClusterFirst',
+        dnsConfig: {
+          searches: ['kube-system.svc.cluster.local'],
+          options: [{ name: 'ndots', value: '2' }, { name: 'timeout', value: '3' }, { name: 'rotate' }],
+        },
+      },
+      want: [
+        'nameserver 10.43.0.10',
+        `${search} kube-system.svc.cluster.local`,
+        'options ndots:2 timeout:3 rotate',
+      ],
+    },
+    {
+      name: 'none',
+      spec: {
+        dnsPolicy: 'None',
+        dnsConfig: {
+          nameservers: ['10.43.0.10'],
+          searches: ['svc.cluster.local'],
+          options: [{ name: 'ndots', value: '3' }],
+        },
+      },
+      want: ['nameserver 10.43.0.10', 'search svc.cluster.local', 'options ndots:3'],
+    },
+    {
+      name: 'hostnet',
+      spec: { hostNetwork: true, dnsPolicy: 'ClusterFirstWithHostNet' },
+      want: ['nameserver 10.43.0.10', search, 'options ndots:5'],
+    },
+    {
+      name: 'default',
+      spec: {
+        dnsPolicy: 'Default',
+        dnsConfig: { nameservers: ['10.43.0.10'], searches: ['svc.cluster.local'] },
+      },
+      want: ['nameserver 10.43.0.10', 'search svc.cluster.local'],
+    },
+  ]) {
+    test(`resolv.conf in a Pod and what it leads to: ${name}`, async () => {
+      await apply(podOf(`policy-${name}`, spec));
+      await kubectl('wait', '--for=condition=Ready', `pod/policy-${name}`, '--timeout=60s');
+      const inPod = async (...args: string[]): Promise<string> =>
+        (await kubectl('exec', `policy-${name}`, '--', ...args)).trim();
+      assert.deepEqual((await inPod('cat', '/etc/resolv.conf')).split('\n').toSorted(), want.toSorted());
+      // By the C library's own search, as any program does it.
+      assert.equal(
+        await inPod('curl', '-sk', '-o', '/dev/null', '-w', '%{remote_ip}', 'https://kubernetes.default'),
+        '10.43.0.1',
+      );
+      assert.equal(await inPod('dig', '+search', '+short', 'kube-dns.kube-system'), '10.43.0.10');
+    });
+  }
+
+  test('a search list of its own is answered in one round, too', async () => {
+    // "kube-dns" as this Pod asks for it first; its last search finds the name, that of other Pods does not.
+    const first = 'kube-dns.default.svc.cluster.local';
+    const found = async (pod: string): Promise<string> =>
+      (await kubectl('exec', pod, '--', 'dig', '+short', first)).trim();
+    await eventually(async () => assert.equal(await found('policy-added'), '10.43.0.10'));
+    assert.equal(await found('policy-first'), '');
+  });
+
+  test('more name servers than a resolv.conf has room for: the rest is left out and told', async () => {
+    const nameservers = ['192.0.2.1', '192.0.2.2', '192.0.2.3'];
+    await apply(podOf('policy-many', { dnsConfig: { nameservers } }));
+    await eventually(async () => {
+      const told = await kubectl('get', 'events', '--field-selector', 'involvedObject.name=policy-many');
+      assert.match(
+        told,
+        /DNSConfigForming .*Nameserver limits were exceeded.*10\.43\.0\.10 192\.0\.2\.1 192\.0\.2\.2/,
+      );
+    });
+    nameservers.push('192.0.2.4');
+    await assert.rejects(
+      apply(podOf('policy-more', { dnsConfig: { nameservers } })),
+      /must not have more than 3 nameservers/,
+    );
+  });
+
+  test('1,000 endpoints of a headless Service: a Pod gets all of them, and those that come after them', async () => {
+    const name = 'big.default.svc.cluster.local';
+    const addresses = async (...how: string[]): Promise<readonly string[]> =>
+      (await kubectl('exec', 'dig', '--', 'dig', '+short', ...how, name)).trim().split('\n');
+    await apply({
+      ...{ apiVersion: 'v1', kind: 'Service', metadata: { name: 'big' } },
+      spec: { clusterIP: 'None', ports: [{ port: 80 }] },
+    });
+    const slice = (index: number, first: number): object => ({
+      ...{ apiVersion: 'discovery.k8s.io/v1', kind: 'EndpointSlice', addressType: 'IPv4' },
+      metadata: { name: `big-${index}`, labels: { 'kubernetes.io/service-name': 'big' } },
+      ports: [{ name: '', port: 80, protocol: 'TCP' }],
+      endpoints: Array.from({ length: 100 }, (_, number) => ({
+        addresses: [`10.42.${first}.${number + 1}`],
+      })),
+    });
+    await apply({
+      apiVersion: 'v1',
+      kind: 'List',
+      items: Array.from({ length: 10 }, (_, index) => slice(index, 100 + index)),
+    });
+    await eventually(async () => assert.equal(new Set(await addresses()).size, 1000));
+    assert.match(await kubectl('exec', 'dig', '--', 'dig', '+ignore', name), /flags: qr aa tc/);
+    await apply(slice(3, 203));
+    await eventually(async () => {
+      const now = await addresses('+tcp');
+      assert.ok(now.includes('10.42.203.1') && !now.includes('10.42.103.1'));
+    });
+    assert.equal(new Set(await addresses()).size, 1000);
   });
 
   test('kdig from the node asks over UDP and TCP, with EDNS and cookies', {

@@ -79,7 +79,7 @@ describe('dns under malformed packets', { timeout: 60_000 }, () => {
     const host = '127.0.0.1';
     finished = runDns(
       {
-        listen: { host, port: 0 },
+        listen: [{ host, port: 0 }],
         clusterDomain: 'cluster.local',
         upstreams: [],
         ttlSeconds: 5,

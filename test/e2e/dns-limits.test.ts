@@ -37,7 +37,7 @@ describe('dns at its limits', { skip: noDig, timeout: 120_000 }, () => {
     const stop = new AbortController();
     const finished = runDns(
       {
-        listen: { host, port },
+        listen: [{ host, port }],
         clusterDomain: 'cluster.local',
         upstreams: [],
         ttlSeconds: 5,
@@ -100,8 +100,8 @@ describe('dns at its limits', { skip: noDig, timeout: 120_000 }, () => {
   });
 
   test('1,000 endpoints: cut over UDP, whole over TCP, addresses and ports', async () => {
-    const { port, api, stop } = await start(seeded(), []);
-    const server = { port };
+    const server = await start(seeded(), []);
+    const { api } = server;
     const name = 'big.default.svc.cluster.local';
     api.seed(services, serviceOf('big', 'None'));
     for (let slice = 0; slice < 10; slice++) {
@@ -125,13 +125,14 @@ describe('dns at its limits', { skip: noDig, timeout: 120_000 }, () => {
       assert.equal(new Set(ports).size, 1000);
       assert.ok(ports.includes('0 100 8080 10-42-9-100.big.default.svc.cluster.local.'));
     } finally {
-      await stop();
+      await server.stop();
     }
   });
 
   test('the longest names and labels are answered', async () => {
     const label = 'a'.repeat(63);
-    const { port, api, stop } = await start(seeded(), []);
+    const server = await start(seeded(), []);
+    const { port, api } = server;
     const namespace = 'n'.repeat(63);
     api.seed(namespaces, { metadata: { name: namespace } });
     const service = serviceOf(label, '10.43.0.99');
@@ -144,7 +145,31 @@ describe('dns at its limits', { skip: noDig, timeout: 120_000 }, () => {
       const head = [label, label, label, 'b'.repeat(255 - 3 * 64 - 'svc.cluster.local'.length - 3)].join('.');
       assert.match(await dig({ port }, `${head}.svc.cluster.local A`), /status: NXDOMAIN/);
     } finally {
-      await stop();
+      await server.stop();
+    }
+  });
+
+  test('both families at once: each is answered where it asks', async () => {
+    const port = await freePort();
+    const listen = [
+      { host: '127.0.0.1', port },
+      { host: '::1', port },
+    ];
+    const server = await start(seeded(), [], { listen });
+    try {
+      for (const [from, to] of [
+        ['127.0.0.1', '127.0.0.1'],
+        ['::1', '::1'],
+      ] as const) {
+        const told = await ask(port, 'web.default.svc.cluster.local', from, to);
+        assert.equal(told.answers?.length, 1, to);
+      }
+      const { body } = await get(`http://127.0.0.1:${server.healthPort}/metrics`);
+      for (const family of [1, 2]) {
+        assert.match(body, new RegExp(`coredns_dns_requests_total\\{[^}]*family="${family}"[^}]*\\} [1-9]`));
+      }
+    } finally {
+      await server.stop();
     }
   });
 
@@ -156,7 +181,7 @@ describe('dns at its limits', { skip: noDig, timeout: 120_000 }, () => {
       status: { podIPs: [{ ip: '::1' }] },
     });
     const server = await start(api, [], {
-      listen: { host: '::1', port: 0 },
+      listen: [{ host: '::1', port: 0 }],
       autopath: true,
       podsVerified: true,
     });

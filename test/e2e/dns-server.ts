@@ -42,7 +42,7 @@ export async function start(
   const ready = Promise.withResolvers<DnsAddresses>();
   const host = '127.0.0.1';
   const config = {
-    listen: { host, port: 0 },
+    listen: [{ host, port: 0 }],
     clusterDomain: 'cluster.local',
     upstreams,
     ttlSeconds: 5,
