@@ -13,6 +13,12 @@ test('resolvers are read as the C library reads them', () => {
   assert.deepEqual(parseResolvers(''), []);
 });
 
+test('a cluster is not asked for the names that it asks for', () => {
+  const text =
+    'nameserver 127.0.43.10\nnameserver 127.0.43.11\nnameserver 127.0.0.53\nnameserver 192.0.2.1\n';
+  assert.deepEqual(parseResolvers(text), ['127.0.0.53', '192.0.2.1']);
+});
+
 async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

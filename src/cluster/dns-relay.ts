@@ -3,6 +3,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { connect, createServer, isIP, type Socket } from 'node:net';
 import { aborted } from '../base/lifetime.ts';
 import type { Logger } from '../base/log.ts';
+import { hostDnsAddresses } from './config.ts';
 
 /**
  * Bounds of the relay. At `queriesMax` open UDP queries new ones are not answered (clients ask again);
@@ -20,12 +21,12 @@ export const dnsRelayLimits = {
 const resolvConf = '/etc/resolv.conf';
 const resolversMax = 3; // as resolv.conf(5)
 
-/** Addresses after `nameserver` in the text of a resolv.conf. */
+/** Addresses after `nameserver` in the text of a resolv.conf, without the clusters' own (`--resolve-on-host`): they know no others' names. */
 export function parseResolvers(text: string): readonly string[] {
   return text
     .split('\n')
     .map((line) => /^\s*nameserver\s+(\S+)/.exec(line)?.[1] ?? '')
-    .filter((address) => isIP(address.split('%')[0] ?? '') !== 0)
+    .filter((address) => isIP(address.split('%')[0] ?? '') !== 0 && !hostDnsAddresses.includes(address))
     .slice(0, resolversMax);
 }
 

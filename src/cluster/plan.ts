@@ -214,14 +214,23 @@ function hostDnsDescriptors({ hostDns }: ClusterConfig): readonly DescriptorPlan
 }
 
 /** Where the host's own programs reach what is published; a wildcard they reach at the loopbacks. */
-function hostPorts(published: readonly PublishedPort[]): readonly string[] {
+export function reachedOnHost(
+  published: readonly PublishedPort[],
+): readonly { readonly address: string; readonly hostPort: number; readonly port: number }[] {
   return published.flatMap(({ hostAddresses, hostPort, port }) =>
-    hostAddresses.flatMap((address) => {
-      const reached = address === '0.0.0.0' ? '127.0.0.1' : address === '::' ? '::1' : address;
-      const written = reached.includes(':') ? `[${reached}]` : reached;
-      return ['--host-port', `${written}:${hostPort}:${port}`];
-    }),
+    hostAddresses.map((address) => ({
+      address: address === '0.0.0.0' ? '127.0.0.1' : address === '::' ? '::1' : address,
+      hostPort,
+      port,
+    })),
   );
+}
+
+function hostPorts(published: readonly PublishedPort[]): readonly string[] {
+  return reachedOnHost(published).flatMap(({ address, hostPort, port }) => {
+    const written = address.includes(':') ? `[${address}]` : address;
+    return ['--host-port', `${written}:${hostPort}:${port}`];
+  });
 }
 
 function ingressProcess(config: ClusterConfig, netns: string): ProcessPlan {

@@ -6,14 +6,15 @@ import { serviceKeyOfSlice } from '../model/endpoints.ts';
 import type { AnswerOptions } from './answer.ts';
 import type { Lookup } from './explain.ts';
 import type { ForwardRoutes } from './forward.ts';
+import { type HostPort, HostView } from './host-view.ts';
 import { asksCluster, PodTable, searchesOfPod } from './pods.ts';
 import { compileService } from './records.ts';
 import { noSettings, parseSettings, settingsName } from './settings.ts';
-import { DnsTable } from './table.ts';
+import { DnsTable, type DnsView } from './table.ts';
 
 /** What a DNS server would know now, read once. */
 export type World = {
-  readonly table: DnsTable;
+  readonly table: DnsView;
   readonly options: AnswerOptions;
   readonly routes: ForwardRoutes;
   /** Settings that are not in force because they are wrong. */
@@ -56,6 +57,15 @@ export async function readWorld(client: ApiClient, zone: string): Promise<World>
     problems: parsed.ok ? [] : parsed.errors.map((error) => `ConfigMap ${namespace}/${name}: ${error}`),
   };
 }
+
+/** The same as programs see it that run beside the cluster. */
+export function hostWorld(world: World, published: readonly HostPort[]): World {
+  const options = { ...world.options, zoneOnly: true, isPod: () => false };
+  return { ...world, table: new HostView(world.table, published), options };
+}
+
+/** How such a program looks names up: its own search list has nothing of the cluster. */
+export const hostLookup: Lookup = { asker: 'a program of this machine', searches: [], ndots: 1 };
 
 async function readSettings(client: ApiClient): Promise<Readonly<Record<string, string>>> {
   try {

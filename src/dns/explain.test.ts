@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { serviceOf, sliceOf } from '../../test/support/services.ts';
+import { balancedAt, serviceOf, sliceOf } from '../../test/support/services.ts';
 import type { AnswerOptions } from './answer.ts';
 import { explainDns } from './explain.ts';
-import { compileService } from './records.ts';
+import { hostLookup, hostWorld } from './explain-world.ts';
+import { addressesOf, compileService } from './records.ts';
 import { noHosts } from './settings.ts';
 import { DnsTable } from './table.ts';
 
@@ -92,3 +93,30 @@ for (const [name, want] of cases) {
     assert.deepEqual(explainDns(name, pod, table(), options, routes).trimEnd().split('\n'), want);
   });
 }
+
+test('explain dns: from this machine names lead to published ports, or it is told why not', () => {
+  const spec = { type: 'LoadBalancer', ports: [{ port: 8080, protocol: 'TCP' }] };
+  const balancer = serviceOf('shop', '10.43.0.81', spec, balancedAt('10.41.0.2'));
+  const made = table();
+  made.setService(
+    'default/shop',
+    compileService(balancer, () => []),
+  );
+  const world = { table: made, options, routes, problems: [] };
+  const seen = hostWorld(world, [{ addresses: addressesOf(['127.0.0.1']), hostPort: 9090, port: 8080 }]);
+  const told = (name: string): readonly string[] =>
+    explainDns(name, hostLookup, seen.table, seen.options, seen.routes).trimEnd().split('\n');
+  assert.deepEqual(told('shop.default.svc.cluster.local').slice(2), [
+    '1. shop.default.svc.cluster.local. A',
+    '     NOERROR: Service default/shop (LoadBalancer, by its published ports)',
+    '     shop.default.svc.cluster.local. A 127.0.0.1',
+  ]);
+  assert.deepEqual(told('web.default.svc.cluster.local').slice(2), [
+    '1. web.default.svc.cluster.local. A',
+    '     NOERROR: nothing of Service default/web is published on this machine: that takes type LoadBalancer and a port that `up -p` publishes',
+  ]);
+  assert.match(
+    told('www.example.com.').join('\n'),
+    /REFUSED: not a name of the cluster: the next server is asked/,
+  );
+});

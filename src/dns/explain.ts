@@ -80,8 +80,10 @@ function renderData(data: RecordData): string {
 /** The objects that decide the answer, in words. */
 function reasonOf(name: string, view: DnsView, options: AnswerOptions): string {
   const { zone } = options;
-  if (options.hosts.addresses.has(name)) return 'hosts of the ConfigMap kube-system/fairlead-dns';
+  if (options.hosts.addresses.has(name) && !options.zoneOnly)
+    return 'hosts of the ConfigMap kube-system/fairlead-dns';
   if (name !== zone && !name.endsWith(`.${zone}`)) {
+    if (options.zoneOnly) return 'not a name of the cluster: the next server is asked';
     return name.includes('.') ? 'not a name of the cluster' : 'a name of one label is not asked of others';
   }
   const labels = name.slice(0, -zone.length - 1).split('.');
@@ -101,8 +103,11 @@ function reasonOf(name: string, view: DnsView, options: AnswerOptions): string {
     case 'external':
       return `${key} (ExternalName)`;
     case 'cluster':
+      if (options.zoneOnly && records.addresses.v4.length + records.addresses.v6.length === 0) {
+        return `nothing of ${key} is published on this machine: that takes type LoadBalancer and a port that \`up -p\` publishes`;
+      }
       return own === ''
-        ? `${key} (ClusterIP)`
+        ? `${key} (${options.zoneOnly ? 'LoadBalancer, by its published ports' : 'ClusterIP'})`
         : `${key} is not headless: nothing stands below it but its ports`;
     case 'headless': {
       const ready = `${records.endpoints.size} ready ${records.endpoints.size === 1 ? 'endpoint' : 'endpoints'}`;

@@ -168,7 +168,7 @@ describe('dns in a cluster', { skip: missing ?? false, timeout: 300_000 }, () =>
         await inPod('curl', '-sk', '-o', '/dev/null', '-w', '%{remote_ip}', 'https://kubernetes.default'),
         '10.43.0.1',
       );
-      assert.equal(await inPod('dig', '+search', '+short', 'kube-dns.kube-system'), '10.43.0.10');
+      assert.equal(await inPod('dig', '+short', 'kube-dns.kube-system.svc.cluster.local'), '10.43.0.10');
     });
   }
 

@@ -207,7 +207,12 @@ describe('dns asking others', { skip: noDig, timeout: 120_000 }, () => {
 
   test('more questions than may be under way are failed at once, the others are answered', async () => {
     const held: (() => void)[] = [];
-    const upstream = await startRaw((heard, send) => held.push(() => send(answerTo(heard, '192.0.2.1'))));
+    let isHolding = true;
+    const upstream = await startRaw((heard, send) => {
+      const release = (): void => send(answerTo(heard, '192.0.2.1'));
+      if (isHolding) held.push(release);
+      else release(); // asked again meanwhile
+    });
     const server = await start(seeded(), [upstream], { clientQueriesPerSecond: 0 });
     try {
       const names = Array.from({ length: forwardLimits.inFlightMax }, (_, index) => `n${index}.example.com`);
@@ -215,7 +220,7 @@ describe('dns asking others', { skip: noDig, timeout: 120_000 }, () => {
       // Not more at once than a socket's buffer holds.
       for (let from = 0; from < names.length; from += 100) {
         told.push(askAll(server, names.slice(from, from + 100)));
-        await eventually(() => assert.equal(held.length, from + 100));
+        await eventually(() => assert.ok(held.length >= from + 100));
       }
       const refused = await askAll(
         server,
@@ -223,6 +228,7 @@ describe('dns asking others', { skip: noDig, timeout: 120_000 }, () => {
       );
       assert.deepEqual(new Set(refused.values()), new Set(['SERVFAIL']));
       assert.equal(await metric(server, 'coredns_forward_max_concurrent_rejects_total'), 50);
+      isHolding = false;
       for (const release of held) release();
       for (const part of await Promise.all(told)) {
         assert.deepEqual(new Set(part.values()), new Set(['192.0.2.1']));

@@ -17,6 +17,7 @@ import { serviceOf, sliceOf } from '../support/services.ts';
 
 const seed = Number(process.env['FUZZ_SEED'] ?? 20260131);
 const count = Number(process.env['FUZZ_COUNT'] ?? 4000);
+const answersCount = Math.ceil(count / 10);
 
 const corpus: readonly (readonly [name: string, bytes: Buffer])[] = readFileSync(
   new URL('../corpus/dns/queries.txt', import.meta.url),
@@ -65,8 +66,48 @@ function mutate(random: (below: number) => number): Buffer {
   return bytes.subarray(0, 4000);
 }
 
+/** An answer with bytes behind its id changed, or cut. */
+function mangled(good: Buffer, random: (below: number) => number): Buffer {
+  let bytes = Buffer.from(good);
+  for (let steps = 1 + random(6); steps > 0; steps--) {
+    const at = 2 + random(bytes.length - 2);
+    if (random(4) === 0 && at > 12) bytes = bytes.subarray(0, at);
+    else bytes[at] = random(256);
+  }
+  return bytes;
+}
+
+type SpoilingUpstream = {
+  readonly port: number;
+  /** What is sent before the good answer. */
+  spoil: (good: Buffer) => Buffer;
+  close(): void;
+};
+
+async function startSpoiling(): Promise<SpoilingUpstream> {
+  const socket = createSocket('udp4');
+  const holder: { spoil: (good: Buffer) => Buffer } = { spoil: (good) => good };
+  socket.on('message', (query, from) => {
+    const { id = 0, questions = [] } = packet.decode(query);
+    const name = questions[0]?.name ?? '';
+    const good = packet.encode({
+      ...{ type: 'response', id, questions, flags: packet.RECURSION_AVAILABLE },
+      answers: [
+        { type: 'CNAME', name, ttl: 60, data: 'web.example.com' },
+        { type: 'A', name: 'web.example.com', ttl: 60, data: '192.0.2.1' },
+      ],
+      authorities: [{ type: 'NS', name: 'example.com', ttl: 60, data: 'ns.example.com' }],
+    });
+    for (let sent = 0; sent < 5; sent++) socket.send(holder.spoil(good), from.port, from.address);
+    socket.send(good, from.port, from.address);
+  });
+  await new Promise<void>((done) => socket.bind(0, '127.0.0.1', done));
+  return Object.assign(holder, { port: socket.address().port, close: () => socket.close() });
+}
+
 describe('dns under malformed packets', { timeout: 60_000 }, () => {
   let server: DnsAddresses;
+  let upstream: SpoilingUpstream;
   const stop = new AbortController();
   let finished: Promise<void>;
 
@@ -75,13 +116,14 @@ describe('dns under malformed packets', { timeout: 60_000 }, () => {
     api.seed(namespaces, { metadata: { name: 'default' } });
     api.seed(services, serviceOf('web', '10.43.0.80'), serviceOf('db', 'None'));
     api.seed(endpointSlices, sliceOf('db', ['10.42.0.5', '10.42.0.6']));
+    upstream = await startSpoiling();
     const ready = Promise.withResolvers<DnsAddresses>();
     const host = '127.0.0.1';
     finished = runDns(
       {
         listen: [{ host, port: 0 }],
         clusterDomain: 'cluster.local',
-        upstreams: [],
+        upstreams: [{ host, port: upstream.port }],
         ttlSeconds: 5,
         healthAddress: { host, port: 0 },
         clientQueriesPerSecond: 0,
@@ -100,6 +142,7 @@ describe('dns under malformed packets', { timeout: 60_000 }, () => {
   after(async () => {
     stop.abort();
     await finished;
+    upstream.close();
   });
 
   const panics = async (): Promise<string | undefined> => {
@@ -127,6 +170,31 @@ describe('dns under malformed packets', { timeout: 60_000 }, () => {
         socket.send(valid(id), server.port, '127.0.0.1');
         const [record] = packet.decode(await answer.promise).answers ?? [];
         assert.equal(record?.type === 'A' && record.data, '10.43.0.80');
+      }
+    } finally {
+      socket.close();
+    }
+    assert.equal(await panics(), '0');
+  });
+
+  test(`answers of others: ${answersCount} mutations before each good one (seed ${seed})`, async () => {
+    const random = randomOf(seed + 1);
+    const socket = createSocket('udp4');
+    const told = new Map<number, (answer: Buffer) => void>();
+    socket.on('message', (bytes) => told.get(bytes.readUInt16BE(0))?.(bytes));
+    try {
+      for (let id = 1; id <= answersCount; id++) {
+        upstream.spoil = (good) => mangled(good, random);
+        const answer = Promise.withResolvers<Buffer>();
+        told.set(id, answer.resolve);
+        const query = packet.encode({
+          ...{ type: 'query', id },
+          questions: [{ type: 'A', name: `n${id}.example.com` }],
+        });
+        socket.send(query, server.port, '127.0.0.1');
+        // A mutation may be a good answer, too, of other records or none: what counts is that an answer comes.
+        const bytes = await answer.promise;
+        assert.ok(bytes.subarray(12).indexOf(query.subarray(12)) === 0, 'with the question that was asked');
       }
     } finally {
       socket.close();

@@ -80,6 +80,16 @@ describe('names of the cluster on the host', { skip: missing ?? false, timeout: 
     assert.match(await dig('www.example.com', 'A'), /status: REFUSED/);
   });
 
+  test('explain tells why', async () => {
+    const explain = async (name: string): Promise<string> =>
+      cluster.cli(['explain', 'dns', name, '--from-host', '--name', cluster.name]);
+    assert.match(await explain(shop), /LoadBalancer, by its published ports\)\n.* A 127\.0\.0\.1/);
+    assert.match(
+      await explain('caddy.default.svc.cluster.local'),
+      /nothing of Service default\/caddy is published/,
+    );
+  });
+
   test('the C library with the printed line in resolv.conf reaches the Service by its name', async () => {
     // A namespace of mounts of its own: this machine's file stays as it is.
     const file = join(folder, 'resolv.conf');
