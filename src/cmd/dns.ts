@@ -4,6 +4,7 @@ import type { Upstream } from '../dns/forward.ts';
 import type { HostPort } from '../dns/host-view.ts';
 import { addressesOf } from '../dns/records.ts';
 import type { ListenAddress } from '../dns/server.ts';
+import { fairleadVersion } from './version.ts';
 
 type DnsOptions = {
   readonly kubeconfig?: string;
@@ -107,6 +108,7 @@ async function run(options: DnsOptions): Promise<void> {
     ttlSeconds: options.ttl,
     podsVerified: options.pods === 'verified',
     autopath: options.autopath,
+    version: fairleadVersion,
     clientQueriesPerSecond: options.clientRate,
     inherited: { udp: options.udpFd, tcp: options.tcpFd },
     host:

@@ -48,6 +48,15 @@ export class AnswerCache {
     return this.#young.size + this.#old.size;
   }
 
+  /** Answers by what they say, for metrics: looks at all of them. */
+  count(): { readonly success: number; readonly denial: number } {
+    let denial = 0;
+    for (const { answer } of [...this.#young.values(), ...this.#old.values()]) {
+      if (isDenial(answer)) denial += 1;
+    }
+    return { success: this.size - denial, denial };
+  }
+
   /** The answer with what is left of its times, or undefined. */
   get(key: string, nowMs: number): ForwardAnswer | undefined {
     const entry = this.#find(key);
@@ -123,6 +132,11 @@ export function secondsToKeep(answer: ForwardAnswer): number {
   }
   if (rcode !== rcodes.NOERROR && rcode !== rcodes.NXDOMAIN) return 0;
   return Math.min(cacheLimits.negativeSecondsMax, absenceOf(answer));
+}
+
+/** Whether the answer says that there is nothing. */
+export function isDenial(answer: ForwardAnswer): boolean {
+  return !hasAnswers(answer);
 }
 
 function hasAnswers(answer: ForwardAnswer): boolean {

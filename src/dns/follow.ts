@@ -145,6 +145,7 @@ export function followSettings(
   client: ApiClient,
   zone: string,
   apply: (settings: DnsSettings) => void,
+  onWrong: () => void,
   log: Logger,
 ): readonly Task[] {
   const { namespace, name } = settingsName;
@@ -166,6 +167,7 @@ export function followSettings(
     const subject = { ...now, apiVersion: 'v1', kind: 'ConfigMap' };
     if (!parsed.ok) {
       const wrong = parsed.errors.join('; ');
+      onWrong();
       log.warn('settings are wrong, the last good ones stay in force', { errors: parsed.errors });
       recorder.event(subject, 'Warning', 'InvalidSettings', `${wrong}. The last good settings stay in force`);
       applied = '';

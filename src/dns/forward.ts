@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { isIP } from 'node:net';
 import type { Clock } from '../base/clock.ts';
-import { AnswerCache } from './cache.ts';
+import { AnswerCache, isDenial } from './cache.ts';
 import { Exchanger } from './exchange.ts';
 import type { DnsMetrics } from './metrics.ts';
 import type { ForwardAnswer, ForwardQuestion, Upstream } from './question.ts';
@@ -98,7 +98,7 @@ class RoutedForwarder implements Forwarder {
     this.#clock = clock;
     this.#metrics = metrics;
     this.#exchanger = new Exchanger(clock);
-    metrics.cacheEntries = () => this.#cache.size;
+    metrics.cacheEntries = () => this.#cache.count();
   }
 
   accepts(name: string): boolean {
@@ -118,7 +118,7 @@ class RoutedForwarder implements Forwarder {
     const key = `${question.type} ${question.dnssecOk ? 1 : 0}${question.checkingDisabled ? 1 : 0} ${question.name}`;
     const nowMs = this.#clock.monotonicMs();
     const known = this.#cache.get(key, nowMs);
-    this.#metrics.cacheAsked(known !== undefined);
+    this.#metrics.cacheAsked(known && (isDenial(known) ? 'denial' : 'success'));
     if (known !== undefined) {
       if (this.#cache.dueForRefresh(key, nowMs) && this.#inFlight.size < forwardLimits.inFlightMax / 2) {
         this.#metrics.prefetches += 1;

@@ -1,4 +1,5 @@
-import type { Metric, Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
+import { Durations, histogram, Sizes } from './histogram.ts';
 import { rcodes, rrTypes } from './wire.ts';
 
 /** Who made an answer, in CoreDNS' names of its plugins. */
@@ -7,9 +8,6 @@ export type Source = 'kubernetes' | 'forward' | 'errors';
 const sources: readonly Source[] = ['kubernetes', 'forward', 'errors'];
 const typeNames = [...Object.keys(rrTypes), 'other'];
 const rcodeNames = [...Object.keys(rcodes), 'other'];
-/** 0.25 ms doubled up to 8 s, as CoreDNS has it. */
-const durationBuckets = Array.from({ length: 16 }, (_, exponent) => 0.000_25 * 2 ** exponent);
-
 /** Index of each type among typeNames: one look-up a query. */
 const typeIndexes = new Uint8Array(65_536).fill(typeNames.length - 1);
 for (const [index, code] of Object.values(rrTypes).entries()) typeIndexes[code] = index;
@@ -31,25 +29,11 @@ type UpstreamCounts = {
   probeFailures: number;
 };
 
-/** A histogram as plain numbers. */
-export class Durations {
-  readonly counts = new Float64Array(durationBuckets.length + 1);
-  sumSeconds = 0;
+/** Bits of a tag beside the index of the type and that of source and code. */
+const tagBits = { typeAt: 8, typeMask: 0xff, dnssecOk: 1 << 16, denial: 1 << 17 } as const;
 
-  add(ms: number): void {
-    this.addMany(ms, 1);
-  }
-
-  /** So many, each of which took so long. */
-  addMany(ms: number, count: number): void {
-    if (count === 0) return;
-    const seconds = ms / 1000;
-    let bucket = 0;
-    while (bucket < durationBuckets.length && seconds > (durationBuckets[bucket] ?? 0)) bucket += 1;
-    this.counts[bucket] = (this.counts[bucket] ?? 0) + count;
-    this.sumSeconds += seconds * count;
-  }
-}
+/** What there is of one transport. */
+type TransportSizes = { readonly requests: Sizes; readonly responses: Sizes };
 
 /** Counted as it happens, in plain arrays; turned into Prometheus' form when somebody asks. */
 export class DnsMetrics {
@@ -61,7 +45,13 @@ export class DnsMetrics {
   /** From the change of a Pod to a name that follows it; headless Services only. */
   readonly programmingDurations = new Durations();
   readonly #upstreams = new Map<string, UpstreamCounts>();
+  readonly #sizes: Readonly<Record<'udp' | 'tcp', TransportSizes>> = {
+    udp: { requests: new Sizes(), responses: new Sizes() },
+    tcp: { requests: new Sizes(), responses: new Sizes() },
+  };
+  #dnssecOk = 0;
   #cacheHits = 0;
+  #cacheDenials = 0;
   #cacheMisses = 0;
   /** Questions refused because too many were under way. */
   forwardRejects = 0;
@@ -75,40 +65,70 @@ export class DnsMetrics {
   panics = 0;
   /** Queries that got no answer because their client asks too much. */
   limited = 0;
-  cacheEntries: () => number = () => 0;
+  cacheEntries: () => { readonly success: number; readonly denial: number } = () => ({
+    success: 0,
+    denial: 0,
+  });
+  /** Names of the ConfigMap's hosts. */
+  hosts: () => number = () => 0;
+  /** Settings that were wrong and not taken. */
+  reloadsFailed = 0;
   /** Finished answers that are kept as bytes. */
   packetEntries: () => number = () => 0;
   services: () => number = () => 0;
+  /** Of the program. */
+  version = 'unknown';
 
-  request(protocol: 'udp' | 'tcp', family: 4 | 6, type: number): void {
-    const row = (protocol === 'udp' ? 0 : 2) + (family === 4 ? 0 : 1);
-    const index = row * typeNames.length + (typeIndexes[type] ?? 0);
-    this.#requests[index] = (this.#requests[index] ?? 0) + 1;
+  /** A question that is answered the long way; `bytes` long. */
+  request(protocol: 'udp' | 'tcp', family: 4 | 6, type: number, bytes: number, dnssecOk: boolean): void {
+    this.#count(protocol, family, typeIndexes[type] ?? 0);
+    this.#sizes[protocol].requests.add(bytes);
+    if (dnssecOk) this.#dnssecOk += 1;
   }
 
-  response(source: Source, rcode: number, ms: number): void {
+  response(source: Source, rcode: number, ms: number, protocol: 'udp' | 'tcp', bytes: number): void {
     const index = responseIndex(source, rcode);
     this.#responses[index] = (this.#responses[index] ?? 0) + 1;
     this.requestDurations.add(ms);
+    this.#sizes[protocol].responses.add(bytes);
   }
 
   /** What `quick` counts an answer by. */
-  tagOf(type: number, source: Source, rcode: number): number {
-    return ((typeIndexes[type] ?? 0) << 8) | responseIndex(source, rcode);
+  tagOf(type: number, source: Source, rcode: number, dnssecOk: boolean, isDenial: boolean): number {
+    const bits = (dnssecOk ? tagBits.dnssecOk : 0) | (isDenial ? tagBits.denial : 0);
+    return ((typeIndexes[type] ?? 0) << tagBits.typeAt) | responseIndex(source, rcode) | bits;
   }
 
   /** A request and its answer, by its tag; the time it took is told apart. */
-  quick(protocol: 'udp' | 'tcp', family: 4 | 6, tag: number): void {
-    const request = ((protocol === 'udp' ? 0 : 2) + (family === 4 ? 0 : 1)) * typeNames.length + (tag >>> 8);
-    this.#requests[request] = (this.#requests[request] ?? 0) + 1;
+  quick(
+    protocol: 'udp' | 'tcp',
+    family: 4 | 6,
+    tag: number,
+    requestBytes: number,
+    responseBytes: number,
+  ): void {
+    this.#count(protocol, family, (tag >>> tagBits.typeAt) & tagBits.typeMask);
     const response = tag & 0xff;
     this.#responses[response] = (this.#responses[response] ?? 0) + 1;
-    if (response >= forwardedFrom && response < forwardedTo) this.#cacheHits += 1;
+    const sizes = this.#sizes[protocol];
+    sizes.requests.add(requestBytes);
+    sizes.responses.add(responseBytes);
+    if ((tag & tagBits.dnssecOk) !== 0) this.#dnssecOk += 1;
+    if (response < forwardedFrom || response >= forwardedTo) return;
+    if ((tag & tagBits.denial) !== 0) this.#cacheDenials += 1;
+    else this.#cacheHits += 1;
   }
 
-  cacheAsked(hit: boolean): void {
-    if (hit) this.#cacheHits += 1;
-    else this.#cacheMisses += 1;
+  #count(protocol: 'udp' | 'tcp', family: 4 | 6, typeIndex: number): void {
+    const row = (protocol === 'udp' ? 0 : 2) + (family === 4 ? 0 : 1);
+    const index = row * typeNames.length + typeIndex;
+    this.#requests[index] = (this.#requests[index] ?? 0) + 1;
+  }
+
+  cacheAsked(found: 'success' | 'denial' | undefined): void {
+    if (found === undefined) this.#cacheMisses += 1;
+    else if (found === 'denial') this.#cacheDenials += 1;
+    else this.#cacheHits += 1;
   }
 
   forwarded(upstream: { readonly host: string; readonly port: number }, rcode: number, ms: number): void {
@@ -184,12 +204,26 @@ export class DnsMetrics {
     const cacheLabels = { server, zones: '.', view: '' };
     add('counter', 'coredns_cache_hits_total', 'Answers from the cache', () => [
       [{ ...cacheLabels, type: 'success' }, this.#cacheHits],
+      [{ ...cacheLabels, type: 'denial' }, this.#cacheDenials],
     ]);
     add('counter', 'coredns_cache_misses_total', 'Questions that the cache did not know', () => [
       [cacheLabels, this.#cacheMisses],
     ]);
-    add('gauge', 'coredns_cache_entries', 'Answers in the cache', () => [
-      [{ ...cacheLabels, type: 'success' }, this.cacheEntries()],
+    add('counter', 'coredns_cache_requests_total', 'Questions that the cache was asked', () => [
+      [cacheLabels, this.#cacheHits + this.#cacheDenials + this.#cacheMisses],
+    ]);
+    add('gauge', 'coredns_cache_entries', 'Answers in the cache', () =>
+      Object.entries(this.cacheEntries()).map(([type, count]) => [{ ...cacheLabels, type }, count]),
+    );
+    add('counter', 'coredns_dns_do_requests_total', 'Queries that want DNSSEC records', () => [
+      [common, this.#dnssecOk],
+    ]);
+    add('gauge', 'coredns_hosts_entries', 'Names of the ConfigMap', () => [[{}, this.hosts()]]);
+    add('counter', 'coredns_reload_failed_total', 'Settings that were wrong and not taken', () => [
+      [{}, this.reloadsFailed],
+    ]);
+    add('gauge', 'coredns_build_info', 'Which server this is', () => [
+      [{ version: `fairlead-${this.version}`, revision: '', goversion: '' }, 1],
     ]);
     add('counter', 'coredns_forward_max_concurrent_rejects_total', 'Questions beyond the bound', () => [
       [{}, this.forwardRejects],
@@ -224,6 +258,13 @@ export class DnsMetrics {
         [{ server, zone: '.', view: '' }, this.requestDurations],
       ]),
     );
+    for (const what of ['request', 'response'] as const) {
+      registry.registerMetric(
+        histogram(`coredns_dns_${what}_size_bytes`, `Length of a ${what}`, () =>
+          (['udp', 'tcp'] as const).map((proto) => [{ ...common, proto }, this.#sizes[proto][`${what}s`]]),
+        ),
+      );
+    }
     registry.registerMetric(
       histogram('coredns_kubernetes_dns_programming_duration_seconds', 'From change to name', () => [
         [{ service_kind: 'headless_with_selector' }, this.programmingDurations],
@@ -272,34 +313,4 @@ function labelsByName(name: string): readonly string[] {
     default:
       return [];
   }
-}
-
-type HistogramValue = { readonly metricName: string; readonly labels: Labels; readonly value: number };
-
-/** A metric that the registry asks by `get`, as it does its own; over counts that exist already. */
-function histogram(
-  name: string,
-  help: string,
-  rows: () => readonly (readonly [labels: Labels, durations: Durations])[],
-): Metric {
-  const get = () => ({
-    name,
-    help,
-    type: 'histogram',
-    aggregator: 'sum',
-    values: rows().flatMap(([labels, durations]) => histogramValues(name, labels, durations)),
-  });
-  return { name, get } as unknown as Metric;
-}
-
-function histogramValues(name: string, labels: Labels, durations: Durations): readonly HistogramValue[] {
-  let count = 0;
-  const values: HistogramValue[] = [...durations.counts.entries()].map(([index, value]) => {
-    count += value;
-    const le = index < durationBuckets.length ? String(durationBuckets[index]) : '+Inf';
-    return { metricName: `${name}_bucket`, labels: { ...labels, le }, value: count };
-  });
-  values.push({ metricName: `${name}_sum`, labels, value: durations.sumSeconds });
-  values.push({ metricName: `${name}_count`, labels, value: count });
-  return values;
 }

@@ -147,7 +147,7 @@ class QueryResolver implements Resolver {
       peer,
       this.#searcherOf,
     );
-    if (bytes > 0) this.#metrics.quick(via.protocol, via.family, this.#packets.tag);
+    if (bytes > 0) this.#metrics.quick(via.protocol, via.family, this.#packets.tag, to - from, bytes);
     return bytes;
   }
 
@@ -156,14 +156,15 @@ class QueryResolver implements Resolver {
     const parsed = parseQuery(message);
     if (parsed.kind === 'ignore') return undefined;
     if (parsed.kind === 'bad') {
-      this.#metrics.request(via.protocol, via.family, 0);
+      this.#metrics.request(via.protocol, via.family, 0, message.length, false);
       return this.#finish(badResponse(parsed.id, parsed.flags, parsed.rcode), via, 'errors', startMs);
     }
     const { query } = parsed;
-    this.#metrics.request(via.protocol, via.family, query.question.type);
+    const { question, edns } = query;
+    this.#metrics.request(via.protocol, via.family, question.type, message.length, edns?.dnssecOk === true);
     const asked: Asked = { query, via, peer, startMs };
     const head = this.#headOf(query);
-    if ((query.edns?.version ?? 0) > 0) {
+    if ((edns?.version ?? 0) > 0) {
       return this.#finish({ ...head, rcode: rcodes.BADVERS }, via, 'errors', startMs);
     }
     try {
@@ -247,7 +248,7 @@ class QueryResolver implements Resolver {
     const plain = renderResponse(response, bytesMaxOf(response.edns, via.protocol));
     this.#keep(plain, asked, response, 'kubernetes', Number.POSITIVE_INFINITY, scope);
     if (searcher?.scope !== scope) {
-      this.#metrics.response('kubernetes', response.rcode, this.#clock.monotonicMs() - startMs);
+      this.#count(plain, 'kubernetes', response.rcode, asked);
       return plain;
     }
     this.#packets.select(searcher);
@@ -333,7 +334,7 @@ class QueryResolver implements Resolver {
   /** What another server said as it stands; undefined: it has to be written anew. */
   #passed(asked: Asked, told: ForwardAnswer): Buffer | undefined {
     if (!(told instanceof PassableAnswer)) return undefined;
-    const { query, via, startMs } = asked;
+    const { query, via } = asked;
     const { passable, ageSeconds, ttlSeconds, rcode } = told;
     const { id, edns, questionBytes } = query;
     if (passedBytes(passable, edns) > bytesMaxOf(edns, via.protocol)) return undefined;
@@ -344,7 +345,7 @@ class QueryResolver implements Resolver {
     if (recordBytes === 0 && passable.counts[0] > 1 && firstTypeOf(passable) === type) return undefined;
     const word = this.#flagsOf(query);
     const packet = pass(passable, { id, flags: word, questionBytes, edns, ageSeconds, ttlSeconds });
-    this.#metrics.response('forward', rcode, this.#clock.monotonicMs() - startMs);
+    this.#count(packet, 'forward', rcode, asked);
     const records = { count: recordBytes === 0 ? 0 : passable.counts[0], bytes: recordBytes };
     this.#keepPacket(packet, asked, rcode, 'forward', told.sameForMs ?? 0, records, 0);
     return packet;
@@ -373,8 +374,18 @@ class QueryResolver implements Resolver {
 
   #finish(response: Response, via: Via, source: Source, startMs: number): Buffer {
     const bytes = renderResponse(response, bytesMaxOf(response.edns, via.protocol));
-    this.#metrics.response(source, response.rcode, this.#clock.monotonicMs() - startMs);
+    this.#count(bytes, source, response.rcode, { via, startMs });
     return bytes;
+  }
+
+  #count(
+    packet: Buffer,
+    source: Source,
+    rcode: number,
+    { via, startMs }: Pick<Asked, 'via' | 'startMs'>,
+  ): void {
+    const tookMs = this.#clock.monotonicMs() - startMs;
+    this.#metrics.response(source, rcode, tookMs, via.protocol, packet.length);
   }
 
   /** Keeps an answer for `quick`, which has just failed to find one for this query. */
@@ -408,7 +419,13 @@ class QueryResolver implements Resolver {
     this.#packets.keep(packet, {
       epoch: this.#epoch,
       validUntilMs: this.#clock.monotonicMs() + validForMs,
-      tag: this.#metrics.tagOf(query.question.type, source, rcode),
+      tag: this.#metrics.tagOf(
+        query.question.type,
+        source,
+        rcode,
+        query.edns?.dnssecOk === true,
+        packet.readUInt16BE(6) === 0,
+      ),
       shuffledRecords: records.count,
       recordBytes: records.bytes,
       scope,

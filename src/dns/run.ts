@@ -30,6 +30,8 @@ export type DnsConfig = {
   readonly clientQueriesPerSecond?: number;
   /** Whether names of Pods are checked against Pods, as CoreDNS' `pods verified`; else any address has one. */
   readonly podsVerified?: boolean;
+  /** Of the program, for metrics. */
+  readonly version?: string;
   /** Whether a Pod's first search is answered with what its last would find; Pods are followed then too. */
   readonly autopath?: boolean;
   /** Sockets outside of the cluster, where programs beside it ask for its names; see `HostView`. */
@@ -138,12 +140,14 @@ function createParts(config: DnsConfig, client: ApiClient, clock: Clock, log: Lo
     );
   const table = new DnsTable(Math.floor(clock.nowMs() / 1000));
   metrics.services = () => table.size;
+  metrics.version = config.version ?? metrics.version;
   const forwarder = createForwarder(routesOf(config, noSettings), clock, metrics);
   const settings: { hosts: Hosts; version: number } = { hosts: noHosts, version: 0 };
   const applySettings = (next: DnsSettings): void => {
     forwarder.setRoutes(routesOf(config, next));
     settings.hosts = next.hosts;
     settings.version += 1;
+    metrics.hosts = () => next.hosts.addresses.size;
   };
   const pods =
     config.podsVerified === true || config.autopath === true ? new PodTable(config.clusterDomain) : undefined;
@@ -172,6 +176,9 @@ function createParts(config: DnsConfig, client: ApiClient, clock: Clock, log: Lo
     followNames(client, table, metrics, clock, log),
     ...(pods === undefined ? [] : [followPods(client, pods, log)]),
   ];
-  const settingsTasks = followSettings(client, config.clusterDomain, applySettings, log);
+  const onWrong = (): void => {
+    metrics.reloadsFailed += 1;
+  };
+  const settingsTasks = followSettings(client, config.clusterDomain, applySettings, onWrong, log);
   return { metrics, table, forwarder, resolver, hostResolver, followers, settingsTasks };
 }

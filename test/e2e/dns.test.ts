@@ -268,6 +268,9 @@ describe('dns without all of its parts', { skip, timeout: 120_000 }, () => {
         assert.equal(warning?.reason, 'InvalidSettings');
         assert.match(warning.message ?? '', /stubDomains: is not JSON; hosts: line 1/);
       });
+      const { body } = await get(`http://127.0.0.1:${server.healthPort}/metrics`);
+      assert.match(body, /^coredns_reload_failed_total 1$/m);
+      assert.match(body, /^coredns_hosts_entries 1$/m, 'those of the last good one');
       await becomes('db.corp A', ['192.0.2.4']);
       await becomes('b.acme.local A', ['192.0.2.3']);
       api.remove(configMaps, 'kube-system/fairlead-dns');
