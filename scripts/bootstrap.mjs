@@ -40,6 +40,9 @@ const needs = [
   { program: 'ps', debian: 'procps', tasks: ['test'] },
   { program: 'openssl', debian: 'openssl', tasks: ['test'] },
   { program: 'etcd', debian: 'etcd-server', tasks: ['test'] },
+  // Others' readings of HTTP/1, to compare ours with.
+  { program: 'nginx', debian: 'nginx-light', tasks: ['test'] },
+  { program: 'haproxy', debian: 'haproxy', tasks: ['test'] },
   {
     program: 'Python client of Kubernetes',
     files: ['/usr/lib/python3/dist-packages/kubernetes'],

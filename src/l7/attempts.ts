@@ -4,6 +4,7 @@ import type { BackendMetrics } from './backend-metrics.ts';
 import type { RetryCause } from './balance-policy.ts';
 import type { ProxyContext } from './context.ts';
 import { matchRoute } from './match.ts';
+import { isAmbiguous } from './path-readings.ts';
 import type { PolicedRequest } from './policed-request.ts';
 import type { Route } from './table.ts';
 import type { UpstreamEndpoint } from './upstream.ts';
@@ -15,7 +16,7 @@ export type AttemptOwner = {
    * used before. May be called from inside the call that asked for it, or later when the request had to wait.
    */
   onEndpoint(endpoint: UpstreamEndpoint, fresh: boolean): void;
-  /** There is nobody to take it to: answer so. `status` is 404, 502, 503 or 504. */
+  /** There is nobody to take it to: answer so. `status` is 400, 404, 502, 503 or 504. */
   onNoEndpoint(status: number, reason: string): void;
   /** The request has taken as long as it may as a whole. Not told after `release`. */
   onOutOfTime(): void;
@@ -80,6 +81,13 @@ export class Attempts implements Waiter, TimedRequest {
     if (requestTimeoutMs !== Number.POSITIVE_INFINITY) {
       this.totalDeadlineMs = this.#context.nowMs() + requestTimeoutMs;
       this.#context.timed.add(this);
+    }
+    const { host, path } = this.#request;
+    // The last gate before anything is sent, whatever protocol the request came by.
+    if (route !== undefined && isAmbiguous(this.#context.live.table, host, path, route)) {
+      this.release();
+      this.#owner.onNoEndpoint(400, 'the path can be read as one that another rule is for');
+      return;
     }
     this.#dispatch(route);
   }
@@ -164,6 +172,7 @@ export class Attempts implements Waiter, TimedRequest {
 
   /** The request needs nobody any more: answered, given up, or its client has gone. May be called again. */
   release(): void {
+    if (this.totalDeadlineMs !== Number.POSITIVE_INFINITY) this.#context.timed.delete(this);
     const state = this.#state;
     if (state === undefined) return;
     this.#leaveEndpoint();
@@ -184,7 +193,6 @@ export class Attempts implements Waiter, TimedRequest {
   #leaveBackend(state: BackendState): void {
     if (this.#waiting) state.stopWaiting(this);
     if (this.#retrying) state.retrying -= 1;
-    if (this.totalDeadlineMs !== Number.POSITIVE_INFINITY) this.#context.timed.delete(this);
     state.active -= 1;
     state.counts.active -= 1;
     this.#waiting = false;

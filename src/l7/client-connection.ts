@@ -127,7 +127,7 @@ export class ClientConnection implements ConnectionHandler, ExchangeClient {
     }
     if (end === -1) {
       if (this.#scanned === 0) this.deadlineMs = this.#context.nowMs() + limits.clientHeaderTimeoutMs;
-      const failure = checkPartialHead(input.data, input.start + this.#scanned, input.end);
+      const failure = checkPartialHead(input.data, input.start, input.start + this.#scanned, input.end);
       this.#scanned = input.length;
       if (failure !== undefined) this.#reject(failure.status, failure.reason);
       return false;

@@ -11,6 +11,7 @@ import { FieldLines } from './http1-fields.ts';
 import { parseRequestHead, type RequestHead } from './http1-parse.ts';
 import { defaultLimits } from './limits.ts';
 import { matchRoute, pathMatches, routesOfHost } from './match.ts';
+import { isAmbiguous } from './path-readings.ts';
 import type { PolicedRequest } from './policed-request.ts';
 import { PolicyStates } from './policy-states.ts';
 import { structureRoutes } from './route-structure.ts';
@@ -67,6 +68,10 @@ export function explainRequest(
   lines.push(...explainRules(table, head, route), ...explainUnserved(compiled, head));
   if (route === undefined) {
     return `${[...lines, 'RESULT     404: no Ingress routes this host and path'].join('\n')}\n`;
+  }
+  if (isAmbiguous(table, head.host, head.path, route)) {
+    lines.push('RESULT     400: the path can be read as one that another rule is for');
+    return `${lines.join('\n')}\n`;
   }
   const verdict = verdictOf(route, head, request, requestLines);
   if (verdict?.kind === 'answer') {

@@ -161,7 +161,7 @@ test('l7 parse: hostOf', () => {
 
 test('l7 parse: a head that is already wrong is found before it ends', () => {
   const check = (text: string): boolean =>
-    checkPartialHead(Buffer.from(text, 'latin1'), 0, text.length) !== undefined;
+    checkPartialHead(Buffer.from(text, 'latin1'), 0, 0, text.length) !== undefined;
   assert.equal(check('GET / HTTP/1.1\r\nHost'), false);
   assert.equal(check('GET / HTTP/1.1\nHost'), true);
   assert.equal(check('GET \0'), true);
@@ -238,4 +238,15 @@ test('l7 parse: every well-formed request is read as it was written', () => {
       }
     }),
   );
+});
+
+test('l7 http1: a later minor version is passed on as the one that we speak', () => {
+  const request = Buffer.from('GET /a HTTP/1.2\r\nHost: x\r\n\r\n');
+  const head = parseRequestHead(request, 0, request.length, new FieldLines(10));
+  assert.ok(head.kind === 'request');
+  assert.equal(head.text, 'GET /a HTTP/1.1\r\nHost: x\r\n\r\n');
+  const response = Buffer.from('HTTP/1.9 200 OK\r\nContent-Length: 0\r\n\r\n');
+  const answer = parseResponseHead(response, 0, response.length, 'GET', new FieldLines(10));
+  assert.ok(answer.kind === 'response');
+  assert.equal(answer.text, 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n');
 });

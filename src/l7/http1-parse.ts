@@ -86,12 +86,20 @@ export function findHeadEnd(data: Buffer, from: number, end: number): number {
   return at === -1 || at + 4 > end ? -1 : at + 4;
 }
 
-/** What is already wrong in a head that has not ended: a client that ends lines with a bare LF would else only time out. */
-export function checkPartialHead(data: Buffer, from: number, end: number): ParseFailure | undefined {
+/**
+ * What is already wrong in a head that has not ended: a client that ends lines with a bare LF would else only time out. The head begins at
+ * `start`; `from` may skip what an earlier call has seen.
+ */
+export function checkPartialHead(
+  data: Buffer,
+  start: number,
+  from: number,
+  end: number,
+): ParseFailure | undefined {
   for (let i = from; i < end; i += 1) {
     const byte = data[i]!;
     if (byte === 0) return fail(400, 'NUL in the head');
-    if (byte === LF && (i === 0 || data[i - 1] !== CR)) return fail(400, 'line ended by a bare LF');
+    if (byte === LF && (i === start || data[i - 1] !== CR)) return fail(400, 'line ended by a bare LF');
   }
   return undefined;
 }
@@ -165,6 +173,11 @@ function versionAt(data: Buffer, at: number): 0 | 1 | 2 | -1 {
   return minor === 0 ? 0 : 1;
 }
 
+/** A later minor version than 1 is passed on as 1, which is what we speak (RFC 9110 §2.5). `at`: of the digit. */
+function withOurVersion(text: string, at: number): string {
+  return text.charCodeAt(at) <= 0x31 ? text : `${text.slice(0, at)}1${text.slice(at + 1)}`;
+}
+
 /**
  * Parses the request head in data[start, end), `end` from `findHeadEnd`. Strict where two readers might disagree
  * (RFC 9112 §11.2): each such head is a failure, never repaired. Fills `lines`.
@@ -193,7 +206,7 @@ export function parseRequestHead(
   const failure = scanFields(data, start, at + 11, end, lines);
   if (failure === 'too-many') return fail(431, `more than ${lines.countMax} header fields`);
   if (failure !== undefined) return fail(400, 'malformed header field');
-  const text = data.toString('latin1', start, end);
+  const text = withOurVersion(data.toString('latin1', start, end), at + 8 - start);
   const method = text.slice(0, methodEnd - start);
   const target = text.slice(targetStart - start, targetEnd - start);
   return requestFrom(text, method, target, version, gather(text, lines));
@@ -344,7 +357,7 @@ export function parseResponseHead(
   if (data[at] !== CR || data[at + 1] !== LF) return fail(400, 'malformed reason phrase');
   const failure = scanFields(data, start, at + 2, end, lines);
   if (failure !== undefined) return fail(431, 'malformed or too many header fields');
-  const text = data.toString('latin1', start, end);
+  const text = withOurVersion(data.toString('latin1', start, end), 7);
   const facts = gather(text, lines);
   const framing = responseFraming(status, version, method, facts);
   if (typeof framing === 'string') return fail(400, framing);
