@@ -94,6 +94,13 @@ export type Kind = {
   /** Strategic merge patch needs Go types, which custom kinds do not have. */
   readonly custom?: true;
   readonly scale?: ScalePaths;
+  /** Of a custom kind whose versions only a webhook can turn into each other. */
+  readonly conversion?: {
+    readonly clientConfig: JsonObject;
+    readonly reviewVersions: readonly string[];
+    /** Of the version that is stored, which need not be served. */
+    readonly storageSchema: JsonObject;
+  };
   /** The schema of a custom kind for OpenAPI documents. */
   readonly openApiSchema?: JsonObject;
   /** Texts for Warning headers of a create or an update. */

@@ -135,6 +135,13 @@ function bodySchema(operation: Operation, dialect: Dialect): JsonObject | undefi
   return operation.body === 'patch' ? { type: 'object' } : dialect.reference(fullName(operation.body));
 }
 
+/** kubectl chooses its patch by what is listed here: custom kinds have no strategic merge. */
+function bodyTypesOf({ body, answer }: Operation): readonly string[] {
+  if (body !== 'patch') return bodyTypes;
+  const isCustom = answer !== 'text' && answer.type.startsWith('custom/');
+  return isCustom ? patchTypes.filter((type) => !type.includes('strategic')) : patchTypes;
+}
+
 function swaggerPath(path: Path): JsonObject {
   const operations = path.operations.map((operation): [string, Json] => {
     const schema = bodySchema(operation, swagger2);
@@ -146,7 +153,7 @@ function swaggerPath(path: Path): JsonObject {
     return [
       operation.method,
       {
-        consumes: operation.body === 'patch' ? [...patchTypes] : [...bodyTypes],
+        consumes: [...bodyTypesOf(operation)],
         operationId: operation.id,
         parameters: [...body, ...query],
         produces: [...answerTypes],
@@ -169,8 +176,9 @@ function isRequired(operation: Operation): boolean {
 function openApi3Path(path: Path): JsonObject {
   const operations = path.operations.map((operation): [string, Json] => {
     const schema = bodySchema(operation, openApi3);
-    const types: readonly string[] = operation.body === 'patch' ? patchTypes : bodyTypes;
-    const content = Object.fromEntries(types.map((type) => [type, { schema: schema ?? {} }]));
+    const content = Object.fromEntries(
+      bodyTypesOf(operation).map((type) => [type, { schema: schema ?? {} }]),
+    );
     const answerContent = { 'application/json': { schema: answerSchema(operation, openApi3) } };
     return [
       operation.method,

@@ -107,11 +107,12 @@ export function admissionRequest(context: ApiContext, target: Target, subject: S
     },
     async show(shown, form) {
       if (shown === undefined || body !== undefined) return shown;
-      return convertBetween(shown, kind, kindOf(form));
+      return convertBetween(context, shown, kind, kindOf(form), request.signal);
     },
     async read(value, form) {
       const shownKind = kindOf(form);
-      return convertBetween(decodeAnswer(value, body, shownKind), shownKind, kind);
+      const answer = decodeAnswer(value, body, shownKind);
+      return body === undefined ? convertBetween(context, answer, shownKind, kind, request.signal) : answer;
     },
     settle: subject.settle ?? ((settled) => settled),
   };

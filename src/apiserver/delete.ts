@@ -6,10 +6,11 @@ import { rfc3339 } from '../base/clock.ts';
 import { type Entry, isStoreError } from '../store/store.ts';
 import { admitDelete } from './admission.ts';
 import type { ApiContext, Target } from './context.ts';
+import { storable } from './custom-resources/conversion.ts';
 import { admitDeletion } from './dynamic-admission.ts';
 import { jsonReply, type Reply } from './exchange.ts';
 import { formOf, renderList, renderObject } from './forms.ts';
-import { readPage, requireEntry } from './list.ts';
+import { prepare, readPage, requireEntry } from './list.ts';
 import { isBeingDeleted, parseEntry, type StoredObject, templateOf, templateOfEntry } from './objects.ts';
 import { graceOf } from './pod-admission.ts';
 import { isTrue } from './request-info.ts';
@@ -37,7 +38,10 @@ export async function deleteObject(context: ApiContext, target: Target): Promise
   const form = formOf(target);
   const options = await readDeleteOptions(target);
   const outcome = await removeObject(context, target, options);
-  if (outcome.kind === 'marked') return renderObject(context, target, form, outcome.entry, 200);
+  if (outcome.kind === 'marked') {
+    if (target.kind.conversion !== undefined) await prepare(context, target, [outcome.entry]);
+    return renderObject(context, target, form, outcome.entry, 200);
+  }
   const uid = stringAt(parseEntry(outcome.entry), 'metadata', 'uid');
   return jsonReply(deleted(target.kind, target.name, uid));
 }
@@ -45,7 +49,7 @@ export async function deleteObject(context: ApiContext, target: Target): Promise
 export async function deleteCollection(context: ApiContext, target: Target): Promise<Reply> {
   const form = formOf(target);
   const options = await readDeleteOptions(target);
-  const page = readPage(context, target);
+  const page = await readPage(context, target);
   const removed: Entry[] = [];
   for (const entry of page.entries) {
     const { metadata } = parseEntry(entry);
@@ -57,6 +61,7 @@ export async function deleteCollection(context: ApiContext, target: Target): Pro
     if (context.store.get(entry.key) === undefined) continue; // gone meanwhile, which is what is wanted
     removed.push((await removeObject(context, member, options)).entry);
   }
+  if (target.kind.conversion !== undefined) await prepare(context, target, removed);
   return renderList(context, target, form, { ...page, entries: removed });
 }
 
@@ -68,6 +73,7 @@ export async function removeObject(
 ): Promise<Outcome> {
   for (let attempt = 1; ; attempt++) {
     const entry = requireEntry(context, target);
+    if (target.kind.conversion !== undefined) await prepare(context, target, [entry]);
     const object = parseEntry(entry, target.kind);
     checkPreconditions(target, object, options);
     admitDelete(target, object);
@@ -81,7 +87,11 @@ export async function removeObject(
         const gone = await context.store.delete(entry.key, templateOfEntry(entry), entry.revision);
         return { kind: 'gone', entry: gone };
       }
-      const template = templateOf(target.kind, marked);
+      const toStore =
+        target.kind.conversion === undefined
+          ? marked
+          : await storable(context, target.kind, marked, target.request.signal);
+      const template = templateOf(target.kind, toStore);
       if (entry.value.toString().endsWith(template.after)) return { kind: 'marked', entry };
       return { kind: 'marked', entry: await context.store.put(entry.key, template, entry.revision) };
     } catch (error) {

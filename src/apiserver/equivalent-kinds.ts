@@ -1,6 +1,8 @@
 import type { Kind } from '../api/kind.ts';
 import type { JsonObject } from '../api/object.ts';
-import { kinds } from '../api/registry.ts';
+import { apiVersionOfKind, kinds } from '../api/registry.ts';
+import type { ApiContext } from './context.ts';
+import { convertObjects } from './custom-resources/conversion.ts';
 import type { CustomKinds } from './custom-resources/registry.ts';
 
 /** The same stored objects under another group or version: what "equivalent" means for admission. */
@@ -17,9 +19,19 @@ export function equivalentsOf(kind: Kind, customs: Pick<CustomKinds, 'all'>): re
   return candidates.filter((other) => other !== kind && placeOf(other) === place);
 }
 
-/** The object as another of its kinds shows it. */
-export function convertBetween(object: JsonObject, from: Kind, to: Kind): JsonObject {
+/** The object as another of its kinds shows it. Throws StatusError 500 when a conversion webhook does not do it. */
+export async function convertBetween(
+  context: Pick<ApiContext, 'webhooks'>,
+  object: JsonObject,
+  from: Kind,
+  to: Kind,
+  signal: AbortSignal,
+): Promise<JsonObject> {
   if (from === to) return object;
+  if (to.conversion !== undefined) {
+    const [converted] = await convertObjects(context, to.conversion, [object], apiVersionOfKind(to), signal);
+    return converted ?? object;
+  }
   const stored = from.stored === undefined ? object : from.stored.toStored(object);
   return to.stored === undefined ? stored : to.stored.fromStored(stored);
 }

@@ -1,15 +1,22 @@
 import { badRequest, expired, notFound, timeout } from '../api/status.ts';
 import { type Entry, isStoreError, type Listing } from '../store/store.ts';
 import type { ApiContext, Target } from './context.ts';
+import { prepareEntries } from './custom-resources/conversion.ts';
 import type { Reply } from './exchange.ts';
 import { formOf, renderList, renderObject } from './forms.ts';
 import { keyOfObject, prefixOf } from './objects.ts';
 import { parseSelection, type Selection } from './selection.ts';
 
-export function getObject(context: ApiContext, target: Target): Reply {
+export async function getObject(context: ApiContext, target: Target): Promise<Reply> {
   const form = formOf(target);
   const entry = requireEntry(context, target);
+  if (target.kind.conversion !== undefined) await prepare(context, target, [entry]);
   return renderObject(context, target, form, entry, 200);
+}
+
+/** Has a conversion webhook turn the entries into the version that the path names. Throws StatusError 500. */
+export async function prepare(context: ApiContext, target: Target, entries: readonly Entry[]): Promise<void> {
+  await prepareEntries(context, target.kind, entries, target.request.signal);
 }
 
 /** The stored object that the path names. Throws StatusError 404. */
@@ -32,13 +39,13 @@ export type Page = {
   readonly remaining: number | undefined;
 };
 
-export function listObjects(context: ApiContext, target: Target): Reply {
+export async function listObjects(context: ApiContext, target: Target): Promise<Reply> {
   const form = formOf(target);
-  return renderList(context, target, form, readPage(context, target));
+  return renderList(context, target, form, await readPage(context, target));
 }
 
-/** Throws StatusError 400, 410 or 504. */
-export function readPage(context: ApiContext, target: Target): Page {
+/** Throws StatusError 400, 410, 500 or 504. */
+export async function readPage(context: ApiContext, target: Target): Promise<Page> {
   const { kind, request, namespace } = target;
   const { query } = request;
   const selection = parseSelection(kind, query);
@@ -50,6 +57,7 @@ export function readPage(context: ApiContext, target: Target): Page {
     after: resume?.after,
     atRevision,
   });
+  if (kind.conversion !== undefined) await prepare(context, target, listing.entries);
   return cutPage(listing, selection, limit);
 }
 

@@ -2,6 +2,7 @@ import { stringAt } from '../api/fields.ts';
 import type { Kind } from '../api/kind.ts';
 import { isJsonObject, type JsonObject } from '../api/object.ts';
 import { apiVersionOfKind } from '../api/registry.ts';
+import { assert } from '../base/assert.ts';
 import type { Entry, ValueTemplate } from '../store/store.ts';
 
 type StoredPlace = Pick<Kind, 'group' | 'plural' | 'stored'>;
@@ -51,8 +52,38 @@ export function templateOfEntry(entry: Entry): ValueTemplate {
   return { before: text.slice(0, start), after: text.slice(text.indexOf('"', start)) };
 }
 
+/** Entries as kinds with a conversion webhook serve them, as JSON. Dies with the entry, and with the kind. */
+const convertedEntries = new WeakMap<Kind, WeakMap<Entry, Buffer>>();
+
+/** Whether `parseEntry` has the entry in the form of `kind`. Always, but for kinds with a conversion webhook. */
+export function isConverted(entry: Entry, kind: Kind): boolean {
+  return kind.conversion === undefined || convertedBytes(entry, kind) !== undefined;
+}
+
+export function rememberConverted(entry: Entry, kind: Kind, object: JsonObject): void {
+  const { kind: _kind, apiVersion: _apiVersion, metadata, ...rest } = object;
+  const ordered = { kind: kind.kind, apiVersion: apiVersionOfKind(kind), metadata: metadata ?? {}, ...rest };
+  let entries = convertedEntries.get(kind);
+  if (entries === undefined) {
+    entries = new WeakMap();
+    convertedEntries.set(kind, entries);
+  }
+  entries.set(entry, Buffer.from(JSON.stringify(ordered)));
+}
+
+function convertedBytes(entry: Entry, kind: Kind): Buffer | undefined {
+  const head = headOf(kind);
+  const isServedForm = entry.value.subarray(0, head.length).toString() === head;
+  return isServedForm ? entry.value : convertedEntries.get(kind)?.get(entry);
+}
+
 /** A fresh copy, the caller's to change; as `kind` serves it where a kind is given. */
-export function parseEntry(entry: Entry, kind?: Pick<Kind, 'stored'>): StoredObject {
+export function parseEntry(entry: Entry, kind?: Kind): StoredObject {
+  if (kind?.conversion !== undefined) {
+    const bytes = convertedBytes(entry, kind);
+    assert(bytes !== undefined, `${entry.key} was converted before it is read`);
+    return JSON.parse(bytes.toString()) as StoredObject;
+  }
   const object = JSON.parse(entry.value.toString()) as StoredObject;
   return kind?.stored === undefined ? object : (kind.stored.fromStored(object) as StoredObject);
 }
@@ -60,6 +91,9 @@ export function parseEntry(entry: Entry, kind?: Pick<Kind, 'stored'>): StoredObj
 /** The bytes that `kind` serves: the stored ones, but where they were stored in another form. */
 export function servedBytes(entry: Entry, kind: Kind): Uint8Array {
   if (kind.stored === undefined) return entry.value;
+  if (kind.conversion !== undefined) {
+    return convertedBytes(entry, kind) ?? Buffer.from(JSON.stringify(parseEntry(entry, kind)));
+  }
   const head = headOf(kind);
   const isServedForm = entry.value.subarray(0, head.length).toString() === head;
   return isServedForm ? entry.value : Buffer.from(JSON.stringify(parseEntry(entry, kind)));

@@ -20,7 +20,7 @@ import { removeObject } from './delete.ts';
 import { admitBody } from './dynamic-admission.ts';
 import { takeDisruption } from './disruption.ts';
 import { jsonReply, type Reply } from './exchange.ts';
-import { requireEntry } from './list.ts';
+import { prepare, requireEntry } from './list.ts';
 import { restrictNode } from './node-restriction.ts';
 import { parseEntry } from './objects.ts';
 import { patchedAs, readPatch } from './patch.ts';
@@ -65,8 +65,10 @@ async function decodeIdentity(target: Target, identity: BodyKind): Promise<JsonO
   return decodeAs(identity, schema, await readBody(target, schema), fieldValidationOf(target)).object;
 }
 
-export function getScale(context: ApiContext, target: Target): Reply {
-  return jsonReply(scaleOf(parseEntry(requireEntry(context, target), target.kind), target.kind.scale));
+export async function getScale(context: ApiContext, target: Target): Promise<Reply> {
+  const entry = requireEntry(context, target);
+  if (target.kind.conversion !== undefined) await prepare(context, target, [entry]);
+  return jsonReply(scaleOf(parseEntry(entry, target.kind), target.kind.scale));
 }
 
 export async function putScale(context: ApiContext, target: Target): Promise<Reply> {

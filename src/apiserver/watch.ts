@@ -1,10 +1,10 @@
 import { randomInt } from 'node:crypto';
-import { badRequest, expired } from '../api/status.ts';
+import { badRequest, expired, failure, type FailureStatus, StatusError } from '../api/status.ts';
 import { type Entry, isStoreError, type StoreEvent, type Watching } from '../store/store.ts';
 import type { ApiContext, Target } from './context.ts';
 import type { Reply, ReplyStream } from './exchange.ts';
 import { type EventType, formOf, renderBookmark, renderErrorEvent, renderEvent } from './forms.ts';
-import { parseRevision } from './list.ts';
+import { parseRevision, prepare } from './list.ts';
 import type { Form } from './negotiate.ts';
 import { prefixOf } from './objects.ts';
 import { isTrue } from './request-info.ts';
@@ -106,6 +106,7 @@ async function sendState(
   entries: readonly Entry[],
   stream: ReplyStream,
 ): Promise<void> {
+  if (target.kind.conversion !== undefined) await prepare(context, target, entries);
   let chunk: Uint8Array[] = [];
   for (const entry of entries) {
     if (!plan.selection.everything && !plan.selection.matches(entry)) continue;
@@ -135,7 +136,7 @@ function follow(
     for (const cancel of cancels) cancel();
     done();
   };
-  const onEvents = (events: readonly StoreEvent[]): void => {
+  const deliver = (events: readonly StoreEvent[]): void => {
     const chunks: Uint8Array[] = [];
     for (const event of events) {
       const type = typeFor(plan.selection, event);
@@ -148,6 +149,18 @@ function follow(
       end();
     }
   };
+  const fail = (status: FailureStatus): void => {
+    stream.push(renderErrorEvent(target, plan.form, status));
+    end();
+  };
+  const queue = target.kind.conversion === undefined ? undefined : convertingQueue(context, target, fail);
+  const onEvents =
+    queue === undefined
+      ? deliver
+      : (events: readonly StoreEvent[]): void =>
+          queue.add(entriesOf(events), () => {
+            if (!ended) deliver(events);
+          });
   try {
     watching = context.store.watch(plan.prefix, after, onEvents);
   } catch (error) {
@@ -162,7 +175,10 @@ function follow(
     return end;
   }
   const bookmark = (): void => {
-    stream.push(renderBookmark(target, plan.form, context.store.revision, 'progress'));
+    const { revision } = context.store;
+    const push = (): void => void stream.push(renderBookmark(target, plan.form, revision, 'progress'));
+    if (queue === undefined) push();
+    else queue.add([], push); // not before the events that it covers
     cancels[0] = context.clock.after(context.config.limits.bookmarkIntervalMs, bookmark);
   };
   cancels[0] = plan.bookmarks
@@ -170,6 +186,47 @@ function follow(
     : (): void => {};
   cancels[1] = context.clock.after(plan.timeoutMs, end);
   return end;
+}
+
+/** Events that wait for their conversion. Beyond it the watch ends, and the client watches again from where it was. */
+const convertingMax = 10_000;
+
+/** What events show: the new state, and the old one where a selector asks for it. */
+function entriesOf(events: readonly StoreEvent[]): readonly Entry[] {
+  return events.flatMap(({ entry, previous }) => (previous === undefined ? [entry] : [entry, previous]));
+}
+
+/** Does things one after the other, each when its entries are converted. */
+function convertingQueue(
+  context: ApiContext,
+  target: Target,
+  fail: (status: FailureStatus) => void,
+): { add(entries: readonly Entry[], then: () => void): void } {
+  let tail: Promise<void> = Promise.resolve();
+  let waiting = 0;
+  return {
+    add(entries, then) {
+      waiting += entries.length;
+      if (waiting > convertingMax) {
+        fail(expired('the events of this watch come faster than they can be converted').status);
+        return;
+      }
+      const before = tail;
+      tail = (async () => {
+        await before;
+        await prepare(context, target, entries);
+        waiting -= entries.length;
+        then();
+      })().catch((error: unknown) => {
+        fail(statusOf(error));
+      });
+    },
+  };
+}
+
+function statusOf(error: unknown): FailureStatus {
+  if (error instanceof StatusError) return error.status;
+  return failure(500, 'InternalError', `Internal error occurred: ${String(error)}`).status;
 }
 
 /** What an event means to somebody who sees only a part of the objects. Undefined: nothing. */

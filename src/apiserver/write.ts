@@ -17,8 +17,9 @@ import {
   validate,
   validatesDynamically,
 } from './dynamic-admission.ts';
+import { storable } from './custom-resources/conversion.ts';
 import { managerOf } from './field-manager.ts';
-import { requireEntry } from './list.ts';
+import { prepare, requireEntry } from './list.ts';
 import { companionsOf } from './namespaces.ts';
 import {
   keyOfObject,
@@ -110,7 +111,8 @@ export async function createObject(
     await validateWrite(context, target, { operation: 'CREATE', object, oldObject: undefined, dryRun });
     if (dryRun) return { kind: 'dry-run', object, created: true };
     const key = keyOfObject(kind, kind.namespaced ? target.namespace : '', name);
-    const writing = context.store.put(key, templateOf(kind, object), 0);
+    const toStore = kind.conversion === undefined ? object : await formToStore(context, target, object);
+    const writing = context.store.put(key, templateOf(kind, toStore), 0);
     // One that exists already is as good as ours. Settled from the start: the write itself may be the one that fails.
     const companions = Promise.allSettled(
       companionsOf(context, kind, object).map(async (companion) => {
@@ -119,6 +121,7 @@ export async function createObject(
     );
     const entry = await writing;
     await companions;
+    if (kind.conversion !== undefined) await prepare(context, target, [entry]);
     return { kind: 'stored', entry, created: true };
   } catch (error) {
     if (isStoreError(error, 'Exists')) throw alreadyExists(kind, name);
@@ -145,6 +148,11 @@ async function validateWrite(
   await validate(context, admissionRequest(context, target, { ...subject, options }));
   // Time went by: the namespace may have gone meanwhile.
   if (subject.operation === 'CREATE') requireNamespace(context, target);
+}
+
+/** The object in the version that is stored, by the kind's conversion webhook. */
+function formToStore(context: ApiContext, target: Target, object: JsonObject): Promise<JsonObject> {
+  return storable(context, target.kind, object, target.request.signal);
 }
 
 function stampNew(context: ApiContext, target: Target, object: JsonObject): { metadata: JsonObject } {
@@ -248,6 +256,7 @@ export type ShownBody = {
 export async function changeObject(context: ApiContext, target: Target, change: Change): Promise<Written> {
   for (let attempt = 1; ; attempt++) {
     const entry = requireEntry(context, target);
+    if (target.kind.conversion !== undefined) await prepare(context, target, [entry]);
     const wanted = change.change(parseEntry(entry, target.kind));
     const precondition = stringAt(wanted, 'metadata', 'resourceVersion');
     if (precondition !== '' && precondition !== String(entry.revision)) {
@@ -304,10 +313,13 @@ async function tryChange(
     if (change.dryRun) return { kind: 'dry-run', object, created: false };
     if (isReadyToGo(object)) {
       const removed = await context.store.delete(entry.key, templateOfEntry(entry), entry.revision);
+      if (kind.conversion !== undefined) await prepare(context, target, [removed]);
       return { kind: 'removed', entry: removed };
     }
     if (jsonEqual(object, old)) return { kind: 'stored', entry, created: false };
-    const written = await context.store.put(entry.key, templateOf(kind, object), entry.revision);
+    const toStore = kind.conversion === undefined ? object : await formToStore(context, target, object);
+    const written = await context.store.put(entry.key, templateOf(kind, toStore), entry.revision);
+    if (kind.conversion !== undefined) await prepare(context, target, [written]);
     return { kind: 'stored', entry: written, created: false };
   } finally {
     reservation?.release();

@@ -86,7 +86,21 @@ function kindOfVersion(definition: JsonObject, version: JsonObject, storageVersi
     custom: true,
     openApiSchema: schema,
     ...(scale === undefined ? {} : { scale }),
+    ...conversionOf(spec, storageVersion),
     structure: (body) => structureOf(schema, body),
+  };
+}
+
+function conversionOf(spec: JsonObject, storageVersion: string): Pick<Kind, 'conversion'> {
+  if (stringAt(spec, 'conversion', 'strategy') !== 'Webhook') return {};
+  const webhook = objectAt(spec, 'conversion', 'webhook');
+  const storage = objectsAt(spec, 'versions').find((version) => stringAt(version, 'name') === storageVersion);
+  return {
+    conversion: {
+      clientConfig: objectAt(webhook, 'clientConfig') ?? {},
+      reviewVersions: stringsAt(webhook, 'conversionReviewVersions'),
+      storageSchema: objectAt(storage, 'schema', 'openAPIV3Schema') ?? {},
+    },
   };
 }
 
@@ -114,7 +128,7 @@ function structureOf(schema: JsonObject, body: JsonObject): BodyStructure {
 
 type Identity = Pick<Kind, 'group' | 'version' | 'kind' | 'plural'>;
 
-/** Conversion None: the versions differ in nothing but their name. */
+/** Conversion None: the versions differ in nothing but their name. With a webhook the objects come here converted. */
 function storedForm(identity: Identity, storageVersion: string): StoredForm {
   const { group, version, kind, plural } = identity;
   const named = (object: JsonObject, apiVersion: string): JsonObject => ({ ...object, apiVersion });

@@ -1,3 +1,4 @@
+import { conversionReviewVersions } from '../custom/conversion-review.ts';
 import { validateStructural } from '../custom/structural.ts';
 import { child, duplicate, forbidden, index, invalid, notSupported, required } from '../field-errors.ts';
 import { boolAt, ensureObject, objectAt, objectsAt, setDefault, stringAt, stringsAt } from '../fields.ts';
@@ -7,6 +8,7 @@ import { dns1035LabelProblems, dnsSubdomainProblems } from '../names.ts';
 import type { JsonObject } from '../object.ts';
 import { column, nameColumn } from './columns.ts';
 import { defineKind } from './define.ts';
+import { defaultClientConfig, validateClientConfig } from './webhook-client.ts';
 
 /** Holds a definition until its objects are gone. */
 export const cleanupFinalizer = 'customresourcecleanup.apiextensions.k8s.io';
@@ -20,6 +22,8 @@ function defaultDefinition(definition: JsonObject): void {
     setDefault(names, 'listKind', `${kind}List`);
   }
   setDefault(ensureObject(spec, 'conversion'), 'strategy', 'None');
+  const webhook = objectAt(spec, 'conversion', 'webhook');
+  if (webhook !== undefined) defaultClientConfig(webhook);
   if (spec['preserveUnknownFields'] === false) delete spec['preserveUnknownFields'];
   for (const version of objectsAt(spec, 'versions')) {
     const scale = objectAt(version, 'subresources', 'scale');
@@ -47,14 +51,7 @@ function validateDefinition(definition: JsonObject): readonly FieldError[] {
   }
   errors.push(...validateNames(objectAt(spec, 'names') ?? {}));
   errors.push(...validateVersions(objectsAt(spec, 'versions')));
-  const strategy = stringAt(spec, 'conversion', 'strategy');
-  if (strategy === 'Webhook') {
-    errors.push(
-      forbidden('spec.conversion.strategy', 'this server does not call conversion webhooks: use None'),
-    );
-  } else if (strategy !== 'None') {
-    errors.push(notSupported('spec.conversion.strategy', strategy, ['None', 'Webhook']));
-  }
+  errors.push(...validateConversion(objectAt(spec, 'conversion') ?? {}));
   if (boolAt(spec, 'preserveUnknownFields')) {
     errors.push(
       invalid(
@@ -65,6 +62,29 @@ function validateDefinition(definition: JsonObject): readonly FieldError[] {
     );
   }
   return errors;
+}
+
+function validateConversion(conversion: JsonObject): readonly FieldError[] {
+  const path = 'spec.conversion';
+  const strategy = stringAt(conversion, 'strategy');
+  const webhook = objectAt(conversion, 'webhook');
+  if (strategy !== 'Webhook') {
+    const errors =
+      strategy === 'None' ? [] : [notSupported(`${path}.strategy`, strategy, ['None', 'Webhook'])];
+    if (webhook === undefined) return errors;
+    return [...errors, forbidden(`${path}.webhook`, 'should not be set when strategy is not set to Webhook')];
+  }
+  if (webhook === undefined) return [required(`${path}.webhook`, 'required when strategy is set to Webhook')];
+  const versions = stringsAt(webhook, 'conversionReviewVersions');
+  const known = conversionReviewVersions.join(', ');
+  const place = `${path}.webhook.conversionReviewVersions`;
+  return [
+    ...validateClientConfig(webhook, `${path}.webhook`),
+    ...(versions.length === 0 ? [required(place, `must specify one of ${known}`)] : []),
+    ...(versions.length > 0 && !conversionReviewVersions.some((version) => versions.includes(version))
+      ? [invalid(place, [...versions], `must include at least one of ${known}`)]
+      : []),
+  ];
 }
 
 function validateNames(names: JsonObject): readonly FieldError[] {

@@ -10,7 +10,7 @@ import type { BoundPolicy } from './registry.ts';
 
 /** Puts the policies to the question that a request concerns. Throws StatusError for the first denial. */
 export async function validateByPolicies(
-  context: Pick<ApiContext, 'store' | 'customs'>,
+  context: Pick<ApiContext, 'store' | 'customs' | 'webhooks'>,
   policies: readonly BoundPolicy[],
   request: AdmissionRequest,
 ): Promise<void> {
@@ -30,12 +30,13 @@ function concernedForm({ policy, binding }: BoundPolicy, request: AdmissionReque
 }
 
 async function ask(
-  context: Pick<ApiContext, 'store' | 'customs'>,
+  context: Pick<ApiContext, 'store' | 'customs' | 'webhooks'>,
   { policy, binding }: BoundPolicy,
   request: AdmissionRequest,
   form: Form,
 ): Promise<readonly Objection[]> {
-  const params = paramsOf(context, policy, binding.paramRef, request.attributes.namespace);
+  const { namespace } = request.attributes;
+  const params = await paramsOf(context, policy, binding.paramRef, namespace, request.signal);
   if (typeof params === 'string') {
     return policy.failOpen ? [] : [{ message: `failed to configure binding: ${params}`, reason: 'Invalid' }];
   }

@@ -5,18 +5,20 @@ import { matchesLabels } from '../../api/labels.ts';
 import type { JsonObject } from '../../api/object.ts';
 import { kindNamed } from '../../api/registry.ts';
 import type { ApiContext } from '../context.ts';
+import { prepareEntries } from '../custom-resources/conversion.ts';
 import { keyOfObject, parseEntry, prefixOf } from '../objects.ts';
 
 /**
  * The objects with which a policy is to be asked, one after the other; one `undefined` where it has none. Empty: there is
  * nothing to ask. A text says why they cannot be found.
  */
-export function paramsOf(
-  context: Pick<ApiContext, 'store' | 'customs'>,
+export async function paramsOf(
+  context: Pick<ApiContext, 'store' | 'customs' | 'webhooks'>,
   { paramKind }: Pick<Policy, 'paramKind'>,
   ref: ParamRef | undefined,
   requestNamespace: string,
-): readonly (JsonObject | undefined)[] | string {
+  signal: AbortSignal,
+): Promise<readonly (JsonObject | undefined)[] | string> {
   if (paramKind === undefined || ref === undefined) return [undefined];
   const kind = findKind(context, paramKind.apiVersion, paramKind.kind);
   if (kind === undefined)
@@ -28,8 +30,14 @@ export function paramsOf(
   if (!kind.namespaced && ref.namespace !== '') {
     return 'paramRef.namespace must not be provided for a cluster-scoped `paramKind`';
   }
-  const found =
-    ref.name === '' ? selected(context, kind, namespace, ref) : named(context, kind, namespace, ref);
+  const entries =
+    ref.name === ''
+      ? context.store.list(prefixOf(kind, namespace)).entries
+      : [context.store.get(keyOfObject(kind, namespace, ref.name))].filter((entry) => entry !== undefined);
+  await prepareEntries(context, kind, entries, signal);
+  const found = entries
+    .map((entry) => parseEntry(entry, kind))
+    .filter((object) => matchesLabels(ref.selector, stringMapAt(object, 'metadata', 'labels')));
   if (found.length > 0 || ref.allowMissing) return found;
   return 'no params found for policy binding with `Deny` parameterNotFoundAction';
 }
@@ -46,26 +54,4 @@ function findKind(
     kindNamed(group, version, name) ??
     customs.all().find((kind) => kind.group === group && kind.version === version && kind.kind === name)
   );
-}
-
-function named(
-  { store }: Pick<ApiContext, 'store'>,
-  kind: Kind,
-  namespace: string,
-  { name }: ParamRef,
-): readonly JsonObject[] {
-  const entry = store.get(keyOfObject(kind, namespace, name));
-  return entry === undefined ? [] : [parseEntry(entry, kind)];
-}
-
-function selected(
-  { store }: Pick<ApiContext, 'store'>,
-  kind: Kind,
-  namespace: string,
-  { selector }: ParamRef,
-): readonly JsonObject[] {
-  return store
-    .list(prefixOf(kind, namespace))
-    .entries.map((entry) => parseEntry(entry, kind))
-    .filter((object) => matchesLabels(selector, stringMapAt(object, 'metadata', 'labels')));
 }
