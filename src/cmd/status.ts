@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { renderAge, renderMebibytes, renderTable } from '../cli/table.ts';
+import { clusterDomain } from '../cluster/config.ts';
 import type { ClusterStatus } from '../cluster/status.ts';
 import { nameOption } from './up.ts';
 
@@ -51,6 +52,9 @@ function renderStatus(status: ClusterStatus, nowMs: number): string {
     renderTable(['PROCESS', 'STATUS', 'PID', 'UP', 'RESTARTS', 'MEMORY'], processes),
     `\n${renderMebibytes(total)} in all, what processes share counted once\n\n`,
     ports.length === 0 ? '' : `${renderTable(['HOST', 'PORT', 'LEADS TO'], ports)}\n`,
+    config.hostDns === undefined
+      ? ''
+      : `Names       of ${clusterDomain} on this machine, asked at ${config.hostDns.address} port ${config.hostDns.port}\n`,
     `API server  https://127.0.0.1:${config.apiPort}\n`,
     `Kubeconfig  ${config.dataDir}/kubeconfig.yaml\n`,
     `Logs        ${config.dataDir}/logs\n`,

@@ -14,16 +14,17 @@ type Heard = { readonly query: packet.DecodedPacket; readonly from: RemoteInfo }
 /** A server on loopback that does with datagrams what it likes. */
 async function startRaw(
   hear: (heard: Heard, send: (bytes: Buffer) => void) => void,
+  host: '127.0.0.1' | '::1' = '127.0.0.1',
 ): Promise<{ readonly host: string; readonly port: number; readonly heard: Heard[]; close(): void }> {
-  const socket = createSocket('udp4');
+  const socket = createSocket(host === '::1' ? 'udp6' : 'udp4');
   const heard: Heard[] = [];
   socket.on('message', (bytes, from) => {
     const one = { query: packet.decode(bytes), from };
     heard.push(one);
     hear(one, (answer) => socket.send(answer, from.port, from.address));
   });
-  await new Promise<void>((done) => socket.bind(0, '127.0.0.1', done));
-  return { host: '127.0.0.1', port: socket.address().port, heard, close: () => socket.close() };
+  await new Promise<void>((done) => socket.bind(0, host, done));
+  return { host, port: socket.address().port, heard, close: () => socket.close() };
 }
 
 function answerTo({ query }: Heard, data: string, changed: Partial<packet.Packet> = {}): Buffer {
@@ -105,6 +106,21 @@ describe('dns asking others', { skip: noDig, timeout: 120_000 }, () => {
       upstream.close();
     }
   });
+
+  for (const host of ['::1', '::1%lo']) {
+    // An address with a zone has no plain form: such a server is asked datagram by datagram.
+    test(`a server at ${host} is asked`, async () => {
+      const upstream = await startRaw((heard, send) => send(answerTo(heard, '192.0.2.1')), '::1');
+      const server = await start(seeded(), [{ host, port: upstream.port }]);
+      try {
+        const names = Array.from({ length: 100 }, (_, index) => `n${index}.example.com`);
+        assert.deepEqual(new Set((await askAll(server, names)).values()), new Set(['192.0.2.1']));
+      } finally {
+        await server.stop();
+        upstream.close();
+      }
+    });
+  }
 
   test('an answer with another id, to another question, or no answer at all is not taken', async () => {
     const upstream = await startRaw((heard, send) => {

@@ -80,6 +80,11 @@ describe('names of the cluster on the host', { skip: missing ?? false, timeout: 
     assert.match(await dig('www.example.com', 'A'), /status: REFUSED/);
   });
 
+  test('status tells where names are asked for', async () => {
+    const told = await cluster.cli(['status', '--name', cluster.name]);
+    assert.ok(told.includes(`of cluster.local on this machine, asked at ${server} port 53`), told);
+  });
+
   test('explain tells why', async () => {
     const explain = async (name: string): Promise<string> =>
       cluster.cli(['explain', 'dns', name, '--from-host', '--name', cluster.name]);
