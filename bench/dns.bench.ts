@@ -46,6 +46,7 @@ const scenarios: readonly Scenario[] = [
   { name: 'UDP, 100 Services', services: 100, transport: 'udp', names: clusterNames(100) },
   { name: 'UDP, 10,000 Services', services: 10_000, transport: 'udp', names: clusterNames(10_000) },
   { name: 'TCP, 100 Services', services: 100, transport: 'tcp', names: clusterNames(100) },
+  { name: 'TCP, 10,000 Services', services: 10_000, transport: 'tcp', names: clusterNames(10_000) },
   {
     name: 'UDP, names that are missing',
     services: 100,
