@@ -35,6 +35,7 @@ export function fullName(typeName: string): string {
   if (group === 'custom') return `${rest.split('.').toReversed().join('.')}.${versioned}`;
   if (group === 'meta') return `io.k8s.apimachinery.pkg.apis.meta.${rest}`;
   if (group === 'apiextensions') return `io.k8s.apiextensions-apiserver.pkg.apis.${group}.${rest}`;
+  if (group === 'apiregistration') return `io.k8s.kube-aggregator.pkg.apis.${group}.${rest}`;
   return `${apiPackage}.${group}.${rest}`;
 }
 

@@ -50,6 +50,7 @@ test('registry: kinds are found by plural and by name; what nothing acts on is n
       'authentication.k8s.io',
       'authorization.k8s.io',
       'apiextensions.k8s.io',
+      'apiregistration.k8s.io',
       'admissionregistration.k8s.io',
       'autoscaling',
       'batch',

@@ -1,5 +1,6 @@
 import type { Kind } from './kind.ts';
 import { admissionPolicyKinds } from './kinds/admissionpolicy.ts';
+import { apiServiceKind } from './kinds/apiservice.ts';
 import { appsKinds } from './kinds/apps.ts';
 import { autoscalingKinds } from './kinds/autoscaling.ts';
 import { batchKinds } from './kinds/batch.ts';
@@ -23,6 +24,7 @@ export const kinds: readonly Kind[] = [
   ...appsKinds,
   ...reviewKinds,
   customResourceDefinitionKind,
+  apiServiceKind,
   ...webhookConfigurationKinds,
   ...admissionPolicyKinds,
   ...autoscalingKinds,

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { ensureObject, numberAt, objectAt, objectsAt, stringAt } from '../api/fields.ts';
 import { systemPriorities } from '../api/kinds/scheduling.ts';
 import type { JsonObject } from '../api/object.ts';
+import { groupVersions } from '../api/registry.ts';
 import { failure, forbidden, notFound } from '../api/status.ts';
 import type { ApiContext, Target } from './context.ts';
 import { observePolicy } from '../api/kinds/admissionpolicy.ts';
@@ -36,6 +37,9 @@ export function admitCreate(context: ApiContext, target: Target, object: JsonObj
     case 'admissionregistration.k8s.io/validatingadmissionpolicies':
       observePolicy(object);
       return;
+    case 'apiregistration.k8s.io/apiservices':
+      keepLocal(context, target, object);
+      return;
     case 'networking.k8s.io/ingresses':
       admitIngress(context, target, object);
       return;
@@ -50,9 +54,22 @@ export function admitUpdate(context: ApiContext, target: Target, object: JsonObj
   if (group === 'apiextensions.k8s.io' && plural === 'customresourcedefinitions') {
     admitDefinition(context, object);
   }
+  if (group === 'apiregistration.k8s.io' && plural === 'apiservices') keepLocal(context, target, object);
   if (group === 'admissionregistration.k8s.io' && plural === 'validatingadmissionpolicies') {
     observePolicy(object);
   }
+}
+
+/** What this server serves itself cannot be given to another one: the cluster would lose its own objects. */
+function keepLocal({ customs }: ApiContext, target: Target, service: JsonObject): void {
+  const spec = objectAt(service, 'spec');
+  if (objectAt(spec, 'service') === undefined) return;
+  const isLocal = groupVersions(customs.all()).some(
+    ({ group, version }) => group === stringAt(spec, 'group') && version === stringAt(spec, 'version'),
+  );
+  if (!isLocal) return;
+  const name = stringAt(service, 'metadata', 'name');
+  throw forbidden(target.kind, name, 'this server serves the group version itself');
 }
 
 function preventGrant(context: ApiContext, target: Target, object: JsonObject): void {

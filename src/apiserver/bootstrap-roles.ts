@@ -241,6 +241,13 @@ export const bootstrapRoles: readonly BootstrapRole[] = [
       paths('/healthz', '/healthz/*', '/livez', '/livez/*', '/metrics', '/metrics/*', '/readyz', '/readyz/*'),
     ],
   },
+  {
+    name: 'system:auth-delegator',
+    rules: [
+      rule('authentication.k8s.io', ['tokenreviews'], ['create']),
+      rule('authorization.k8s.io', ['subjectaccessreviews'], ['create']),
+    ],
+  },
   { name: 'system:node', rules: nodeRules },
   { name: 'system:kube-controller-manager', rules: controllerRules },
   { name: 'system:kube-scheduler', rules: schedulerRules },

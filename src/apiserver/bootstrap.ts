@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { randomUUID, X509Certificate } from 'node:crypto';
 import { jsonEqual, objectAt } from '../api/fields.ts';
 import type { AggregationRule, ClusterRole, PolicyRule } from '../api/gen/rbac-v1.ts';
 import type { Json, JsonObject } from '../api/object.ts';
@@ -9,6 +9,7 @@ import { rfc3339 } from '../base/clock.ts';
 import { cidrAddress, formatIp, parseCidr } from '../base/ip.ts';
 import type { Entry } from '../store/store.ts';
 import { type BootstrapRole, bootstrapBindings, bootstrapRoles } from './bootstrap-roles.ts';
+import { ensureLocal } from './aggregation/run.ts';
 import type { ApiContext } from './context.ts';
 import { companionsOf } from './namespaces.ts';
 import { keyOfObject, parseEntry, templateOf } from './objects.ts';
@@ -34,11 +35,12 @@ export async function bootstrap(context: ApiContext, advertisePort: number): Pro
   const wanted = [
     ...namespaces.map(namespaceObject),
     ...rbacObjects(),
+    ...extensionObjects(context),
     ...serviceObjects(context, advertisePort),
   ];
   const writes: Promise<Entry>[] = [];
   for (const item of wanted) writes.push(...ensure(context, item));
-  await Promise.all(writes);
+  await Promise.all([...writes, ensureLocal(context)]);
 }
 
 function ensure(context: ApiContext, wanted: Wanted): readonly Promise<Entry>[] {
@@ -127,6 +129,37 @@ function rbacObjects(): readonly Wanted[] {
     };
   });
   return [...roles, ...bindings];
+}
+
+/** How servers of aggregated APIs recognise this one and learn who asks. */
+function extensionObjects({ config: { pki } }: ApiContext): readonly Wanted[] {
+  const namespace = 'kube-system';
+  const name = 'extension-apiserver-authentication';
+  const common = new X509Certificate(pki.kubeletClientCert).subject;
+  const commonName = /^CN=(.*)$/m.exec(common)?.[1] ?? '';
+  const rule = {
+    apiGroups: [''],
+    resources: ['configmaps'],
+    resourceNames: [name],
+    verbs: ['get', 'list', 'watch'],
+  };
+  const data = {
+    'client-ca-file': pki.caCert,
+    'requestheader-client-ca-file': pki.caCert,
+    'requestheader-allowed-names': JSON.stringify([commonName]),
+    'requestheader-username-headers': '["X-Remote-User"]',
+    'requestheader-uid-headers': '["X-Remote-Uid"]',
+    'requestheader-group-headers': '["X-Remote-Group"]',
+    'requestheader-extra-headers-prefix': '["X-Remote-Extra-"]',
+  };
+  return [
+    { group: '', kind: 'ConfigMap', namespace, name, rest: { data }, existing: 'restore' },
+    {
+      ...{ group: rbacGroup, kind: 'Role', namespace, name: `${name}-reader`, labels: rbacLabels },
+      rest: { rules: [rule] },
+      existing: 'restore',
+    },
+  ];
 }
 
 function aggregationRule(label: string): AggregationRule {

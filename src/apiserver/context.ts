@@ -2,6 +2,7 @@ import type { Kind } from '../api/kind.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Store } from '../store/store.ts';
+import type { AggregationRegistry } from './aggregation/registry.ts';
 import type { Authorizer } from './authorizer.ts';
 import type { ApiServerConfig } from './config.ts';
 import type { CustomKinds } from './custom-resources/registry.ts';
@@ -31,6 +32,7 @@ export type ApiContext = {
   readonly metrics: Metrics;
   readonly webhookRegistry: WebhookRegistry;
   readonly policies: PolicyRegistry;
+  readonly aggregation: AggregationRegistry;
   readonly webhooks: WebhookClient;
 };
 

@@ -1,4 +1,6 @@
+import { objectsAt, stringAt, stringsAt } from '../api/fields.ts';
 import type { Kind, Subresource } from '../api/kind.ts';
+import type { Json, JsonObject } from '../api/object.ts';
 import { apiVersionOfKind, type GroupVersion, groupVersions } from '../api/registry.ts';
 import { pathNotFound } from '../api/status.ts';
 import type { ApiRequest, Reply } from './exchange.ts';
@@ -49,14 +51,64 @@ function core(kind: string): { readonly group: string; readonly version: string;
   return { group: '', version: 'v1', kind };
 }
 
+/** A group version that another server answers for. */
+export type RemoteVersion = {
+  readonly group: string;
+  readonly version: string;
+  /** As aggregated discovery tells them. */
+  readonly resources: readonly object[];
+  /** False: the server does not answer; these are what it told last. */
+  readonly isCurrent: boolean;
+};
+
+/** From the APIResourceList of the other server. */
+export function remoteVersion(group: string, version: string, list: Json): RemoteVersion {
+  const entries = objectsAt(list, 'resources');
+  const responseKind = (entry: JsonObject): object => ({
+    group: stringAt(entry, 'group') || group,
+    version: stringAt(entry, 'version') || version,
+    kind: stringAt(entry, 'kind'),
+  });
+  const resources = entries
+    .filter((entry) => !stringAt(entry, 'name').includes('/'))
+    .map((entry) => {
+      const name = stringAt(entry, 'name');
+      const subresources = entries
+        .filter((other) => stringAt(other, 'name').startsWith(`${name}/`))
+        .map((other) => ({
+          subresource: stringAt(other, 'name').slice(name.length + 1),
+          responseKind: responseKind(other),
+          verbs: stringsAt(other, 'verbs'),
+        }));
+      return {
+        resource: name,
+        responseKind: responseKind(entry),
+        scope: entry['namespaced'] === true ? 'Namespaced' : 'Cluster',
+        singularResource: stringAt(entry, 'singularName'),
+        verbs: stringsAt(entry, 'verbs'),
+        ...optional('shortNames', stringsAt(entry, 'shortNames')),
+        ...optional('categories', stringsAt(entry, 'categories')),
+        ...(subresources.length === 0 ? {} : { subresources }),
+      };
+    });
+  return { group, version, resources, isCurrent: true };
+}
+
 /** Answers /api, /apis, /apis/GROUP, /api/v1 and /apis/GROUP/VERSION. Throws StatusError 404 for others. */
-export function answerDiscovery(request: ApiRequest, custom: readonly Kind[]): Reply {
+export function answerDiscovery(
+  request: ApiRequest,
+  custom: readonly Kind[],
+  remote: readonly RemoteVersion[],
+): Reply {
   const segments = request.path.split('/').filter((segment) => segment !== '');
   const [root, ...rest] = segments;
-  const found = groupVersions(custom);
+  const found: readonly GroupVersion[] = [
+    ...groupVersions(custom),
+    ...remote.map(({ group, version }) => ({ group, version, kinds: [] })),
+  ];
   if (rest.length === 0) {
     const aggregated = aggregatedVersion(request);
-    if (aggregated !== undefined) return aggregatedList(found, root === 'api', aggregated);
+    if (aggregated !== undefined) return aggregatedList(found, remote, root === 'api', aggregated);
     return jsonReply(root === 'api' ? apiVersions() : apiGroupList(found));
   }
   if (root === 'api' && rest.length === 1) {
@@ -156,6 +208,7 @@ function aggregatedVersion(request: ApiRequest): AggregatedVersion | undefined {
 
 function aggregatedList(
   found: readonly GroupVersion[],
+  remote: readonly RemoteVersion[],
   coreOnly: boolean,
   version: AggregatedVersion,
 ): Reply {
@@ -165,11 +218,14 @@ function aggregatedList(
   );
   const items = [...grouped].map(([group, members]) => ({
     metadata: { name: group, creationTimestamp: null },
-    versions: members.map((member) => ({
-      version: member.version,
-      resources: member.kinds.map(aggregatedResource),
-      freshness: 'Current',
-    })),
+    versions: members.map((member) => {
+      const other = remote.find(({ group: g, version: v }) => g === group && v === member.version);
+      return {
+        version: member.version,
+        resources: other?.resources ?? member.kinds.map(aggregatedResource),
+        freshness: other?.isCurrent === false ? 'Stale' : 'Current',
+      };
+    }),
   }));
   return jsonReply(
     { kind: 'APIGroupDiscoveryList', apiVersion: `apidiscovery.k8s.io/${version}`, metadata: {}, items },

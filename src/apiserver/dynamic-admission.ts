@@ -49,14 +49,18 @@ export async function mutateNew(
   context: ApiContext,
   target: Target,
   object: JsonObject,
-  options: { readonly dryRun: boolean; readonly settle: (object: JsonObject) => void },
+  options: {
+    readonly dryRun: boolean;
+    /** The server made the name. */
+    readonly generatedName: boolean;
+    readonly settle: (object: JsonObject) => void;
+  },
 ): Promise<JsonObject> {
   if (!mutatesDynamically(context)) return object;
   const metadata = ensureObject(object, 'metadata');
-  const generated = stringAt(metadata, 'generateName') !== '';
   const shownMetadata: JsonObject = { ...metadata };
   for (const field of givenMetadata) delete shownMetadata[field];
-  if (generated) delete shownMetadata['name'];
+  if (options.generatedName) delete shownMetadata['name'];
   const request = admissionRequest(context, target, {
     operation: 'CREATE',
     object: { ...object, metadata: shownMetadata },

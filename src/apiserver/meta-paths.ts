@@ -22,7 +22,8 @@ export async function answerPath(context: ApiContext, request: ApiRequest): Prom
   const exact = exactPaths[path];
   if (exact !== undefined) return exact(context, request);
   const [root] = path.split('/').filter((segment) => segment !== '');
-  if (root === 'api' || root === 'apis') return answerDiscovery(request, context.customs.all());
+  if (root === 'api' || root === 'apis')
+    return answerDiscovery(request, context.customs.all(), context.aggregation.versions());
   if (path.startsWith('/openapi/v3/'))
     return openApiDocument(path.slice('/openapi/v3/'.length), context.customs.all());
   if (/^\/(healthz|livez|readyz)\/(ping|store)$/.test(path)) return textReply('ok');
@@ -33,8 +34,10 @@ type PathHandler = (context: ApiContext, request: ApiRequest) => Reply | Promise
 
 const exactPaths: Readonly<Record<string, PathHandler>> = {
   '/': () => jsonReply({ paths: Object.keys(exactPaths).filter((path) => path !== '/') }),
-  '/api': (context, request) => answerDiscovery(request, context.customs.all()),
-  '/apis': (context, request) => answerDiscovery(request, context.customs.all()),
+  '/api': (context, request) =>
+    answerDiscovery(request, context.customs.all(), context.aggregation.versions()),
+  '/apis': (context, request) =>
+    answerDiscovery(request, context.customs.all(), context.aggregation.versions()),
   '/version': () =>
     jsonReply({ ...serverVersion, platform: `linux/${process.arch === 'x64' ? 'amd64' : process.arch}` }),
   '/healthz': health('healthz'),

@@ -140,7 +140,7 @@ const notPassed =
   /^(:.*|connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|http2-settings|host|expect|authorization|impersonate-.*|x-remote-.*)$/;
 
 /** The client's headers for the back end, with where they come from. */
-function passedHeaders(request: ApiRequest): Record<string, string | string[]> {
+export function passedHeaders(request: ApiRequest): Record<string, string | string[]> {
   const headers: Record<string, string | string[]> = {};
   for (const [name, value] of Object.entries(request.headers)) {
     if (value !== undefined && !notPassed.test(name)) headers[name] = value;
@@ -158,7 +158,7 @@ const notReturned =
   /^(connection|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade|http2-settings)$/;
 
 /** The back end's headers for the client. A redirect within the back end must lead through here again. */
-function answerHeaders(answer: IncomingMessage, prefix: string): Record<string, string | string[]> {
+export function answerHeaders(answer: IncomingMessage, prefix: string): Record<string, string | string[]> {
   const headers: Record<string, string | string[]> = {};
   for (const [name, value] of Object.entries(answer.headers)) {
     if (value !== undefined && !notReturned.test(name)) headers[name] = value;

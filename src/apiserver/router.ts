@@ -2,6 +2,7 @@ import { stringAt } from '../api/fields.ts';
 import type { Kind, Subresource } from '../api/kind.ts';
 import { findKind } from '../api/registry.ts';
 import { badRequest, deleted, forbidden, methodNotAllowed, pathNotFound } from '../api/status.ts';
+import type { RemoteApi } from './aggregation/registry.ts';
 import { applyObject, isApply } from './apply.ts';
 import type { ApiContext, Target } from './context.ts';
 import { deleteCollection, deleteObject } from './delete.ts';
@@ -72,15 +73,25 @@ export async function route(context: ApiContext, request: ApiRequest, info: Requ
   if (info.kind === 'path') {
     if (request.method !== 'GET' && request.method !== 'HEAD')
       throw methodNotAllowed({ group: '', plural: '' }, info.verb);
-    return answerPath(context, request);
+    const [, root, group = '', version = '', ...more] = request.path.replace(/\/$/, '').split('/');
+    const remote =
+      root === 'apis' && more.length === 0 ? context.aggregation.find(group, version) : undefined;
+    return remote === undefined ? answerPath(context, request) : relay(context, remote, request);
   }
   await catchUp(context, request);
+  const remote = context.aggregation.find(info.group, info.version);
+  if (remote !== undefined) return relay(context, remote, request);
   const { kind, target } = resolveTarget(context, request, info);
   const routes = routesOf(kind, target);
   const handler = routes[info.verb];
   const namedPost = info.verb === 'create' && target.name !== '' && target.subresource === '';
   if (handler === undefined || namedPost) throw methodNotAllowed(kind, info.verb);
   return handler(context, await withEncoder(target));
+}
+
+async function relay(context: ApiContext, api: RemoteApi, request: ApiRequest): Promise<Reply> {
+  const { relayToApi } = await import('./aggregation/relay.ts');
+  return relayToApi(context, api, request);
 }
 
 /** Loads the protobuf encoder for the clients that want it. */

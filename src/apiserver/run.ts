@@ -9,6 +9,8 @@ import { parseCidr } from '../base/ip.ts';
 import { aborted } from '../base/lifetime.ts';
 import type { Logger } from '../base/log.ts';
 import type { Store } from '../store/store.ts';
+import { createAggregationRegistry } from './aggregation/registry.ts';
+import { runAggregation } from './aggregation/run.ts';
 import { createAuthorizer } from './authorizer.ts';
 import { bootstrap } from './bootstrap.ts';
 import type { ApiServerConfig, ListenAddress } from './config.ts';
@@ -68,6 +70,7 @@ export async function runApiServer(
       aborted(signal),
       context.quotas.run(context.clock, signal),
       runDefinitionCleanup(store, context.clock, signal),
+      runAggregation(context, signal),
       runEventExpiry(store, context.clock, log, config.limits.eventTtlMs, signal),
     ]);
   } catch (error) {
@@ -83,6 +86,7 @@ export async function runApiServer(
     context.kubelets.close();
     context.webhookRegistry.stop();
     context.policies.stop();
+    context.aggregation.stop();
     context.webhooks.close();
     await store.close();
   }
@@ -134,6 +138,7 @@ function createContext(config: ApiServerConfig, log: Logger, store: Store): ApiC
     metrics: createMetrics(),
     webhookRegistry: createWebhookRegistry(store),
     policies: createPolicyRegistry(store),
+    aggregation: createAggregationRegistry(store, config),
     webhooks: createWebhookClient(store, clock),
   };
 }

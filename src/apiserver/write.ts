@@ -82,6 +82,7 @@ export async function createObject(
   const { kind } = target;
   const { dryRun } = options;
   const recorded = options.applied === true ? managedFieldsOf(wanted) : undefined;
+  const generatedName = stringAt(wanted, 'metadata', 'name') === '';
   const { metadata } = stampNew(context, target, wanted);
   kind.setDefaults?.(wanted);
   kind.prepareForCreate?.(wanted);
@@ -97,6 +98,7 @@ export async function createObject(
   admitCreate(context, target, wanted);
   const object = await mutateNew(context, target, wanted, {
     dryRun,
+    generatedName,
     settle(changed) {
       kind.setDefaults?.(changed);
       kind.prepareForCreate?.(changed);
