@@ -37,6 +37,7 @@ const needs = [
   { program: 'curl', debian: 'curl', tasks: ['start', 'test'] },
   { program: 'dig', debian: 'bind9-dnsutils', tasks: ['test'] },
   { program: 'kdig', debian: 'knot-dnsutils', tasks: ['test'] },
+  { program: 'busybox', debian: 'busybox-static', tasks: ['test'] },
   { program: 'ps', debian: 'procps', tasks: ['test'] },
   { program: 'openssl', debian: 'openssl', tasks: ['test'] },
   { program: 'etcd', debian: 'etcd-server', tasks: ['test'] },

@@ -40,7 +40,19 @@ export type Subresource =
   | 'eviction'
   | 'binding'
   | 'token'
-  | 'finalize';
+  | 'finalize'
+  | PartName;
+
+/** Subresources that read and write one part of their object. */
+export type PartName = 'ephemeralcontainers' | 'resize';
+
+/** How such a part is written. */
+export type Part = {
+  /** The stored object with the part of the wanted one. Changes neither. */
+  take(wanted: JsonObject, old: JsonObject): JsonObject;
+  /** Rules between old and new, in place of those of a whole update. */
+  validate(object: JsonObject, old: JsonObject): readonly FieldError[];
+};
 
 /** How objects lie in the store where that is not how they are served: another version, or another group. */
 export type StoredForm = {
@@ -84,6 +96,7 @@ export type Kind = {
   /** Name in the schema table: `core/v1.Service`. */
   readonly schema: string;
   readonly subresources: readonly Subresource[];
+  readonly parts?: Readonly<Partial<Record<PartName, Part>>>;
   /** Kinds that are answered but never stored, such as SubjectAccessReview: create only. */
   readonly ephemeral?: true;
   readonly columns: readonly Column[];

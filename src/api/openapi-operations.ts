@@ -108,6 +108,8 @@ function subresourcePath(kind: Kind, name: Subresource, item: string): Path {
   const id = (verb: string): string => operationId(kind, verb, name);
   switch (name) {
     case 'status':
+    case 'ephemeralcontainers':
+    case 'resize':
     case 'scale':
       return {
         ...path,

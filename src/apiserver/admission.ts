@@ -50,6 +50,9 @@ export function admitUpdate(context: ApiContext, target: Target, object: JsonObj
   restrict(target, 'update', old);
   preventGrant(context, target, object);
   const { group, plural } = target.kind;
+  if (group === '' && plural === 'pods' && target.subresource === 'resize') {
+    checkLimits(context, target, object);
+  }
   if (target.subresource !== '') return;
   if (group === 'apiextensions.k8s.io' && plural === 'customresourcedefinitions') {
     admitDefinition(context, object);
@@ -154,10 +157,18 @@ function admitLimits(
   plural: 'pods' | 'persistentvolumeclaims',
   object: JsonObject,
 ): void {
-  const { entries } = context.store.list(`/limitranges/${target.namespace}/`);
-  if (entries.length === 0) return;
-  const ranges = entries.map((entry) => parseEntry(entry));
-  if (plural === 'pods') applyLimitDefaults(object, ranges);
+  if (plural === 'pods') applyLimitDefaults(object, rangesOf(context, target));
+  checkLimits(context, target, object);
+}
+
+function rangesOf(context: ApiContext, target: Target): readonly JsonObject[] {
+  return context.store.list(`/limitranges/${target.namespace}/`).entries.map((entry) => parseEntry(entry));
+}
+
+function checkLimits(context: ApiContext, target: Target, object: JsonObject): void {
+  const ranges = rangesOf(context, target);
+  if (ranges.length === 0) return;
+  const plural = target.kind.plural === 'pods' ? 'pods' : 'persistentvolumeclaims';
   const problems = limitProblems(plural, object, ranges);
   if (problems.length === 0) return;
   const name = stringAt(object, 'metadata', 'name');

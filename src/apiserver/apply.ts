@@ -22,6 +22,7 @@ import {
   createObject,
   fieldValidationOf,
   type ShownBody,
+  type WritablePart,
   type Written,
 } from './write.ts';
 
@@ -39,7 +40,7 @@ export type ApplyResult = { readonly written: Written; readonly warnings: readon
 export async function applyObject(
   context: ApiContext,
   target: Target,
-  part: 'main' | 'status',
+  part: WritablePart,
 ): Promise<ApplyResult> {
   const { force } = applyParameters(target);
   const { object, warnings } = await readConfiguration(target);
@@ -72,7 +73,7 @@ function applyParameters(target: Target): { readonly force: boolean } {
 async function applyTo(
   context: ApiContext,
   target: Target,
-  part: 'main' | 'status',
+  part: WritablePart,
   configuration: JsonObject,
   force: boolean,
 ): Promise<Written> {
@@ -118,7 +119,7 @@ function requireMayCreate(context: ApiContext, target: Target): void {
 function changeFor(
   context: ApiContext,
   target: Target,
-  part: 'main' | 'status',
+  part: WritablePart,
   configuration: JsonObject,
   force: boolean,
 ): Change {
@@ -156,7 +157,7 @@ export async function decodeConfiguration(bytes: Buffer): Promise<Json> {
 }
 
 /** What this endpoint may own of the configuration. */
-function partOf(target: Target, object: JsonObject, part: 'main' | 'status'): JsonObject {
+function partOf(target: Target, object: JsonObject, part: WritablePart): JsonObject {
   const { kind, name } = target;
   const metadata = ensureObject(object, 'metadata');
   const ownName = stringAt(metadata, 'name');
@@ -174,13 +175,14 @@ function partOf(target: Target, object: JsonObject, part: 'main' | 'status'): Js
     if (kind.subresources.includes('status')) delete object['status'];
     return object;
   }
-  const { apiVersion, kind: kindName, status } = object;
+  const { apiVersion, kind: kindName, status, spec } = object;
   const { name: _name, resourceVersion } = metadata;
   return {
     ...(apiVersion === undefined ? {} : { apiVersion }),
     ...(kindName === undefined ? {} : { kind: kindName }),
     metadata: { name, ...(resourceVersion === undefined ? {} : { resourceVersion }) },
-    ...(status === undefined ? {} : { status }),
+    ...(part !== 'status' || status === undefined ? {} : { status }),
+    ...(part === 'status' || spec === undefined ? {} : { spec }),
   };
 }
 

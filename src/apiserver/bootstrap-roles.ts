@@ -84,7 +84,8 @@ const viewRules: readonly PolicyRule[] = [
 const editRules: readonly PolicyRule[] = [
   rule('', ['pods/attach', 'pods/exec', 'pods/portforward', 'pods/proxy', 'secrets', 'services/proxy'], read),
   rule('', ['serviceaccounts'], ['impersonate']),
-  rule('', ['pods', 'pods/attach', 'pods/exec', 'pods/portforward', 'pods/proxy'], write),
+  // Resizing stays within quotas, as making a Pod does; ephemeral containers are for administrators.
+  rule('', ['pods', 'pods/resize', 'pods/attach', 'pods/exec', 'pods/portforward', 'pods/proxy'], write),
   rule('', ['pods/eviction'], ['create']),
   rule(
     '',

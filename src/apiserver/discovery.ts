@@ -23,6 +23,8 @@ type SubresourceFacts = {
 
 const subresourceFacts: Readonly<Record<Subresource, SubresourceFacts>> = {
   status: { verbs: ['get', 'patch', 'update'] },
+  ephemeralcontainers: { verbs: ['get', 'patch', 'update'] },
+  resize: { verbs: ['get', 'patch', 'update'] },
   scale: {
     verbs: ['get', 'patch', 'update'],
     responseKind: () => ({ group: 'autoscaling', version: 'v1', kind: 'Scale' }),

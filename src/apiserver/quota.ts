@@ -19,7 +19,13 @@ import { parseEntry, prefixOf, templateOf } from './objects.ts';
 /** ResourceQuotas: what a namespace may hold, judged against what the store holds at that moment. */
 export type Quotas = {
   /** Counts an object in before it is written; `release` after the write has ended, whatever became of it. */
-  reserve(kind: Kind, namespace: string, object: JsonObject): { release(): void };
+  reserve(
+    kind: Kind,
+    namespace: string,
+    object: JsonObject,
+    /** The stored object that `object` takes the place of. */
+    old: JsonObject | undefined,
+  ): { release(): void };
   /** Keeps the status of the quotas, until the signal aborts. */
   run(clock: Clock, signal: AbortSignal): Promise<void>;
 };
@@ -28,13 +34,20 @@ const quotasPrefix = '/resourcequotas/';
 /** Changes within this are counted together, ms. */
 const recountMs = 20;
 
-type Pending = { readonly kind: Kind; readonly namespace: string; readonly object: JsonObject };
+type Pending = {
+  readonly kind: Kind;
+  readonly namespace: string;
+  readonly object: JsonObject;
+  /** Of the stored object that it replaces; '' where it is new. */
+  readonly replacedUid: string;
+};
 
 export function createQuotas(store: Store): Quotas {
   /** Objects whose write is under way: the store does not show them yet. */
   const pending = new Set<Pending>();
 
-  function used(quota: JsonObject, namespace: string): ReadonlyMap<string, Quantity> {
+  function used(quota: JsonObject, namespace: string, without = ''): ReadonlyMap<string, Quantity> {
+    const replaced = new Set([without, ...[...pending].map(({ replacedUid }) => replacedUid)]);
     const totals = new Map<string, Quantity>();
     const names = Object.keys(stringMapAt(quota, 'spec', 'hard'));
     for (const name of names) totals.set(name, { nanos: 0n, format: 'decimal' });
@@ -46,21 +59,25 @@ export function createQuotas(store: Store): Quotas {
       }
     };
     for (const place of placesOf(names)) {
-      for (const entry of store.list(prefixOf(place, namespace)).entries) add(place, parseEntry(entry));
+      for (const entry of store.list(prefixOf(place, namespace)).entries) {
+        const object = parseEntry(entry);
+        if (!replaced.has(stringAt(object, 'metadata', 'uid'))) add(place, object);
+      }
     }
     for (const item of pending) if (item.namespace === namespace) add(item.kind, item.object);
     return totals;
   }
 
   return {
-    reserve(kind, namespace, object) {
+    reserve(kind, namespace, object, old) {
       const { entries } = store.list(`${quotasPrefix}${namespace}/`);
-      const item: Pending = { kind, namespace, object };
+      const replacedUid = stringAt(old, 'metadata', 'uid');
+      const item: Pending = { kind, namespace, object, replacedUid };
       if (entries.length === 0) return { release() {} };
       for (const entry of entries) {
         const quota = parseEntry(entry);
         if (!quotaCovers(quota, kind, object)) continue;
-        const refusal = refusalOf(quota, kind, object, used(quota, namespace));
+        const refusal = refusalOf(quota, kind, object, used(quota, namespace, replacedUid));
         if (refusal !== undefined) throw forbidden(kind, stringAt(object, 'metadata', 'name'), refusal);
       }
       pending.add(item);

@@ -23,7 +23,7 @@ import { answerReview } from './reviews.ts';
 import { bindPod, evictPod, getScale, patchScale, putScale, requestToken } from './subresources.ts';
 import { watchObjects } from './watch.ts';
 import { isDryRun } from './dry-run.ts';
-import { type Change, changeObject, createObject, decodeRequest, type Written } from './write.ts';
+import { changeObject, createObject, decodeRequest, type WritablePart, type Written } from './write.ts';
 
 type Handler = (context: ApiContext, target: Target) => Reply | Promise<Reply>;
 type Routes = Partial<Readonly<Record<Verb, Handler>>>;
@@ -42,12 +42,19 @@ const objectRoutes: Routes = {
 
 const reviewRoutes: Routes = { create: answerReview };
 
-const subresourceRoutes: Readonly<Record<Subresource, Routes>> = {
-  status: {
+/** Subresources that show the whole object and write a part of it. */
+function partRoutes(part: WritablePart): Routes {
+  return {
     get: getObject,
-    update: (context, target) => putObject(context, target, 'status'),
-    patch: (context, target) => patchObject(context, target, 'status'),
-  },
+    update: (context, target) => putObject(context, target, part),
+    patch: (context, target) => patchObject(context, target, part),
+  };
+}
+
+const subresourceRoutes: Readonly<Record<Subresource, Routes>> = {
+  status: partRoutes('status'),
+  ephemeralcontainers: partRoutes('ephemeralcontainers'),
+  resize: partRoutes('resize'),
   finalize: { update: (context, target) => putObject(context, target, 'finalize') },
   scale: { get: getScale, update: putScale, patch: patchScale },
   log: { get: streamLog },
@@ -156,7 +163,11 @@ async function postObject(context: ApiContext, target: Target): Promise<Reply> {
     : renderObject(context, target, form, written.entry, 201, warnings);
 }
 
-async function putObject(context: ApiContext, target: Target, part: Change['part']): Promise<Reply> {
+async function putObject(
+  context: ApiContext,
+  target: Target,
+  part: WritablePart | 'finalize',
+): Promise<Reply> {
   const { object, warnings } = await decodeRequest(target);
   const written = await changeObject(context, target, {
     part,
@@ -166,7 +177,7 @@ async function putObject(context: ApiContext, target: Target, part: Change['part
   return writtenReply(context, target, written, warnings);
 }
 
-async function patchObject(context: ApiContext, target: Target, part: 'main' | 'status'): Promise<Reply> {
+async function patchObject(context: ApiContext, target: Target, part: WritablePart): Promise<Reply> {
   if (isApply(target)) {
     const { written, warnings } = await applyObject(context, target, part);
     return writtenReply(context, target, written, warnings);

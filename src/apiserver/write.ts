@@ -3,6 +3,7 @@ import { trackUpdate } from '../api/apply/managed-fields.ts';
 import { rootTypeOf } from '../api/apply/typed-value.ts';
 import { decodeBody, decodeObject, type FieldValidation } from '../api/decode.ts';
 import { ensureObject, jsonEqual, numberAt, stringAt, stringsAt } from '../api/fields.ts';
+import type { Part, PartName } from '../api/kind.ts';
 import { isJsonObject, type Json, type JsonObject } from '../api/object.ts';
 import { alreadyExists, badRequest, conflict, invalid, notFound } from '../api/status.ts';
 import { rfc3339 } from '../base/clock.ts';
@@ -193,8 +194,8 @@ function reserve(
   old: JsonObject | undefined,
 ): { release(): void } {
   const quota =
-    old === undefined && target.kind.namespaced
-      ? context.quotas.reserve(target.kind, target.namespace, object)
+    target.kind.namespaced && (old === undefined || target.subresource === 'resize')
+      ? context.quotas.reserve(target.kind, target.namespace, object, old)
       : undefined;
   try {
     const addresses = reserveAddresses(context, target, object, old);
@@ -236,8 +237,11 @@ function setManagedFields(metadata: JsonObject, entries: Json | undefined): void
   if (entries !== undefined) metadata['managedFields'] = entries;
 }
 
+/** What a client may write of an object by itself. */
+export type WritablePart = 'main' | 'status' | PartName;
+
 export type Change = {
-  readonly part: 'main' | 'status' | 'finalize' | 'binding';
+  readonly part: WritablePart | 'finalize' | 'binding';
   readonly dryRun: boolean;
   /** The wanted object carries its managedFields already: it comes from server-side apply. */
   readonly applied?: true;
@@ -294,13 +298,16 @@ async function tryChange(
   recordManager(context, target, change, { object: asked, old, sent });
   admitUpdate(context, target, asked, old);
   const object = await mutateChanged(context, target, change, asked, old);
-  const reservation = change.part === 'main' ? reserve(context, target, object, old) : undefined;
+  const reservation = writesSpec(target, change) ? reserve(context, target, object, old) : undefined;
   try {
     // A binding sets what no update may change, and takes nothing else from its client.
     const errors =
       change.part === 'binding'
         ? []
-        : [...(kind.validate?.(object) ?? []), ...(kind.validateUpdate?.(object, old) ?? [])];
+        : [
+            ...(kind.validate?.(object) ?? []),
+            ...(partOf(target, change)?.validate(object, old) ?? kind.validateUpdate?.(object, old) ?? []),
+          ];
     if (errors.length > 0) throw invalid(kind, name, errors);
     if (change.part !== 'binding') {
       const shown = (state: JsonObject): JsonObject => change.shownAs?.show(state) ?? state;
@@ -333,7 +340,7 @@ function settled(target: Target, change: Change, wanted: JsonObject, old: Stored
   const { kind } = target;
   const object = stampChanged(target, change, wanted, old);
   kind.setDefaults?.(object);
-  if (change.part === 'main') kind.prepareForUpdate?.(object, old);
+  if (writesSpec(target, change)) kind.prepareForUpdate?.(object, old);
   return object;
 }
 
@@ -367,6 +374,15 @@ async function mutateChanged(
   const changed = await mutate(context, request);
   if (changed === undefined || changed === shown) return object;
   return shownAs === undefined ? changed : settle(changed);
+}
+
+/** How the change writes its part of the object; undefined for the parts that every kind has. */
+function partOf({ kind }: Target, { part }: Change): Part | undefined {
+  return part === 'ephemeralcontainers' || part === 'resize' ? kind.parts?.[part] : undefined;
+}
+
+function writesSpec(target: Target, change: Change): boolean {
+  return change.part === 'main' || partOf(target, change) !== undefined;
 }
 
 /** Puts who owns what into the object. Bindings and finalize are the server's own business, as in Kubernetes. */
@@ -437,6 +453,9 @@ function stampChanged(target: Target, change: Change, wanted: JsonObject, old: S
       restore(object, wanted, 'status');
       return object;
     }
+    case 'ephemeralcontainers':
+    case 'resize':
+      return { ...(partOf(target, change)?.take(wanted, old) ?? old), metadata: { ...old.metadata } };
     case 'finalize': {
       const spec = ensureObject(structuredClone(wanted), 'spec');
       return { ...old, spec: { ...ensureObject(old, 'spec'), finalizers: spec['finalizers'] ?? [] } };

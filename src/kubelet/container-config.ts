@@ -1,9 +1,10 @@
 import type { Container, Pod, SecurityContext } from '../api/gen/core-v1.ts';
 import { ContainerConfigError } from './config-error.ts';
-import { type ContainerConfig, mountPropagations } from './cri-messages.ts';
+import { type ContainerConfig, mountPropagations, namespaceModes } from './cri-messages.ts';
 import { expandVariables } from './expand.ts';
 import { containerLogPath } from './pod-paths.ts';
 import type { Partially } from '../base/protobuf.ts';
+import { resourcesKeyOf } from './resize.ts';
 import { linuxResourcesOf } from './resources.ts';
 import { namespaceOptionsOf, runtimeLabels, seccompOf, supplementalGroupsOf } from './sandbox-config.ts';
 
@@ -26,12 +27,15 @@ export type ContainerContext = {
   readonly env: ReadonlyMap<string, string>;
   readonly mounts: readonly HostMount[];
   readonly specHash: string;
+  /** Of an ephemeral container: the container whose processes it sees. */
+  readonly targetContainerId?: string | undefined;
   readonly memoryCapacityBytes: number;
 };
 
 /** Annotations of our containers that are read back after a restart of the node agent. */
 export const containerAnnotations = {
   specHash: 'io.kubernetes.container.hash',
+  resources: 'dev.fairlead.container.resources',
   terminationMessagePath: 'io.kubernetes.container.terminationMessagePath',
   terminationMessagePolicy: 'io.kubernetes.container.terminationMessagePolicy',
   restartCount: 'io.kubernetes.container.restartCount',
@@ -63,6 +67,7 @@ export function compileContainerConfig(
     },
     annotations: {
       [containerAnnotations.specHash]: context.specHash,
+      [containerAnnotations.resources]: resourcesKeyOf(container),
       [containerAnnotations.restartCount]: String(context.attempt),
       [containerAnnotations.terminationMessagePath]:
         container.terminationMessagePath ?? terminationMessagePathDefault,
@@ -95,7 +100,12 @@ function compileSecurityContext(
   const unmasked = own.procMount === 'Unmasked' || privileged;
   return {
     privileged,
-    namespaceOptions: namespaceOptionsOf(pod),
+    namespaceOptions: {
+      ...namespaceOptionsOf(pod),
+      ...(context.targetContainerId === undefined
+        ? {}
+        : { pid: namespaceModes.target, targetId: context.targetContainerId }),
+    },
     capabilities: {
       addCapabilities: own.capabilities?.add ?? [],
       dropCapabilities: own.capabilities?.drop ?? [],

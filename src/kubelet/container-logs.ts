@@ -45,7 +45,12 @@ export async function openContainerLog(
 }
 
 function waitingReason(pod: Pod, container: string): string {
-  const statuses = [...(pod.status?.containerStatuses ?? []), ...(pod.status?.initContainerStatuses ?? [])];
+  const {
+    containerStatuses = [],
+    initContainerStatuses = [],
+    ephemeralContainerStatuses = [],
+  } = pod.status ?? {};
+  const statuses = [...containerStatuses, ...initContainerStatuses, ...ephemeralContainerStatuses];
   const state = statuses.find(({ name }) => name === container)?.state;
   return state?.waiting?.reason ?? 'ContainerCreating';
 }

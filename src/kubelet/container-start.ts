@@ -35,6 +35,8 @@ export type StartContext = {
   readonly podIps: readonly string[];
   readonly volumes: ReadonlyMap<string, string>;
   readonly pulls: PullBackoffs;
+  /** Of an ephemeral container: the container whose processes it sees. */
+  readonly targetContainerId?: string | undefined;
 };
 
 /** Image, create, start, postStart. Throws StartError; returns the container's id. */
@@ -81,6 +83,20 @@ export async function startContainer(
   deps.event(pod, 'Normal', 'Started', `Started container ${container.name}`);
   await runPostStart(deps, pod, container, containerId, context, signal);
   return containerId;
+}
+
+/** The running container that an ephemeral container of that name aims at. Throws StartError while it does not run. */
+export function targetOf(pod: Pod, name: string, runtime: RuntimePod, nowMs: number): string | undefined {
+  const ephemeral = pod.spec?.ephemeralContainers?.find((container) => container.name === name);
+  const target = ephemeral?.targetContainerName ?? '';
+  if (target === '') return undefined;
+  const [newest] = containersOf(runtime, target);
+  if (newest?.state === 'running') return newest.id;
+  throw new StartError(
+    'CreateContainerConfigError',
+    `unable to find target container ${target}`,
+    nowMs + startRetryMs,
+  );
 }
 
 async function runPostStart(

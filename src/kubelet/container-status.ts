@@ -7,6 +7,7 @@ import type {
 } from '../api/gen/core-v1.ts';
 import { rfc3339 } from '../base/clock.ts';
 import type { ContainerProbes } from './probe-state.ts';
+import { parseResourcesKey } from './resize.ts';
 import { containersOf, type RuntimeContainer, type RuntimePod } from './runtime-pod.ts';
 
 /** Why a container is not running although it should: ImagePullBackOff, CrashLoopBackOff, … */
@@ -22,6 +23,8 @@ export type ContainerStatusInput = {
   /** For a container that has not been created yet. */
   readonly waitingDefault: 'ContainerCreating' | 'PodInitializing';
   readonly runtimeName: string; // "containerd"
+  /** Resources by container id, of containers that were changed after they were made. */
+  readonly resized: ReadonlyMap<string, string>;
 };
 
 /** The status of one container of the Pod's spec. `previous`: what the API server has of it. */
@@ -53,6 +56,7 @@ export function compileContainerStatus(
     image: newest.image === '' ? (container.image ?? '') : newest.image,
     imageID: newest.imageRef,
     containerID: containerId(newest, input.runtimeName),
+    ...resourceStatuses(container, newest, input.resized),
     ...mountStatuses(container),
   };
 }
@@ -61,6 +65,18 @@ export function compileContainerStatus(
 function isDoneInit(container: Container, newest: RuntimeContainer, input: ContainerStatusInput): boolean {
   const isInit = (input.pod.spec?.initContainers ?? []).some((one) => one.name === container.name);
   return isInit && newest.state === 'exited' && newest.exitCode === 0;
+}
+
+/** What the container was given, and what it has. */
+function resourceStatuses(
+  container: Container,
+  newest: RuntimeContainer,
+  resized: ReadonlyMap<string, string>,
+): Pick<ContainerStatus, 'allocatedResources' | 'resources'> {
+  const requests = container.resources?.requests;
+  const has = parseResourcesKey(resized.get(newest.id) ?? newest.resources);
+  if (has === undefined || (has.limits === undefined && has.requests === undefined)) return {};
+  return { ...(requests === undefined ? {} : { allocatedResources: requests }), resources: has };
 }
 
 function mountStatuses(container: Container) {

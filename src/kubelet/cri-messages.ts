@@ -299,7 +299,16 @@ export const criMethods = {
     url,
   ],
   portForward: ['RuntimeService', message({ podSandboxId: string(1), port: repeated(2, 'int32') }), url],
-  listContainerStats: ['RuntimeService', empty, message({ stats: repeated(1, containerStats) })],
+  updateContainerResources: [
+    'RuntimeService',
+    message({ containerId: string(1), linux: optional(2, linuxContainerResources) }),
+    empty,
+  ],
+  listContainerStats: [
+    'RuntimeService',
+    message({ filter: optional(1, message({ id: string(1) })) }),
+    message({ stats: repeated(1, containerStats) }),
+  ],
   listImages: ['ImageService', empty, message({ images: repeated(1, image) })],
   imageStatus: [
     'ImageService',

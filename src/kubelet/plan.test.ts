@@ -32,6 +32,7 @@ function container(name: string, change: Partial<RuntimeContainer> = {}): Runtim
     image,
     imageRef: 'sha256:1',
     specHash: image,
+    resources: '{}',
     ...change,
   };
 }
@@ -57,6 +58,8 @@ function brief(action: Action): string {
       return `start ${action.container.name} ${action.attempt}`;
     case 'stop-container':
       return `stop ${action.container.id}: ${action.why}`;
+    case 'resize-container':
+      return `resize ${action.container.id}`;
     case 'remove-container':
       return `remove ${action.containerId}`;
   }
@@ -68,6 +71,7 @@ type Case = {
   readonly runtime: RuntimePod;
   readonly probes?: Readonly<Record<string, ContainerProbes>>;
   readonly backoffMs?: number;
+  readonly resized?: Readonly<Record<string, string>>;
   readonly want: readonly string[];
   readonly waiting?: readonly string[];
   readonly completed?: boolean;
@@ -219,6 +223,70 @@ const cases: readonly Case[] = [
     want: [],
     completed: true,
   },
+  {
+    name: 'an ephemeral container starts beside what runs',
+    pod: pod({ ephemeralContainers: [{ name: 'debugger', image }] }),
+    runtime: runtime(container('main')),
+    want: ['start debugger 0'],
+  },
+  {
+    name: 'an ephemeral container waits for no init container',
+    pod: pod({ initContainers: [init], ephemeralContainers: [{ name: 'debugger', image }] }),
+    runtime: runtime(container('init')),
+    want: ['start debugger 0'],
+  },
+  {
+    name: 'an ephemeral container that has ended does not start again',
+    pod: pod({ ephemeralContainers: [{ name: 'debugger', image }] }),
+    runtime: runtime(container('main'), exited('debugger', 1)),
+    want: [],
+  },
+  {
+    name: 'an ephemeral container of an earlier sandbox does not start again',
+    pod: pod({ ephemeralContainers: [{ name: 'debugger', image }] }),
+    runtime: runtime(container('main'), exited('debugger', 1, { sandboxId: 'old' })),
+    want: [],
+  },
+  {
+    name: 'an ephemeral container does not keep a Pod from its end',
+    pod: pod({ restartPolicy: 'Never', ephemeralContainers: [{ name: 'debugger', image }] }),
+    runtime: runtime(exited('main', 0), container('debugger')),
+    want: ['stop debugger-0: completed'],
+    completed: true,
+  },
+  {
+    name: 'other resources reach a running container',
+    pod: pod({ containers: [{ ...main, resources: { requests: { cpu: '2' } } }] }),
+    runtime: runtime(container('main', { resources: '{"requests":{"cpu":"1"}}' })),
+    want: ['resize main-0'],
+  },
+  {
+    name: 'resources that it has been given since are not given again',
+    pod: pod({ containers: [{ ...main, resources: { requests: { cpu: '2' } } }] }),
+    runtime: runtime(container('main', { resources: '{"requests":{"cpu":"1"}}' })),
+    resized: { 'main-0': '{"requests":{"cpu":"2"}}' },
+    want: [],
+  },
+  {
+    name: 'a resizePolicy may ask for a restart',
+    pod: pod({
+      containers: [
+        {
+          ...main,
+          resources: { limits: { memory: '2Mi' } },
+          resizePolicy: [{ resourceName: 'memory', restartPolicy: 'RestartContainer' }],
+        },
+      ],
+    }),
+    runtime: runtime(container('main', { resources: '{"limits":{"memory":"1Mi"}}' })),
+    want: ['stop main-0: changed'],
+  },
+  {
+    name: 'a container of which nobody knows its resources is left alone',
+    pod: pod({ containers: [{ ...main, resources: { requests: { cpu: '2' } } }] }),
+    runtime: runtime(container('main', { resources: '' })),
+    want: [],
+  },
 ];
 
 for (const { name, want, waiting, completed, ...rest } of cases) {
@@ -230,6 +298,7 @@ for (const { name, want, waiting, completed, ...rest } of cases) {
       probes: new Map(Object.entries(rest.probes ?? {})),
       backoffs: new Map(rest.backoffMs === undefined ? [] : [['main', { delayMs: rest.backoffMs }]]),
       limits: restartBackoff,
+      resized: new Map(Object.entries(rest.resized ?? {})),
     };
     const plan = planPod(input);
     assert.deepEqual(plan.actions.map(brief), want);
@@ -240,5 +309,5 @@ for (const { name, want, waiting, completed, ...rest } of cases) {
 
 test('plan: every kind of action is covered', () => {
   const seen = new Set(cases.flatMap(({ want }) => want.map((text) => text.split(' ')[0])));
-  assert.deepEqual(seen, new Set(['create', 'start', 'remove', 'stop']));
+  assert.deepEqual(seen, new Set(['create', 'start', 'remove', 'resize', 'stop']));
 });

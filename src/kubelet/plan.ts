@@ -1,5 +1,6 @@
 import type { Container, Pod } from '../api/gen/core-v1.ts';
 import type { ContainerProbes } from './probe-state.ts';
+import { resourcesKeyOf, restartsForResize } from './resize.ts';
 import { type Backoff, type BackoffLimits, delayBefore } from './restart-backoff.ts';
 import { newestContainer, type RuntimeContainer, type RuntimePod, readySandbox } from './runtime-pod.ts';
 
@@ -21,6 +22,8 @@ export type Action =
       readonly why: 'unhealthy' | 'changed' | 'completed' | 'unknown-state';
       readonly message: string;
     }
+  /** Gives a running container other CPU and memory. */
+  | { readonly kind: 'resize-container'; readonly container: RuntimeContainer; readonly spec: Container }
   /** Created and never started: what a node agent leaves that was killed in between. */
   | { readonly kind: 'remove-container'; readonly containerId: string };
 
@@ -33,6 +36,7 @@ export type Plan = {
 };
 
 export type PlanInput = {
+  /** With the resources that it was given (see resize.ts). */
   readonly pod: Pod;
   readonly runtime: RuntimePod;
   readonly nowMs: number;
@@ -41,6 +45,8 @@ export type PlanInput = {
   /** By container name. */
   readonly backoffs: ReadonlyMap<string, Backoff>;
   readonly limits: BackoffLimits;
+  /** Resources by container id, of containers that were changed after they were made. */
+  readonly resized: ReadonlyMap<string, string>;
 };
 
 /** What to do next with a Pod that is not being deleted. Runs again after its actions, until there are none. */
@@ -50,6 +56,7 @@ export function planPod(input: PlanInput): Plan {
   const sandbox = readySandbox(runtime);
   if (sandbox === undefined) return sandboxPlan(runtime);
   const builder = new PlanBuilder(input, sandbox.id);
+  builder.planEphemeralContainers();
   if (builder.planInitContainers()) builder.planContainers();
   return builder.build();
 }
@@ -129,6 +136,23 @@ class PlanBuilder {
     return { actions: this.#actions, waiting: this.#waiting, completed: false };
   }
 
+  /** Each is started once, whatever becomes of it, and waits for nothing. */
+  planEphemeralContainers(): void {
+    const { pod, runtime } = this.#input;
+    for (const container of pod.spec?.ephemeralContainers ?? []) {
+      const latest = newestContainer(runtime, container.name);
+      const known = pod.status?.ephemeralContainerStatuses?.find(({ name }) => name === container.name);
+      if (latest?.state === 'created') this.#removeCreated(latest);
+      else if (latest === undefined && known?.state?.terminated === undefined) {
+        this.#start(container, undefined);
+      }
+    }
+  }
+
+  #removeCreated(container: RuntimeContainer): void {
+    this.#actions.push({ kind: 'remove-container', containerId: container.id });
+  }
+
   /** True when all init containers are done, or nothing but sidecars among them needs care. */
   planInitContainers(): boolean {
     const { pod, runtime } = this.#input;
@@ -194,7 +218,7 @@ class PlanBuilder {
         this.#planRunning(container, latest);
         return;
       case 'created':
-        this.#actions.push({ kind: 'remove-container', containerId: latest.id });
+        this.#removeCreated(latest);
         return;
       case 'unknown':
         this.#stop(latest, 'unknown-state', `Container ${container.name} is in unknown state`);
@@ -208,6 +232,14 @@ class PlanBuilder {
     if (latest.specHash !== specHashOf(container)) {
       this.#stop(latest, 'changed', `Container ${container.name} definition changed, will be restarted`);
       return;
+    }
+    const has = this.#input.resized.get(latest.id) ?? latest.resources;
+    if (has !== '' && has !== resourcesKeyOf(container)) {
+      if (restartsForResize(container, has)) {
+        this.#stop(latest, 'changed', `Container ${container.name} resize requires restart`);
+        return;
+      }
+      this.#actions.push({ kind: 'resize-container', container: latest, spec: container });
     }
     const unhealthy = this.#input.probes.get(latest.id)?.unhealthy;
     if (unhealthy === undefined) return;

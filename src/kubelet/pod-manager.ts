@@ -6,6 +6,7 @@ import type { Informer } from '../control/informer.ts';
 import type { PodDeps, ZeroLossOptions } from './pod-deps.ts';
 import { podsDir } from './pod-paths.ts';
 import { PodWorker } from './pod-worker.ts';
+import { reservedBy } from './resize.ts';
 
 /** The net below the event stream: everything the runtime has is compared this often, ms. */
 const relistMs = 5_000;
@@ -70,6 +71,7 @@ export class PodManager {
 
   #changed(now: Pod | undefined, old: Pod | undefined): void {
     if (this.#signal === undefined) return;
+    for (const { worker } of this.#workers.values()) if (worker.waitsForResources) worker.wake();
     const oldUid = old?.metadata?.uid;
     if (oldUid !== undefined && oldUid !== now?.metadata?.uid)
       this.#workers.get(oldUid)?.worker.update(undefined);
@@ -93,7 +95,9 @@ export class PodManager {
   #start(uid: string, pod: Pod, isOrphan: boolean): void {
     const signal = this.#signal;
     if (signal === undefined) return;
-    const worker = new PodWorker(this.#deps, this.#zeroLoss, pod);
+    const worker = new PodWorker(this.#deps, this.#zeroLoss, pod, (exceptUid) =>
+      reservedBy(this.#pods.list(), exceptUid),
+    );
     if (isOrphan) worker.update(undefined);
     const done = worker.run(signal).then(() => {
       this.#workers.delete(uid);

@@ -102,6 +102,7 @@ export async function containerConfigOf(
     readonly image: CriImage;
     readonly podIps: readonly string[];
     readonly volumes: ReadonlyMap<string, string>;
+    readonly targetContainerId?: string | undefined;
   },
 ): Promise<Partially<ContainerConfig>> {
   const { namespace = 'default' } = pod.metadata ?? {};
@@ -123,6 +124,7 @@ export async function containerConfigOf(
     env,
     mounts: await prepareMounts(pod, container, context.attempt, context.volumes, env, deps.paths),
     specHash: specHashOf(container),
+    targetContainerId: context.targetContainerId,
     memoryCapacityBytes: deps.node.memoryCapacityBytes,
   });
 }

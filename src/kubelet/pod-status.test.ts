@@ -30,6 +30,7 @@ function container(name: string, change: Partial<RuntimeContainer> = {}): Runtim
     image: 'docker.io/library/busybox:latest',
     imageRef: 'sha256:1',
     specHash: 'busybox',
+    resources: '{}',
     ...change,
   };
 }
@@ -46,6 +47,9 @@ const ready: ContainerProbes = { started: true, ready: true, unhealthy: undefine
 type Options = {
   readonly ready?: readonly string[];
   readonly waiting?: Readonly<Record<string, Waiting>>;
+  readonly resized?: Readonly<Record<string, string>>;
+  readonly resizePending?: { readonly reason: 'Deferred' | 'Infeasible'; readonly message: string };
+  readonly resizeError?: string;
   readonly terminated?: boolean;
   readonly failure?: { readonly reason: string; readonly message: string };
 };
@@ -58,6 +62,9 @@ function compile(of: Pod, runtimePod: RuntimePod, options: Options = {}): PodSta
     waiting: new Map(Object.entries(options.waiting ?? {})),
     hostIps: ['10.41.0.2'],
     nowMs,
+    resized: new Map(Object.entries(options.resized ?? {})),
+    resizePending: options.resizePending,
+    resizeError: options.resizeError,
     terminated: options.terminated ?? false,
     failure: options.failure,
   });
@@ -208,4 +215,38 @@ test('pod status: what ended stays shown when the runtime has forgotten it', () 
   const after = compile(pod(never, before), emptyRuntimePod);
   assert.equal(after.phase, 'Succeeded');
   assert.equal(after.containerStatuses?.[0]?.state?.terminated?.exitCode, 0);
+});
+
+test('pod status: a resize is in progress until the container has what it was given', () => {
+  const resources = { limits: { cpu: '2' }, requests: { cpu: '2' } };
+  const of = pod({ containers: [{ ...main, resources }] });
+  const old = '{"limits":{"cpu":"1"},"requests":{"cpu":"1"}}';
+  const running = runtime(container('main', { resources: old }));
+  const before = compile(of, running, { resizeError: 'no room' });
+  const found = before.conditions?.find(({ type }) => type === 'PodResizeInProgress');
+  assert.deepEqual([found?.status, found?.reason, found?.message], ['True', 'Error', 'no room']);
+  assert.deepEqual(before.containerStatuses?.[0]?.allocatedResources, { cpu: '2' });
+  assert.deepEqual(before.containerStatuses?.[0]?.resources, JSON.parse(old));
+  const after = compile(of, running, { resized: { 'main-0': JSON.stringify(resources) } });
+  assert.equal(
+    after.conditions?.find(({ type }) => type === 'PodResizeInProgress'),
+    undefined,
+  );
+  assert.deepEqual(after.containerStatuses?.[0]?.resources, resources);
+});
+
+test('pod status: a resize that is not granted says why', () => {
+  const resizePending = { reason: 'Infeasible', message: 'too much' } as const;
+  const { conditions: found } = compile(pod(), runtime(container('main')), { resizePending });
+  const pending = found?.find(({ type }) => type === 'PodResizePending');
+  assert.deepEqual([pending?.reason, pending?.message], ['Infeasible', 'too much']);
+});
+
+test('pod status: ephemeral containers have a list of their own and are never ready', () => {
+  const of = pod({ ephemeralContainers: [{ name: 'debugger', image: 'busybox' }] });
+  const [shown] =
+    compile(of, runtime(container('main'), container('debugger'))).ephemeralContainerStatuses ?? [];
+  assert.equal(shown?.name, 'debugger');
+  assert.equal(shown?.ready, false);
+  assert.ok(shown?.state?.running !== undefined);
 });

@@ -3,6 +3,7 @@ import { rfc3339 } from '../base/clock.ts';
 import { compileContainerStatus, type ContainerStatusInput, type Waiting } from './container-status.ts';
 import { isSidecar } from './plan.ts';
 import type { ContainerProbes } from './probe-state.ts';
+import { isResizing, type ResizePending } from './resize.ts';
 import { qosClassOf } from './resources.ts';
 import { type RuntimePod, readySandbox } from './runtime-pod.ts';
 
@@ -13,6 +14,12 @@ export type PodStatusInput = {
   readonly waiting: ReadonlyMap<string, Waiting>;
   readonly hostIps: readonly string[];
   readonly nowMs: number;
+  /** Resources by container id, of containers that were changed after they were made. */
+  readonly resized: ReadonlyMap<string, string>;
+  /** The newest wish for CPU and memory that is not granted. */
+  readonly resizePending: ResizePending | undefined;
+  /** Why a container could not be given what was granted. */
+  readonly resizeError: string | undefined;
   /** The Pod has been stopped for good: nothing restarts. */
   readonly terminated: boolean;
   /** The node agent gave up on the Pod; its phase is Failed whatever its containers do. */
@@ -50,8 +57,17 @@ export function compilePodStatus(input: PodStatusInput): PodStatus {
     startTime: previous?.startTime ?? rfc3339(input.nowMs),
     ...(inits.length === 0 ? {} : { initContainerStatuses: inits }),
     containerStatuses: containers,
+    ...ephemeralStatuses(input),
     qosClass: previous?.qosClass ?? qosClassOf(pod),
   };
+}
+
+/** The Pod with our own newest status, and with the conditions in it that others write. */
+export function withStatus(pod: Pod, own: PodStatus | undefined): Pod {
+  if (own === undefined) return pod;
+  const mine = new Set(own.conditions?.map(({ type }) => type));
+  const foreign = (pod.status?.conditions ?? []).filter(({ type }) => !mine.has(type));
+  return { ...pod, status: { ...pod.status, ...own, conditions: [...(own.conditions ?? []), ...foreign] } };
 }
 
 function keptReason(previous: PodStatus | undefined): Pick<PodStatus, 'reason' | 'message'> {
@@ -73,6 +89,21 @@ function compileInitStatuses(input: PodStatusInput): ContainerStatus[] {
       known.find(({ name }) => name === container.name),
     ),
   );
+}
+
+function ephemeralStatuses(input: PodStatusInput): Pick<PodStatus, 'ephemeralContainerStatuses'> {
+  const containers = input.pod.spec?.ephemeralContainers ?? [];
+  if (containers.length === 0) return {};
+  const context: ContainerStatusInput = { ...input, waitingDefault: 'ContainerCreating', runtimeName };
+  const known = input.pod.status?.ephemeralContainerStatuses ?? [];
+  return {
+    ephemeralContainerStatuses: containers.map((container) => {
+      const before = known.find(({ name }) => name === container.name);
+      // They are neither started nor ready for anything: nothing waits for them.
+      const { started: _started, ...status } = compileContainerStatus(container, context, before);
+      return { ...status, ready: false };
+    }),
+  };
 }
 
 function compileMainStatuses(input: PodStatusInput, isInitialised: boolean): ContainerStatus[] {
@@ -149,7 +180,19 @@ function conditionsOf(input: PodStatusInput, compiled: Compiled): PodCondition[]
     ['ContainersReady', containersVerdict(pod, compiled)],
     ['PodScheduled', { ok: true }],
   ];
-  return verdicts.map(([type, verdict]) => condition(type, verdict, input));
+  return [...verdicts, ...resizeVerdicts(input)].map(([type, verdict]) => condition(type, verdict, input));
+}
+
+/** Conditions that are there only while they are true. */
+export const passingConditions: ReadonlySet<string> = new Set(['PodResizePending', 'PodResizeInProgress']);
+
+function resizeVerdicts(input: PodStatusInput): readonly (readonly [string, Verdict])[] {
+  const { pod, runtime, resized, resizePending, resizeError } = input;
+  const failed = resizeError === undefined ? {} : { reason: 'Error', message: resizeError };
+  return [
+    ...(resizePending === undefined ? [] : [['PodResizePending', { ok: true, ...resizePending }] as const]),
+    ...(isResizing(pod, runtime, resized) ? [['PodResizeInProgress', { ok: true, ...failed }] as const] : []),
+  ];
 }
 
 function condition(type: string, { ok, reason, message }: Verdict, input: PodStatusInput): PodCondition {

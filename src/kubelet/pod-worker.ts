@@ -1,15 +1,17 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Container, Pod, PodStatus } from '../api/gen/core-v1.ts';
 import { StatusWriter } from './status-writer.ts';
-import { pruneEnded, StartError, startContainer } from './container-start.ts';
+import { pruneEnded, StartError, startContainer, targetOf } from './container-start.ts';
 import type { Waiting } from './container-status.ts';
 import type { PullBackoffs } from './images.ts';
 import { type Action, isCompleted, type Plan, planPod, ranMs } from './plan.ts';
 import type { PodDeps, ZeroLossOptions } from './pod-deps.ts';
+import { PodResizer } from './pod-resizer.ts';
 import { resolverProblems, sandboxConfigOf, writeHosts } from './pod-setup.ts';
-import { compilePodStatus } from './pod-status.ts';
+import { compilePodStatus, withStatus } from './pod-status.ts';
 import { PodVolumes } from './pod-volumes.ts';
 import { Prober } from './prober.ts';
+import type { Amounts } from './resize.ts';
 import { afterRestart, type Backoff, restartBackoff } from './restart-backoff.ts';
 import { emptyRuntimePod, type RuntimePod, readySandbox } from './runtime-pod.ts';
 import {
@@ -20,6 +22,7 @@ import {
   stopContainer,
   stopSandboxes,
 } from './termination.ts';
+import { unlessAborted } from './unless-aborted.ts';
 import { findUnsupported } from './unsupported.ts';
 
 /** Rounds of plan and act in one pass; a Pod that still has something to do then is looked at again at once. */
@@ -47,6 +50,7 @@ export class PodWorker {
   #lastStatus: PodStatus | undefined;
   #failure: Failure | undefined;
   readonly #volumes: PodVolumes;
+  readonly #resizer: PodResizer;
   readonly #backoffs = new Map<string, Backoff>();
   readonly #pulls: PullBackoffs = new Map();
   /** Containers that cannot be started now, by name. */
@@ -55,11 +59,12 @@ export class PodWorker {
   #waiting: ReadonlyMap<string, Waiting> = new Map();
   #stopping: { deadlineMs: number; runtime: RuntimePod } | undefined;
 
-  constructor(deps: PodDeps, zeroLoss: ZeroLossOptions, pod: Pod) {
+  constructor(deps: PodDeps, zeroLoss: ZeroLossOptions, pod: Pod, reserved: (exceptUid: string) => Amounts) {
     this.#deps = deps;
     this.#zeroLoss = zeroLoss;
     this.#pod = pod;
     this.#volumes = new PodVolumes(deps);
+    this.#resizer = new PodResizer(deps, reserved);
     this.#prober = new Prober({
       cri: deps.cri,
       clock: deps.clock,
@@ -103,6 +108,11 @@ export class PodWorker {
   refresh(): void {
     this.#volumes.requestRefresh();
     this.wake();
+  }
+
+  /** The Pod would have more CPU or memory when another one leaves. */
+  get waitsForResources(): boolean {
+    return this.#resizer.pending?.reason === 'Deferred';
   }
 
   get pod(): Pod {
@@ -165,8 +175,10 @@ export class PodWorker {
   /** One pass. Returns when the next is due without a reason from outside; undefined: never. */
   async #sync(signal: AbortSignal): Promise<number | undefined> {
     this.#findFailure();
+    this.#resizer.allocate(this.#pod);
     await this.#volumes.refreshIfDue(this.#pod, signal);
     let runtime = await this.#deps.view.podOf(this.#uid);
+    this.#resizer.keepOnly(new Set(runtime.containers.map(({ id }) => id)));
     if (!this.#isOver(runtime)) this.#volumes.begin(this.#pod, signal);
     for (let round = 0; round < roundsMax; round++) {
       this.#reconcileProbes(runtime);
@@ -178,7 +190,7 @@ export class PodWorker {
       signal.throwIfAborted();
       for (const action of actions) {
         runtime = await this.#act(action, runtime, signal);
-        if (action.kind === 'create-sandbox' || action.kind === 'start-container') {
+        if (publishedAfter.has(action.kind)) {
           this.#reconcileProbes(runtime);
           this.#publish(runtime, false);
         }
@@ -219,17 +231,9 @@ export class PodWorker {
     return seconds === undefined || start === undefined ? undefined : Date.parse(start) + seconds * 1000;
   }
 
-  /** Our own newest status, with the conditions that others write. */
+  /** As it was allocated, with our own newest status. */
   #podWithStatus(): Pod {
-    const own = this.#lastStatus;
-    if (own === undefined) return this.#pod;
-    const mine = new Set(own.conditions?.map(({ type }) => type));
-    const foreign = (this.#pod.status?.conditions ?? []).filter(({ type }) => !mine.has(type));
-    const known = this.#pod.status;
-    return {
-      ...this.#pod,
-      status: { ...known, ...own, conditions: [...(own.conditions ?? []), ...foreign] },
-    };
+    return withStatus(this.#resizer.view(this.#pod), this.#lastStatus);
   }
 
   #plan(runtime: RuntimePod): Plan {
@@ -243,6 +247,7 @@ export class PodWorker {
       probes: this.#prober.results(),
       backoffs: this.#backoffs,
       limits: restartBackoff,
+      resized: this.#resizer.has,
     });
   }
 
@@ -265,6 +270,9 @@ export class PodWorker {
   }
 
   #isBlocked(action: Action): boolean {
+    if (action.kind === 'resize-container') {
+      return (this.#resizer.failure?.retryAtMs ?? 0) > this.#deps.clock.nowMs();
+    }
     if (action.kind !== 'start-container' && action.kind !== 'create-sandbox') return false;
     const key = action.kind === 'start-container' ? action.container.name : sandboxKey;
     const blocked = this.#blocked.get(key);
@@ -278,6 +286,9 @@ export class PodWorker {
       ...[...plan.waiting.values()].map(({ untilMs }) => untilMs),
       ...[...this.#blocked.values()].map(({ untilMs }) => untilMs),
       this.#volumes.renewAtMs,
+      plan.actions.some(({ kind }) => kind === 'resize-container')
+        ? this.#resizer.failure?.retryAtMs
+        : undefined,
       this.#failure === undefined ? this.#deadlineMs() : undefined,
     ].filter((ms) => ms !== undefined);
     return due.length === 0 || plan.completed ? undefined : Math.min(...due);
@@ -295,6 +306,9 @@ export class PodWorker {
         break;
       case 'start-container':
         await this.#startContainer(action, runtime, signal);
+        break;
+      case 'resize-container':
+        await this.#resizer.apply(this.#pod, action.spec, action.container);
         break;
       case 'stop-container': {
         const seconds = this.#pod.spec?.terminationGracePeriodSeconds ?? 30;
@@ -346,13 +360,14 @@ export class PodWorker {
     const { container, attempt, previous } = action;
     const podIps = this.#podIps(runtime);
     try {
+      const targetContainerId = targetOf(this.#pod, container.name, runtime, this.#deps.clock.nowMs());
       const volumes = await this.#volumes.ready(this.#pod, signal);
       await writeHosts(this.#deps, this.#pod, podIps);
       await startContainer(
         this.#deps,
         this.#pod,
         container,
-        { sandbox, attempt, podIps, volumes, pulls: this.#pulls },
+        { sandbox, attempt, podIps, volumes, pulls: this.#pulls, targetContainerId },
         signal,
       );
       this.#blocked.delete(container.name);
@@ -404,6 +419,9 @@ export class PodWorker {
       waiting: new Map([...blocked, ...this.#waiting]),
       hostIps: this.#deps.node.ips,
       nowMs: this.#deps.clock.nowMs(),
+      resized: this.#resizer.has,
+      resizePending: this.#resizer.pending,
+      resizeError: this.#resizer.failure?.message,
       terminated,
       failure: this.#failure,
     });
@@ -467,22 +485,12 @@ export class PodWorker {
   }
 }
 
-/**
- * The work's outcome, or the signal's reason as soon as it aborts: a node agent that is told to end does not wait for calls
- * into the runtime. What they have done is found by the next one.
- */
-async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const abort = Promise.withResolvers<never>();
-  const onAbort = () => abort.reject(signal.reason as Error);
-  signal.addEventListener('abort', onAbort, { once: true });
-  if (signal.aborted) onAbort();
-  work.catch(() => {}); // nobody hears of it after an abort
-  try {
-    return await Promise.race([work, abort.promise]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-  }
-}
+/** Actions whose outcome the status shows at once. */
+const publishedAfter: ReadonlySet<Action['kind']> = new Set([
+  'create-sandbox',
+  'start-container',
+  'resize-container',
+]);
 
 /** Under which the sandbox stands among what is blocked; no container can have this name. */
 const sandboxKey = '';

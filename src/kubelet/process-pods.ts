@@ -87,6 +87,9 @@ function report(
     waiting: new Map(),
     hostIps: deps.nodeIps,
     nowMs: deps.clock.nowMs(),
+    resized: new Map(),
+    resizePending: undefined,
+    resizeError: undefined,
     terminated: false,
     failure: undefined,
   });
@@ -126,6 +129,7 @@ function runtimeOf(pod: Pod, state: ProcessState | undefined): RuntimePod {
     image: spec.image ?? '',
     imageRef: spec.image ?? '',
     specHash: specHashOf(spec),
+    resources: '',
   };
   const sandbox = { id: 'host', attempt: 0, ready: true, createdAtMs: state.startedAtMs, ips: [] };
   return { sandboxes: [sandbox], containers: [container] };

@@ -26,6 +26,8 @@ export type RuntimeContainer = {
   readonly image: string;
   readonly imageRef: string;
   readonly specHash: string;
+  /** CPU and memory that it was made with, see resourcesKeyOf; '' where that is not known. */
+  readonly resources: string;
 };
 
 export type RuntimeSandbox = {
@@ -95,6 +97,7 @@ export function parseContainer(
     image: status.image?.image ?? '',
     imageRef: status.imageRef,
     specHash: status.annotations[containerAnnotations.specHash] ?? '',
+    resources: status.annotations[containerAnnotations.resources] ?? '',
   };
 }
 

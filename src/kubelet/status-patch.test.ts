@@ -41,3 +41,14 @@ test('status patch: a new time alone is no change', () => {
   const later = base.conditions?.map((condition) => ({ ...condition, lastTransitionTime: 't9' }));
   assert.equal(planStatusPatch('u', base, { ...base, conditions: later }), undefined);
 });
+
+test('status patch: a passing condition is taken out, those of others stay', () => {
+  const conditions = [
+    ...(base.conditions ?? []),
+    { type: 'PodResizeInProgress', status: 'True' },
+    { type: 'example.com/gate', status: 'True' },
+  ];
+  assert.deepEqual(planStatusPatch('u', { ...base, conditions }, base)?.['status'], {
+    conditions: [{ type: 'PodResizeInProgress', $patch: 'delete' }],
+  });
+});

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { PodStatus } from '../api/gen/core-v1.ts';
+import { passingConditions } from './pod-status.ts';
 
 type PatchBody = { [key: string]: unknown };
 
@@ -28,7 +29,11 @@ export function planStatusPatch(
 }
 
 function changedConditions(old: PodStatus | undefined, next: PodStatus): PatchBody[] {
-  return (next.conditions ?? []).flatMap((condition) => {
+  const gone = (old?.conditions ?? [])
+    .filter(({ type }) => passingConditions.has(type))
+    .filter(({ type }) => next.conditions?.some((one) => one.type === type) !== true)
+    .map(({ type }): PatchBody => ({ type, $patch: 'delete' }));
+  const changed = (next.conditions ?? []).flatMap((condition): PatchBody[] => {
     const before = old?.conditions?.find(({ type }) => type === condition.type);
     const same =
       before !== undefined &&
@@ -39,4 +44,5 @@ function changedConditions(old: PodStatus | undefined, next: PodStatus): PatchBo
     if (same) return [];
     return [{ ...condition, reason: condition.reason ?? null, message: condition.message ?? null }];
   });
+  return [...changed, ...gone];
 }

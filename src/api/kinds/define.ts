@@ -12,6 +12,7 @@ export type KindRules = Pick<Kind, 'group' | 'version' | 'kind' | 'plural' | 'na
       | 'shortNames'
       | 'categories'
       | 'subresources'
+      | 'parts'
       | 'ephemeral'
       | 'columns'
       | 'selectableFields'
@@ -49,6 +50,7 @@ export function defineKind(rules: KindRules): Kind {
     schema: rules.schema,
     subresources,
     columns: rules.columns ?? plainColumns,
+    ...(rules.parts === undefined ? {} : { parts: rules.parts }),
     ...(rules.ephemeral === undefined ? {} : { ephemeral: rules.ephemeral }),
     ...(rules.stored === undefined ? {} : { stored: rules.stored }),
     ...(rules.warnings === undefined ? {} : { warnings: rules.warnings }),

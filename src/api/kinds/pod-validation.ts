@@ -20,6 +20,7 @@ import {
 } from '../names.ts';
 import { validateAnnotations, validateLabels } from '../object-meta.ts';
 import { isJsonObject, type JsonObject } from '../object.ts';
+import { validateEphemeralContainers } from './pod-parts.ts';
 import { oneOf, validateContainers } from './container-validation.ts';
 
 /** Rules of PodSpec beyond the schema's types, under `path` (`spec` or `spec.template.spec`). */
@@ -39,6 +40,7 @@ export function validatePodSpec(spec: JsonObject, path: string): readonly FieldE
     const context = { volumes, hostNetwork, role };
     errors.push(...validateContainers(objectsAt(spec, list), child(path, list), context, names));
   }
+  errors.push(...validateEphemeralContainers(spec, child(path, 'ephemeralContainers')));
   errors.push(...oneOf(spec, path, 'restartPolicy', ['Always', 'OnFailure', 'Never']));
   errors.push(
     ...oneOf(spec, path, 'dnsPolicy', ['ClusterFirstWithHostNet', 'ClusterFirst', 'Default', 'None']),

@@ -4,6 +4,7 @@ import type { JsonObject } from '../object.ts';
 import { defineKind } from './define.ts';
 import { podColumns } from './pod-columns.ts';
 import { admitPod, defaultPod, qosClassOf } from './pod-defaults.ts';
+import { ephemeralContainersPart, resizePart } from './pod-parts.ts';
 import { validatePodSpec, validatePodUpdate } from './pod-validation.ts';
 
 export const podKind: Kind = defineKind({
@@ -15,7 +16,19 @@ export const podKind: Kind = defineKind({
   schema: 'core/v1.Pod',
   shortNames: ['po'],
   categories: ['all'],
-  subresources: ['status', 'log', 'exec', 'attach', 'portforward', 'proxy', 'eviction', 'binding'],
+  subresources: [
+    'status',
+    'log',
+    'exec',
+    'attach',
+    'portforward',
+    'proxy',
+    'eviction',
+    'binding',
+    'ephemeralcontainers',
+    'resize',
+  ],
+  parts: { ephemeralcontainers: ephemeralContainersPart, resize: resizePart },
   countsGenerations: true,
   columns: podColumns,
   setDefaults: defaultPod,
