@@ -16,15 +16,12 @@ function withSpec(pod: JsonObject, change: JsonObject): JsonObject {
   return { ...pod, spec: { ...objectAt(pod, 'spec'), ...change } };
 }
 
-/** Container fields that make no sense in a container that comes to look at others and never restarts. */
+/** Container fields that make no sense in a container that comes to look at others and never restarts; probes are refused with those of init containers. */
 const notEphemeral = [
   'lifecycle',
-  'livenessProbe',
   'ports',
-  'readinessProbe',
   'resizePolicy',
   'restartPolicy',
-  'startupProbe',
 ] as const;
 
 /** Rules of ephemeral containers beyond those of any container. */
