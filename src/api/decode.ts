@@ -1,3 +1,9 @@
+import {
+  type DuplicateFields,
+  duplicateJsonFields,
+  duplicateYamlKeys,
+  noDuplicates,
+} from './duplicate-fields.ts';
 import { stringAt } from './fields.ts';
 import type { BodyStructure, Kind } from './kind.ts';
 import { isJsonObject, type Json, type JsonObject } from './object.ts';
@@ -22,15 +28,42 @@ export type FieldValidation = 'Ignore' | 'Warn' | 'Strict';
  */
 export async function decodeBody(bytes: Uint8Array, contentType: string): Promise<Json> {
   if (bytes.byteLength > bodyBytesMax) throw tooLarge(`limit is ${bodyBytesMax}`);
+  const text = textOf(bytes);
+  switch (languageOf(contentType)) {
+    case 'json':
+      return bounded(parseJson(text));
+    case 'yaml':
+      return bounded((await parseYaml(text)).value);
+    case undefined:
+      throw unsupportedMediaType(bodyMediaTypes);
+  }
+}
+
+/**
+ * The fields that a body gives twice; `value` is what decodeBody made of it.
+ */
+export async function duplicateFieldsOf(
+  bytes: Uint8Array,
+  contentType: string,
+  value: Json,
+): Promise<DuplicateFields> {
+  const language = languageOf(contentType);
+  if (language === 'json') return duplicateJsonFields(textOf(bytes), value);
+  if (language === undefined) return noDuplicates;
+  const text = textOf(bytes);
+  return duplicateYamlKeys(text, (await parseYaml(text)).duplicates);
+}
+
+function textOf(bytes: Uint8Array): string {
+  return new TextDecoder('utf-8', { fatal: false }).decode(bytes);
+}
+
+function languageOf(contentType: string): 'json' | 'yaml' | undefined {
   const mediaType = (contentType.split(';', 1)[0] ?? '').trim().toLowerCase();
-  const text = new TextDecoder('utf-8', { fatal: false }).decode(bytes);
-  if (mediaType === '' || mediaType === 'application/json' || mediaType.endsWith('+json')) {
-    return bounded(parseJson(text));
-  }
-  if (mediaType === 'application/yaml' || mediaType === 'text/yaml' || mediaType.endsWith('+yaml')) {
-    return bounded(await parseYaml(text));
-  }
-  throw unsupportedMediaType(bodyMediaTypes);
+  if (mediaType === '' || mediaType === 'application/json' || mediaType.endsWith('+json')) return 'json';
+  return mediaType === 'application/yaml' || mediaType === 'text/yaml' || mediaType.endsWith('+yaml')
+    ? 'yaml'
+    : undefined;
 }
 
 function parseJson(text: string): Json {
@@ -51,20 +84,33 @@ function isSexagesimal(tag: { readonly format?: string }): boolean {
   return tag.format === 'TIME';
 }
 
-async function parseYaml(text: string): Promise<Json> {
-  const { parse } = await import('yaml');
+type YamlBody = {
+  readonly value: Json;
+  /** Where keys stand that their map has already. */
+  readonly duplicates: readonly { readonly line: number; readonly offset: number }[];
+};
+
+async function parseYaml(text: string): Promise<YamlBody> {
+  const { parseDocument } = await import('yaml');
   try {
-    return parse(text, {
+    const document = parseDocument(text, {
       version: '1.1',
       schema: 'yaml-1.1',
-      maxAliasCount: yamlAliasesMax,
       logLevel: 'error',
       // As in Go: dates and `80:80` stay texts, and there are no types beyond those of JSON.
       customTags: (tags) =>
         tags.filter(
           (tag) => typeof tag === 'string' || (!yamlTagsIgnored.has(tag.tag) && !isSexagesimal(tag)),
         ),
-    }) as Json;
+    });
+    const [fatal] = document.errors.filter(({ code }) => code !== 'DUPLICATE_KEY');
+    if (fatal !== undefined) throw fatal;
+    const duplicates = document.errors.map(({ pos, linePos }) => ({
+      line: linePos?.[0].line ?? 0,
+      offset: pos[0],
+    }));
+    // The last one of a name counts, as in Go.
+    return { value: document.toJS({ maxAliasCount: yamlAliasesMax }) as Json, duplicates };
   } catch (error) {
     throw badRequest(`yaml: ${error instanceof Error ? error.message : String(error)}`);
   }
@@ -100,9 +146,14 @@ export type DecodedObject = {
  * unknown fields are dropped, warned of or refused. Nulls are dropped: for Kubernetes they are unset fields.
  * Throws StatusError 400.
  */
-export function decodeObject(kind: Kind, body: Json, fieldValidation: FieldValidation): DecodedObject {
+export function decodeObject(
+  kind: Kind,
+  body: Json,
+  fieldValidation: FieldValidation,
+  duplicates: DuplicateFields = noDuplicates,
+): DecodedObject {
   const structure = kind.structure?.bind(kind);
-  const decoded = decodeAs(kind, kind.schema, body, fieldValidation, structure);
+  const decoded = decodeAs(kind, kind.schema, body, fieldValidation, structure, duplicates);
   const own = kind.warnings?.(decoded.object) ?? [];
   return own.length === 0 ? decoded : { ...decoded, warnings: [...decoded.warnings, ...own] };
 }
@@ -114,6 +165,7 @@ export function decodeAs(
   body: Json,
   fieldValidation: FieldValidation,
   structure: (body: JsonObject) => BodyStructure = (value) => checkStructure(schema, value),
+  duplicates: DuplicateFields = noDuplicates,
 ): DecodedObject {
   const { group, version, kind } = identity;
   const apiVersion = group === '' ? version : `${group}/${version}`;
@@ -137,12 +189,12 @@ export function decodeAs(
   const { typeErrors, unknownFields, pruned } = structure(body);
   const prefix = `${kind} in version ${JSON.stringify(version)} cannot be handled as a ${kind}: `;
   if (typeErrors.length > 0) throw badRequest(prefix + typeErrors[0]);
-  const problems = unknownFields.map((path) => `unknown field ${JSON.stringify(path)}`);
-  if (problems.length > 0 && fieldValidation === 'Strict') {
-    throw badRequest(`${prefix}strict decoding error: ${problems.join(', ')}`);
+  const unknown = unknownFields.map((path) => `unknown field ${JSON.stringify(path)}`);
+  if (fieldValidation === 'Strict' && unknown.length + duplicates.strict.length > 0) {
+    throw badRequest(`${prefix}strict decoding error: ${[...duplicates.strict, ...unknown].join(', ')}`);
   }
   const object = pruned as JsonObject;
   object['apiVersion'] = apiVersion;
   object['kind'] = kind;
-  return { object, warnings: fieldValidation === 'Warn' ? problems : [] };
+  return { object, warnings: fieldValidation === 'Warn' ? [...duplicates.warnings, ...unknown] : [] };
 }

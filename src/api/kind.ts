@@ -99,6 +99,8 @@ export type Kind = {
   readonly parts?: Readonly<Partial<Record<PartName, Part>>>;
   /** Kinds that are answered but never stored, such as SubjectAccessReview: create only. */
   readonly ephemeral?: true;
+  /** Answered from what the server knows, never stored: get and list only. */
+  readonly readOnly?: true;
   readonly columns: readonly Column[];
   /** Absent: stored as it is served. */
   readonly stored?: StoredForm;

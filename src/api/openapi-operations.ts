@@ -78,6 +78,10 @@ export function pathsOf(kind: Kind): readonly Path[] {
     const path = { path: collection, namespaced: kind.namespaced, named: false };
     return [{ ...path, operations: [create(kind)] }];
   }
+  if (kind.readOnly === true) {
+    const all = { path: collection, namespaced: kind.namespaced, named: false, operations: [list(kind, '')] };
+    return [all, { path: item, namespaced: kind.namespaced, named: true, operations: [read(kind)] }];
+  }
   const paths: Path[] = [
     {
       path: collection,

@@ -20,6 +20,7 @@ import {
   type Change,
   changeObject,
   createObject,
+  duplicatesIn,
   fieldValidationOf,
   type ShownBody,
   type WritablePart,
@@ -141,7 +142,7 @@ async function readConfiguration(
   if (stringAt(body, 'apiVersion') === '' || stringAt(body, 'kind') === '') {
     throw badRequest('error decoding patch: apiVersion and kind must be set in an applied configuration');
   }
-  return decodeObject(target.kind, body, fieldValidationOf(target));
+  return decodeObject(target.kind, body, fieldValidationOf(target), await duplicatesIn(target, body));
 }
 
 /** YAML, which kubectl sends as JSON: that is read a hundred times faster, so it is tried first. */

@@ -2,6 +2,7 @@ import { randomUUID, X509Certificate } from 'node:crypto';
 import { jsonEqual, objectAt } from '../api/fields.ts';
 import type { AggregationRule, ClusterRole, PolicyRule } from '../api/gen/rbac-v1.ts';
 import type { Json, JsonObject } from '../api/object.ts';
+import { serviceCidrFinalizer } from '../api/kinds/servicecidr.ts';
 import { kindNamed } from '../api/registry.ts';
 import { aggregatedRules } from '../api/role-aggregation.ts';
 import { assert } from '../base/assert.ts';
@@ -21,6 +22,7 @@ type Wanted = {
   readonly namespace: string;
   readonly name: string;
   readonly labels?: Readonly<Record<string, string>>;
+  readonly finalizers?: readonly string[];
   readonly rest: JsonObject;
   /** Fields that only a new object gets, because others keep them afterwards. */
   readonly initial?: JsonObject;
@@ -65,6 +67,7 @@ function ensure(context: ApiContext, wanted: Wanted): readonly Promise<Entry>[] 
       uid: randomUUID(),
       creationTimestamp: rfc3339(context.clock.nowMs()),
       ...(wanted.labels === undefined ? {} : { labels: { ...wanted.labels } }),
+      ...(wanted.finalizers === undefined ? {} : { finalizers: [...wanted.finalizers] }),
     },
     ...structuredClone(wanted.rest),
     ...structuredClone(wanted.initial ?? {}),
@@ -193,6 +196,15 @@ function serviceObjects(context: ApiContext, advertisePort: number): readonly Wa
   const common = { namespace: 'default', name: 'kubernetes' } as const;
   const port = { name: 'https', port: advertisePort, protocol: 'TCP' };
   return [
+    {
+      group: 'networking.k8s.io',
+      kind: 'ServiceCIDR',
+      namespace: '',
+      name: 'kubernetes',
+      finalizers: [serviceCidrFinalizer],
+      rest: { spec: { cidrs: [serviceCidr] } },
+      existing: 'keep',
+    },
     {
       ...common,
       group: '',

@@ -185,6 +185,7 @@ function legacySubresource(kind: Kind, subresource: Subresource): object {
 }
 
 function verbsOf(kind: Kind): readonly string[] {
+  if (kind.readOnly === true) return ['get', 'list'];
   return kind.ephemeral === true ? ['create'] : objectVerbs;
 }
 

@@ -5,6 +5,8 @@ export type Metrics = {
   countRequest(labels: RequestLabels): void;
   /** Watches and other streams that are open now. */
   streams: number;
+  /** Open watches, by the name of the user that has them. */
+  readonly watches: Map<string, number>;
   /** Requests being answered now, streams not counted. */
   inFlight: number;
   render(store: Store): Promise<{ readonly contentType: string; readonly text: string }>;
@@ -22,6 +24,7 @@ export function createMetrics(): Metrics {
   const requests = new Map<string, { readonly labels: RequestLabels; count: number }>();
   const metrics: Metrics = {
     streams: 0,
+    watches: new Map(),
     inFlight: 0,
     countRequest(labels) {
       const key = `${labels.verb} ${labels.group} ${labels.resource} ${labels.code}`;

@@ -1,4 +1,5 @@
 import { decodeAs, decodeBody, decodeObject } from '../api/decode.ts';
+import type { DuplicateFields } from '../api/duplicate-fields.ts';
 import type { Kind } from '../api/kind.ts';
 import { isJsonObject, type Json, type JsonObject } from '../api/object.ts';
 import { applyJsonPatch } from '../api/patch/json.ts';
@@ -6,10 +7,14 @@ import { applyMergePatch } from '../api/patch/merge.ts';
 import { applyStrategicPatch } from '../api/patch/strategic.ts';
 import { badRequest, unsupportedMediaType } from '../api/status.ts';
 import type { Target } from './context.ts';
-import { fieldValidationOf } from './write.ts';
+import { duplicatesIn, fieldValidationOf } from './write.ts';
 
 /** A patch that was read and waits for the object to be applied to. Throws StatusError. */
-export type Patch = (document: JsonObject) => Json;
+export type Patch = {
+  apply(document: JsonObject): Json;
+  /** Fields that the patch gives twice. */
+  readonly duplicates: DuplicateFields;
+};
 
 /** Strategic merge needs the merge keys of Go types. */
 const customPatchMediaTypes = [
@@ -30,19 +35,23 @@ export async function readPatch(target: Target, schema: string): Promise<Patch> 
   const { request } = target;
   const mediaType = (request.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase();
   const bytes = await request.body();
+  const patchOf = async (patch: Json, apply: Patch['apply']): Promise<Patch> => ({
+    apply,
+    duplicates: await duplicatesIn(target, patch),
+  });
   switch (mediaType) {
     case 'application/json-patch+json': {
       const patch = await decodeBody(bytes, 'application/json');
-      return (document) => applyJsonPatch(document, patch);
+      return patchOf(patch, (document) => applyJsonPatch(document, patch));
     }
     case 'application/merge-patch+json': {
       const patch = requireObject(await decodeBody(bytes, 'application/json'));
-      return (document) => applyMergePatch(document, patch);
+      return patchOf(patch, (document) => applyMergePatch(document, patch));
     }
     case 'application/strategic-merge-patch+json': {
       if (target.kind.custom === true) throw unsupportedMediaType(customPatchMediaTypes);
       const patch = requireObject(await decodeBody(bytes, 'application/json'));
-      return (document) => applyStrategicPatch(schema, document, patch);
+      return patchOf(patch, (document) => applyStrategicPatch(schema, document, patch));
     }
     default:
       throw unsupportedMediaType(patchMediaTypes);
@@ -63,7 +72,12 @@ export function patchedObject(
   old: JsonObject,
   onWarnings: (warnings: readonly string[]) => void,
 ): JsonObject {
-  const { object, warnings } = decodeObject(target.kind, patch(old), fieldValidationOf(target));
+  const { object, warnings } = decodeObject(
+    target.kind,
+    patch.apply(old),
+    fieldValidationOf(target),
+    patch.duplicates,
+  );
   onWarnings(warnings);
   return object;
 }
@@ -76,5 +90,5 @@ export function patchedAs(
   patch: Patch,
   old: JsonObject,
 ): JsonObject {
-  return decodeAs(identity, schema, patch(old), fieldValidationOf(target)).object;
+  return decodeAs(identity, schema, patch.apply(old), fieldValidationOf(target)).object;
 }

@@ -4,6 +4,7 @@ import { findKind } from '../api/registry.ts';
 import { badRequest, deleted, forbidden, methodNotAllowed, pathNotFound } from '../api/status.ts';
 import type { RemoteApi } from './aggregation/registry.ts';
 import { applyObject, isApply } from './apply.ts';
+import { getComponent, listComponents } from './component-statuses.ts';
 import type { ApiContext, Target } from './context.ts';
 import { deleteCollection, deleteObject } from './delete.ts';
 import { type ApiRequest, jsonReply, type Reply, type User } from './exchange.ts';
@@ -41,6 +42,7 @@ const objectRoutes: Routes = {
 };
 
 const reviewRoutes: Routes = { create: answerReview };
+const componentRoutes: Routes = { get: getComponent, list: listComponents };
 
 /** Subresources that show the whole object and write a part of it. */
 function partRoutes(part: WritablePart): Routes {
@@ -148,6 +150,7 @@ export function resolveTarget(
 
 function routesOf(kind: Kind, target: Target): Routes {
   if (kind.ephemeral === true) return reviewRoutes;
+  if (kind.readOnly === true) return target.subresource === '' ? componentRoutes : {};
   if (target.subresource === '') return objectRoutes;
   const known = kind.subresources.find((subresource) => subresource === target.subresource);
   if (known === undefined || (target.rest.length > 0 && known !== 'proxy')) throw pathNotFound();

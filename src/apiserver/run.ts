@@ -24,6 +24,7 @@ import { createMetrics } from './metrics.ts';
 import { createPolicyRegistry } from './policies/registry.ts';
 import { createQuotas } from './quota.ts';
 import { createServiceAllocator } from './service-allocator.ts';
+import { runServiceRanges } from './service-ranges.ts';
 import { createTokenAuthority } from './tokens.ts';
 import { serveUpgrade } from './upgrade.ts';
 import { createWebhookClient } from './webhooks/client.ts';
@@ -69,6 +70,7 @@ export async function runApiServer(
     await Promise.all([
       aborted(signal),
       context.quotas.run(context.clock, signal),
+      runServiceRanges(store, context.clock, signal),
       runDefinitionCleanup(store, context.clock, signal),
       runAggregation(context, signal),
       runEventExpiry(store, context.clock, log, config.limits.eventTtlMs, signal),

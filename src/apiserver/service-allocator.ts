@@ -1,10 +1,12 @@
 import { invalid } from '../api/field-errors.ts';
 import { ensureObject, numberAt, objectAt, objectsAt, stringAt, stringsAt } from '../api/fields.ts';
 import type { FieldError } from '../api/kind.ts';
+import { ipAddressKind } from '../api/kinds/servicecidr.ts';
 import type { JsonObject } from '../api/object.ts';
 import { type Cidr, cidrAddress, cidrContains, cidrSize, formatCidr, formatIp, parseIp } from '../base/ip.ts';
 import type { Entry, Store, StoreEvent } from '../store/store.ts';
-import { parseEntry } from './objects.ts';
+import { parseEntry, prefixOf } from './objects.ts';
+import { followServiceRanges, isAllocated } from './service-ranges.ts';
 
 /** Addresses and node ports that one write of a Service holds until it is done. */
 export type Reservation = {
@@ -33,6 +35,7 @@ export type AllocatorOptions = {
 type Claim = string;
 
 const prefix = '/services/';
+const addressesPrefix = prefixOf(ipAddressKind);
 
 /**
  * Allocation without a record of its own: what is taken is what the stored Services say, followed by a watch, and what
@@ -47,17 +50,23 @@ export function createServiceAllocator(store: Store, options: AllocatorOptions):
       else taken.set(claim, now);
     }
   };
-  const claimsIn = (entry: Entry | undefined): readonly Claim[] =>
-    entry === undefined ? [] : claimsOf(parseEntry(entry));
+  const claimsIn = (entry: Entry | undefined): readonly Claim[] => {
+    if (entry === undefined) return [];
+    const object = parseEntry(entry);
+    return entry.key.startsWith(prefix) ? claimsOf(object) : claimsOfAddress(object);
+  };
   const onEvents = (events: readonly StoreEvent[]): void => {
     for (const event of events) {
       count(claimsIn(event.previous), -1);
       if (event.type === 'put') count(claimsIn(event.entry), 1);
     }
   };
-  const { entries, revision } = store.list(prefix);
-  for (const entry of entries) count(claimsIn(entry), 1);
-  const watching = store.watch(prefix, revision, onEvents);
+  const watches = [prefix, addressesPrefix].map((each) => {
+    const { entries, revision } = store.list(each);
+    for (const entry of entries) count(claimsIn(entry), 1);
+    return store.watch(each, revision, onEvents);
+  });
+  const ranges = followServiceRanges(store, options.serviceCidr);
   return {
     reserve(service, old) {
       const own = old === undefined ? [] : claimsOf(old);
@@ -71,7 +80,10 @@ export function createServiceAllocator(store: Store, options: AllocatorOptions):
         },
       };
       if (old !== undefined) keepAllocated(service, old);
-      const errors = [...fillAddress(service, pool, options), ...fillPorts(service, pool, options)];
+      const errors = [
+        ...fillAddress(service, pool, options, ranges.usable()),
+        ...fillPorts(service, pool, options),
+      ];
       let released = false;
       return {
         errors,
@@ -82,7 +94,10 @@ export function createServiceAllocator(store: Store, options: AllocatorOptions):
         },
       };
     },
-    stop: () => watching.stop(),
+    stop() {
+      for (const watching of watches) watching.stop();
+      ranges.stop();
+    },
   };
 }
 
@@ -99,6 +114,11 @@ function claimsOf(service: JsonObject): readonly Claim[] {
   const health = numberAt(spec, 'healthCheckNodePort') ?? 0;
   if (health > 0) claims.add(`TCP ${health}`);
   return [...claims];
+}
+
+/** An IPAddress that somebody made by hand keeps its address from Services; the allocator's own only show theirs. */
+function claimsOfAddress(address: JsonObject): readonly Claim[] {
+  return isAllocated(address) ? [] : [`ip ${stringAt(address, 'metadata', 'name')}`];
 }
 
 function protocolOf(port: JsonObject): string {
@@ -152,7 +172,12 @@ function dropAddress(spec: JsonObject): void {
   for (const field of ['clusterIP', 'clusterIPs', 'ipFamilies', 'ipFamilyPolicy']) delete spec[field];
 }
 
-function fillAddress(service: JsonObject, pool: Pool, options: AllocatorOptions): readonly FieldError[] {
+function fillAddress(
+  service: JsonObject,
+  pool: Pool,
+  options: AllocatorOptions,
+  ranges: readonly Cidr[],
+): readonly FieldError[] {
   const spec = ensureObject(service, 'spec');
   if (typeOf(spec) === 'ExternalName') return [];
   const asked = stringAt(spec, 'clusterIP') || (stringsAt(spec, 'clusterIPs')[0] ?? '');
@@ -161,7 +186,7 @@ function fillAddress(service: JsonObject, pool: Pool, options: AllocatorOptions)
     return [];
   }
   if (asked === '') {
-    const free = pickAddress(pool, options);
+    const free = firstFree(ranges, (range) => pickAddress(pool, range, options.random));
     if (free === undefined) {
       return [invalid('spec.clusterIPs', [], 'failed to allocate a serviceIP: range is full')];
     }
@@ -169,7 +194,7 @@ function fillAddress(service: JsonObject, pool: Pool, options: AllocatorOptions)
     setAddress(spec, free, options);
     return [];
   }
-  const problem = problemOfAddress(asked, pool, options.serviceCidr);
+  const problem = problemOfAddress(asked, pool, ranges);
   if (problem !== undefined) {
     return [invalid('spec.clusterIPs', [asked], `failed to allocate IP ${asked}: ${problem}`)];
   }
@@ -178,11 +203,13 @@ function fillAddress(service: JsonObject, pool: Pool, options: AllocatorOptions)
   return [];
 }
 
-function problemOfAddress(text: string, pool: Pool, range: Cidr): string | undefined {
+function problemOfAddress(text: string, pool: Pool, ranges: readonly Cidr[]): string | undefined {
   const ip = parseIp(text);
-  const inRange = ip !== undefined && cidrContains(range, ip) && ip.value !== range.first;
+  const inRange = ranges.some(
+    (range) => ip !== undefined && cidrContains(range, ip) && ip.value !== range.first,
+  );
   if (!inRange) {
-    return `the provided IP (${text}) is not in the valid range. The range of valid IPs is ${formatCidr(range)}`;
+    return `the provided IP (${text}) is not in the valid range. The range of valid IPs is ${ranges.map(formatCidr).join(', ')}`;
   }
   return pool.isFree(`ip ${text}`) ? undefined : 'provided IP is already allocated';
 }
@@ -194,12 +221,19 @@ function setAddress(spec: JsonObject, address: string, options: AllocatorOptions
   spec['ipFamilyPolicy'] ??= 'SingleStack';
 }
 
+function firstFree(ranges: readonly Cidr[], pick: (range: Cidr) => string | undefined): string | undefined {
+  for (const range of ranges) {
+    const found = pick(range);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
 /**
  * A random start, then the next free one. The lowest addresses (at most 256, at most a sixteenth of the range) are left to
  * those who ask for a certain address, and given out only when nothing else is free.
  */
-function pickAddress(pool: Pool, options: AllocatorOptions): string | undefined {
-  const { serviceCidr } = options;
+function pickAddress(pool: Pool, serviceCidr: Cidr, random: AllocatorOptions['random']): string | undefined {
   const size = Number(cidrSize(serviceCidr) > 2n ** 20n ? 2n ** 20n : cidrSize(serviceCidr));
   const offset = Math.min(Math.max(16, Math.floor(size / 16)), 256);
   const low = Math.min(offset, size - 1);
@@ -211,7 +245,7 @@ function pickAddress(pool: Pool, options: AllocatorOptions): string | undefined 
   for (const [from, to] of bands) {
     const width = to - from;
     if (width <= 0) continue;
-    const start = options.random(width);
+    const start = random(width);
     for (let step = 0; step < width; step++) {
       const ip = cidrAddress(serviceCidr, BigInt(from + ((start + step) % width)));
       if (ip === undefined) continue;

@@ -31,8 +31,21 @@ export function watchObjects(context: ApiContext, target: Target): Reply {
     kind: 'stream',
     status: 200,
     contentType: plan.form.protobuf ? `${plan.form.contentType};stream=watch` : plan.form.contentType,
-    run: (stream) => runWatch(context, target, plan, stream),
+    run: (stream) => counted(context, target, () => runWatch(context, target, plan, stream)),
   };
+}
+
+async function counted(context: ApiContext, target: Target, run: () => Promise<void>): Promise<void> {
+  const { watches } = context.metrics;
+  const { name } = target.request.user;
+  watches.set(name, (watches.get(name) ?? 0) + 1);
+  try {
+    await run();
+  } finally {
+    const left = (watches.get(name) ?? 1) - 1;
+    if (left === 0) watches.delete(name);
+    else watches.set(name, left);
+  }
 }
 
 function planWatch(context: ApiContext, target: Target): WatchPlan {

@@ -1,7 +1,8 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { trackUpdate } from '../api/apply/managed-fields.ts';
 import { rootTypeOf } from '../api/apply/typed-value.ts';
-import { decodeBody, decodeObject, type FieldValidation } from '../api/decode.ts';
+import { decodeBody, decodeObject, duplicateFieldsOf, type FieldValidation } from '../api/decode.ts';
+import { type DuplicateFields, noDuplicates } from '../api/duplicate-fields.ts';
 import { ensureObject, jsonEqual, numberAt, stringAt, stringsAt } from '../api/fields.ts';
 import type { Part, PartName } from '../api/kind.ts';
 import { isJsonObject, type Json, type JsonObject } from '../api/object.ts';
@@ -54,7 +55,16 @@ export function fieldValidationOf(target: Target): FieldValidation {
 export async function decodeRequest(
   target: Target,
 ): Promise<{ readonly object: JsonObject; readonly warnings: readonly string[] }> {
-  return decodeObject(target.kind, await readBody(target, target.kind.schema), fieldValidationOf(target));
+  const fieldValidation = fieldValidationOf(target);
+  const body = await readBody(target, target.kind.schema);
+  return decodeObject(target.kind, body, fieldValidation, await duplicatesIn(target, body));
+}
+
+/** The fields that the request's body gives twice, where anybody is to be told. `body`: what was decoded. */
+export async function duplicatesIn(target: Target, body: Json): Promise<DuplicateFields> {
+  const { request } = target;
+  if (fieldValidationOf(target) === 'Ignore') return noDuplicates;
+  return duplicateFieldsOf(await request.body(), request.headers['content-type'] ?? '', body);
 }
 
 /** The body as JSON, whatever it came as. `schema` is what it should hold. Throws StatusError 400, 408, 413 or 415. */

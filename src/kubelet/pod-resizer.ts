@@ -6,6 +6,7 @@ import {
   type Amounts,
   decideResize,
   parseResourcesKey,
+  reportedResources,
   type ResizePending,
   resourcesKeyOf,
   withAllocation,
@@ -47,7 +48,11 @@ export class PodResizer {
 
   /** The Pod with what it was given; decides on what it wishes for. */
   allocate(pod: Pod): Pod {
-    this.#allocation ??= adoptedAllocation(pod);
+    if (this.#allocation === undefined) {
+      this.#allocation = adoptedAllocation(pod);
+      // An earlier node agent may have changed them, which the runtime does not tell.
+      for (const [id, key] of reportedResources(pod)) this.#has.set(id, key);
+    }
     const capacity = {
       cpu: unitsOf(this.#deps.node.allocatable['cpu'] ?? '0'),
       memory: unitsOf(this.#deps.node.allocatable['memory'] ?? '0'),

@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Container, Pod } from '../api/gen/core-v1.ts';
-import { adoptedAllocation, decideResize, requestsOf, reservedBy, withAllocation } from './resize.ts';
+import {
+  adoptedAllocation,
+  decideResize,
+  reportedResources,
+  requestsOf,
+  reservedBy,
+  withAllocation,
+} from './resize.ts';
 
 const gi = 2 ** 30;
 const capacity = { cpu: 4, memory: 8 * gi };
@@ -50,10 +57,21 @@ for (const { name, wish, others, want } of cases) {
 test('resize: a node agent that starts again keeps what the status says was given', () => {
   const resources = { requests: { cpu: '1', memory: '1Gi' } };
   const status = {
-    containerStatuses: [{ name: 'main', image: 'x', imageID: '', ready: true, restartCount: 0, resources }],
+    containerStatuses: [
+      {
+        name: 'main',
+        containerID: 'containerd://c0',
+        image: 'x',
+        imageID: '',
+        ready: true,
+        restartCount: 0,
+        resources,
+      },
+    ],
   };
   const wished = pod('3', '1Gi', status);
   assert.equal(requestsOf(withAllocation(wished, adoptedAllocation(wished))).cpu, 1);
+  assert.deepEqual([...reportedResources(wished)], [['c0', '{"requests":{"cpu":"1","memory":"1Gi"}}']]);
 });
 
 test('resize: what other Pods have is what they were given, and Pods that are over have nothing', () => {

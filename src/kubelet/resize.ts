@@ -22,7 +22,7 @@ export type ResizePending = { readonly reason: 'Deferred' | 'Infeasible'; readon
 export type ResizeDecision = { readonly allocation: Allocation; readonly pending: ResizePending | undefined };
 
 /** CPU and memory of a container's spec as a text that is equal where they are: what a runtime container was made with. */
-export function resourcesKeyOf(container: Container): string {
+export function resourcesKeyOf(container: Pick<Container, 'resources'>): string {
   const key: Record<string, Record<string, string>> = {};
   for (const list of ['limits', 'requests'] as const) {
     for (const name of measured) {
@@ -63,6 +63,18 @@ export function adoptedAllocation(pod: Pod): Allocation {
       const given = status?.resources;
       return [container.name, { ...container.resources, ...given }];
     }),
+  );
+}
+
+/** What the status says that containers have, as keys by container id. */
+export function reportedResources(pod: Pod): ReadonlyMap<string, string> {
+  const { containerStatuses = [], initContainerStatuses = [] } = pod.status ?? {};
+  return new Map(
+    [...containerStatuses, ...initContainerStatuses].flatMap(({ containerID = '', resources }) =>
+      resources === undefined
+        ? []
+        : [[containerID.slice(containerID.indexOf('//') + 2), resourcesKeyOf({ resources })] as const],
+    ),
   );
 }
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { Pod, PodCondition } from '../../src/api/gen/core-v1.ts';
 import { eventually } from '../support/shell.ts';
+import { openTerminal } from '../support/terminal.ts';
 import { importBusybox, openTestNode, reasonToSkip, type TestNode } from './kubelet-node.ts';
 
 /** What changes in a Pod that runs: ephemeral containers by kubectl debug, CPU and memory by the resize subresource. */
@@ -67,10 +68,10 @@ describe('a running Pod', { skip: skip ?? false }, () => {
       '--',
       'sh',
       '-c',
-      'echo sees; cat /proc/1/cmdline; sleep 60',
+      'echo sees $(cat /proc/1/cmdline); sleep 60',
     );
     await eventually(
-      async () => assert.match(await node.kubectl('logs', 'debugged', '-c', 'look'), /sees\nsh\0-c\0trap/),
+      async () => assert.match(await node.kubectl('logs', 'debugged', '-c', 'look'), /sees sh-ctrap/),
       bound,
     );
     const exec = await node.kubectl('exec', 'debugged', '-c', 'look', '--', 'sh', '-c', 'echo inside');
@@ -90,12 +91,17 @@ describe('a running Pod', { skip: skip ?? false }, () => {
   test('kubectl debug -it attaches to the new container', async () => {
     await node.apply(pod('attached', {}));
     await until('attached', isReady);
-    const output = await node.exec(
-      'sh',
-      '-c',
-      `echo 'echo from-$((20+3)); exit' | kubectl --kubeconfig=${node.dataDir}/admin.yaml debug attached -i --image=busybox --image-pull-policy=IfNotPresent -- sh`,
-    );
-    assert.match(output, /from-23/);
+    const command = `kubectl --kubeconfig=${node.dataDir}/admin.yaml debug attached -it --image=busybox --image-pull-policy=IfNotPresent -- sh`;
+    const terminal = openTerminal(`nsenter --net=/run/netns/${node.name} ${command}`);
+    try {
+      await terminal.expect(/\/ # /);
+      terminal.type('echo from-$((20+3))\r');
+      await terminal.expect(/from-23/);
+      terminal.type('exit\r');
+      assert.equal(await terminal.exited(), 0);
+    } finally {
+      terminal.kill();
+    }
     await node.kubectl('delete', 'pod', 'attached');
   });
 

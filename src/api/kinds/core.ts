@@ -1,4 +1,5 @@
 import type { Kind } from '../kind.ts';
+import { componentStatusKind } from './componentstatus.ts';
 import { configMapKind, secretKind, serviceAccountKind } from './config.ts';
 import { endpointsKind } from './endpoints.ts';
 import { eventKind } from './event.ts';
@@ -13,6 +14,7 @@ import { replicationControllerKind } from './replicationcontroller.ts';
 import { serviceKind } from './service.ts';
 
 export const coreKinds: readonly Kind[] = [
+  componentStatusKind,
   configMapKind,
   endpointsKind,
   eventKind,

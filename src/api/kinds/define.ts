@@ -13,6 +13,7 @@ export type KindRules = Pick<Kind, 'group' | 'version' | 'kind' | 'plural' | 'na
       | 'categories'
       | 'subresources'
       | 'parts'
+      | 'readOnly'
       | 'ephemeral'
       | 'columns'
       | 'selectableFields'
@@ -50,6 +51,7 @@ export function defineKind(rules: KindRules): Kind {
     schema: rules.schema,
     subresources,
     columns: rules.columns ?? plainColumns,
+    ...(rules.readOnly === undefined ? {} : { readOnly: rules.readOnly }),
     ...(rules.parts === undefined ? {} : { parts: rules.parts }),
     ...(rules.ephemeral === undefined ? {} : { ephemeral: rules.ephemeral }),
     ...(rules.stored === undefined ? {} : { stored: rules.stored }),

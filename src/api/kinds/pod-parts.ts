@@ -17,12 +17,7 @@ function withSpec(pod: JsonObject, change: JsonObject): JsonObject {
 }
 
 /** Container fields that make no sense in a container that comes to look at others and never restarts; probes are refused with those of init containers. */
-const notEphemeral = [
-  'lifecycle',
-  'ports',
-  'resizePolicy',
-  'restartPolicy',
-] as const;
+const notEphemeral = ['lifecycle', 'ports', 'resizePolicy', 'restartPolicy'] as const;
 
 /** Rules of ephemeral containers beyond those of any container. */
 export function validateEphemeralContainers(spec: JsonObject, path: string): readonly FieldError[] {
