@@ -53,6 +53,12 @@ const listQuery = [
   ...query('integer', 'limit', 'timeoutSeconds'),
 ];
 
+const logQuery = [
+  ...query('string', 'container', 'pretty'),
+  ...query('boolean', 'follow', 'previous', 'timestamps'),
+  ...query('integer', 'limitBytes', 'sinceSeconds', 'tailLines'),
+];
+
 /** The type that a subresource reads and writes; the main one for `status`. */
 const subresourceTypes: Readonly<Partial<Record<Subresource, string>>> = {
   scale: 'autoscaling/v1.Scale',
@@ -149,11 +155,7 @@ function subresourcePath(kind: Kind, name: Subresource, item: string): Path {
             method: 'get',
             action: 'get',
             id: id('read'),
-            query: [
-              ...query('string', 'container', 'pretty'),
-              ...query('boolean', 'follow', 'previous', 'timestamps'),
-              ...query('integer', 'limitBytes', 'sinceSeconds', 'tailLines'),
-            ],
+            query: logQuery,
             body: undefined,
           },
         ],

@@ -46,27 +46,8 @@ export function createQuotas(store: Store): Quotas {
   /** Objects whose write is under way: the store does not show them yet. */
   const pending = new Set<Pending>();
 
-  function used(quota: JsonObject, namespace: string, without = ''): ReadonlyMap<string, Quantity> {
-    const replaced = new Set([without, ...[...pending].map(({ replacedUid }) => replacedUid)]);
-    const totals = new Map<string, Quantity>();
-    const names = Object.keys(stringMapAt(quota, 'spec', 'hard'));
-    for (const name of names) totals.set(name, { nanos: 0n, format: 'decimal' });
-    const add = (place: Pick<Kind, 'group' | 'plural'>, object: JsonObject): void => {
-      if (!quotaCovers(quota, place, object)) return;
-      for (const [name, amount] of usageOf(place, object)) {
-        const before = totals.get(name);
-        if (before !== undefined) totals.set(name, addQuantities(before, amount));
-      }
-    };
-    for (const place of placesOf(names)) {
-      for (const entry of store.list(prefixOf(place, namespace)).entries) {
-        const object = parseEntry(entry);
-        if (!replaced.has(stringAt(object, 'metadata', 'uid'))) add(place, object);
-      }
-    }
-    for (const item of pending) if (item.namespace === namespace) add(item.kind, item.object);
-    return totals;
-  }
+  const used = (quota: JsonObject, namespace: string, without = ''): ReadonlyMap<string, Quantity> =>
+    usedOf(store, pending, quota, namespace, without);
 
   return {
     reserve(kind, namespace, object, old) {
@@ -121,6 +102,35 @@ export function createQuotas(store: Store): Quotas {
       cancel?.();
     },
   };
+}
+
+/** What a quota counts: the stored objects but those that are being replaced, and those under way. `without`: a uid that does not count. */
+function usedOf(
+  store: Store,
+  pending: ReadonlySet<Pending>,
+  quota: JsonObject,
+  namespace: string,
+  without: string,
+): ReadonlyMap<string, Quantity> {
+  const replaced = new Set([without, ...[...pending].map(({ replacedUid }) => replacedUid)]);
+  const totals = new Map<string, Quantity>();
+  const names = Object.keys(stringMapAt(quota, 'spec', 'hard'));
+  for (const name of names) totals.set(name, { nanos: 0n, format: 'decimal' });
+  const add = (place: Pick<Kind, 'group' | 'plural'>, object: JsonObject): void => {
+    if (!quotaCovers(quota, place, object)) return;
+    for (const [name, amount] of usageOf(place, object)) {
+      const before = totals.get(name);
+      if (before !== undefined) totals.set(name, addQuantities(before, amount));
+    }
+  };
+  for (const place of placesOf(names)) {
+    for (const entry of store.list(prefixOf(place, namespace)).entries) {
+      const object = parseEntry(entry);
+      if (!replaced.has(stringAt(object, 'metadata', 'uid'))) add(place, object);
+    }
+  }
+  for (const item of pending) if (item.namespace === namespace) add(item.kind, item.object);
+  return totals;
 }
 
 /** Kinds whose objects the named resources count. */
