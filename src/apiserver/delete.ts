@@ -11,11 +11,18 @@ import { admitDeletion } from './dynamic-admission.ts';
 import { jsonReply, type Reply } from './exchange.ts';
 import { formOf, renderList, renderObject } from './forms.ts';
 import { prepare, readPage, requireEntry } from './list.ts';
-import { isBeingDeleted, parseEntry, type StoredObject, templateOf, templateOfEntry } from './objects.ts';
+import {
+  isReadyToGo,
+  isBeingDeleted,
+  parseEntry,
+  type StoredObject,
+  templateOf,
+  templateOfEntry,
+} from './objects.ts';
 import { graceOf } from './pod-admission.ts';
 import { isTrue } from './request-info.ts';
 import { isDryRun } from './dry-run.ts';
-import { isReadyToGo, nextCommit, readBody } from './write.ts';
+import { nextCommit, readBody } from './write.ts';
 
 type Propagation = 'Foreground' | 'Background' | 'Orphan';
 

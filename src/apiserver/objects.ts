@@ -1,4 +1,4 @@
-import { stringAt } from '../api/fields.ts';
+import { numberAt, stringAt, stringsAt } from '../api/fields.ts';
 import type { Kind } from '../api/kind.ts';
 import { isJsonObject, type JsonObject } from '../api/object.ts';
 import { apiVersionOfKind } from '../api/registry.ts';
@@ -104,6 +104,14 @@ export type StoredObject = JsonObject & { metadata: JsonObject };
 
 export function isBeingDeleted(object: JsonObject): boolean {
   return stringAt(object, 'metadata', 'deletionTimestamp') !== '';
+}
+
+/** Marked for deletion, no grace left to wait for, and nobody holds it. */
+export function isReadyToGo(object: JsonObject): boolean {
+  if (stringAt(object, 'metadata', 'deletionTimestamp') === '') return false;
+  if ((numberAt(object, 'metadata', 'deletionGracePeriodSeconds') ?? 0) > 0) return false;
+  if (stringsAt(object, 'metadata', 'finalizers').length > 0) return false;
+  return object['kind'] !== 'Namespace' || stringsAt(object, 'spec', 'finalizers').length === 0;
 }
 
 /** `count` characters of Kubernetes' suffix alphabet: no vowels and nothing that looks like something else. */

@@ -24,6 +24,7 @@ import { managerOf } from './field-manager.ts';
 import { prepare, requireEntry } from './list.ts';
 import { companionsOf } from './namespaces.ts';
 import {
+  isReadyToGo,
   keyOfObject,
   parseEntry,
   randomSuffix,
@@ -495,12 +496,4 @@ function restore(object: JsonObject, from: JsonObject, field: string): void {
   const value = from[field];
   if (value === undefined) delete object[field];
   else object[field] = value;
-}
-
-/** Marked for deletion, no grace left to wait for, and nobody holds it. */
-export function isReadyToGo(object: JsonObject): boolean {
-  if (stringAt(object, 'metadata', 'deletionTimestamp') === '') return false;
-  if ((numberAt(object, 'metadata', 'deletionGracePeriodSeconds') ?? 0) > 0) return false;
-  if (stringsAt(object, 'metadata', 'finalizers').length > 0) return false;
-  return object['kind'] !== 'Namespace' || stringsAt(object, 'spec', 'finalizers').length === 0;
 }

@@ -12,7 +12,7 @@ import { compilePodStatus, withStatus } from './pod-status.ts';
 import { PodVolumes } from './pod-volumes.ts';
 import { Prober } from './prober.ts';
 import type { Amounts } from './resize.ts';
-import { afterRestart, type Backoff, restartBackoff } from './restart-backoff.ts';
+import { afterRestart, type Backoff, backoffText, restartBackoff } from './restart-backoff.ts';
 import { emptyRuntimePod, type RuntimePod, readySandbox } from './runtime-pod.ts';
 import {
   deletePodObject,
@@ -256,7 +256,7 @@ export class PodWorker {
     const waiting = new Map<string, Waiting>();
     const where = `${this.#pod.metadata?.name}_${this.#pod.metadata?.namespace}(${this.#uid})`;
     for (const [name, { delayMs }] of plan.waiting) {
-      const message = `back-off ${duration(delayMs)} restarting failed container=${name} pod=${where}`;
+      const message = `back-off ${backoffText(delayMs)} restarting failed container=${name} pod=${where}`;
       waiting.set(name, { reason: 'CrashLoopBackOff', message });
       if (before.has(name)) continue;
       this.#deps.event(
@@ -494,9 +494,3 @@ const publishedAfter: ReadonlySet<Action['kind']> = new Set([
 
 /** Under which the sandbox stands among what is blocked; no container can have this name. */
 const sandboxKey = '';
-
-/** "10s", "2m40s": as Kubernetes writes them. */
-function duration(ms: number): string {
-  const seconds = Math.round(ms / 1000);
-  return seconds < 60 ? `${seconds}s` : `${Math.floor(seconds / 60)}m${seconds % 60}s`;
-}

@@ -22,3 +22,9 @@ export function afterRestart(backoff: Backoff | undefined, ranMs: number, limits
   if (backoff === undefined || ranMs >= limits.resetAfterMs) return { delayMs: limits.firstMs };
   return { delayMs: Math.min(limits.maxMs, backoff.delayMs * 2) };
 }
+
+/** "10s", "2m40s": as Kubernetes writes them. */
+export function backoffText(ms: number): string {
+  const seconds = Math.round(ms / 1000);
+  return seconds < 60 ? `${seconds}s` : `${Math.floor(seconds / 60)}m${seconds % 60}s`;
+}
