@@ -3,7 +3,7 @@ import { trackUpdate } from '../api/apply/managed-fields.ts';
 import { rootTypeOf } from '../api/apply/typed-value.ts';
 import { decodeBody, decodeObject, duplicateFieldsOf, type FieldValidation } from '../api/decode.ts';
 import { type DuplicateFields, noDuplicates } from '../api/duplicate-fields.ts';
-import { ensureObject, jsonEqual, numberAt, stringAt, stringsAt } from '../api/fields.ts';
+import { ensureObject, jsonEqual, stringAt } from '../api/fields.ts';
 import type { Part, PartName } from '../api/kind.ts';
 import { isJsonObject, type Json, type JsonObject } from '../api/object.ts';
 import { alreadyExists, badRequest, conflict, invalid, notFound } from '../api/status.ts';
