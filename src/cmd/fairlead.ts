@@ -39,6 +39,9 @@ const entries: Readonly<Record<string, Entry>> = {
     load: async () => (await import('./ingress.ts')).ingressCommand(),
     preload: async () => Promise.all([...clientCode(), import('../l7/run.ts'), import('../l7/config.ts')]),
   },
+  'ingress-worker': {
+    load: async () => (await import('./ingress-worker.ts')).ingressWorkerCommand(),
+  },
   proxy: { load: async () => (await import('./proxy.ts')).proxyCommand() },
   explain: { load: async () => (await import('./explain.ts')).explainCommand() },
   migrate: { load: async () => (await import('./migrate.ts')).migrateCommand() },
@@ -88,8 +91,8 @@ async function program(name: string | undefined): Promise<Command> {
   return root;
 }
 
-/** Started by `up` only. */
-const internal: ReadonlySet<string> = new Set(['server', 'supervisor']);
+/** Started by other commands only. */
+const internal: ReadonlySet<string> = new Set(['server', 'supervisor', 'ingress-worker']);
 
 /**
  * A component that is started while the cluster's keys are still being made loads its code and then waits here for the

@@ -1,4 +1,8 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
+import type { Logger } from '../base/log.ts';
+import type { IngressConfig } from '../l7/config.ts';
+import type { Engine } from '../l7/engine.ts';
+import type { IngressDeps } from '../l7/run.ts';
 
 type Place = { readonly host: string; readonly port: number };
 
@@ -18,6 +22,7 @@ type IngressOptions = {
   readonly trustedProxies: readonly string[];
   readonly accessLog: boolean;
   readonly transport: 'auto' | 'uring' | 'net';
+  readonly workers: number | 'auto';
   readonly lameDuck: number;
   readonly config?: string;
   readonly lease?: Named | undefined;
@@ -78,6 +83,12 @@ export function ingressCommand(): Command {
         .choices(['auto', 'uring', 'net'])
         .default('auto'),
     )
+    .option(
+      '--workers <n|auto>',
+      'processes that serve; auto: one for each processor. More than one share each address by SO_REUSEPORT',
+      parseWorkers,
+      1,
+    )
     .action(async (options: Partial<IngressOptions>) => {
       await run({
         http: [{ host: anyHost, port: 8000 }],
@@ -113,7 +124,7 @@ async function run(options: IngressOptions): Promise<void> {
     { runIngress, runStaticIngress },
     { chooseTransport },
     { systemClock },
-    { hostname },
+    { availableParallelism, hostname },
   ] = await Promise.all([
     import('../base/log.ts'),
     import('../l7/config.ts'),
@@ -123,7 +134,11 @@ async function run(options: IngressOptions): Promise<void> {
     import('node:os'),
   ]);
   const log = createLogger('ingress');
-  const deps = { clock: systemClock, transport: await chooseTransport(options.transport, log) };
+  const workers = options.workers === 'auto' ? availableParallelism() : options.workers;
+  const deps: IngressDeps =
+    workers === 1
+      ? { clock: systemClock, transport: await chooseTransport(options.transport, log) }
+      : { clock: systemClock, engine: await workerPools(workers, options.transport, log) };
   const address = (place: Place) => ({ kind: 'address' as const, ...place });
   const descriptor = (fd: number) => ({ kind: 'fd' as const, fd });
   const config = Object.freeze({
@@ -165,6 +180,28 @@ async function run(options: IngressOptions): Promise<void> {
   } finally {
     client.close();
   }
+}
+
+async function workerPools(
+  workers: number,
+  transport: IngressOptions['transport'],
+  log: Logger,
+): Promise<(config: IngressConfig) => Engine> {
+  const [{ WorkerPool }, { systemClock }] = await Promise.all([
+    import('../l7/worker-pool.ts'),
+    import('../base/clock.ts'),
+  ]);
+  const command = [process.execPath, ...process.execArgv, process.argv[1] ?? '', 'ingress-worker'] as const;
+  return (config) => new WorkerPool(config, { workers, transport, command: [...command] }, log, systemClock);
+}
+
+function parseWorkers(text: string): number | 'auto' {
+  const count = Number(text);
+  if (text === 'auto') return text;
+  if (!/^\d+$/.test(text) || count < 1 || count > 256) {
+    throw new InvalidArgumentError('give a number from 1 to 256, or auto.');
+  }
+  return count;
 }
 
 async function readAuthority(certificate: string | undefined, key: string | undefined) {

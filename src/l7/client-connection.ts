@@ -54,9 +54,13 @@ export class ClientConnection implements ConnectionHandler, ExchangeClient {
     return this.#state === 'head' && this.input.length === 0;
   }
 
-  /** The worker is stopping: an idle connection ends now, another one after its answer. */
+  /**
+   * The worker is stopping. A connection ends after its answer; an idle one may carry a request at this very moment, which ending it now
+   * would lose, so it is waited for a little.
+   */
   drain(): void {
-    if (this.idle) this.#endGently();
+    if (!this.idle) return;
+    this.deadlineMs = Math.min(this.deadlineMs, this.#context.nowMs() + this.#context.limits.drainIdleMs);
   }
 
   onConnect(): void {}

@@ -1,11 +1,19 @@
 import type { ServerResponse } from 'node:http';
-import { answerText, type HealthAddress, type HealthServer, listenForHealth } from '../base/health-server.ts';
+import {
+  answerText,
+  type Exposition,
+  type HealthAddress,
+  type HealthServer,
+  listenForHealth,
+} from '../base/health-server.ts';
 import type { ExplainRequest } from './explain.ts';
 import { createRegistry } from './exposition.ts';
 import type { ProxyMetrics } from './metrics.ts';
 
 export type HealthSources = {
   readonly metrics: ProxyMetrics;
+  /** Brings `metrics` up to date. */
+  refresh(): Promise<void>;
   /** Routes follow the API and requests are taken. */
   ready(): boolean;
   /** The route table as text. */
@@ -18,12 +26,23 @@ export type HealthSources = {
 export function serveHealth(address: HealthAddress, sources: HealthSources): Promise<HealthServer> {
   return listenForHealth(
     address,
-    () => createRegistry(sources.metrics),
+    () => createExposition(sources),
     (path, response, target) => {
       if (path === '/debug/explain') void answerExplain(target, sources, response);
       else answerText(response, ...answerTo(path, sources));
     },
   );
+}
+
+async function createExposition(sources: HealthSources): Promise<Exposition> {
+  const registry = await createRegistry(sources.metrics);
+  return {
+    contentType: registry.contentType,
+    metrics: async () => {
+      await sources.refresh();
+      return registry.metrics();
+    },
+  };
 }
 
 function answerTo(path: string, sources: HealthSources): readonly [number, string] {

@@ -26,6 +26,8 @@ export type ProxyLimits = {
   readonly tunnelIdleTimeoutMs: number;
   /** After an early answer, what the client still sends is read and thrown away for this long, so that it gets to read the answer. */
   readonly lingerTimeoutMs: number;
+  /** While stopping, a connection without a request is closed after this; a request that comes meanwhile is answered with "Connection: close". */
+  readonly drainIdleMs: number;
   /** Request line and fields of one request. More: 431. */
   readonly headBytesMax: number;
   /** Fields of one head. More: 431 to a client, 502 for an endpoint's answer. */
@@ -115,6 +117,7 @@ export const defaultLimits: ProxyLimits = {
   upstreamFreshMs: 1_000,
   tunnelIdleTimeoutMs: 3_600_000,
   lingerTimeoutMs: 2_000,
+  drainIdleMs: 1_000,
   headBytesMax: 32_768,
   headerCountMax: 100,
   targetBytesMax: 16_384,

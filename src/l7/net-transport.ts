@@ -155,8 +155,8 @@ export type ListenAt =
 export type Listener = {
   /** The port listened on; 0 if unknown. */
   readonly port: number;
-  /** Takes no more connections; those that were accepted live on. */
-  close(): void;
+  /** Takes no more connections; those that were accepted live on. Resolves when the last one has been handed over. */
+  close(): Promise<void>;
 };
 
 /** How TLS connections are decrypted. */
@@ -233,7 +233,8 @@ export async function listenNet(at: ListenAt, acceptor: Acceptor, options: Liste
   return {
     port: typeof bound === 'object' && bound !== null ? bound.port : 0,
     close: () => {
-      server.close();
+      server.close(); // libuv accepts nothing from here on; its callback would wait for the connections to end
+      return Promise.resolve();
     },
   };
 }

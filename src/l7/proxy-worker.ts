@@ -40,6 +40,7 @@ export class ProxyWorker implements Acceptor {
   #generation = 0; // of tables
   #cancelTick: (() => void) | undefined;
   #drained: (() => void) | undefined;
+  #closed = false;
   readonly #forgetClient = (client: ClientConnection): void => {
     this.#clients.delete(client);
     this.metrics.clientConnections -= 1;
@@ -77,6 +78,7 @@ export class ProxyWorker implements Acceptor {
       limits.upstreamBodyTimeoutMs,
       limits.upstreamIdleTimeoutMs,
       limits.lingerTimeoutMs,
+      limits.drainIdleMs,
       limits.quarantineMs,
     );
     this.#tickMs = Math.min(500, Math.max(10, Math.floor(shortest / 4)));
@@ -98,7 +100,8 @@ export class ProxyWorker implements Acceptor {
   }
 
   accept(connection: Connection, from: AcceptedFrom): ConnectionHandler | undefined {
-    if (this.#context.draining || this.#clients.size >= this.#context.limits.clientConnectionsMax) {
+    // While it drains, a connection that was made before its listener closed still gets its answer.
+    if (this.#closed || this.#clients.size >= this.#context.limits.clientConnectionsMax) {
       this.metrics.clientConnectionsRefused += 1;
       return undefined;
     }
@@ -206,6 +209,7 @@ export class ProxyWorker implements Acceptor {
 
   /** Cuts everything at once. */
   close(): void {
+    this.#closed = true;
     this.#context.draining = true;
     for (const client of this.#clients) client.abort();
     for (const upstream of this.#context.pool.connections) upstream.destroy();

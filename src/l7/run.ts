@@ -7,13 +7,13 @@ import type { ApiClient } from '../client/client.ts';
 import { ApiWriter } from './api-writer.ts';
 import { type CompiledRoutes, compileRoutes } from './compile.ts';
 import type { IngressConfig } from './config.ts';
+import type { Engine } from './engine.ts';
+import type { LiveEndpoint } from './explain.ts';
 import { serveHealth } from './health.ts';
-import { type Listener, netTransport, type ServerTransport } from './net-transport.ts';
+import { LocalEngine } from './local-engine.ts';
+import { netTransport, type ServerTransport } from './net-transport.ts';
 import { ProblemReports } from './problem-reports.ts';
-import { ProxyWorker } from './proxy-worker.ts';
-import { renderRouteTable } from './table.ts';
-import { Certificates } from './tls.ts';
-import { trustedProxies } from './trusted-proxies.ts';
+import { emptyRouteTable, renderRouteTable } from './table.ts';
 import { createWatched, type Watched } from './watched.ts';
 
 /** Where the running controller listens, told once when it serves. */
@@ -28,6 +28,8 @@ export type IngressDeps = {
   readonly onReady?: ((ports: IngressPorts) => void) | undefined;
   /** Default: on node:net. */
   readonly transport?: ServerTransport | undefined;
+  /** What serves; default: one worker in this process, on `transport`. */
+  readonly engine?: ((config: IngressConfig) => Engine) | undefined;
 };
 
 /**
@@ -77,8 +79,7 @@ class IngressController {
   readonly #config: IngressConfig;
   readonly #log: Logger;
   readonly #deps: IngressDeps;
-  readonly #proxy: ProxyWorker;
-  readonly #certificates: Certificates;
+  readonly #engine: Engine;
   readonly #watched: Watched;
   readonly #problems: ProblemReports;
   readonly #writer: ApiWriter | undefined;
@@ -92,13 +93,8 @@ class IngressController {
     this.#config = config;
     this.#log = log;
     this.#deps = deps;
-    this.#proxy = new ProxyWorker(deps.transport ?? netTransport, clock, {
-      limits: config.limits,
-      isTrusted: trustedProxies(config.trustedProxies),
-      onNotReached: (endpoint, error) => log.warn('an endpoint cannot be connected to', { endpoint, error }),
-      onAccess: config.accessLog ? (record) => log.info('request', record) : undefined,
-    });
-    this.#certificates = new Certificates(log, clock, config.authority);
+    this.#engine =
+      deps.engine?.(config) ?? new LocalEngine(config, log, clock, deps.transport ?? netTransport);
     this.#problems = new ProblemReports(clock, (problem) => {
       log.warn(problem.message, { ingress: keyOf(problem.ingress), reason: problem.reason });
       this.#writer?.report(problem);
@@ -113,13 +109,21 @@ class IngressController {
       healthAddress === undefined
         ? undefined
         : await serveHealth(healthAddress, {
-            metrics: this.#proxy.metrics,
+            metrics: this.#engine.metrics,
+            refresh: () => this.#engine.refresh(),
             ready: () => this.#serving,
-            routes: () => renderRouteTable(this.#proxy.table),
+            routes: () => renderRouteTable(this.#compiled?.table ?? emptyRouteTable),
             explain: async (request) => {
               const { explainRequest } = await import('./explain.ts');
-              if (this.#compiled === undefined) return 'the route table is not loaded yet\n';
-              return explainRequest(this.#compiled, request, (index) => this.#proxy.endpointsOf(index));
+              const compiled = this.#compiled;
+              if (compiled === undefined) return 'the route table is not loaded yet\n';
+              const asked = new Map<number, readonly LiveEndpoint[]>();
+              explainRequest(compiled, request, (index) => {
+                asked.set(index, []);
+                return [];
+              });
+              for (const index of asked.keys()) asked.set(index, await this.#engine.endpointsOf(index));
+              return explainRequest(compiled, request, (index) => asked.get(index) ?? []);
             },
           });
     try {
@@ -133,7 +137,7 @@ class IngressController {
       );
     } finally {
       this.#problems.stop();
-      this.#proxy.close();
+      this.#engine.close();
       health?.close();
     }
   }
@@ -142,39 +146,15 @@ class IngressController {
     await this.#watched.whenSynced(signal);
     this.#synced = true;
     this.#compile();
-    const listeners: Listener[] = [];
-    try {
-      const http = await this.#listen(this.#config.http, listeners, false);
-      const https = await this.#listen(this.#config.https, listeners, true);
-      this.#serving = true;
-      const ports: IngressPorts = { http, https, health: health?.port };
-      this.#log.info('ready', { ...ports, ingresses: this.#compiled?.owned.length ?? 0 });
-      this.#deps.onReady?.(ports);
-      await aborted(signal);
-      this.#serving = false;
-      if (this.#config.lameDuckMs > 0) await this.#deps.clock.sleep(this.#config.lameDuckMs);
-    } finally {
-      for (const listener of listeners) listener.close();
-    }
-    await this.#proxy.drain(this.#config.drainTimeoutMs);
-  }
-
-  async #listen(
-    places: IngressConfig['http'],
-    listeners: Listener[],
-    tls: boolean,
-  ): Promise<readonly number[]> {
-    const { transport = netTransport } = this.#deps;
-    const ports: number[] = [];
-    for (const place of places) {
-      const listener = await transport.listen(place, this.#proxy, {
-        tls: tls ? this.#certificates : undefined,
-        onError: (error) => this.#log.warn('cannot take a connection', { error }),
-      });
-      listeners.push(listener);
-      ports.push(listener.port);
-    }
-    return ports;
+    const { http, https } = await this.#engine.listen();
+    this.#serving = true;
+    const ports: IngressPorts = { http, https, health: health?.port };
+    this.#log.info('ready', { ...ports, ingresses: this.#compiled?.owned.length ?? 0 });
+    this.#deps.onReady?.(ports);
+    await aborted(signal);
+    this.#serving = false;
+    if (this.#config.lameDuckMs > 0) await this.#deps.clock.sleep(this.#config.lameDuckMs);
+    await this.#engine.drain(this.#config.drainTimeoutMs);
   }
 
   /** One compile for all changes of an event-loop turn. */
@@ -194,9 +174,8 @@ class IngressController {
       nginxAnnotations: this.#config.nginxAnnotations,
     });
     this.#compiled = compiled;
-    this.#certificates.publish(compiled.table);
-    this.#proxy.publish(compiled.table);
-    this.#proxy.metrics.lastCompileSeconds = (clock.monotonicMs() - startMs) / 1000;
+    this.#engine.publish(compiled);
+    this.#engine.metrics.lastCompileSeconds = (clock.monotonicMs() - startMs) / 1000;
     this.#problems.update(compiled.problems);
     this.#writer?.update(compiled);
   }

@@ -135,10 +135,15 @@ export class Certificates implements TlsSource {
   }
 
   async #loadAuthority(): Promise<Authority> {
-    const { createAuthority, loadAuthority } = await import('../base/certificates.ts');
-    if (this.#authorityPair !== undefined) return loadAuthority(this.#authorityPair);
-    const nowMs = this.#clock.nowMs();
-    const notBefore = new Date(nowMs - backdateMs);
-    return createAuthority('fairlead-ingress', notBefore, new Date(nowMs + 10 * issuedForMs));
+    const { loadAuthority } = await import('../base/certificates.ts');
+    return loadAuthority(this.#authorityPair ?? (await createAuthorityPair(this.#clock.nowMs())));
   }
+}
+
+/** A CA of our own, for as long as the process lives. */
+export async function createAuthorityPair(nowMs: number): Promise<KeyPair> {
+  const { createAuthority } = await import('../base/certificates.ts');
+  const notBefore = new Date(nowMs - backdateMs);
+  const authority = await createAuthority('fairlead-ingress', notBefore, new Date(nowMs + 10 * issuedForMs));
+  return authority.pair;
 }

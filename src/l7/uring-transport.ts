@@ -209,6 +209,7 @@ class UringListener implements User {
   #requests = 0;
   #state: 'open' | 'closing' | 'closed' = 'open';
   #retry: NodeJS.Timeout | undefined;
+  readonly #closed = Promise.withResolvers<void>();
 
   constructor(ring: Ring, user: number, fd: number, hooks: ListenerHooks) {
     this.#ring = ring;
@@ -229,6 +230,7 @@ class UringListener implements User {
     if ((flags & COMPLETION_MORE) === 0) this.#requests -= 1;
     if (kind === KIND_CLOSE) {
       this.#hooks.forget(this.user);
+      this.#closed.resolve();
       return;
     }
     if (kind === KIND_ACCEPT) {
@@ -248,13 +250,14 @@ class UringListener implements User {
       this.#retry = setTimeout(() => this.start(), errno === EMFILE || errno === ENFILE ? acceptRetryMs : 1);
   }
 
-  close(): void {
-    if (this.#state !== 'open') return;
+  close(): Promise<void> {
+    if (this.#state !== 'open') return this.#closed.promise;
     this.#state = 'closing';
     clearTimeout(this.#retry);
     this.#requests += 1;
     this.#ring.cancelAll(this.#fd, this.user);
     this.#hooks.wake();
+    return this.#closed.promise;
   }
 }
 

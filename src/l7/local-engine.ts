@@ -1,0 +1,95 @@
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/log.ts';
+import type { CompiledRoutes } from './compile.ts';
+import type { IngressConfig } from './config.ts';
+import type { Engine } from './engine.ts';
+import type { LiveEndpoint } from './explain.ts';
+import type { ProxyMetrics } from './metrics.ts';
+import type { Listener, ListenAt, ServerTransport } from './net-transport.ts';
+import { ProxyWorker } from './proxy-worker.ts';
+import type { TicketSecret } from './ticket-keys.ts';
+import { Certificates } from './tls.ts';
+import { trustedProxies } from './trusted-proxies.ts';
+
+export type LocalEngineConfig = Pick<
+  IngressConfig,
+  'http' | 'https' | 'limits' | 'trustedProxies' | 'accessLog' | 'authority'
+>;
+
+/** One worker in this process. */
+export class LocalEngine implements Engine {
+  readonly metrics: ProxyMetrics;
+  readonly #config: LocalEngineConfig;
+  readonly #log: Logger;
+  readonly #transport: ServerTransport;
+  readonly #proxy: ProxyWorker;
+  readonly #certificates: Certificates;
+  readonly #listeners: Listener[] = [];
+
+  /** @param tickets to share sessions with other workers; undefined: our own */
+  constructor(
+    config: LocalEngineConfig,
+    log: Logger,
+    clock: Clock,
+    transport: ServerTransport,
+    tickets?: TicketSecret,
+  ) {
+    this.#config = config;
+    this.#log = log;
+    this.#transport = transport;
+    this.#proxy = new ProxyWorker(transport, clock, {
+      limits: config.limits,
+      isTrusted: trustedProxies(config.trustedProxies),
+      onNotReached: (endpoint, error) => log.warn('an endpoint cannot be connected to', { endpoint, error }),
+      onAccess: config.accessLog ? (record) => log.info('request', record) : undefined,
+    });
+    this.metrics = this.#proxy.metrics;
+    this.#certificates = new Certificates(log, clock, config.authority, tickets);
+  }
+
+  publish({ table }: CompiledRoutes): void {
+    this.#certificates.publish(table);
+    this.#proxy.publish(table);
+  }
+
+  async listen(): Promise<{ readonly http: readonly number[]; readonly https: readonly number[] }> {
+    const http = await this.#listenAt(this.#config.http, false);
+    const https = await this.#listenAt(this.#config.https, true);
+    return { http, https };
+  }
+
+  async #listenAt(places: readonly ListenAt[], tls: boolean): Promise<readonly number[]> {
+    const ports: number[] = [];
+    for (const place of places) {
+      const listener = await this.#transport.listen(place, this.#proxy, {
+        tls: tls ? this.#certificates : undefined,
+        onError: (error) => this.#log.warn('cannot take a connection', { error }),
+      });
+      this.#listeners.push(listener);
+      ports.push(listener.port);
+    }
+    return ports;
+  }
+
+  refresh(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  endpointsOf(backend: number): Promise<readonly LiveEndpoint[]> {
+    return Promise.resolve(this.#proxy.endpointsOf(backend));
+  }
+
+  async drain(graceMs: number): Promise<void> {
+    await this.#stopListening();
+    await this.#proxy.drain(graceMs);
+  }
+
+  close(): void {
+    void this.#stopListening();
+    this.#proxy.close();
+  }
+
+  async #stopListening(): Promise<void> {
+    await Promise.all(this.#listeners.splice(0).map((listener) => listener.close()));
+  }
+}
