@@ -20,6 +20,7 @@ type IngressOptions = {
   readonly caKey?: string;
   readonly healthAddress: Place | undefined;
   readonly trustedProxies: readonly string[];
+  readonly proxyProtocol: boolean;
   readonly accessLog: boolean;
   readonly transport: 'auto' | 'uring' | 'net';
   readonly workers: number | 'auto';
@@ -74,6 +75,7 @@ export function ingressCommand(): Command {
       { host: anyHost, port: 9113 },
     )
     .option('--trusted-proxies <cidr,…>', 'proxies in front whose X-Forwarded-… are believed', parseList, [])
+    .option('--proxy-protocol', 'connections of --trusted-proxies begin with a PROXY header, v1 or v2', false)
     .option('--access-log', 'log one line a request', false)
     .addOption(
       new Option(
@@ -156,6 +158,7 @@ async function run(options: IngressOptions): Promise<void> {
     authority: await readAuthority(options.caCert, options.caKey),
     healthAddress: options.healthAddress,
     trustedProxies: options.trustedProxies,
+    proxyProtocol: options.proxyProtocol,
     accessLog: options.accessLog,
     lameDuckMs: options.lameDuck * 1000,
   });

@@ -13,10 +13,12 @@ export type BackendRule = {
   /** undefined: see `defaultServerName`. */
   readonly serverName: string | undefined;
   readonly verify: boolean;
+  /** Version of the PROXY header that tells a backend of its client; undefined: none is sent. */
+  readonly proxyProtocol: 1 | 2 | undefined;
 };
 
 /** What of a rule needs no Service, with the Secret's texts; and how requests are spread. */
-export type BackendAccess = Pick<BackendRule, 'protocol' | 'serverName'> &
+export type BackendAccess = Pick<BackendRule, 'protocol' | 'serverName' | 'proxyProtocol'> &
   Pick<ConnectTls, 'verify' | 'ca' | 'clientCertificate'> & {
     readonly balance: BalancePolicy;
     /** Equal for equal content. '' for an Ingress that says nothing. */
@@ -26,6 +28,7 @@ export type BackendAccess = Pick<BackendRule, 'protocol' | 'serverName'> &
 export const plainAccess: BackendAccess = {
   protocol: undefined,
   serverName: undefined,
+  proxyProtocol: undefined,
   verify: true,
   ca: undefined,
   clientCertificate: undefined,
@@ -52,13 +55,14 @@ export function backendAccess(
       problem: undefined,
     };
   }
-  const { protocol, serverName, verify, tlsSecret } = rule;
+  const { protocol, serverName, verify, tlsSecret, proxyProtocol } = rule;
   const ca = pemOf(secret, 'ca.crt');
   const certificate = pemOf(secret, 'tls.crt');
   const key = pemOf(secret, 'tls.key');
   const content = {
     protocol,
     serverName,
+    proxyProtocol,
     verify,
     ca: tlsSecret === undefined ? undefined : (ca ?? ''),
     clientCertificate: certificate === undefined || key === undefined ? undefined : { certificate, key },

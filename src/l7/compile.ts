@@ -148,7 +148,8 @@ function backendOf(
   const endpoints = source.endpoints ?? noEndpoints;
   const { tls } = source;
   if (before?.id === ref.id && before.endpoints === endpoints && before.tls === tls) return before;
-  return { id: ref.id, key: ref.key, index, endpoints, tls, balance: ref.access.balance };
+  const { balance, proxyProtocol } = ref.access;
+  return { id: ref.id, key: ref.key, index, endpoints, tls, balance, proxyProtocol };
 }
 
 function backendProblems(refs: readonly BackendRef[], sources: readonly BackendSource[]): readonly Problem[] {

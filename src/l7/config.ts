@@ -28,6 +28,8 @@ export type IngressConfig = {
   readonly healthAddress: HealthAddress | undefined;
   /** Ranges of proxies in front of us whose X-Forwarded-… are believed. */
   readonly trustedProxies: readonly string[];
+  /** Connections of those proxies begin with a PROXY header, version 1 or 2, that names the client. */
+  readonly proxyProtocol: boolean;
   /** Log one line a request. */
   readonly accessLog: boolean;
   readonly limits: ProxyLimits;
@@ -45,6 +47,7 @@ export const ingressDefaults = {
   leaderElection: undefined,
   authority: undefined,
   trustedProxies: [],
+  proxyProtocol: false,
   accessLog: false,
   limits: defaultLimits,
   lameDuckMs: 0,

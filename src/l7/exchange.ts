@@ -2,7 +2,7 @@ import { admit } from './admit.ts';
 import { type AttemptOwner, Attempts } from './attempts.ts';
 import { accessRecord, type ProxyContext } from './context.ts';
 import type { ExchangeClient } from './exchange-client.ts';
-import { renderClientResponse, renderUpstreamRequest } from './headers.ts';
+import { proxyHeader, renderClientResponse, renderUpstreamRequest } from './headers.ts';
 import { BodyFramer } from './http1-body.ts';
 import { findHeadEnd, parseResponseHead, type RequestHead, type ResponseHead } from './http1-parse.ts';
 import { InputBuffer } from './input-buffer.ts';
@@ -83,7 +83,11 @@ export class Exchange implements UpstreamOwner, AttemptOwner {
   onEndpoint(endpoint: UpstreamEndpoint, fresh: boolean): void {
     const policy = fresh ? 'new' : reusePolicy(this.head.minorVersion, this.#repeatable);
     this.state = 'connecting';
-    const upstream = this.#context.pool.acquire(endpoint, this, policy, this.#context.nowMs());
+    const preamble =
+      endpoint.proxyProtocol === undefined
+        ? undefined
+        : proxyHeader(endpoint.proxyProtocol, this.#client.facts);
+    const upstream = this.#context.pool.acquire(endpoint, this, policy, this.#context.nowMs(), preamble);
     this.#upstream = upstream;
     if (upstream.connected) this.#send(upstream);
     else upstream.deadlineMs = this.#context.nowMs() + this.#limits.upstreamConnectTimeoutMs;

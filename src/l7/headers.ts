@@ -1,3 +1,5 @@
+import { type Peer, renderProxyHeader } from './proxy-protocol.ts';
+import type { Connection } from './transport.ts';
 import {
   FIELD_CONNECTION,
   FIELD_CONTENT_LENGTH,
@@ -23,6 +25,8 @@ export type ClientFacts = {
   readonly scheme: 'http' | 'https';
   /** The peer is a proxy whose X-Forwarded-… are believed. */
   readonly trusted: boolean;
+  /** Tells the client's port and which of our addresses it has connected to. */
+  readonly connection?: Pick<Connection, 'ends'> | undefined;
 };
 
 /**
@@ -165,4 +169,12 @@ function responseFieldPasses(field: number, after: ConnectionAfter, bodiless: bo
     default:
       return true;
   }
+}
+
+const unknownPeer: Peer = { address: '', port: 0 };
+
+/** The PROXY header that tells an endpoint who the client is; behind trusted proxies, the peer that has connected to us. */
+export function proxyHeader(version: 1 | 2, { connection }: ClientFacts): Buffer {
+  const { remote, local } = connection?.ends?.() ?? { remote: unknownPeer, local: unknownPeer };
+  return renderProxyHeader(version, remote, local);
 }

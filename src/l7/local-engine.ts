@@ -6,6 +6,7 @@ import type { Engine } from './engine.ts';
 import type { LiveEndpoint } from './explain.ts';
 import type { ProxyMetrics } from './metrics.ts';
 import type { Listener, ListenAt, ServerTransport } from './net-transport.ts';
+import { acceptProxied } from './proxied-connection.ts';
 import { ProxyWorker } from './proxy-worker.ts';
 import type { TicketSecret } from './ticket-keys.ts';
 import { Certificates } from './tls.ts';
@@ -13,7 +14,7 @@ import { trustedProxies } from './trusted-proxies.ts';
 
 export type LocalEngineConfig = Pick<
   IngressConfig,
-  'http' | 'https' | 'limits' | 'trustedProxies' | 'accessLog' | 'authority'
+  'http' | 'https' | 'proxyProtocol' | 'limits' | 'trustedProxies' | 'accessLog' | 'authority'
 >;
 
 /** One worker in this process. */
@@ -24,6 +25,7 @@ export class LocalEngine implements Engine {
   readonly #transport: ServerTransport;
   readonly #proxy: ProxyWorker;
   readonly #certificates: Certificates;
+  readonly #clock: Clock;
   readonly #listeners: Listener[] = [];
 
   /** @param tickets to share sessions with other workers; undefined: our own */
@@ -37,6 +39,7 @@ export class LocalEngine implements Engine {
     this.#config = config;
     this.#log = log;
     this.#transport = transport;
+    this.#clock = clock;
     this.#proxy = new ProxyWorker(transport, clock, {
       limits: config.limits,
       isTrusted: trustedProxies(config.trustedProxies),
@@ -60,8 +63,18 @@ export class LocalEngine implements Engine {
 
   async #listenAt(places: readonly ListenAt[], tls: boolean): Promise<readonly number[]> {
     const ports: number[] = [];
+    const { limits, trustedProxies: ranges, proxyProtocol } = this.#config;
+    const proxied = proxyProtocol
+      ? {
+          isTrusted: trustedProxies(ranges),
+          timeoutMs: limits.clientHeaderTimeoutMs,
+          after: (ms: number, callback: () => void) => this.#clock.after(ms, callback),
+        }
+      : undefined;
+    const acceptor = proxied === undefined || tls ? this.#proxy : acceptProxied(this.#proxy, proxied);
     for (const place of places) {
-      const listener = await this.#transport.listen(place, this.#proxy, {
+      const listener = await this.#transport.listen(place, acceptor, {
+        proxyProtocol: proxied,
         tls: tls ? this.#certificates : undefined,
         onError: (error) => this.#log.warn('cannot take a connection', { error }),
       });

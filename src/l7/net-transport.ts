@@ -8,10 +8,13 @@ import {
   type SecureContextOptions,
   type TLSSocket,
 } from 'node:tls';
+import type { ProxyProtocolOptions } from './proxied-connection.ts';
+import { parseProxyHeader, type Peer } from './proxy-protocol.ts';
 import type {
   AcceptedFrom,
   Acceptor,
   Connection,
+  ConnectionEnds,
   ConnectionHandler,
   ConnectTls,
   Transport,
@@ -20,9 +23,10 @@ import type {
 /** The transport on node:net. A connection's high-water mark is Node's default, 64 KiB. */
 export const netTransport: ServerTransport = {
   name: 'net',
-  connect(address, port, handler, tls) {
-    if (tls !== undefined) return connectEncrypted(address, port, handler, tls);
+  connect(address, port, handler, tls, preamble) {
+    if (tls !== undefined) return connectEncrypted(address, port, handler, tls, preamble);
     const socket = connect({ host: address, port, noDelay: true, allowHalfOpen: true });
+    if (preamble !== undefined) socket.write(preamble);
     const connection = new NetConnection(socket, '');
     socket.once('connect', () => handler.onConnect(''));
     attach(socket, handler);
@@ -68,11 +72,13 @@ function connectEncrypted(
   port: number,
   handler: ConnectionHandler,
   tls: ConnectTls,
+  preamble: Buffer | undefined,
 ): Connection {
   const { context, sessions } = clientOf(tls);
   const place = `${address} ${port}`;
   const session = sessions.get(place);
   const raw = connect({ host: address, port, noDelay: true, allowHalfOpen: true });
+  if (preamble !== undefined) raw.write(preamble);
   const socket = connectTls({
     socket: raw,
     servername: tls.serverName,
@@ -110,6 +116,15 @@ class NetConnection implements Connection {
   constructor(socket: Socket, remoteAddress: string) {
     this.#socket = socket;
     this.remoteAddress = remoteAddress;
+  }
+
+  ends(): ConnectionEnds | undefined {
+    const { remotePort, localAddress, localPort } = this.#socket;
+    if (remotePort === undefined || localAddress === undefined || localPort === undefined) return undefined;
+    return {
+      remote: { address: this.remoteAddress, port: remotePort },
+      local: { address: plainAddress(localAddress), port: localPort },
+    };
   }
 
   write(data: Buffer | string): boolean {
@@ -174,6 +189,8 @@ export type ListenOptions = {
   readonly tls?: TlsSource | undefined;
   /** What TLS clients are offered by ALPN, the best first. Default: HTTP/1.1 alone. A client that knows none of them is refused. */
   readonly protocols?: readonly string[] | undefined;
+  /** TLS connections of proxies begin with a PROXY header, before TLS. For others wrap the acceptor by `acceptProxied`. */
+  readonly proxyProtocol?: ProxyProtocolOptions | undefined;
   /** A connection could not be accepted or prepared, as without file descriptors. Listening goes on. */
   readonly onError: (error: Error) => void;
 };
@@ -212,9 +229,9 @@ const handshakeTimeoutMs = 10_000;
 
 /** Rejects if the address cannot be listened on. */
 export async function listenNet(at: ListenAt, acceptor: Acceptor, options: ListenOptions): Promise<Listener> {
-  const { tls, onError, protocols = ['http/1.1'] } = options;
-  const onSocket = (socket: Socket, from: AcceptedFrom = plain): void => {
-    const connection = new NetConnection(socket, plainAddress(socket.remoteAddress ?? ''));
+  const { tls, onError } = options;
+  const onSocket = (socket: Socket, from: AcceptedFrom = plain, client?: Peer): void => {
+    const connection = new NetConnection(socket, client?.address ?? plainAddress(socket.remoteAddress ?? ''));
     const handler = acceptor.accept(connection, from);
     if (handler === undefined) {
       socket.on('error', ignoreError);
@@ -225,7 +242,7 @@ export async function listenNet(at: ListenAt, acceptor: Acceptor, options: Liste
   };
   const server = createServer(
     socketOptions,
-    tls === undefined ? (socket) => onSocket(socket) : decrypted(tls, protocols, onSocket, onError),
+    tls === undefined ? (socket) => onSocket(socket) : decrypted(tls, options, onSocket),
   );
   await listening(server, at);
   server.on('error', onError);
@@ -247,9 +264,8 @@ const plain: AcceptedFrom = { scheme: 'http', protocol: '' };
  */
 function decrypted(
   tls: TlsSource,
-  protocols: readonly string[],
-  onSocket: (socket: Socket, from: AcceptedFrom) => void,
-  onError: (error: Error) => void,
+  { protocols = ['http/1.1'], proxyProtocol, onError }: ListenOptions,
+  onSocket: (socket: Socket, from: AcceptedFrom, client: Peer | undefined) => void,
 ): (socket: Socket) => void {
   const server = createTlsServer({
     ...serverTlsOptions,
@@ -260,12 +276,25 @@ function decrypted(
       tls.contextFor(serverName).then((context) => callback(null, context), callback);
     },
   });
-  server.on('secureConnection', (socket) =>
-    onSocket(socket, { scheme: 'https', protocol: agreedProtocol(socket) }),
-  );
+  const clients = new Map<string, Peer>(); // behind proxies, by the proxy's end, while they shake hands
+  server.on('secureConnection', (socket) => {
+    const end = endOf(socket);
+    const client = clients.get(end);
+    clients.delete(end);
+    onSocket(socket, { scheme: 'https', protocol: agreedProtocol(socket) }, client);
+  });
   let shown: string | undefined;
   let ticketKeys: Buffer | undefined;
   const prepare = async (socket: Socket): Promise<void> => {
+    if (proxyProtocol?.isTrusted(plainAddress(socket.remoteAddress ?? '')) === true) {
+      const client = await readProxyHeader(socket, proxyProtocol);
+      if (client === 'none') return;
+      const end = endOf(socket);
+      if (client !== undefined) {
+        clients.set(end, client);
+        socket.once('close', () => clients.delete(end));
+      }
+    }
     const pair = await tls.defaultPair();
     const keys = tls.ticketKeys();
     if (pair.certificate !== shown) {
@@ -288,6 +317,38 @@ function decrypted(
       onError(error instanceof Error ? error : new Error(String(error)));
     });
   };
+}
+
+/** Tells connections of one listener apart while they live. */
+function endOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`;
+}
+
+/** The client that the proxy names; 'none': there was no good header in time, and the connection is cut. What follows is put back. */
+function readProxyHeader(socket: Socket, options: ProxyProtocolOptions): Promise<Peer | undefined | 'none'> {
+  return new Promise((resolve) => {
+    let bytes: Buffer = Buffer.alloc(0);
+    const finish = (result: Peer | undefined | 'none'): void => {
+      cancel();
+      socket.off('readable', onReadable);
+      socket.off('close', onClose);
+      if (result === 'none') socket.destroy();
+      resolve(result);
+    };
+    const onClose = (): void => finish('none');
+    const onReadable = (): void => {
+      const chunk = socket.read() as Buffer | null;
+      if (chunk !== null) bytes = Buffer.concat([bytes, chunk]);
+      const header = parseProxyHeader(bytes);
+      if (header.kind === 'failure' || socket.readableEnded) finish('none');
+      if (header.kind !== 'header') return;
+      if (header.length < bytes.length) socket.unshift(bytes.subarray(header.length));
+      finish(header.source);
+    };
+    const cancel = options.after(options.timeoutMs, () => finish('none'));
+    socket.on('readable', onReadable);
+    socket.on('close', onClose);
+  });
 }
 
 /** A connection that was refused on purpose may still report a reset; nobody is left to tell. */

@@ -1,5 +1,4 @@
 import type { Clock } from '../base/clock.ts';
-import type { BackendTls } from './backend-protocol.ts';
 import { ClientConnection } from './client-connection.ts';
 import { BackendState } from './backend-state.ts';
 import type { AccessRecord, ProxyContext } from './context.ts';
@@ -106,7 +105,7 @@ export class ProxyWorker implements Acceptor {
       return undefined;
     }
     const address = connection.remoteAddress;
-    const facts = { address, scheme: from.scheme, trusted: this.#options.isTrusted(address) };
+    const facts = { address, scheme: from.scheme, trusted: this.#options.isTrusted(address), connection };
     const client = new ClientConnection(this.#context, connection, facts, this.#forgetClient);
     this.#clients.add(client);
     this.metrics.clientConnections += 1;
@@ -153,17 +152,20 @@ export class ProxyWorker implements Acceptor {
       state = new BackendState(key, balance, this.metrics.backends.of(key), this.#random);
       this.#states.set(id, state);
     }
-    const endpoints = backend.endpoints.map((endpoint) => this.#endpoint(endpoint, backend.tls));
+    const endpoints = backend.endpoints.map((endpoint) => this.#endpoint(endpoint, backend));
     state.update(endpoints, weightsOf(backend.endpoints), this.#clock.monotonicMs());
     return state;
   }
 
-  #endpoint({ address, port }: Endpoint, tls: BackendTls | undefined): UpstreamEndpoint {
+  #endpoint({ address, port }: Endpoint, { tls, proxyProtocol }: Backend): UpstreamEndpoint {
     const place = endpointKey(address, port);
-    const key = tls === undefined ? place : `${place} ${tls.id}`; // no plain request gets an encrypted connection
+    // What is spoken to differently shares no connection.
+    const key =
+      tls === undefined && proxyProtocol === undefined ? place : `${place} ${tls?.id} ${proxyProtocol}`;
     let endpoint = this.#endpoints.get(key);
     if (endpoint === undefined) {
-      endpoint = new UpstreamEndpoint(place, address, port, this.#context.limits.endpointConnectionsMax, tls);
+      const { endpointConnectionsMax } = this.#context.limits;
+      endpoint = new UpstreamEndpoint(place, address, port, endpointConnectionsMax, tls, proxyProtocol);
       this.#endpoints.set(key, endpoint);
     }
     return endpoint;

@@ -25,6 +25,8 @@ export type Backend = {
   readonly endpoints: readonly Endpoint[];
   /** undefined: they are spoken to in the clear. */
   readonly tls: BackendTls | undefined;
+  /** Connections to them begin with a PROXY header of that version, so each carries one client's requests only. */
+  readonly proxyProtocol?: 1 | 2 | undefined;
   /** `defaultBalance` itself where nothing is asked for. */
   readonly balance: BalancePolicy;
 };

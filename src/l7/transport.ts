@@ -3,9 +3,13 @@
  * node:tls, uring-transport.ts on io_uring. The core works on bytes and never imports a socket.
  */
 
+import type { Peer } from './proxy-protocol.ts';
+
 /** One end of a byte stream. All calls are made from the one event loop. */
 export type Connection = {
   readonly remoteAddress: string;
+  /** Both ends of an accepted connection; undefined if they are not known any more. Costs system calls. */
+  ends?(): ConnectionEnds | undefined;
   /**
    * Queues bytes. A string is Latin-1. The transport may keep the buffer until it is sent, so it must not be changed.
    * False: more is queued than the high-water mark, so stop and wait for `onDrain`. After the end it does nothing.
@@ -19,6 +23,8 @@ export type Connection = {
   pause(): void;
   resume(): void;
 };
+
+export type ConnectionEnds = { readonly remote: Peer; readonly local: Peer };
 
 /** Who owns a connection's events. Exactly one `onClose` comes, and it is the last. */
 export type ConnectionHandler = {
@@ -57,8 +63,15 @@ export type Transport = {
   /**
    * Never throws; failure comes as `onClose`. `address` is an IP or a DNS name. With `tls` `onConnect` comes when the handshake is
    * through and the peer is who it should be; else `onClose` with the reason, such as ERR_TLS_CERT_ALTNAME_INVALID.
+   * @param preamble sent before all else, in the clear
    */
-  connect(address: string, port: number, handler: ConnectionHandler, tls?: ConnectTls): Connection;
+  connect(
+    address: string,
+    port: number,
+    handler: ConnectionHandler,
+    tls?: ConnectTls,
+    preamble?: Buffer,
+  ): Connection;
 };
 
 /** What is known of a connection that a client has made. */

@@ -22,6 +22,8 @@ export class UpstreamEndpoint {
   readonly port: number;
   readonly key: string;
   readonly tls: BackendTls | undefined;
+  /** See Backend.proxyProtocol. */
+  readonly proxyProtocol: 1 | 2 | undefined;
   /** Why the last connection could not be made; undefined: it could. */
   lastError: string | undefined;
   /** Requests under way. */
@@ -40,11 +42,19 @@ export class UpstreamEndpoint {
   readonly #connectionsMax: number;
 
   /** @param key "address:port", for people */
-  constructor(key: string, address: string, port: number, connectionsMax: number, tls?: BackendTls) {
+  constructor(
+    key: string,
+    address: string,
+    port: number,
+    connectionsMax: number,
+    tls?: BackendTls,
+    proxyProtocol?: 1 | 2,
+  ) {
     this.key = key;
     this.address = address;
     this.port = port;
     this.tls = tls;
+    this.proxyProtocol = proxyProtocol;
     this.#connectionsMax = connectionsMax;
   }
 
@@ -75,11 +85,17 @@ export class UpstreamConnection implements ConnectionHandler {
   stallMs = Number.POSITIVE_INFINITY;
   readonly #pool: UpstreamPool;
 
-  constructor(pool: UpstreamPool, endpoint: UpstreamEndpoint, owner: UpstreamOwner, transport: Transport) {
+  constructor(
+    pool: UpstreamPool,
+    endpoint: UpstreamEndpoint,
+    owner: UpstreamOwner,
+    transport: Transport,
+    preamble: Buffer | undefined,
+  ) {
     this.#pool = pool;
     this.endpoint = endpoint;
     this.owner = owner;
-    this.connection = transport.connect(endpoint.address, endpoint.port, this, endpoint.tls);
+    this.connection = transport.connect(endpoint.address, endpoint.port, this, endpoint.tls, preamble);
   }
 
   onConnect(): void {
@@ -153,14 +169,18 @@ export class UpstreamPool {
     this.#metrics = metrics;
   }
 
-  /** An unused connection that `policy` allows, or a new one that is still to connect. */
+  /**
+   * An unused connection that `policy` allows, or a new one that is still to connect.
+   * @param preamble the PROXY header of one client; then always a new one
+   */
   acquire(
     endpoint: UpstreamEndpoint,
     owner: UpstreamOwner,
     policy: ReusePolicy,
     nowMs: number,
+    preamble?: Buffer,
   ): UpstreamConnection {
-    const latest = policy === 'new' ? undefined : endpoint.idle.at(-1);
+    const latest = policy === 'new' || preamble !== undefined ? undefined : endpoint.idle.at(-1);
     if (
       latest !== undefined &&
       (policy === 'any' || nowMs - latest.idleSinceMs <= this.#limits.upstreamFreshMs)
@@ -174,7 +194,7 @@ export class UpstreamPool {
     endpoint.connections += 1;
     this.#metrics.upstreamConnections += 1;
     this.#metrics.upstreamConnectionsMade += 1;
-    const made = new UpstreamConnection(this, endpoint, owner, this.#transport);
+    const made = new UpstreamConnection(this, endpoint, owner, this.#transport, preamble);
     made.deadlineMs = nowMs + this.#limits.upstreamConnectTimeoutMs;
     this.connections.add(made);
     return made;
@@ -184,7 +204,8 @@ export class UpstreamPool {
   release(connection: UpstreamConnection, nowMs: number): void {
     const { endpoint } = connection;
     connection.owner = undefined;
-    if (connection.closed || endpoint.retired || endpoint.idle.length >= this.#limits.endpointIdleMax) {
+    const keeps = !endpoint.retired && endpoint.proxyProtocol === undefined;
+    if (connection.closed || !keeps || endpoint.idle.length >= this.#limits.endpointIdleMax) {
       connection.destroy();
       return;
     }

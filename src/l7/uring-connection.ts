@@ -1,4 +1,4 @@
-import type { Connection, ConnectionHandler } from './transport.ts';
+import type { Connection, ConnectionEnds, ConnectionHandler } from './transport.ts';
 import { errorName } from './uring-kernel.ts';
 import {
   COMPLETION_BUFFER,
@@ -23,6 +23,8 @@ export type UringHost = {
   schedule(connection: UringConnection): void;
   /** Read buffers that paused connections keep. */
   buffersHeld: number;
+  /** undefined: it is not connected any more. */
+  endsOf(fd: number): ConnectionEnds | undefined;
   /** Ends our direction of a socket. */
   shutdown(fd: number): void;
   /** The descriptor is closed and no completion will come any more. */
@@ -75,6 +77,10 @@ export class UringConnection implements Connection {
   }
 
   // === the core's side
+
+  ends(): ConnectionEnds | undefined {
+    return this.#state === 'open' ? this.#host.endsOf(this.#fd) : undefined;
+  }
 
   write(data: Buffer | string): boolean {
     if (this.#ending || this.#isOver) return true;

@@ -72,17 +72,34 @@ export class UringTransport implements ServerTransport {
       shutdown: (fd) => {
         kernel.libc.shutdown(fd, SHUT_WR); // fails only if the peer is gone, which reading tells
       },
+      endsOf: (fd) => {
+        const remote = this.#addressOf(fd, 'getpeername');
+        const local = this.#addressOf(fd, 'getsockname');
+        return remote.host === '' || local.host === ''
+          ? undefined
+          : {
+              remote: { address: remote.host, port: remote.port },
+              local: { address: local.host, port: local.port },
+            };
+      },
       forget: ({ user }) => this.#removeUser(user),
     };
   }
 
-  connect(address: string, port: number, handler: ConnectionHandler, tls?: ConnectTls): Connection {
-    if (tls !== undefined) return netTransport.connect(address, port, handler, tls);
+  connect(
+    address: string,
+    port: number,
+    handler: ConnectionHandler,
+    tls?: ConnectTls,
+    preamble?: Buffer,
+  ): Connection {
+    if (tls !== undefined) return netTransport.connect(address, port, handler, tls, preamble);
     const user = this.#nextUser();
     const connection = new UringConnection(this.#host, user, -1, address);
     this.#users[user] = connection;
     this.#turns.addUser();
     connection.belongTo(handler);
+    if (preamble !== undefined) connection.write(preamble);
     if (isIP(address) !== 0) this.#connectTo(connection, address, port);
     else {
       lookup(address).then(

@@ -124,7 +124,7 @@ export class WorkerPool implements Engine {
   }
 
   #configOf(index: number): WorkerConfig {
-    const { trustedProxies, accessLog, ingressClasses, limits } = this.#config;
+    const { trustedProxies, proxyProtocol, accessLog, ingressClasses, limits } = this.#config;
     const { http, https } = this.#sockets!;
     const place = (_: unknown, at: number): ListenAt => ({ kind: 'fd', fd: firstDescriptor + at });
     const places = [...http.places, ...https.places].map(place);
@@ -132,6 +132,7 @@ export class WorkerPool implements Engine {
       number: index + 1,
       limits: shareOfLimits(limits, this.#options.workers),
       trustedProxies,
+      proxyProtocol,
       accessLog,
       authority: this.#authority,
       ingressClasses,

@@ -276,6 +276,7 @@ const badCases: readonly (readonly [name: string, value: string])[] = [
   ['backend-tls-secret', 'No Name'],
   ['backend-tls-server-name', 'no_name'],
   ['backend-tls-verify', 'false'],
+  ['proxy-protocol', '1'],
   ['rewrite-traget', '/x'],
 ];
 

@@ -18,8 +18,10 @@ export function readBackend(reader: AnnotationReader): BackendRule | undefined {
     value === 'on' || value === 'off' ? value : undefined,
   );
   const tlsSecret = reader.has(secret) ? { name } : undefined;
-  if (protocol === undefined && tlsSecret === undefined && serverName === undefined && verify === undefined) {
-    return undefined;
-  }
-  return { protocol, tlsSecret, serverName, verify: verify !== 'off' };
+  const proxyProtocol = reader.read('proxy-protocol', '"v1" or "v2"', (value) =>
+    value === 'v1' ? 1 : value === 'v2' ? 2 : undefined,
+  );
+  const asked = [protocol, tlsSecret, serverName, verify, proxyProtocol];
+  if (asked.every((value) => value === undefined)) return undefined;
+  return { protocol, tlsSecret, serverName, verify: verify !== 'off', proxyProtocol };
 }
