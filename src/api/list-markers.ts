@@ -227,6 +227,11 @@ const markers: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     'x-kubernetes-validations': 'map rule; merge rule',
   },
   'admissionregistration/v1.MatchResources': { excludeResourceRules: 'atomic', resourceRules: 'atomic' },
+  'admissionregistration/v1.MutatingAdmissionPolicySpec': {
+    matchConditions: 'map name; merge name',
+    mutations: 'atomic',
+    variables: 'atomic',
+  },
   'admissionregistration/v1.MutatingWebhook': {
     admissionReviewVersions: 'atomic',
     matchConditions: 'map name; merge name',

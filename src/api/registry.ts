@@ -9,6 +9,7 @@ import { coordinationKinds } from './kinds/coordination.ts';
 import { coreKinds } from './kinds/core.ts';
 import { discoveryKinds } from './kinds/discovery.ts';
 import { eventV1Kind } from './kinds/event-v1.ts';
+import { mutatingPolicyKinds } from './kinds/mutatingpolicy.ts';
 import { networkingKinds } from './kinds/networking.ts';
 import { policyKinds } from './kinds/poddisruptionbudget.ts';
 import { rbacKinds } from './kinds/rbac.ts';
@@ -27,6 +28,7 @@ export const kinds: readonly Kind[] = [
   apiServiceKind,
   ...webhookConfigurationKinds,
   ...admissionPolicyKinds,
+  ...mutatingPolicyKinds,
   ...autoscalingKinds,
   ...batchKinds,
   ...coordinationKinds,

@@ -1,6 +1,7 @@
 import type { AdmissionAttributes, Operation } from '../api/admission/attributes.ts';
 import type { Form } from '../api/admission/match.ts';
 import { labelsOf, requestFacts } from '../api/admission/review.ts';
+import { type RootType, rootTypeOf } from '../api/apply/typed-value.ts';
 import { type AccessCheck, CelAuthorizer } from '../api/cel/authorizer.ts';
 import { type Budget, budgetFor } from '../api/cel/bounded.ts';
 import { celJson } from '../api/cel/json-value.ts';
@@ -31,6 +32,8 @@ export type AdmissionRequest = {
   readonly authorizer: () => CelAuthorizer;
   /** The object in a form that `otherForms` told. */
   show(object: JsonObject | undefined, form: Form): Promise<JsonObject | undefined>;
+  /** What the object is made of in that form, for merging. */
+  readonly rootType: (form: Form) => RootType;
   /** What a webhook made of a shown object, in the request's own form. Throws StatusError 500 when it is none. */
   read(value: Json, form: Form): Promise<JsonObject>;
   /** Does to an object that was changed what had been done to the client's: defaults, admission, what clients cannot set. */
@@ -109,6 +112,7 @@ export function admissionRequest(context: ApiContext, target: Target, subject: S
       if (shown === undefined || body !== undefined) return shown;
       return convertBetween(context, shown, kind, kindOf(form), request.signal);
     },
+    rootType: (form) => body?.schema ?? rootTypeOf(kindOf(form)),
     async read(value, form) {
       const shownKind = kindOf(form);
       const answer = decodeAnswer(value, body, shownKind);

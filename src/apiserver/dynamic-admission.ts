@@ -1,5 +1,5 @@
 import { isExempt } from '../api/admission/match.ts';
-import { ensureObject, stringAt } from '../api/fields.ts';
+import { ensureObject, jsonEqual, stringAt } from '../api/fields.ts';
 import type { Json, JsonObject } from '../api/object.ts';
 import { type AdmissionRequest, admissionRequest, type BodyKind, writeOptions } from './admission-request.ts';
 import type { ApiContext, Target } from './context.ts';
@@ -8,22 +8,47 @@ import type { ApiContext, Target } from './context.ts';
  * Admission that the cluster's own objects configure: webhooks and policies. Each step is skipped at once, without looking at the
  * request, while there is no configuration.
  */
-export function mutatesDynamically({ webhookRegistry }: ApiContext): boolean {
-  return webhookRegistry.mutating.length > 0;
+export function mutatesDynamically({ webhookRegistry, policies }: ApiContext): boolean {
+  return webhookRegistry.mutating.length > 0 || policies.mutating.length > 0;
 }
 
 export function validatesDynamically({ webhookRegistry, policies }: ApiContext): boolean {
   return webhookRegistry.validating.length > 0 || policies.validating.length > 0;
 }
 
-/** The object after the mutating webhooks. Throws StatusError. */
+/**
+ * The object after the mutating policies and then the mutating webhooks; the very one given when none changed it. Policies
+ * that ask for it run again when a webhook changed the object. Throws StatusError.
+ */
 export async function mutate(
   context: ApiContext,
   request: AdmissionRequest,
 ): Promise<JsonObject | undefined> {
   if (!mutatesDynamically(context) || isExempt(request.attributes)) return request.attributes.object;
+  const { policies, webhookRegistry } = context;
+  const byPolicies = await mutateOnce(context, policies.mutating, request);
+  if (webhookRegistry.mutating.length === 0) return byPolicies;
   const { mutateByWebhooks } = await import('./webhooks/dispatch.ts');
-  return mutateByWebhooks(context, context.webhookRegistry.mutating, request);
+  const next = { ...request, attributes: { ...request.attributes, object: byPolicies } };
+  const byWebhooks = await mutateByWebhooks(context, webhookRegistry.mutating, next);
+  const again = policies.mutating.filter(({ policy }) => policy.reinvoke);
+  if (byWebhooks === byPolicies || again.length === 0) return byWebhooks;
+  return mutateOnce(context, again, {
+    ...request,
+    attributes: { ...request.attributes, object: byWebhooks },
+  });
+}
+
+async function mutateOnce(
+  context: ApiContext,
+  policies: ApiContext['policies']['mutating'],
+  request: AdmissionRequest,
+): Promise<JsonObject | undefined> {
+  const given = request.attributes.object;
+  if (policies.length === 0 || given === undefined) return given;
+  const { mutateByPolicies } = await import('./policies/mutate.ts');
+  const changed = await mutateByPolicies(context, policies, request);
+  return changed === undefined || jsonEqual(changed, given) ? given : request.settle(changed);
 }
 
 /** Throws StatusError when something denies the request. */

@@ -22,6 +22,7 @@ after(async () => {
 afterEach(async () => {
   if (skip !== false) return;
   await k.ok('delete validatingadmissionpolicies,validatingadmissionpolicybindings --all');
+  await k.ok('delete mutatingadmissionpolicies,mutatingadmissionpolicybindings --all');
   await k.ok('delete deployments --all');
   await k.ok('delete configmaps -l test=policies');
 });
@@ -293,5 +294,110 @@ test('policies: what cannot be a policy is refused', { skip }, async () => {
   assert.match(
     await k.fails(`create -f ${k.file(binding({ validationActions: ['Deny', 'Warn'], policyName: '' }))}`),
     /spec.policyName: Required value[^]*must not contain both Deny and Warn/,
+  );
+});
+
+function mutating(mutations: readonly object[], spec: object = {}, name = 'change'): readonly object[] {
+  const frame = policy({}, name) as { spec: object };
+  return [
+    {
+      ...frame,
+      kind: 'MutatingAdmissionPolicy',
+      spec: { ...frame.spec, reinvocationPolicy: 'Never', mutations, ...spec },
+    },
+    {
+      ...identity,
+      kind: 'MutatingAdmissionPolicyBinding',
+      metadata: { name },
+      spec: { policyName: name },
+    },
+  ];
+}
+
+const patch = (expression: string): object => ({ patchType: 'JSONPatch', jsonPatch: { expression } });
+const configuration = (expression: string): object => ({
+  patchType: 'ApplyConfiguration',
+  applyConfiguration: { expression },
+});
+
+test('mutating policies: JSON patches and apply configurations, with defaults and validation', {
+  skip,
+}, async () => {
+  await apply(
+    ...mutating(
+      [
+        patch(
+          `has(object.metadata.labels) ? [JSONPatch{op: 'add', path: '/metadata/labels/' + jsonpatch.escapeKey('example.com/by'), value: variables.who}] : []`,
+        ),
+        configuration(
+          `Object{spec: Object.spec{template: Object.spec.template{spec: Object.spec.template.spec{containers: [Object.spec.template.spec.containers.item{name: 'side', image: 'envoy'}]}}}}`,
+        ),
+      ],
+      { variables: [{ name: 'who', expression: "'policy-of-' + request.userInfo.username" }] },
+    ),
+  );
+  await k.ok(create(1));
+  const made = JSON.parse(await k.ok('get deployment web -o json')) as {
+    metadata: { labels: Record<string, string> };
+    spec: { template: { spec: { containers: { name: string; imagePullPolicy: string }[] } } };
+  };
+  assert.equal(made.metadata.labels['example.com/by'], 'policy-of-fairlead-admin');
+  const { containers } = made.spec.template.spec;
+  assert.deepEqual(containers.map(({ name, imagePullPolicy }) => `${name} ${imagePullPolicy}`).toSorted(), [
+    'caddy Always',
+    'side Always',
+  ]);
+  assert.match(
+    await k.ok('get mutatingadmissionpolicies'),
+    /NAME +MUTATIONS +PARAMKIND +AGE\nchange +2 +<unset> /,
+  );
+  await k.ok('patch deployment web --type=merge -p {"metadata":{"labels":{"example.com/by":"me"}}}');
+  assert.equal(
+    await k.ok(`get deployment web -o 'jsonpath={.metadata.labels.example\\.com/by}'`),
+    'policy-of-fairlead-admin',
+  );
+  await apply(...mutating([configuration('Object{spec: Object.spec{replicas: -1}}')]));
+  assert.match(await k.fails(create(1, 'other')), /spec.replicas: Invalid value: -1/);
+});
+
+test('mutating policies: order, running again, failures, and a validating one that sees the result', {
+  skip,
+}, async () => {
+  const append = (letter: string): object =>
+    patch(
+      `[JSONPatch{op: 'add', path: '/metadata/annotations', value: {'trace': (has(object.metadata.annotations) && 'trace' in object.metadata.annotations ? object.metadata.annotations['trace'] : '') + '${letter}'}}]`,
+    );
+  await apply(
+    ...mutating([append('a')], { reinvocationPolicy: 'IfNeeded' }, 'a-first'),
+    ...mutating([append('b')], {}, 'b-second'),
+    policy({
+      validations: [
+        {
+          expression: "object.metadata.annotations['trace'] == 'aba'",
+          messageExpression: "object.metadata.annotations['trace']",
+        },
+      ],
+    }),
+    binding(),
+  );
+  await k.ok(create(1));
+  await k.ok('delete mutatingadmissionpolicybindings --all');
+  assert.match(await k.fails(create(1, 'untouched')), /No such key/);
+  await k.ok('delete validatingadmissionpolicybindings --all');
+
+  const broken = [patch("[JSONPatch{op: 'remove', path: '/spec/none'}]")];
+  await apply(...mutating(broken));
+  assert.match(
+    await k.fails(create(1, 'broken')),
+    /MutatingAdmissionPolicy 'change' with binding 'change' denied request: .*none/,
+  );
+  await apply(...mutating(broken, { failurePolicy: 'Ignore' }));
+  await k.ok(create(1, 'ignored'));
+  const [bad] = mutating([{ patchType: 'Merge' }, { patchType: 'JSONPatch' }], {
+    reinvocationPolicy: 'Often',
+  });
+  assert.match(
+    await k.fails(`apply -f ${k.file(bad ?? {})}`),
+    /mutations\[0\].patchType: Unsupported value: "Merge"[^]*mutations\[1\].jsonPatch: Required value[^]*reinvocationPolicy: Unsupported value: "Often"/,
   );
 });

@@ -37,6 +37,7 @@ const roots: Readonly<Record<string, readonly string[]>> = {
   'node/v1': ['V1RuntimeClass'],
   'admissionregistration/v1': [
     'V1MutatingWebhookConfiguration', 'V1ValidatingWebhookConfiguration', 'V1ValidatingAdmissionPolicy', 'V1ValidatingAdmissionPolicyBinding',
+    'V1MutatingAdmissionPolicy', 'V1MutatingAdmissionPolicyBinding',
   ],
   'apiextensions/v1': ['V1CustomResourceDefinition'],
   'apiregistration/v1': ['V1APIService'],

@@ -31,6 +31,28 @@ export type Policy = {
   readonly paramKind: { readonly apiVersion: string; readonly kind: string } | undefined;
 };
 
+/** One change that a MutatingAdmissionPolicy makes. */
+export type Mutation = { readonly type: 'ApplyConfiguration' | 'JSONPatch'; readonly expression: Expression };
+
+export type MutatingPolicy = Policy & {
+  readonly mutations: readonly Mutation[];
+  readonly reinvoke: boolean;
+};
+
+export function compileMutatingPolicy(policy: JsonObject): MutatingPolicy {
+  const scope = policyScope(policy);
+  return {
+    ...compilePolicy(policy),
+    mutations: objectsAt(policy, 'spec', 'mutations').flatMap((mutation): readonly Mutation[] => {
+      const type = stringAt(mutation, 'patchType') === 'JSONPatch' ? 'JSONPatch' : 'ApplyConfiguration';
+      const holder = type === 'JSONPatch' ? 'jsonPatch' : 'applyConfiguration';
+      const expression = compileExpression(stringAt(mutation, holder, 'expression'), scope);
+      return typeof expression === 'string' ? [] : [{ type, expression }];
+    }),
+    reinvoke: stringAt(policy, 'spec', 'reinvocationPolicy') === 'IfNeeded',
+  };
+}
+
 export type ParamRef = {
   /** '' where a selector chooses. */
   readonly name: string;

@@ -7,7 +7,8 @@ import {
   CelAuthorizer,
   resourceCheckType,
 } from './authorizer.ts';
-import { CelSets, libraryFunctions, libraryTypes } from './library.ts';
+import { CelJsonPatch, CelSets, libraryFunctions, libraryTypes } from './library.ts';
+import { structsAsMaps } from './structs.ts';
 
 /** The one place that knows which evaluator of the Common Expression Language we use. */
 
@@ -16,6 +17,8 @@ export type ExpressionScope = {
   /** Scopes with the same key have the same variables, and share one environment. */
   readonly key: string;
   readonly variables: Readonly<Record<string, VariableType>>;
+  /** It may build messages, `Object.spec{…}`: a mutation. */
+  readonly structs?: true;
 };
 
 export type VariableType = 'dyn' | 'authorizer';
@@ -78,6 +81,7 @@ function environmentOf(scope: ExpressionScope): Cel.Environment {
     environment.registerType(name, { ctor, fields: {} });
   for (const [signature, handler] of libraryFunctions) environment.registerFunction(signature, handler);
   environment.registerConstant('sets', 'kubernetes.Sets', new CelSets());
+  environment.registerConstant('jsonpatch', 'kubernetes.JSONPatch', new CelJsonPatch());
   if (Object.values(scope.variables).includes('authorizer')) registerAuthorizer(environment);
   for (const [name, type] of Object.entries(scope.variables)) {
     environment.registerVariable(name, type === 'authorizer' ? authorizerType : type);
@@ -101,7 +105,7 @@ function registerAuthorizer(environment: Cel.Environment): void {
 export function compileExpression(text: string, scope: ExpressionScope = ruleScope): Expression | string {
   if (text.length > expressionLengthMax) return `must not be longer than ${expressionLengthMax} characters`;
   try {
-    const program = environmentOf(scope).parse(text);
+    const program = environmentOf(scope).parse(scope.structs === true ? structsAsMaps(text) : text);
     const checked = program.check();
     if (!checked.valid) {
       return (checked.error?.message ?? 'the expression does not type-check').split('\n')[0] ?? '';

@@ -40,6 +40,9 @@ export class CelUrl {
 /** Stands for the name `sets` in `sets.contains(…)`. */
 export class CelSets {}
 
+/** Stands for the name `jsonpatch` in `jsonpatch.escapeKey(…)`. */
+export class CelJsonPatch {}
+
 /** Types by the name that signatures use. */
 export const libraryTypes = {
   'kubernetes.Quantity': CelQuantity,
@@ -47,6 +50,7 @@ export const libraryTypes = {
   'kubernetes.CIDR': CelCidr,
   'kubernetes.URL': CelUrl,
   'kubernetes.Sets': CelSets,
+  'kubernetes.JSONPatch': CelJsonPatch,
 } as const;
 
 /** Signature and handler. Arguments are what the signature says. */
@@ -255,6 +259,10 @@ const texts: readonly LibraryFunction[] = [
   ],
   ['string.replace(string, string, int): string', replace],
   ['string.charAt(int): string', charAt],
+  [
+    'kubernetes.JSONPatch.escapeKey(string): string',
+    (_patch: CelJsonPatch, key: string) => key.replaceAll('~', '~0').replaceAll('/', '~1'),
+  ],
   ['string.reverse(): string', (text: string) => Array.from(text).toReversed().join('')],
 ];
 

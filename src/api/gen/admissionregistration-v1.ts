@@ -1,6 +1,10 @@
 // Written by tools/generate-api from the model tables of @kubernetes/client-node. Do not edit by hand.
 import type { Condition, LabelSelector, ObjectMeta } from './meta-v1.ts';
 
+export type ApplyConfiguration = {
+  readonly expression?: string | undefined;
+};
+
 export type AuditAnnotation = {
   readonly key: string;
   readonly valueExpression: string;
@@ -9,6 +13,10 @@ export type AuditAnnotation = {
 export type ExpressionWarning = {
   readonly fieldRef: string;
   readonly warning: string;
+};
+
+export type JSONPatch = {
+  readonly expression?: string | undefined;
 };
 
 export type MatchCondition = {
@@ -22,6 +30,36 @@ export type MatchResources = {
   readonly namespaceSelector?: LabelSelector | undefined;
   readonly objectSelector?: LabelSelector | undefined;
   readonly resourceRules?: readonly NamedRuleWithOperations[] | undefined;
+};
+
+export type MutatingAdmissionPolicy = {
+  readonly apiVersion?: string | undefined;
+  readonly kind?: string | undefined;
+  readonly metadata?: ObjectMeta | undefined;
+  readonly spec?: MutatingAdmissionPolicySpec | undefined;
+};
+
+export type MutatingAdmissionPolicyBinding = {
+  readonly apiVersion?: string | undefined;
+  readonly kind?: string | undefined;
+  readonly metadata?: ObjectMeta | undefined;
+  readonly spec?: MutatingAdmissionPolicyBindingSpec | undefined;
+};
+
+export type MutatingAdmissionPolicyBindingSpec = {
+  readonly matchResources?: MatchResources | undefined;
+  readonly paramRef?: ParamRef | undefined;
+  readonly policyName?: string | undefined;
+};
+
+export type MutatingAdmissionPolicySpec = {
+  readonly failurePolicy?: string | undefined;
+  readonly matchConditions?: readonly MatchCondition[] | undefined;
+  readonly matchConstraints?: MatchResources | undefined;
+  readonly mutations?: readonly Mutation[] | undefined;
+  readonly paramKind?: ParamKind | undefined;
+  readonly reinvocationPolicy?: string | undefined;
+  readonly variables?: readonly Variable[] | undefined;
 };
 
 export type MutatingWebhook = {
@@ -44,6 +82,12 @@ export type MutatingWebhookConfiguration = {
   readonly kind?: string | undefined;
   readonly metadata?: ObjectMeta | undefined;
   readonly webhooks?: readonly MutatingWebhook[] | undefined;
+};
+
+export type Mutation = {
+  readonly applyConfiguration?: ApplyConfiguration | undefined;
+  readonly jsonPatch?: JSONPatch | undefined;
+  readonly patchType: string;
 };
 
 export type NamedRuleWithOperations = {

@@ -1,12 +1,19 @@
 // Written by tools/generate-api/protobuf.ts. Do not edit by hand.
 /** Type name to `NUMBER FIELD, …`; `NUMBER (…)` is a message whose fields stand in the JSON object around it. */
 export const protobufFields: Readonly<Record<string, string>> = {
+  'admissionregistration/v1.ApplyConfiguration': '1 expression',
   'admissionregistration/v1.AuditAnnotation': '1 key, 2 valueExpression',
   'admissionregistration/v1.ExpressionWarning': '2 fieldRef, 3 warning',
+  'admissionregistration/v1.JSONPatch': '1 expression',
   'admissionregistration/v1.MatchCondition': '1 name, 2 expression',
   'admissionregistration/v1.MatchResources': '1 namespaceSelector, 2 objectSelector, 3 resourceRules, 4 excludeResourceRules, 7 matchPolicy',
+  'admissionregistration/v1.MutatingAdmissionPolicy': '1 metadata, 2 spec',
+  'admissionregistration/v1.MutatingAdmissionPolicyBinding': '1 metadata, 2 spec',
+  'admissionregistration/v1.MutatingAdmissionPolicyBindingSpec': '1 policyName, 2 paramRef, 3 matchResources',
+  'admissionregistration/v1.MutatingAdmissionPolicySpec': '1 paramKind, 2 matchConstraints, 3 variables, 4 mutations, 5 failurePolicy, 6 matchConditions, 7 reinvocationPolicy',
   'admissionregistration/v1.MutatingWebhook': '1 name, 2 clientConfig, 3 rules, 4 failurePolicy, 5 namespaceSelector, 6 sideEffects, 7 timeoutSeconds, 8 admissionReviewVersions, 9 matchPolicy, 10 reinvocationPolicy, 11 objectSelector, 12 matchConditions',
   'admissionregistration/v1.MutatingWebhookConfiguration': '1 metadata, 2 webhooks',
+  'admissionregistration/v1.Mutation': '2 patchType, 3 applyConfiguration, 4 jsonPatch',
   'admissionregistration/v1.NamedRuleWithOperations': '1 resourceNames, 2 (1 operations, 2 (1 apiGroups, 2 apiVersions, 3 resources, 4 scope))',
   'admissionregistration/v1.ParamKind': '1 apiVersion, 2 kind',
   'admissionregistration/v1.ParamRef': '1 name, 2 namespace, 3 selector, 4 parameterNotFoundAction',

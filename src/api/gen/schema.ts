@@ -1,12 +1,19 @@
 // Written by tools/generate-api from the model tables of @kubernetes/client-node. Do not edit by hand.
 /** Type name ("core/v1.Service") to its fields. The grammar of a field is documented in src/api/schema.ts. */
 export const schemaTable: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  'admissionregistration/v1.ApplyConfiguration': { expression: 'string' },
   'admissionregistration/v1.AuditAnnotation': { key: 'string!', valueExpression: 'string!' },
   'admissionregistration/v1.ExpressionWarning': { fieldRef: 'string!', warning: 'string!' },
+  'admissionregistration/v1.JSONPatch': { expression: 'string' },
   'admissionregistration/v1.MatchCondition': { expression: 'string!', name: 'string!' },
   'admissionregistration/v1.MatchResources': { excludeResourceRules: '[admissionregistration/v1.NamedRuleWithOperations]', matchPolicy: 'string', namespaceSelector: 'meta/v1.LabelSelector', objectSelector: 'meta/v1.LabelSelector', resourceRules: '[admissionregistration/v1.NamedRuleWithOperations]' },
+  'admissionregistration/v1.MutatingAdmissionPolicy': { apiVersion: 'string', kind: 'string', metadata: 'meta/v1.ObjectMeta', spec: 'admissionregistration/v1.MutatingAdmissionPolicySpec' },
+  'admissionregistration/v1.MutatingAdmissionPolicyBinding': { apiVersion: 'string', kind: 'string', metadata: 'meta/v1.ObjectMeta', spec: 'admissionregistration/v1.MutatingAdmissionPolicyBindingSpec' },
+  'admissionregistration/v1.MutatingAdmissionPolicyBindingSpec': { matchResources: 'admissionregistration/v1.MatchResources', paramRef: 'admissionregistration/v1.ParamRef', policyName: 'string' },
+  'admissionregistration/v1.MutatingAdmissionPolicySpec': { failurePolicy: 'string', matchConditions: '[admissionregistration/v1.MatchCondition]', matchConstraints: 'admissionregistration/v1.MatchResources', mutations: '[admissionregistration/v1.Mutation]', paramKind: 'admissionregistration/v1.ParamKind', reinvocationPolicy: 'string', variables: '[admissionregistration/v1.Variable]' },
   'admissionregistration/v1.MutatingWebhook': { admissionReviewVersions: '[string]!', clientConfig: 'admissionregistration/v1.WebhookClientConfig!', failurePolicy: 'string', matchConditions: '[admissionregistration/v1.MatchCondition]', matchPolicy: 'string', name: 'string!', namespaceSelector: 'meta/v1.LabelSelector', objectSelector: 'meta/v1.LabelSelector', reinvocationPolicy: 'string', rules: '[admissionregistration/v1.RuleWithOperations]', sideEffects: 'string!', timeoutSeconds: 'int32' },
   'admissionregistration/v1.MutatingWebhookConfiguration': { apiVersion: 'string', kind: 'string', metadata: 'meta/v1.ObjectMeta', webhooks: '[admissionregistration/v1.MutatingWebhook]' },
+  'admissionregistration/v1.Mutation': { applyConfiguration: 'admissionregistration/v1.ApplyConfiguration', jsonPatch: 'admissionregistration/v1.JSONPatch', patchType: 'string!' },
   'admissionregistration/v1.NamedRuleWithOperations': { apiGroups: '[string]', apiVersions: '[string]', operations: '[string]', resourceNames: '[string]', resources: '[string]', scope: 'string' },
   'admissionregistration/v1.ParamKind': { apiVersion: 'string', kind: 'string' },
   'admissionregistration/v1.ParamRef': { name: 'string', namespace: 'string', parameterNotFoundAction: 'string', selector: 'meta/v1.LabelSelector' },

@@ -28,14 +28,14 @@ function defaultMatchResources(resources: JsonObject): void {
   defaultRules(objectsAt(resources, 'excludeResourceRules'));
 }
 
-function defaultPolicy(policy: JsonObject): void {
+export function defaultPolicy(policy: JsonObject): void {
   const spec = ensureObject(policy, 'spec');
   setDefault(spec, 'failurePolicy', 'Fail');
   const constraints = objectAt(spec, 'matchConstraints');
   if (constraints !== undefined) defaultMatchResources(constraints);
 }
 
-function validateMatchResources(resources: JsonObject, path: string): readonly FieldError[] {
+export function validateMatchResources(resources: JsonObject, path: string): readonly FieldError[] {
   const rules = (field: string): readonly FieldError[] =>
     objectsAt(resources, field).flatMap((rule, at) => validateRule(rule, index(child(path, field), at)));
   return [...validateMatching(resources, path), ...rules('resourceRules'), ...rules('excludeResourceRules')];
@@ -44,18 +44,30 @@ function validateMatchResources(resources: JsonObject, path: string): readonly F
 /** What the expressions of a policy may name. `variables` are those of the policy. */
 export function policyScope(policy: JsonObject): ExpressionScope {
   const hasParams = objectAt(policy, 'spec', 'paramKind') !== undefined;
-  return admissionScope({ authorizer: true, params: hasParams, variables: true, namespaceObject: true });
+  const scope = admissionScope({
+    ...{ authorizer: true, params: hasParams, variables: true, namespaceObject: true },
+  });
+  if (stringAt(policy, 'kind') !== 'MutatingAdmissionPolicy') return scope;
+  return { ...scope, key: `${scope.key} structs`, structs: true };
+}
+
+/** What policies of both sorts have: constraints, parameters, variables and conditions. */
+export function validatePolicyFrame(policy: JsonObject): readonly FieldError[] {
+  const spec = objectAt(policy, 'spec') ?? {};
+  const conditionScope = admissionScope({ authorizer: true, params: spec['paramKind'] !== undefined });
+  return [
+    ...validateFailurePolicy(spec, 'spec'),
+    ...validateParamKind(spec),
+    ...validateConstraints(spec),
+    ...validateVariables(spec, policyScope(policy)),
+    ...validateMatchConditions(spec, 'spec', conditionScope),
+  ];
 }
 
 function validatePolicy(policy: JsonObject): readonly FieldError[] {
   const spec = objectAt(policy, 'spec') ?? {};
   const scope = policyScope(policy);
-  const errors: FieldError[] = [
-    ...validateFailurePolicy(spec, 'spec'),
-    ...validateParamKind(spec),
-    ...validateConstraints(spec),
-    ...validateVariables(spec, scope),
-  ];
+  const errors: FieldError[] = [...validatePolicyFrame(policy)];
   const validations = objectsAt(spec, 'validations');
   const annotations = objectsAt(spec, 'auditAnnotations');
   if (validations.length + annotations.length === 0) {
@@ -66,9 +78,6 @@ function validatePolicy(policy: JsonObject): readonly FieldError[] {
     errors.push(...validateValidation(validation, index('spec.validations', at), scope));
   });
   errors.push(...validateAuditAnnotations(annotations, scope));
-  const { paramKind } = spec;
-  const conditionScope = admissionScope({ authorizer: true, params: paramKind !== undefined });
-  errors.push(...validateMatchConditions(spec, 'spec', conditionScope));
   return errors;
 }
 
@@ -179,7 +188,8 @@ function validateAuditAnnotations(
 
 const actions = ['Audit', 'Deny', 'Warn'] as const;
 
-function validateBinding(binding: JsonObject): readonly FieldError[] {
+/** What bindings of both sorts have. */
+export function validateBindingFrame(binding: JsonObject): readonly FieldError[] {
   const spec = objectAt(binding, 'spec') ?? {};
   const errors: FieldError[] = [];
   const policy = stringAt(spec, 'policyName');
@@ -188,6 +198,12 @@ function validateBinding(binding: JsonObject): readonly FieldError[] {
   errors.push(...validateParamRef(objectAt(spec, 'paramRef')));
   const resources = objectAt(spec, 'matchResources');
   if (resources !== undefined) errors.push(...validateMatchResources(resources, 'spec.matchResources'));
+  return errors;
+}
+
+function validateBinding(binding: JsonObject): readonly FieldError[] {
+  const spec = objectAt(binding, 'spec') ?? {};
+  const errors: FieldError[] = [...validateBindingFrame(binding)];
   const given = stringsAt(spec, 'validationActions');
   if (given.length === 0) errors.push(required('spec.validationActions'));
   const seen = new Set<string>();
@@ -228,12 +244,12 @@ function validateParamRef(ref: JsonObject | undefined): readonly FieldError[] {
   return errors;
 }
 
-function paramKindText(policy: JsonObject): string {
+export function paramKindText(policy: JsonObject): string {
   const kind = objectAt(policy, 'spec', 'paramKind');
   return kind === undefined ? '<unset>' : `${stringAt(kind, 'apiVersion')}/${stringAt(kind, 'kind')}`;
 }
 
-function paramRefText(binding: JsonObject): string {
+export function paramRefText(binding: JsonObject): string {
   const ref = objectAt(binding, 'spec', 'paramRef');
   if (ref === undefined) return '<unset>';
   const namespace = stringAt(ref, 'namespace');
@@ -250,6 +266,11 @@ export function observePolicy(policy: JsonObject): void {
   const generation = numberAt(policy, 'metadata', 'generation');
   if (generation !== undefined) status['observedGeneration'] = generation;
   setDefault(status, 'typeChecking', {});
+}
+
+export function defaultBinding(binding: JsonObject): void {
+  const resources = objectAt(binding, 'spec', 'matchResources');
+  if (resources !== undefined) defaultMatchResources(resources);
 }
 
 export const admissionPolicyKinds: readonly Kind[] = [
@@ -294,10 +315,7 @@ export const admissionPolicyKinds: readonly Kind[] = [
       column('ParamRef', 'Where the parameters are.', paramRefText),
       ageColumn,
     ],
-    setDefaults(binding: JsonObject): void {
-      const resources = objectAt(binding, 'spec', 'matchResources');
-      if (resources !== undefined) defaultMatchResources(resources);
-    },
+    setDefaults: defaultBinding,
     validate: validateBinding,
   }),
 ];

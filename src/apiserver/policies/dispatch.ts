@@ -6,12 +6,12 @@ import type { StatusError } from '../../api/status.ts';
 import { type AdmissionRequest, expressionData } from '../admission-request.ts';
 import type { ApiContext } from '../context.ts';
 import { paramsOf } from './params.ts';
-import type { BoundPolicy } from './registry.ts';
+import type { Bound } from './registry.ts';
 
 /** Puts the policies to the question that a request concerns. Throws StatusError for the first denial. */
 export async function validateByPolicies(
   context: Pick<ApiContext, 'store' | 'customs' | 'webhooks'>,
-  policies: readonly BoundPolicy[],
+  policies: readonly Bound[],
   request: AdmissionRequest,
 ): Promise<void> {
   for (const bound of policies) {
@@ -21,7 +21,8 @@ export async function validateByPolicies(
   }
 }
 
-function concernedForm({ policy, binding }: BoundPolicy, request: AdmissionRequest): Form | undefined {
+/** The form in which the policy sees the request; undefined: it is not concerned. */
+export function concernedForm({ policy, binding }: Bound, request: AdmissionRequest): Form | undefined {
   const { attributes, otherForms, namespaceLabels } = request;
   const form = matchedForm(policy.matching, attributes, otherForms, namespaceLabels);
   if (form === undefined || binding.matching === undefined) return form;
@@ -31,7 +32,7 @@ function concernedForm({ policy, binding }: BoundPolicy, request: AdmissionReque
 
 async function ask(
   context: Pick<ApiContext, 'store' | 'customs' | 'webhooks'>,
-  { policy, binding }: BoundPolicy,
+  { policy, binding }: Bound,
   request: AdmissionRequest,
   form: Form,
 ): Promise<readonly Objection[]> {
@@ -49,11 +50,7 @@ async function ask(
 }
 
 /** Denies, warns, or does nothing: there is no audit log to put it in. */
-function act(
-  { policy, binding }: BoundPolicy,
-  request: AdmissionRequest,
-  { message, reason }: Objection,
-): void {
+function act({ policy, binding }: Bound, request: AdmissionRequest, { message, reason }: Objection): void {
   if (binding.actions.includes('Warn')) {
     request.warnings.push(
       `Validation failed for ValidatingAdmissionPolicy '${policy.name}' with binding '${binding.name}': ${message}`,
@@ -71,7 +68,8 @@ const codes: Readonly<Record<string, number>> = {
   Unauthorized: 401,
 };
 
-function denial({ attributes }: AdmissionRequest, detail: string, reason: string): StatusError {
+/** A refusal with `detail` as its cause. */
+export function denial({ attributes }: AdmissionRequest, detail: string, reason: string): StatusError {
   const { status } = forbidden(attributes.resource, attributes.name, detail);
   return failure(codes[reason] ?? 422, reason, status.message, {
     ...status.details,
