@@ -24,6 +24,8 @@ export type ClusterConfig = {
   readonly dataDir: string;
   readonly runDir: string;
   readonly egress: EgressMode;
+  /** A node that has not been heard of for this long is NotReady; undefined: Kubernetes' own time. */
+  readonly nodeGraceSeconds?: number | undefined;
   /** Where this machine has the CNI plugins. */
   readonly cniBinDir: string;
   /** Port of the API server on the host's loopback. */
@@ -37,6 +39,13 @@ export type HostDns = { readonly address: string; readonly port: number };
 
 /** Most nodes beside server-0: the node network is a /16, but a machine's memory ends long before. */
 export const agentsMax = 63;
+/** What kube-controller-manager waits for. */
+export const nodeGraceSecondsDefault = 50;
+
+export function nodeGraceSecondsOf(config: Pick<ClusterConfig, 'nodeGraceSeconds'>): number {
+  return config.nodeGraceSeconds ?? nodeGraceSecondsDefault;
+}
+
 export const publishedPortsMax = 128;
 export const clusterDomain = 'cluster.local';
 export const podCidr = '10.42.0.0/16';

@@ -12,6 +12,7 @@ import {
   nodesOf,
   pathsOf,
   type PublishedPort,
+  nodeGraceSecondsOf,
 } from './config.ts';
 
 /** A socket which the supervisor makes and hands to a process as descriptor 3, 4, …. */
@@ -164,6 +165,9 @@ function nodeProcess(config: ClusterConfig, node: Node, isServer: boolean): Proc
       config.cniBinDir,
       '--registries-dir',
       paths.registries,
+      // As in Kubernetes the lease ends some time before the node counts as lost: 40 s of 50.
+      '--node-lease-duration-seconds',
+      String(Math.max(1, Math.floor(nodeGraceSecondsOf(config) * 0.8))),
       ...(isServer ? ['--label', 'node-role.kubernetes.io/control-plane=true'] : []),
       ...(config.egress === 'none' ? [] : ['--image-proxy', `http://${gatewayAddress}:${proxyPort}`]),
       ...sockets.flatMap(({ descriptor, port }) => {

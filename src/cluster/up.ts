@@ -16,6 +16,7 @@ import {
   nodesOf,
   pathsOf,
   type PublishedPort,
+  nodeGraceSecondsOf,
 } from './config.ts';
 import { pickHostDns, resolveOnHost } from './host-names.ts';
 import { type KubeconfigFacts, mergeIntoFile, renderKubeconfig } from './kubeconfig.ts';
@@ -49,6 +50,7 @@ export type UpRequest = {
   readonly egress: EgressMode | undefined;
   /** Whether programs of this machine shall find the cluster's names. */
   readonly resolveOnHost: boolean | undefined;
+  readonly nodeGraceSeconds: number | undefined;
   /** The user's kubeconfig to merge a context into; undefined: leave it alone. */
   readonly mergeInto: string | undefined;
   readonly foreground: boolean;
@@ -159,6 +161,7 @@ function configure(
     dataDir,
     runDir: posix.join(dirs.run, request.name),
     egress: request.egress ?? last?.egress ?? 'auto',
+    nodeGraceSeconds: request.nodeGraceSeconds ?? last?.nodeGraceSeconds,
     cniBinDir: findCniBinDir(),
     apiPort: last?.apiPort ?? pickApiPort(),
     hostDns: hostDnsOf(request, last, held),
@@ -186,6 +189,9 @@ function remarkOnDifferences(request: UpRequest, config: ClusterConfig, deps: Up
   const differs = [
     ...(request.agents !== undefined && request.agents !== config.agents ? ['--agents'] : []),
     ...(request.dataDir !== undefined && request.dataDir !== config.dataDir ? ['--data-dir'] : []),
+    ...(request.nodeGraceSeconds !== undefined && request.nodeGraceSeconds !== nodeGraceSecondsOf(config)
+      ? ['--node-grace-seconds']
+      : []),
     ...(request.egress !== undefined && request.egress !== config.egress ? ['--egress'] : []),
     ...(request.resolveOnHost !== undefined && request.resolveOnHost !== (config.hostDns !== undefined)
       ? [request.resolveOnHost ? '--resolve-on-host' : '--no-resolve-on-host']

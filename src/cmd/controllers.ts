@@ -1,11 +1,13 @@
 import { hostname } from 'node:os';
 import { Command } from 'commander';
+import { graceSeconds } from './up.ts';
 
 type Options = {
   readonly kubeconfig?: string;
   readonly clusterCidr: string;
   readonly leaderElect: boolean;
   readonly controllers: string;
+  readonly nodeMonitorGraceSeconds: number;
 };
 
 /** `fairlead controllers`: the control loops and the scheduler, against any API server. */
@@ -15,6 +17,12 @@ export function controllersCommand(): Command {
     .option('--kubeconfig <file>', 'how to reach the API server (default: the service account of this Pod)')
     .option('--cluster-cidr <cidr>', 'Pod network that nodes get their /24 from', '10.42.0.0/16')
     .option('--leader-elect', 'work only while holding the Lease kube-system/fairlead-controllers', false)
+    .option(
+      '--node-monitor-grace-seconds <count>',
+      'a node that has not been heard of for this long is NotReady',
+      graceSeconds,
+      50,
+    )
     .option('--controllers <names>', 'comma-separated list of controllers, or * for all', '*')
     .action(async (options: Options) => {
       await main(options);
@@ -39,6 +47,7 @@ async function main(options: Options): Promise<void> {
     controllers: names,
     clusterCidr: options.clusterCidr,
     certificateAuthority: clientConfig.certificateAuthority,
+    nodeMonitorGraceMs: options.nodeMonitorGraceSeconds * 1000,
     leaderElect: options.leaderElect,
     identity: `${hostname()}_${process.pid}`,
   });

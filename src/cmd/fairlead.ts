@@ -43,6 +43,7 @@ const entries: Readonly<Record<string, Entry>> = {
     load: async () => (await import('./ingress-worker.ts')).ingressWorkerCommand(),
   },
   proxy: { load: async () => (await import('./proxy.ts')).proxyCommand() },
+  'proxy-relay': { load: async () => (await import('./proxy-relay.ts')).proxyRelayCommand() },
   explain: { load: async () => (await import('./explain.ts')).explainCommand() },
   migrate: { load: async () => (await import('./migrate.ts')).migrateCommand() },
   server: {
@@ -92,7 +93,7 @@ async function program(name: string | undefined): Promise<Command> {
 }
 
 /** Started by other commands only. */
-const internal: ReadonlySet<string> = new Set(['server', 'supervisor', 'ingress-worker']);
+const internal: ReadonlySet<string> = new Set(['server', 'supervisor', 'ingress-worker', 'proxy-relay']);
 
 /**
  * A component that is started while the cluster's keys are still being made loads its code and then waits here for the

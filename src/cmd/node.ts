@@ -5,6 +5,7 @@ import type { Task } from '../base/lifetime.ts';
 import type { Logger } from '../base/log.ts';
 import type { ApiClient } from '../client/client.ts';
 import type { KubeletConfig } from '../kubelet/run.ts';
+import { relayCommandLine } from './proxy-relay.ts';
 
 type NodeOptions = {
   readonly kubeconfig?: string;
@@ -28,6 +29,7 @@ type NodeOptions = {
   readonly tlsKey?: string;
   readonly clientCa?: string;
   readonly relay: readonly { readonly fd: number; readonly port: number }[];
+  readonly nodeLeaseDurationSeconds: number;
   readonly settleMs: number;
   readonly proxy: boolean;
 };
@@ -79,6 +81,12 @@ export function nodeCommand(): Command {
       [],
     )
     .option('--settle-ms <ms>', 'between a Pod’s leaving its Services and its SIGTERM', parseCount, 500)
+    .option(
+      '--node-lease-duration-seconds <count>',
+      'how long the node counts as alive after a renewal of its Lease, which it makes four times in that time',
+      parseCount,
+      40,
+    )
     .option('--no-proxy', 'run without the service proxy')
     .action(async (options: NodeOptions) => {
       await run(options);
@@ -129,6 +137,7 @@ async function kubeletConfigOf(options: NodeOptions): Promise<KubeletConfig> {
     resolvConf: options.resolvConf,
     serviceCidr: options.serviceCidr.split(',')[0],
     cgroupRoot: `/fairlead/${basename(runDir)}/${nodeName}`,
+    leaseDurationSeconds: Math.max(1, options.nodeLeaseDurationSeconds),
     zeroLoss: { ...kubeletDefaults.zeroLoss, settleMs: options.settleMs },
     server: {
       certificateFile: options.tlsCert ?? join(pkiDir, `kubelet-${nodeName}.crt`),
@@ -147,6 +156,7 @@ function proxyTask(options: NodeOptions, nodeName: string, client: ApiClient, lo
       const { proxyDefaults, runProxy } = await import('../l4/run.ts');
       const config = {
         ...proxyDefaults,
+        relayCommand: relayCommandLine(),
         nodeName,
         clusterCidrs: options.clusterCidr.split(','),
         serviceCidrs: options.serviceCidr.split(','),

@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { ProxyMode } from '../l4/run.ts';
+import { relayCommandLine } from './proxy-relay.ts';
 
 type ProxyOptions = {
   readonly kubeconfig?: string;
@@ -56,6 +57,7 @@ async function run(options: ProxyOptions): Promise<void> {
   const log = createLogger('proxy');
   const config = Object.freeze({
     ...proxyDefaults,
+    relayCommand: relayCommandLine(),
     nodeName: options.nodeName,
     clusterCidrs: parseRanges('--cluster-cidr', options.clusterCidr),
     serviceCidrs: parseRanges('--service-cidr', options.serviceCidr),

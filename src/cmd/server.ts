@@ -67,6 +67,7 @@ async function runServer({ clusterFile, fds }: ServerOptions): Promise<void> {
     ...code.controllersDefaults,
     clusterCidr: code.podCidr,
     certificateAuthority: pki.caCert,
+    nodeMonitorGraceMs: code.nodeGraceSecondsOf(config) * 1000,
   };
   // The controllers' first requests wait in the socket's backlog until the API server accepts.
   await code.runTogether(

@@ -18,6 +18,7 @@ type UpOptions = {
   readonly dataDir?: string;
   readonly egress?: EgressMode;
   readonly resolveOnHost?: boolean;
+  readonly nodeGraceSeconds?: number;
   readonly merge: boolean;
   readonly foreground: boolean;
 };
@@ -55,6 +56,13 @@ function agentCount(text: string): number {
     throw new InvalidArgumentError(`the number of agents is from 0 to ${agentsMax}`);
   }
   return count;
+}
+
+/** The least leaves room for a few renewals of the node's Lease. */
+export function graceSeconds(text: string): number {
+  const seconds = Number(text);
+  if (!/^\d{1,5}$/.test(text) || seconds < 2) throw new InvalidArgumentError('use seconds, 2 or more');
+  return seconds;
 }
 
 function dataDirectory(text: string): string {
@@ -104,6 +112,11 @@ export function upCommand(): Command {
         'leads to the published ports of its LoadBalancer Service',
     )
     .option('--no-resolve-on-host', 'they no longer do, although they did at the last start')
+    .option(
+      '--node-grace-seconds <count>',
+      'a node that has not been heard of for this long is NotReady (default: 50, as in Kubernetes)',
+      graceSeconds,
+    )
     .option('--no-merge', 'do not write a context into your kubeconfig')
     .option('--foreground', 'stay, and take the cluster down on Ctrl-C', false)
     .addHelpText('after', examples)
@@ -117,6 +130,7 @@ export function upCommand(): Command {
         dataDir: options.dataDir,
         egress: options.egress,
         resolveOnHost: options.resolveOnHost,
+        nodeGraceSeconds: options.nodeGraceSeconds,
         merge: options.merge,
         foreground: options.foreground,
       });

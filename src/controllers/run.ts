@@ -37,6 +37,8 @@ export type ControllersConfig = {
   readonly clusterCidr: string;
   /** PEM that root-ca publishes in every namespace; undefined: root-ca does nothing. */
   readonly certificateAuthority: string | undefined;
+  /** A node that has not been heard of for this long is Unknown, its Pods not ready. */
+  readonly nodeMonitorGraceMs: number;
   /** Wait for the Lease kube-system/fairlead-controllers before doing anything. */
   readonly leaderElect: boolean;
   /** Unique to this process; only for leader election. */
@@ -47,6 +49,7 @@ export const controllersDefaults = {
   controllers: undefined,
   clusterCidr: '10.42.0.0/16',
   certificateAuthority: undefined,
+  nodeMonitorGraceMs: 50_000, // kube-controller-manager's own
   leaderElect: false,
   identity: 'controllers',
 } as const satisfies ControllersConfig;
@@ -73,7 +76,7 @@ const starts: Readonly<Record<string, Start>> = {
   'root-ca': (context, { certificateAuthority }) =>
     certificateAuthority === undefined ? undefined : rootCaController(context, certificateAuthority),
   'node-ipam': (context, { clusterCidr }) => nodeIpamController(context, clusterCidr),
-  'node-lifecycle': nodeLifecycleController,
+  'node-lifecycle': (context, { nodeMonitorGraceMs }) => nodeLifecycleController(context, nodeMonitorGraceMs),
   namespace: namespaceController,
   'pod-garbage': podGarbageController,
   // The last one: it listens to the informers that the others asked for.

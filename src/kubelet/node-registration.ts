@@ -7,9 +7,10 @@ import { type ApiClient, isApiError } from '../client/client.ts';
 import { compileNode, compileNodeStatus, type NodeInput, nodeLabels } from './node-object.ts';
 
 const leaseNamespace = 'kube-node-lease';
-/** How long the node counts as alive after a renewal, s, and how often it renews, ms. Kubernetes' own numbers. */
-const leaseDurationSeconds = 40;
-const leaseRenewMs = 10_000;
+/** How long the node counts as alive after a renewal. Kubernetes' own number. */
+const leaseDurationSecondsDefault = 40;
+/** Renewals within that time: two may be lost. */
+const renewalsPerDuration = 4;
 /** After a call that failed, ms. */
 const retryMs = 200;
 
@@ -57,36 +58,40 @@ export async function writeNodeStatus(
   return client.patch(nodes, undefined, input.name, 'merge', body, { subresource: 'status', signal });
 }
 
-/** Renews the node's Lease until the signal aborts. */
+/** Renews the node's Lease until the signal aborts, `renewalsPerDuration` times in its duration. */
 export async function runLease(
   client: ApiClient,
   node: Node,
+  {
+    leaseDurationSeconds = leaseDurationSecondsDefault,
+  }: { readonly leaseDurationSeconds?: number | undefined },
   clock: Clock,
   log: Logger,
   signal: AbortSignal,
 ): Promise<void> {
-  const name = node.metadata?.name ?? '';
   while (!signal.aborted) {
     try {
-      await renew(client, node, name, clock.nowMs(), signal);
+      await renew(client, node, leaseDurationSeconds, clock.nowMs(), signal);
     } catch (error) {
       if (signal.aborted) return;
       log.warn('node lease could not be renewed', { error });
     }
-    await clock.sleep(leaseRenewMs, signal).catch(() => {}); // aborted: the loop ends
+    await clock.sleep((leaseDurationSeconds * 1000) / renewalsPerDuration, signal).catch(() => {}); // aborted: the loop ends
   }
 }
 
 async function renew(
   client: ApiClient,
   node: Node,
-  name: string,
+  leaseDurationSeconds: number,
   nowMs: number,
   signal: AbortSignal,
 ): Promise<void> {
+  const name = node.metadata?.name ?? '';
   const renewTime = rfc3339Micro(nowMs);
   try {
-    await client.patch(leases, leaseNamespace, name, 'merge', { spec: { renewTime } }, { signal });
+    const spec = { renewTime, leaseDurationSeconds };
+    await client.patch(leases, leaseNamespace, name, 'merge', { spec }, { signal });
   } catch (error) {
     if (!isApiError(error, 'NotFound')) throw error;
     const owner = { apiVersion: 'v1', kind: 'Node', name, uid: node.metadata?.uid ?? '' };

@@ -47,6 +47,8 @@ export type KubeletConfig = {
   /** Parent of all control groups of this node: "/fairlead/NAME/NODE". */
   readonly cgroupRoot: string;
   readonly zeroLoss: ZeroLossOptions;
+  /** undefined: Kubernetes' 40. */
+  readonly leaseDurationSeconds?: number | undefined;
   /** The HTTPS server for logs, exec and port-forward; undefined: none. */
   readonly server: ServerTls | undefined;
   /** Folder of static Pods; undefined: none. */
@@ -301,7 +303,7 @@ async function runNode(context: NodeContext, signal: AbortSignal): Promise<void>
   await runTogether(
     [
       { name: 'pods', run: (inner) => context.pods.run(inner) },
-      { name: 'lease', run: (inner) => runLease(client, registered, clock, log, inner) },
+      { name: 'lease', run: (inner) => runLease(client, registered, config, clock, log, inner) },
       {
         name: 'service route',
         run: () =>

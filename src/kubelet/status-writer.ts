@@ -18,6 +18,8 @@ export class StatusWriter {
   #wanted: { readonly pod: Pod; readonly status: PodStatus } | undefined;
   /** What the API server has, as far as we know. */
   #known: PodStatus | undefined;
+  /** Resource version of the Pod that had it. */
+  #knownVersion = 0n;
   #isWriting = false;
   #written: Promise<void> = Promise.resolve();
 
@@ -30,9 +32,18 @@ export class StatusWriter {
 
   /** Never waits. The newest status wins. */
   write(pod: Pod, status: PodStatus): void {
-    this.#known ??= pod.status ?? {};
+    // Others write it, too: a node that was cut off finds its Pods marked as not ready when it comes back.
+    this.#know(pod);
     this.#wanted = { pod, status };
     if (!this.#isWriting) this.#written = this.#writeAll();
+  }
+
+  /** Takes what the API server has, unless we know of something newer. */
+  #know(pod: Pod): void {
+    const version = BigInt(/^\d+$/.exec(pod.metadata?.resourceVersion ?? '')?.[0] ?? 0);
+    if (this.#known !== undefined && version <= this.#knownVersion) return;
+    this.#known = pod.status ?? {};
+    this.#knownVersion = version;
   }
 
   /** Resolves when all that was given to `write` is written, or its Pod is gone. */
@@ -60,7 +71,7 @@ export class StatusWriter {
         const { namespace, name = '' } = pod.metadata ?? {};
         const options = { subresource: 'status', signal: this.#signal };
         const written = await this.#client.patch(pods, namespace, name, 'strategic', patch, options);
-        this.#known = written.status ?? {};
+        this.#know(written);
         retryMs = retryFirstMs;
       } catch (error) {
         if (this.#signal.aborted) return;

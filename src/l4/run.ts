@@ -28,6 +28,7 @@ import { createSystemNft } from './libnftables.ts';
 import { emptyLocalSummary, summarizeLocals } from './local-summary.ts';
 import { createProxyMetrics, type ProxyMetrics } from './metrics.ts';
 import { createServiceHealthServers, serviceHealthsOf } from './service-health.ts';
+import type { Relay } from './userspace/relay.ts';
 import { ViewTracker } from './view-tracker.ts';
 
 export type ProxyMode = 'auto' | 'nftables' | 'userspace';
@@ -45,6 +46,8 @@ export type ProxyConfig = {
   readonly syncIntervalMinMs: number;
   /** `auto`: nftables, or userspace where that cannot be used. */
   readonly mode: ProxyMode;
+  /** Starts the process that carries TCP connections in userspace mode; undefined: this process does it. */
+  readonly relayCommand: readonly string[] | undefined;
   /** How often the kernel's table is compared with ours, ms. Heals rules edited by hand. */
   readonly resyncIntervalMs: number;
 };
@@ -54,6 +57,7 @@ export const proxyDefaults = {
   serviceCidrs: ['10.43.0.0/16'],
   healthAddress: { host: '127.0.0.1', port: 10256 },
   mode: 'auto',
+  relayCommand: undefined,
   syncIntervalMinMs: 5,
   resyncIntervalMs: 30_000,
 } as const satisfies Partial<ProxyConfig>;
@@ -110,7 +114,7 @@ export async function runProxy(
   const proxy = new Proxy(
     config,
     watched,
-    (scope) => chooseDataplane(config.mode, families, log, ports, report, scope),
+    (scope) => chooseDataplane(config, families, log, ports, report, scope),
     log,
     ports,
   );
@@ -136,7 +140,7 @@ export async function runProxy(
 
 /** What `mode` says; `auto` tries whether the kernel lets us read our table. Rejects with NftError when nftables is a must. */
 async function chooseDataplane(
-  mode: ProxyMode,
+  { mode, relayCommand }: ProxyConfig,
   families: readonly IpFamily[],
   log: Logger,
   ports: ProxyPorts,
@@ -160,12 +164,23 @@ async function chooseDataplane(
     './userspace/dataplane.ts'
   );
   const userspacePorts = {
+    relay: relayCommand === undefined ? undefined : await startRelay(relayCommand, log),
     routes: createSpawnedRoutes(),
     localAddresses: systemAddresses,
     random: () => Math.random(),
     nowMs: () => ports.clock.monotonicMs(),
   };
   return createUserspaceDataplane(log, userspacePorts, report);
+}
+
+async function startRelay(command: readonly string[], log: Logger): Promise<Relay | undefined> {
+  const { openRelay } = await import('./userspace/relay.ts');
+  try {
+    return await openRelay(command, log);
+  } catch (error) {
+    log.warn('TCP connections are carried by this process, at more than twice the cost', { error });
+    return undefined;
+  }
 }
 
 async function systemPorts(log: Logger): Promise<ProxyPorts> {

@@ -3,6 +3,7 @@
  * the first as `NAME:PORT`, and dials where standard input tells it to. One JSON object a line, both ways.
  */
 import { createSocket } from 'node:dgram';
+import { get } from 'node:http';
 import { connect, createServer, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 
@@ -81,14 +82,18 @@ function askUdp(host: string, port: number, localPort: number): Promise<string> 
   });
 }
 
-async function ask(host: string, port: number): Promise<string> {
-  try {
-    const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}/`;
-    const response = await fetch(url, { signal: AbortSignal.timeout(answerTimeoutMs) });
-    return `${response.status} ${await response.text()}`;
-  } catch (error) {
-    return String(error);
-  }
+/** Over a connection of its own. */
+function ask(host: string, port: number): Promise<string> {
+  return new Promise((resolve) => {
+    const request = get({ host, port, agent: false, timeout: answerTimeoutMs }, (response) => {
+      let body = '';
+      response.setEncoding('utf8').on('data', (text: string) => (body += text));
+      response.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? 'error'));
+      response.on('end', () => resolve(`${response.statusCode} ${body.trim()}`));
+    });
+    request.on('timeout', () => request.destroy(Object.assign(new Error('timeout'), { code: 'ETIMEDOUT' })));
+    request.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? 'error'));
+  });
 }
 
 async function answer(request: AgentRequest): Promise<string> {

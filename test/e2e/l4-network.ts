@@ -164,12 +164,21 @@ async function startAgent(
   namespace: string,
   name: AgentName,
 ): Promise<{ readonly child: ChildProcessWithoutNullStreams; readonly agent: Agent }> {
-  const script = fileURLToPath(new URL('l4-agent.ts', import.meta.url));
   const ports = name.startsWith('pod')
     ? [podPort, otherPodPort]
     : name === 'client'
       ? [outsidePort, clientPort]
       : [outsidePort];
+  return startAgentIn(namespace, name, ports);
+}
+
+/** Ends with its child. */
+export async function startAgentIn(
+  namespace: string,
+  name: string,
+  ports: readonly number[],
+): Promise<{ readonly child: ChildProcessWithoutNullStreams; readonly agent: Agent }> {
+  const script = fileURLToPath(new URL('l4-agent.ts', import.meta.url));
   const args = ['netns', 'exec', namespace, process.execPath, script, name, ...ports.map(String)];
   const child = spawn('ip', args, { stdio: ['pipe', 'pipe', 'pipe'] });
   const errors: Buffer[] = [];

@@ -1,12 +1,14 @@
 /**
  * A service proxy inside one node of the L4 test network, with an API server in memory that standard input fills: one JSON
- * object a line, both ways. Its complaints go to standard error. Arguments: node name, mode.
+ * object a line, both ways. Its complaints go to standard error. Arguments: node name, and the proxy’s mode or
+ * `userspace-here` for userspace without the relay’s process.
  */
 import { createInterface } from 'node:readline';
 import type { Json, KubeObject } from '../../src/api/object.ts';
 import { endpointSlices, nodes, type Resource, services } from '../../src/api/resource.ts';
 import { type Logger, silentLogger } from '../../src/base/log.ts';
 import { proxyDefaults, type ProxyMode, runProxy } from '../../src/l4/run.ts';
+import { runRelayProcess } from '../../src/l4/userspace/relay-process.ts';
 import { FakeApi } from '../support/fake-api.ts';
 import { seedNodes } from './l4-proxy.ts';
 
@@ -43,8 +45,10 @@ function complain(message: string, fields: Readonly<Record<string, unknown>> = {
   process.stderr.write(`${message} ${JSON.stringify(rest)} ${reason}\n`);
 }
 
-if (import.meta.main) {
-  const [, , nodeName = '', mode = 'auto'] = process.argv;
+if (import.meta.main && process.argv[2] === 'proxy-relay') runRelayProcess();
+else if (import.meta.main) {
+  const [, script = '', nodeName = '', mode = 'auto'] = process.argv;
+  const program = [process.execPath, ...process.execArgv, script];
   const api = new FakeApi();
   seedNodes(api);
   const stop = new AbortController();
@@ -71,7 +75,8 @@ if (import.meta.main) {
           {
             ...proxyDefaults,
             nodeName,
-            mode: mode as ProxyMode,
+            mode: (mode === 'userspace-here' ? 'userspace' : mode) as ProxyMode,
+            relayCommand: mode === 'userspace-here' ? undefined : [...program, 'proxy-relay'],
             clusterCidrs: ['10.42.0.0/16', 'fd42::/48'],
             serviceCidrs: ['10.43.0.0/16', 'fd43::/112'],
             healthAddress,

@@ -25,7 +25,7 @@ export const allPods: readonly Pod[] = ['pod-a', 'pod-b', 'pod-c'];
 export const enough = 48;
 
 export type Mode = {
-  readonly name: 'nftables' | 'userspace';
+  readonly name: 'nftables' | 'userspace' | 'userspace-here';
   /** How a client fares that no endpoint is for. */
   readonly turnedAway: readonly string[];
 };
@@ -34,6 +34,7 @@ export const modes: readonly Mode[] = [
   { name: 'nftables', turnedAway: ['ETIMEDOUT'] },
   // Without nftables nothing can be dropped: there is no socket, or one that has taken the connection already.
   { name: 'userspace', turnedAway: ['ECONNREFUSED', 'ECONNRESET'] },
+  { name: 'userspace-here', turnedAway: ['ECONNREFUSED', 'ECONNRESET'] },
 ];
 
 /** The proxy of one node. */

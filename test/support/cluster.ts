@@ -51,6 +51,7 @@ export type TestClusterOptions = {
   readonly name: string;
   readonly agents?: number;
   readonly ingressClass?: string;
+  readonly nodeGraceSeconds?: number;
   /** 'auto' lets image pulls and names out. Default 'none'. */
   readonly egress?: 'auto' | 'none';
   /** Further arguments of `up`. */
@@ -73,6 +74,9 @@ export async function planCluster(options: TestClusterOptions): Promise<TestClus
     ...['--egress', options.egress ?? 'none'],
     ...(options.agents === undefined ? [] : ['--agents', String(options.agents)]),
     ...(options.ingressClass === undefined ? [] : ['--ingress-class', options.ingressClass]),
+    ...(options.nodeGraceSeconds === undefined
+      ? []
+      : ['--node-grace-seconds', String(options.nodeGraceSeconds)]),
     ...['-p', `${ports.http}:80@loadbalancer`, '-p', `${ports.https}:443@loadbalancer`],
     ...['-p', `${ports.lb}:8080@loadbalancer`],
     ...(options.upArguments ?? []),

@@ -13,14 +13,17 @@ import type { Recorder } from '../../control/recorder.ts';
 import { WorkQueue } from '../../control/work-queue.ts';
 import { type ControllerContext, reconcilerTask, withEvents } from '../context.ts';
 import { isPodFinished, isPodReady } from '../pod-status.ts';
-import { evictionTimeMs, monitorGraceMs, planTaints, silentConditions } from './plan.ts';
+import { evictionTimeMs, planTaints, silentConditions } from './plan.ts';
 
 const nodeIndex = 'node';
 const leaseNamespace = 'kube-node-lease';
 
-/** Notices nodes that have fallen silent, keeps the taints that follow from conditions, and evicts Pods by them. */
-export function nodeLifecycleController(context: ControllerContext): Task {
-  const loop = new NodeLifecycle(context);
+/**
+ * Notices nodes that have not been heard of for `monitorGraceMs`, keeps the taints that follow from conditions, and evicts Pods by
+ * them.
+ */
+export function nodeLifecycleController(context: ControllerContext, monitorGraceMs: number): Task {
+  const loop = new NodeLifecycle(context, monitorGraceMs);
   loop.listen();
   const nodeTask = reconcilerTask(context, 'node-lifecycle', loop.nodeQueue, (key, signal) =>
     loop.reconcileNode(key, signal),
@@ -45,10 +48,12 @@ class NodeLifecycle {
   readonly #clock: Clock;
   readonly #nodeInformer: Informer<Node>;
   readonly #podInformer: Informer<Pod>;
+  readonly #monitorGraceMs: number;
   /** When we last heard of a node, on our own clock: those of nodes may be wrong. */
   readonly #heardAtMs = new Map<string, number>();
 
-  constructor(context: ControllerContext) {
+  constructor(context: ControllerContext, monitorGraceMs: number) {
+    this.#monitorGraceMs = monitorGraceMs;
     const { client, informers, log, timing } = context;
     this.nodeQueue = new WorkQueue(timing.clock);
     this.evictionQueue = new WorkQueue(timing.clock);
@@ -98,7 +103,7 @@ class NodeLifecycle {
     const node = this.#nodeInformer.get(name);
     if (node === undefined) return done;
     const silentForMs = this.#clock.monotonicMs() - (this.#heardAtMs.get(name) ?? 0);
-    if (silentForMs >= monitorGraceMs) {
+    if (silentForMs >= this.#monitorGraceMs) {
       const conditions = silentConditions(node, this.#clock.nowMs());
       if (conditions !== undefined) {
         const patch = {
@@ -119,9 +124,9 @@ class NodeLifecycle {
       };
       await this.#client.patch(nodes, undefined, name, 'merge', patch, { signal });
     }
-    if (isReady(node)) return requeueAfter(Math.max(1000, monitorGraceMs - silentForMs));
+    if (isReady(node)) return requeueAfter(Math.max(1000, this.#monitorGraceMs - silentForMs));
     if (isSilent(node)) await this.#markPodsNotReady(name, signal);
-    return silentForMs < monitorGraceMs ? requeueAfter(monitorGraceMs - silentForMs) : done;
+    return silentForMs < this.#monitorGraceMs ? requeueAfter(this.#monitorGraceMs - silentForMs) : done;
   }
 
   /** Pods of an unreachable node get no traffic, whatever they last said of themselves. */

@@ -3,9 +3,6 @@ import { rfc3339 } from '../../base/clock.ts';
 import { tolerates } from '../scheduler/node-match.ts';
 import { canonicalJson } from '../status-patch.ts';
 
-/** A node that has not been heard of for this long is Unknown. kube-controller-manager's --node-monitor-grace-period. */
-export const monitorGraceMs = 50_000;
-
 const conditionTypes = ['Ready', 'MemoryPressure', 'DiskPressure', 'PIDPressure'] as const;
 const taintKeys = {
   notReady: 'node.kubernetes.io/not-ready',

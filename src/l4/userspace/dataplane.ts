@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
-import { canonicalIp } from '../../base/ip.ts';
+import { canonicalIp, formatCidr } from '../../base/ip.ts';
 import type { Logger } from '../../base/log.ts';
 import type { NodeView } from '../../model/view.ts';
 import { runTool } from '../apply.ts';
@@ -9,6 +9,7 @@ import type { Dataplane, ReportProblem, SyncKind } from '../dataplane.ts';
 import type { RulesetProblem } from '../ruleset.ts';
 import { Balancer } from './balance.ts';
 import { type Front, frontsMax, insideRanges, planFronts } from './fronts.ts';
+import type { Relay } from './relay.ts';
 import { type Listener, listen, type Shared } from './sockets.ts';
 
 /** Routes that make the node take a range's packets for its own. */
@@ -46,6 +47,8 @@ export function systemAddresses(): readonly string[] {
 
 export type UserspacePorts = {
   readonly routes: LocalRoutes;
+  /** Carries TCP connections; undefined: sockets of this process do, at more than twice the cost. */
+  readonly relay: Relay | undefined;
   /** Addresses that the machine has now, loopback and link-local ones left out. */
   readonly localAddresses: () => readonly string[];
   readonly random: () => number;
@@ -82,7 +85,13 @@ export function createUserspaceDataplane(
     log,
     ports,
     report,
-    shared: { balancer: new Balancer(ports.random, ports.nowMs), inside: [], clients: new Set(), flows: 0 },
+    shared: {
+      balancer: new Balancer(ports.random, ports.nowMs),
+      inside: [],
+      relay: ports.relay,
+      clients: new Set(),
+      flows: 0,
+    },
     listeners: new Map(),
     routes: new Set(),
     failures: new Map(),
@@ -117,6 +126,7 @@ export function createUserspaceDataplane(
     async close() {
       await Promise.all([...state.listeners.values()].map((listener) => listener.close()));
       for (const client of state.shared.clients) client.destroy();
+      await ports.relay?.end();
       // One that is gone already is as good.
       await Promise.allSettled([...state.routes].map((range) => ports.routes.remove(range)));
     },
@@ -126,6 +136,7 @@ export function createUserspaceDataplane(
 function plan(state: State, view: NodeView, options: CompileOptions): void {
   const { fronts, localRanges, problems } = planFronts(view, options, state.ports.localAddresses());
   state.shared.inside = insideRanges(view, options);
+  state.ports.relay?.inside(state.shared.inside);
   state.wanted = fronts;
   state.wantedRanges = localRanges;
   const known = state.reported;
@@ -154,7 +165,8 @@ async function converge(state: State, signal: AbortSignal): Promise<SyncKind> {
   for (const [id, front] of wanted) {
     const listener = listeners.get(id);
     if (listener !== undefined) {
-      changed ||= !sameTargets(listener.front, front);
+      if (sameFront(listener.front, front)) continue;
+      changed = true;
       state.endedFlows += listener.update(front);
     } else opening.push(open(state, front, shared));
   }
@@ -200,6 +212,8 @@ async function open(state: State, front: Front, shared: Shared): Promise<void> {
   }
 }
 
-function sameTargets(a: Front, b: Front): boolean {
-  return JSON.stringify([a.inside, a.outside]) === JSON.stringify([b.inside, b.outside]);
+function sameFront(a: Front, b: Front): boolean {
+  const textOf = ({ inside, outside, sourceRanges, affinityTimeoutSeconds, serving }: Front): string =>
+    JSON.stringify([inside, outside, sourceRanges.map(formatCidr), affinityTimeoutSeconds, ...serving]);
+  return textOf(a) === textOf(b);
 }

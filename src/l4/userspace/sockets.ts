@@ -2,6 +2,7 @@ import { createSocket, type RemoteInfo, type Socket as UdpSocket } from 'node:dg
 import { connect, createServer, type Socket } from 'node:net';
 import type { Balancer } from './balance.ts';
 import { type Backend, backendsFor, type Front, type InsideRanges } from './fronts.ts';
+import type { Relay } from './relay.ts';
 
 /** TCP connections carried at once by one process; further clients are reset. */
 export const connectionsMax = 16_384;
@@ -18,7 +19,9 @@ const flowIdleMs = 120_000;
 export type Shared = {
   readonly balancer: Balancer;
   inside: InsideRanges;
-  /** Clients of TCP; bound: `connectionsMax`. They outlive their listener, as connections outlive the Service. */
+  /** Carries TCP; undefined: sockets of this process do. */
+  readonly relay: Relay | undefined;
+  /** Clients of TCP in this process; bound: `connectionsMax`. They outlive their listener, as connections outlive the Service. */
   readonly clients: Set<Socket>;
   flows: number;
 };
@@ -33,7 +36,27 @@ export type Listener = {
 };
 
 export function listen(front: Front, shared: Shared): Promise<Listener> {
-  return front.protocol === 'tcp' ? listenTcp(front, shared) : listenUdp(front, shared);
+  if (front.protocol === 'udp') return listenUdp(front, shared);
+  return shared.relay === undefined ? listenTcp(front, shared) : listenByRelay(front, shared.relay);
+}
+
+async function listenByRelay(first: Front, relay: Relay): Promise<Listener> {
+  let front = first;
+  await relay.listen(front);
+  return {
+    get front() {
+      return front;
+    },
+    update(next) {
+      front = next;
+      relay.update(next);
+      return 0;
+    },
+    close() {
+      relay.close(front.id);
+      return Promise.resolve();
+    },
+  };
 }
 
 function listenTcp(first: Front, shared: Shared): Promise<Listener> {

@@ -1,0 +1,273 @@
+/** Services on a real cluster of four nodes, and a node that is cut off from it and comes back. */
+import assert from 'node:assert/strict';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { after, before, describe, test } from 'node:test';
+import { importImages, leftovers, planCluster, type TestCluster } from '../support/cluster.ts';
+import { eventually, missingForCluster, runOk } from '../support/shell.ts';
+import { type Agent, startAgentIn } from './l4-network.ts';
+import { comesTrue } from './l4-proxy.ts';
+
+const missing = missingForCluster();
+const nodes = ['server-0', 'agent-0', 'agent-1', 'agent-2'] as const;
+type NodeName = (typeof nodes)[number];
+const addressOf = (node: NodeName): string => `10.41.0.${2 + nodes.indexOf(node)}`;
+const zoneOf: Readonly<Record<NodeName, string>> = {
+  'server-0': 'east',
+  'agent-0': 'east',
+  'agent-1': 'west',
+  'agent-2': 'west',
+};
+/** The nodes of the second DaemonSet. */
+const half: readonly NodeName[] = ['server-0', 'agent-1'];
+/** The network's own address: a client outside the cluster. */
+const outsider = '10.41.0.1';
+/** So many that each of four endpoints is missed with a chance below 1 in 10^7. */
+const enough = 64;
+const graceSeconds = 4;
+
+/** Each Pod answers with its node's name and the client's address. */
+const caddyfile = `:8080 {
+  respond "{$NODE} {remote_host}"
+}
+`;
+
+function daemonSet(name: string, nodeSelector: Readonly<Record<string, string>>) {
+  return {
+    apiVersion: 'apps/v1',
+    kind: 'DaemonSet',
+    metadata: { name },
+    spec: {
+      selector: { matchLabels: { app: name } },
+      template: {
+        metadata: { labels: { app: name } },
+        spec: {
+          nodeSelector,
+          terminationGracePeriodSeconds: 1,
+          containers: [
+            {
+              name: 'caddy',
+              image: 'caddy:latest',
+              imagePullPolicy: 'IfNotPresent',
+              command: ['caddy', 'run', '--config', '/config/Caddyfile'],
+              env: [{ name: 'NODE', valueFrom: { fieldRef: { fieldPath: 'spec.nodeName' } } }],
+              volumeMounts: [{ name: 'config', mountPath: '/config' }],
+              readinessProbe: { tcpSocket: { port: 8080 }, periodSeconds: 1 },
+            },
+          ],
+          volumes: [{ name: 'config', configMap: { name: 'caddyfile' } }],
+        },
+      },
+    },
+  };
+}
+
+function service(name: string, app: string, spec: object = {}) {
+  const ports = [{ port: 80, targetPort: 8080 }];
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name },
+    spec: { selector: { app }, ports, ...spec },
+  };
+}
+
+const nodePort = (number: number) => [{ port: 80, targetPort: 8080, nodePort: number }];
+const localNodePort = { type: 'NodePort', externalTrafficPolicy: 'Local', ports: nodePort(30_302) };
+const balanced = (port: number, spec: object = {}) => ({
+  type: 'LoadBalancer',
+  ports: [{ port, targetPort: 8080 }],
+  ...spec,
+});
+
+const objects = [
+  { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'caddyfile' }, data: { Caddyfile: caddyfile } },
+  daemonSet('all', {}),
+  daemonSet('half', { half: 'yes' }),
+  service('all', 'all', { type: 'NodePort', ports: nodePort(30_301) }),
+  service('local', 'half', localNodePort),
+  service('inner', 'half', { internalTrafficPolicy: 'Local' }),
+  service('zone', 'all', { trafficDistribution: 'PreferSameZone' }),
+  service('node', 'all', { trafficDistribution: 'PreferSameNode' }),
+  service('lb', 'all', balanced(8088)),
+  service('lb-local', 'half', balanced(8089, { externalTrafficPolicy: 'Local' })),
+];
+
+describe('l4 on four nodes', { skip: missing ?? false, timeout: 600_000 }, () => {
+  let cluster: TestCluster;
+  const children: ChildProcess[] = [];
+  const agents = new Map<string, Agent>();
+  const clusterIps = new Map<string, string>();
+
+  before(async () => {
+    cluster = await planCluster({ name: `l4n${process.pid}`, agents: 3, nodeGraceSeconds: graceSeconds });
+    await cluster.up();
+    await importImages(cluster, ['caddy']);
+    for (const node of nodes) {
+      const labels = [
+        `topology.kubernetes.io/zone=${zoneOf[node]}`,
+        ...(half.includes(node) ? ['half=yes'] : []),
+      ];
+      await cluster.kubectl(`label node ${node} ${labels.join(' ')}`);
+    }
+    const list = { apiVersion: 'v1', kind: 'List', items: objects };
+    await cluster.kubectl('apply -f -', { input: JSON.stringify(list) });
+    for (const name of ['all', 'half']) {
+      await cluster.kubectl(`rollout status daemonset/${name} --timeout=120s`);
+    }
+    for (const name of ['net', ...nodes]) {
+      const { child, agent } = await startAgentIn(`fairlead-${cluster.name}-${name}`, name, []);
+      children.push(child);
+      agents.set(name === 'net' ? 'outside' : name, agent);
+    }
+    for (const line of (await cluster.kubectl('get services --no-headers')).trim().split('\n')) {
+      const [name = '', , clusterIp = ''] = line.split(/\s+/);
+      clusterIps.set(name, clusterIp);
+    }
+  });
+
+  after(async () => {
+    for (const child of children) {
+      const ended = once(child, 'close');
+      child.kill('SIGKILL');
+      await ended;
+    }
+    await cluster.down();
+    assert.deepEqual(await leftovers(cluster), [], 'nothing is left behind');
+  });
+
+  type Answer = { readonly node: string; readonly client: string };
+
+  async function ask(from: NodeName | 'outside', host: string, port: number): Promise<Answer> {
+    const text = await agents.get(from)?.http(host, port);
+    const [status = '', node = '', client = ''] = (text ?? '').split(' ');
+    return status === '200' ? { node, client } : { node: status, client: '' };
+  }
+
+  async function asked(from: NodeName | 'outside', host: string, port: number): Promise<readonly Answer[]> {
+    const answers: Answer[] = [];
+    for (let count = 0; count < enough; count++) {
+      const answer = await ask(from, host, port);
+      answers.push(answer);
+      if (answer.client === '') break; // one failure tells
+    }
+    return answers;
+  }
+
+  const nodesIn = (answers: readonly Answer[]): readonly string[] =>
+    [...new Set(answers.map(({ node }) => node))].toSorted((a, b) => (a < b ? -1 : 1));
+  const sorted = (names: readonly string[]): readonly string[] => names.toSorted((a, b) => (a < b ? -1 : 1));
+  const ipOf = (name: string): string => clusterIps.get(name) ?? '';
+
+  test('a cluster IP spreads over the Pods of all nodes, from every node', async () => {
+    for (const from of nodes) {
+      assert.deepEqual(nodesIn(await asked(from, ipOf('all'), 80)), sorted(nodes), from);
+    }
+  });
+
+  test('a node port answers at every node with the Pods of all', async () => {
+    for (const at of nodes) {
+      assert.deepEqual(nodesIn(await asked('outside', addressOf(at), 30_301)), sorted(nodes), at);
+    }
+    assert.deepEqual(nodesIn(await asked('agent-0', '127.0.0.1', 30_301)), sorted(nodes));
+  });
+
+  test('externalTrafficPolicy Local: the node’s own Pod sees the client; other nodes drop; insiders reach all', async () => {
+    for (const at of nodes) {
+      const answers = await asked('outside', addressOf(at), 30_302);
+      if (half.includes(at)) {
+        assert.deepEqual(nodesIn(answers), [at]);
+        assert.deepEqual([...new Set(answers.map(({ client }) => client))], [outsider], at);
+      } else assert.deepEqual(nodesIn(answers), ['ETIMEDOUT'], at);
+    }
+    assert.deepEqual(nodesIn(await asked('agent-0', addressOf('agent-0'), 30_302)), sorted(half));
+  });
+
+  test('internalTrafficPolicy Local: the own node’s Pod or none', async () => {
+    for (const from of nodes) {
+      const want = half.includes(from) ? from : 'ETIMEDOUT';
+      assert.deepEqual(nodesIn(await asked(from, ipOf('inner'), 80)), [want], from);
+    }
+  });
+
+  test('trafficDistribution keeps to the zone, and to the node', async () => {
+    for (const from of nodes) {
+      const zone = nodes.filter((node) => zoneOf[node] === zoneOf[from]);
+      assert.deepEqual(nodesIn(await asked(from, ipOf('zone'), 80)), sorted(zone), from);
+      assert.deepEqual(nodesIn(await asked(from, ipOf('node'), 80)), [from]);
+    }
+  });
+
+  test('ServiceLB gives the nodes’ addresses, under policy Local of those with a Pod, and they all answer', async () => {
+    const ipsOf = async (name: string): Promise<readonly string[]> =>
+      (await cluster.kubectl(`get service ${name} -o jsonpath={.status.loadBalancer.ingress[*].ip}`)).split(
+        ' ',
+      );
+    await eventually(async () => assert.deepEqual(await ipsOf('lb'), nodes.map(addressOf)));
+    await eventually(async () => assert.deepEqual(await ipsOf('lb-local'), half.map(addressOf)));
+    for (const at of nodes) {
+      assert.deepEqual(nodesIn(await asked('outside', addressOf(at), 8088)), sorted(nodes), at);
+    }
+    for (const at of half) {
+      const answers = await asked('outside', addressOf(at), 8089);
+      assert.deepEqual([nodesIn(answers), answers[0]?.client], [[at], outsider]);
+    }
+    const port = Number(
+      await cluster.kubectl('get service lb-local -o jsonpath={.spec.healthCheckNodePort}'),
+    );
+    const health = async (at: NodeName) =>
+      (await agents.get('outside')?.http(addressOf(at), port))?.slice(0, 3);
+    for (const at of nodes) assert.equal(await health(at), half.includes(at) ? '200' : '503', at);
+  });
+
+  test('explain tells the same, for a cluster by its name', async () => {
+    const { name } = cluster;
+    const said = await cluster.cli([
+      'explain',
+      'service',
+      'default/local',
+      '--name',
+      name,
+      '--from',
+      outsider,
+    ]);
+    assert.match(said, /Node agent-0[^]*?10\.41\.0\.3:30302\/tcp: dropped: /);
+    assert.match(said, /Node agent-1[^]*?10\.41\.0\.4:30302\/tcp: goes to 10\.42\.\d+\.\d+:8080$/m);
+  });
+
+  test('a node that is cut off: its Pods leave, nobody’s request fails after that, and they return', async () => {
+    const cut: NodeName = 'agent-2';
+    const rest = nodes.filter((node) => node !== cut);
+    const ready = async (): Promise<string> =>
+      cluster.kubectl(`get node ${cut} -o jsonpath={.status.conditions[?(@.type=="Ready")].status}`);
+    const link = (state: 'up' | 'down'): Promise<string> => {
+      const port = `node${nodes.indexOf(cut)}`;
+      return runOk('ip', ['-n', `fairlead-${cluster.name}-net`, 'link', 'set', port, state]);
+    };
+    await link('down');
+    await comesTrue(async () => (await ready()) === 'Unknown', `${cut} is missed`);
+    for (const from of rest) {
+      const only = async () => nodesIn(await asked(from, ipOf('all'), 80)).join() === sorted(rest).join();
+      await comesTrue(only, `${from} sends nothing there`);
+    }
+    // From here on everything is answered.
+    for (const from of rest) {
+      assert.deepEqual(nodesIn(await asked(from, ipOf('all'), 80)), sorted(rest), from);
+      assert.deepEqual(nodesIn(await asked('outside', addressOf(from), 30_301)), sorted(rest), from);
+    }
+    const west = await asked('agent-1', ipOf('zone'), 80);
+    assert.deepEqual(nodesIn(west), ['agent-1'], 'what is left of the zone');
+    assert.deepEqual(
+      nodesIn(await asked(cut, ipOf('node'), 80)),
+      [cut],
+      'on the lonely node its own Pod answers',
+    );
+    await link('up');
+    await comesTrue(async () => (await ready()) === 'True', `${cut} is back`);
+    for (const from of nodes) {
+      const all = async () => nodesIn(await asked(from, ipOf('all'), 80)).join() === sorted(nodes).join();
+      await comesTrue(all, `${from} reaches all again`);
+    }
+    assert.deepEqual(nodesIn(await asked('outside', addressOf(cut), 30_301)), sorted(nodes));
+  });
+});
