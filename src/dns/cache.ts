@@ -166,7 +166,7 @@ function aged(answer: ForwardAnswer, seconds: number, sameForMs: number): Forwar
 
 function withTtl(answer: ForwardAnswer, seconds: number): ForwardAnswer {
   if (answer instanceof PassableAnswer) return new PassableAnswer(answer.passable, 0, seconds);
-  return mapped(answer, undefined, () => seconds);
+  return { ...mapped(answer, undefined, () => seconds), isStale: true };
 }
 
 function mapped(

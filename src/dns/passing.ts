@@ -1,4 +1,5 @@
 import type { ForwardAnswer } from './question.ts';
+import { type Note, noteBytes, writeNote } from './render.ts';
 import {
   classIn,
   flags,
@@ -160,18 +161,20 @@ export type PassOptions = {
   readonly ageSeconds: number;
   /** Instead of all times to live. */
   readonly ttlSeconds?: number | undefined;
+  /** Goes into the OPT record. */
+  readonly note?: Note | undefined;
 };
 
 /** The length of the answer that `pass` makes. */
-export function passedBytes({ bytes }: Passable, edns: PassOptions['edns']): number {
-  return bytes.length + (edns === undefined ? 0 : optRecordBytes);
+export function passedBytes({ bytes }: Passable, edns: PassOptions['edns'], note?: Note): number {
+  return bytes.length + (edns === undefined ? 0 : optRecordBytes + noteBytes(note));
 }
 
 /** The answer for a client, a new buffer. */
 export function pass(passable: Passable, options: PassOptions): Buffer {
   const { bytes, counts, ttlsAt } = passable;
-  const { questionBytes, edns, ageSeconds, ttlSeconds } = options;
-  const output = Buffer.allocUnsafe(passedBytes(passable, edns));
+  const { questionBytes, edns, ageSeconds, ttlSeconds, note } = options;
+  const output = Buffer.allocUnsafe(passedBytes(passable, edns, note));
   output.set(bytes);
   const word =
     options.flags | flags.response | (passable.authenticData ? flags.authenticData : 0) | passable.rcode;
@@ -191,7 +194,7 @@ export function pass(passable: Passable, options: PassOptions): Buffer {
     at = output.writeUInt16BE(rrTypes.OPT, at);
     at = output.writeUInt16BE(wireLimits.udpBytesMax, at);
     at = output.writeUInt32BE(edns.dnssecOk ? 0x8000 : 0, at);
-    output.writeUInt16BE(0, at);
+    writeNote(output, at, note);
   }
   return output;
 }
@@ -231,6 +234,10 @@ export class PassableAnswer implements ForwardAnswer {
 
   get rcode(): number {
     return this.passable.rcode;
+  }
+
+  get isStale(): boolean {
+    return this.ttlSeconds !== undefined;
   }
 
   get authenticData(): boolean {

@@ -21,6 +21,8 @@ export type ForwardAnswer = {
   readonly additionals: readonly ResourceRecord[];
   /** How long this is the answer as it stands, ms; then its times to live are shorter. Undefined: not known. */
   readonly sameForMs?: number | undefined;
+  /** Its time is over: nobody gave a new one. */
+  readonly isStale?: boolean;
 };
 
 /** `bytes`: the length of the message. */

@@ -26,7 +26,15 @@ export type Response = {
   readonly additionals: readonly ResourceRecord[];
   /** Present if the client sent EDNS: it then gets an OPT record. */
   readonly edns: Edns | undefined;
+  /** Why it is as it is, for a client that sent EDNS and where there is room (RFC 8914). */
+  readonly note?: Note | undefined;
 };
+
+/** An extended error. The text is for people, ASCII. */
+export type Note = { readonly code: number; readonly text: string };
+
+/** More text is cut. */
+export const noteTextBytesMax = 160;
 
 const optBytes = 11;
 /** Room for one record more than fits, whose end shows that it does not. */
@@ -49,7 +57,8 @@ export function renderResponse(response: Response, bytesMax: number): Buffer {
   const truncated = !whole || authorities < response.authorities.length;
   let additionals = truncated ? 0 : writer.section(response.additionals, limit);
   if (response.edns !== undefined) {
-    writer.opt(response.rcode, response.edns.dnssecOk);
+    const note = writer.at + optBytes + noteBytes(response.note) <= bytesMax ? response.note : undefined;
+    writer.opt(response.rcode, response.edns.dnssecOk, note);
     additionals += 1;
   }
   const word =
@@ -64,6 +73,27 @@ export function renderResponse(response: Response, bytesMax: number): Buffer {
   scratch.writeUInt16BE(authorities, 8);
   scratch.writeUInt16BE(additionals, 10);
   return Buffer.from(scratch.subarray(0, writer.at));
+}
+
+const extendedErrorOption = 15;
+const optionHeadBytes = 4;
+const codeBytes = 2;
+
+/** What a note adds to an OPT record. */
+export function noteBytes(note: Note | undefined): number {
+  return note === undefined ? 0 : optionHeadBytes + codeBytes + Math.min(note.text.length, noteTextBytesMax);
+}
+
+/** Writes the data of an OPT record with its length before it: the note or nothing. Returns how many bytes. */
+export function writeNote(buffer: Buffer, at: number, note: Note | undefined): number {
+  const bytes = noteBytes(note);
+  buffer.writeUInt16BE(bytes, at);
+  if (note === undefined) return 2;
+  buffer.writeUInt16BE(extendedErrorOption, at + 2);
+  buffer.writeUInt16BE(bytes - optionHeadBytes, at + 4);
+  buffer.writeUInt16BE(note.code, at + 6);
+  buffer.write(note.text.slice(0, noteTextBytesMax), at + 8, 'latin1');
+  return 2 + bytes;
 }
 
 /** A query for another server, with EDNS. Throws WireError where `name` is none. */
@@ -212,12 +242,12 @@ class Writer {
     this.#buffer[this.at++] = 0;
   }
 
-  opt(rcode: number, dnssecOk: boolean): void {
+  opt(rcode: number, dnssecOk: boolean, note?: Note): void {
     this.#buffer[this.at++] = 0;
     this.uint16(rrTypes.OPT);
     this.uint16(wireLimits.udpBytesMax);
     this.uint32((((rcode >>> 4) & 0xff) << 24) | (dnssecOk ? 0x8000 : 0));
-    this.uint16(0);
+    this.at += writeNote(this.#buffer, this.at, note);
   }
 }
 

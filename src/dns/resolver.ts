@@ -16,13 +16,24 @@ import {
   bytesMaxOf,
   forwardedResponse,
   localResponse,
+  noteOf,
   renamed,
   searchedResponse,
   shuffledBytes,
+  staleNote,
 } from './responses.ts';
 import type { Hosts } from './settings.ts';
 import type { DnsView } from './table.ts';
-import { flags, headerBytes, parseQuery, type Query, type ResourceRecord, rcodes, rrTypes } from './wire.ts';
+import {
+  extendedErrors,
+  flags,
+  headerBytes,
+  parseQuery,
+  type Query,
+  type ResourceRecord,
+  rcodes,
+  rrTypes,
+} from './wire.ts';
 
 /** Where a query came from. */
 export type Via = { readonly protocol: 'udp' | 'tcp'; readonly family: 4 | 6 };
@@ -211,10 +222,12 @@ class QueryResolver implements Resolver {
     const { question } = query;
     this.#random = nextRandom(this.#random);
     if (question.name.endsWith(probeDomain)) this.#forwarder.sawProbe(question.name);
-    const answered = answer(question, this.#view, this.#answerOptions());
+    const options = this.#answerOptions();
+    const answered = answer(question, this.#view, options);
     if (answered.kind === 'local') {
       if (answered.rcode === rcodes.NXDOMAIN) return this.#resolveMissing(asked, answered);
-      const response = localResponse(this.#headOf(query), answered);
+      const note = noteOf(query, answered, this.#view, options);
+      const response = { ...localResponse(this.#headOf(query), answered), note };
       const packet = this.#finish(response, via, 'kubernetes', startMs);
       if (!this.#isOfPod(question.name)) this.#keep(packet, asked, response, 'kubernetes');
       return packet;
@@ -233,7 +246,8 @@ class QueryResolver implements Resolver {
   #resolveMissing(asked: Asked, missing: Extract<Answer, { kind: 'local' }>): Buffer | Promise<Buffer> {
     const { query, via, peer, startMs } = asked;
     const { question } = query;
-    const response = localResponse(this.#headOf(query), missing);
+    const note = noteOf(query, missing, this.#view, this.#answerOptions());
+    const response = { ...localResponse(this.#headOf(query), missing), note };
     const { pods } = this.#options;
     const isSearched = this.#searcherOf !== undefined && searchedTypes.has(question.type);
     const search = isSearched ? firstSearchOf(question.name, this.#options.zone) : undefined;
@@ -284,6 +298,7 @@ class QueryResolver implements Resolver {
         rcode: rcodes.NOERROR,
         answers: renamed(answered.answers, name, query.question.name),
         authorities: answered.authorities,
+        note: undefined,
       };
       return this.#searched(asked, response, 'kubernetes', sureForMs);
     }
@@ -337,14 +352,15 @@ class QueryResolver implements Resolver {
     const { query, via } = asked;
     const { passable, ageSeconds, ttlSeconds, rcode } = told;
     const { id, edns, questionBytes } = query;
-    if (passedBytes(passable, edns) > bytesMaxOf(edns, via.protocol)) return undefined;
+    const note = told.isStale ? staleNote : undefined;
+    if (passedBytes(passable, edns, note) > bytesMaxOf(edns, via.protocol)) return undefined;
     if (questionBytes.length !== passable.questionEnd - headerBytes) return undefined;
     const { type } = query.question;
     const recordBytes = addressBytesOf(passable, type);
     // Written anew, equal records can be shuffled.
     if (recordBytes === 0 && passable.counts[0] > 1 && firstTypeOf(passable) === type) return undefined;
     const word = this.#flagsOf(query);
-    const packet = pass(passable, { id, flags: word, questionBytes, edns, ageSeconds, ttlSeconds });
+    const packet = pass(passable, { id, flags: word, questionBytes, edns, ageSeconds, ttlSeconds, note });
     this.#count(packet, 'forward', rcode, asked);
     const records = { count: recordBytes === 0 ? 0 : passable.counts[0], bytes: recordBytes };
     this.#keepPacket(packet, asked, rcode, 'forward', told.sameForMs ?? 0, records, 0);
@@ -359,7 +375,9 @@ class QueryResolver implements Resolver {
     try {
       const told = await later;
       if (told !== undefined) return this.#forwarded(asked, told, aliases);
-      const response = { ...this.#headOf(asked.query), rcode: rcodes.SERVFAIL };
+      const text = `no server answered for ${asked.query.question.name}`;
+      const note = { code: extendedErrors.noReachableAuthority, text };
+      const response = { ...this.#headOf(asked.query), rcode: rcodes.SERVFAIL, note };
       return this.#finish(response, asked.via, 'forward', asked.startMs);
     } catch (error) {
       return this.#failed(asked, error);

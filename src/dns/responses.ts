@@ -1,15 +1,27 @@
-import type { Answer } from './answer.ts';
+import type { Answer, AnswerOptions } from './answer.ts';
 import type { ForwardAnswer } from './question.ts';
 import { addressRecordBytes } from './passing.ts';
-import type { Response } from './render.ts';
-import { type Edns, flags, type Query, type ResourceRecord, rcodes, rrTypes, wireLimits } from './wire.ts';
+import { reasonOf } from './reason.ts';
+import type { Note, Response } from './render.ts';
+import type { DnsView } from './table.ts';
+import {
+  classIn,
+  type Edns,
+  extendedErrors,
+  flags,
+  type Query,
+  type ResourceRecord,
+  rcodes,
+  rrTypes,
+  wireLimits,
+} from './wire.ts';
 
 /** What the last search found, under the name of the first. */
 export function searchedResponse(missing: Response, told: ForwardAnswer | undefined, name: string): Response {
   if (told?.rcode !== rcodes.NOERROR) return missing;
-  if (told.answers.length === 0) return { ...missing, rcode: rcodes.NOERROR };
+  if (told.answers.length === 0) return { ...missing, rcode: rcodes.NOERROR, note: undefined };
   const answers = renamed(told.answers, name, missing.questionName);
-  return { ...missing, rcode: rcodes.NOERROR, answers, authorities: [] };
+  return { ...missing, rcode: rcodes.NOERROR, answers, authorities: [], note: undefined };
 }
 
 /** The records of one name under another. */
@@ -30,6 +42,35 @@ export function shuffledBytes(query: Query, answers: readonly ResourceRecord[]):
     ? bytes
     : 0;
 }
+
+/** Why there is no record, in the words of `explain`; undefined: there is one, or the client cannot hear it. */
+export function noteOf(
+  { edns, question }: Query,
+  { answers, rcode }: Extract<Answer, { kind: 'local' }>,
+  view: DnsView,
+  options: AnswerOptions,
+): Note | undefined {
+  if (edns === undefined || answers.length > 0 || question.class !== classIn) return undefined;
+  switch (rcode) {
+    case rcodes.NOERROR:
+    case rcodes.NXDOMAIN:
+      return { code: extendedErrors.other, text: reasonOf(question.name, view, options) };
+    case rcodes.SERVFAIL:
+      return view.synced
+        ? { code: extendedErrors.other, text: 'aliases lead round in a circle' }
+        : { code: extendedErrors.notReady, text: 'the names of the cluster are not known yet' };
+    default:
+      return {
+        code: extendedErrors.notAuthoritative,
+        text: `only questions for single names of ${options.zone} are answered here`,
+      };
+  }
+}
+
+export const staleNote: Note = {
+  code: extendedErrors.staleAnswer,
+  text: 'no server gave a new answer in time',
+};
 
 /** What is known here; `head` is an answer with nothing in it. */
 export function localResponse(head: Response, answered: Extract<Answer, { kind: 'local' }>): Response {
@@ -59,6 +100,7 @@ export function forwardedResponse(
     answers: aliases.length === 0 ? told.answers : [...aliases, ...told.answers],
     authorities: told.authorities,
     additionals: told.additionals,
+    note: told.isStale === true ? staleNote : undefined,
   };
 }
 

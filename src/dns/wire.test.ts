@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import packet from 'dns-packet';
 import fc from 'fast-check';
-import { type Response, renderQuery, renderResponse } from './render.ts';
+import { type Response, noteTextBytesMax, renderQuery, renderResponse } from './render.ts';
 import {
   flags,
   labelsOf,
@@ -294,4 +294,28 @@ test('wire: EDNS is read: size, version and DO', () => {
   const parsed = parseQuery(encoded);
   assert.equal(parsed.kind, 'query');
   assert.deepEqual(parsed.query.edns, { udpBytes: 4096, version: 0, dnssecOk: true });
+});
+
+test('wire: a note is written where there is room, cut where it is long, and never costs a record', () => {
+  const query = renderQuery(1, { name: 'a.example', type: rrTypes.A }, plain);
+  const parsed = parseQuery(query);
+  assert.equal(parsed.kind, 'query');
+  const { questionBytes, edns } = parsed.query;
+  const records = Array.from({ length: 10 }, (_, index) => ({
+    name: 'a.example',
+    ttlSeconds: 5,
+    data: { type: 'A' as const, address: Uint8Array.of(192, 0, 2, index) },
+  }));
+  const lengthOf = (text: string | undefined, bytesMax: number): number => {
+    const note = text === undefined ? undefined : { code: 0, text };
+    const head = { id: 1, flags: 0, rcode: 0, authorities: [], additionals: [], questionBytes, edns, note };
+    const bytes = renderResponse({ ...head, questionName: 'a.example', answers: records }, bytesMax);
+    assert.equal(packet.decode(bytes).answers?.length, 10);
+    assert.equal(parseMessage(bytes).answers.length, 10);
+    return bytes.length;
+  };
+  const without = lengthOf(undefined, 1232);
+  assert.equal(lengthOf('why', 1232), without + 6 + 3);
+  assert.equal(lengthOf('w'.repeat(1000), 1232), without + 6 + noteTextBytesMax);
+  assert.equal(lengthOf('why', without + 8), without, 'no room');
 });

@@ -32,6 +32,15 @@ export const rcodes = {
   BADVERS: 16,
 } as const;
 
+/** Codes of extended errors (RFC 8914) that we tell. */
+export const extendedErrors = {
+  other: 0,
+  staleAnswer: 3,
+  notReady: 14,
+  notAuthoritative: 20,
+  noReachableAuthority: 22,
+} as const;
+
 export const classIn = 1;
 export const headerBytes = 12;
 /** Bounds of RFC 1035, section 2.3.4, and of the length field before a message on TCP. */

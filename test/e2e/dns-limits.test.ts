@@ -53,7 +53,9 @@ describe('dns at its limits', { skip: noDig, timeout: 120_000 }, () => {
         'gone.default.svc.cluster.local A',
         '-x 10.43.0.80',
       ]) {
-        await eventually(async () => assert.match(await dig({ port }, question), /status: SERVFAIL/));
+        await eventually(async () =>
+          assert.match(await dig({ port }, question), /status: SERVFAIL[^]*EDE: 14 \(Not Ready\)/),
+        );
       }
       assert.equal((await get(`http://${host}:${healthPort}/readyz`)).status, 503);
       assert.equal((await get(`http://${host}:${healthPort}/healthz`)).status, 200);
@@ -67,6 +69,42 @@ describe('dns at its limits', { skip: noDig, timeout: 120_000 }, () => {
     } finally {
       stop.abort();
       await finished;
+    }
+  });
+
+  test('dig tells why there is no answer, and without EDNS the same answer comes without words', async () => {
+    const silent = createSocket('udp4');
+    await new Promise<void>((done) => silent.bind(0, '127.0.0.1', done));
+    const { port } = silent.address();
+    const server = await start(seeded(), []);
+    const asking = await start(seeded(), [{ host: '127.0.0.1', port }]);
+    try {
+      for (const [question, why] of [
+        ['gone.default.svc.cluster.local A', 'there is no Service default/gone'],
+        ['web.nowhere.svc.cluster.local A', 'there is no namespace nowhere'],
+        [
+          'x.db.default.svc.cluster.local A',
+          'Service default/db (headless) has no ready endpoint named x, of 2 ready endpoints',
+        ],
+        ['web.default.svc.cluster.local AAAA', 'Service default/web (ClusterIP)'],
+        ['www.example.com A', 'only questions for single names of cluster.local are answered here'],
+      ] as const) {
+        for (const transport of ['+notcp', '+tcp', '+notcp']) {
+          const told = await dig(server, `${question} +edns ${transport}`);
+          assert.match(told, /EDE: (0 \(Other\)|20 \(Not Authoritative\))/, question);
+          assert.ok(told.includes(`(${why})`), `${question}: ${told}`);
+        }
+        assert.doesNotMatch(await dig(server, `${question} +noedns`), /EDE/);
+      }
+      assert.doesNotMatch(await dig(server, 'web.default.svc.cluster.local A +edns'), /EDE/);
+      assert.match(
+        await dig(asking, 'www.example.com A +edns +time=8'),
+        /SERVFAIL[^]*EDE: 22 \(No Reachable Authority\): \(no server answered for www\.example\.com\)/,
+      );
+    } finally {
+      await server.stop();
+      await asking.stop();
+      silent.close();
     }
   });
 
