@@ -4,10 +4,35 @@ import type { ObjectKey } from '../api/object.ts';
 import { type BalancePolicy, defaultBalance } from './balance-policy.ts';
 import type { ConnectTls } from './transport.ts';
 
+/** What the annotation backend-protocol may say. GRPC is H2C, and GRPCS the same over TLS. */
+export const backendProtocolNames = ['HTTP', 'HTTPS', 'H2C', 'GRPC', 'GRPCS'] as const;
+export type BackendProtocolName = (typeof backendProtocolNames)[number];
+
+/** How the endpoints of a backend are spoken to, encrypted or not. */
+export type BackendProtocol = 'http1' | 'http2';
+
+/**
+ * @param appProtocol of the Service port; kubernetes.io/h2c is the standard one (KEP-3726), grpc is often met. All others,
+ * kubernetes.io/ws and wss among them, are HTTP/1.1
+ */
+export function backendProtocol(access: BackendAccess, appProtocol: string | undefined): BackendProtocol {
+  switch (access.protocol) {
+    case 'HTTP':
+    case 'HTTPS':
+      return 'http1';
+    case 'H2C':
+    case 'GRPC':
+    case 'GRPCS':
+      return 'http2';
+    default:
+      return appProtocol === 'kubernetes.io/h2c' || appProtocol?.toLowerCase() === 'grpc' ? 'http2' : 'http1';
+  }
+}
+
 /** What the annotations of an Ingress say of how its backends are spoken to. */
 export type BackendRule = {
   /** undefined: what the Service port's appProtocol says, else HTTP. */
-  readonly protocol: 'HTTP' | 'HTTPS' | undefined;
+  readonly protocol: BackendProtocolName | undefined;
   /** undefined: the runtime's authorities are believed. `name` undefined: it was bad, so nobody is believed. */
   readonly tlsSecret: { readonly name: string | undefined } | undefined;
   /** undefined: see `defaultServerName`. */
@@ -106,7 +131,7 @@ export function backendTls(
   const encrypted =
     access.protocol === undefined
       ? appProtocol?.toLowerCase() === 'https' || appProtocol === 'kubernetes.io/wss'
-      : access.protocol === 'HTTPS';
+      : access.protocol === 'HTTPS' || access.protocol === 'GRPCS';
   if (!encrypted) return undefined;
   const { verify, ca, clientCertificate } = access;
   const content = {
@@ -114,7 +139,7 @@ export function backendTls(
     verify,
     ca,
     clientCertificate,
-    protocols: ['http/1.1'],
+    protocols: [backendProtocol(access, appProtocol) === 'http2' ? 'h2' : 'http/1.1'],
   };
   return { ...content, id: idOf(content) };
 }

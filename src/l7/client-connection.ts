@@ -6,7 +6,10 @@ import type { ClientFacts } from './headers.ts';
 import { BodyFramer } from './http1-body.ts';
 import { CR, LF } from './http1-chars.ts';
 import { checkPartialHead, findHeadEnd, parseRequestHead, type RequestHead } from './http1-parse.ts';
+import { Http2ClientConnection } from './http2-client-connection.ts';
+import { connectionPreface } from './http2-frame.ts';
 import { InputBuffer } from './input-buffer.ts';
+import { joinHead } from './join-head.ts';
 import type { Connection, ConnectionHandler } from './transport.ts';
 
 /** Bytes that a client may still send after an early answer. Beyond, it is cut and may miss the answer. */
@@ -15,11 +18,31 @@ const lingerBytesMax = 1024 * 1024;
 /** `linger`: our direction has ended, what still comes is thrown away. */
 type State = 'head' | 'exchange' | 'linger' | 'closed';
 
+/** A client's connection as its worker sees it. */
+export type ClientHandler = ConnectionHandler & {
+  /** Looks at deadlines. */
+  tick(nowMs: number): void;
+  /** The worker is stopping: no new request is taken, what is under way is finished. */
+  drain(): void;
+  /** Cuts it at once. */
+  abort(): void;
+};
+
+/** Who keeps clients' connections. */
+export type ClientOwner = {
+  readonly onClosed: (client: ClientHandler) => void;
+  /** From now on `by` is who stands for the connection. */
+  readonly onReplaced: (client: ClientHandler, by: ClientHandler) => void;
+};
+
 /**
- * A client's connection. Requests are read and answered one at a time, in the order of their arrival: pipelined ones
+ * A client's connection of HTTP/1. Requests are read and answered one at a time, in the order of their arrival: pipelined ones
  * wait in `input`, and reading stops while something waits.
  */
-export class ClientConnection implements ConnectionHandler, ExchangeClient {
+export class ClientConnection implements ClientHandler, ExchangeClient {
+  readonly protocol = 'HTTP/1.1';
+  readonly unframed = false;
+  readonly trailers = '';
   readonly facts: ClientFacts;
   readonly input = new InputBuffer();
   readonly framer = new BodyFramer();
@@ -27,7 +50,7 @@ export class ClientConnection implements ConnectionHandler, ExchangeClient {
   deadlineMs: number;
   readonly #context: ProxyContext;
   readonly #connection: Connection;
-  readonly #onClosed: (client: ClientConnection) => void;
+  readonly #owner: ClientOwner;
   #state: State = 'head';
   #exchange: Exchange | undefined;
   #scanned = 0; // bytes of the input in which no head ends
@@ -35,17 +58,15 @@ export class ClientConnection implements ConnectionHandler, ExchangeClient {
   #peerEnded = false;
   #pumping = false;
   #lingerBytes = 0;
+  #isFirst = true; // no request has come
+  /** The client speaks HTTP/2: who has the connection since. */
+  #http2: Http2ClientConnection | undefined;
 
-  constructor(
-    context: ProxyContext,
-    connection: Connection,
-    facts: ClientFacts,
-    onClosed: (client: ClientConnection) => void,
-  ) {
+  constructor(context: ProxyContext, connection: Connection, facts: ClientFacts, owner: ClientOwner) {
     this.#context = context;
     this.#connection = connection;
     this.facts = facts;
-    this.#onClosed = onClosed;
+    this.#owner = owner;
     this.deadlineMs = context.nowMs() + context.limits.clientHeaderTimeoutMs;
   }
 
@@ -66,6 +87,10 @@ export class ClientConnection implements ConnectionHandler, ExchangeClient {
   onConnect(): void {}
 
   onData(data: Buffer): void {
+    if (this.#http2 !== undefined) {
+      this.#http2.onData(data);
+      return;
+    }
     if (this.#state === 'linger') {
       this.#lingerBytes += data.length;
       if (this.#lingerBytes > lingerBytesMax) this.abort();
@@ -138,6 +163,10 @@ export class ClientConnection implements ConnectionHandler, ExchangeClient {
     }
     const head = parseRequestHead(input.data, input.start, end, requestLines);
     if (head.kind === 'failure') {
+      if (head.status === 505 && this.#isFirst && this.#isPreface(end)) {
+        this.#speakHttp2();
+        return false;
+      }
       this.#reject(head.status, head.reason);
       return true;
     }
@@ -150,8 +179,27 @@ export class ClientConnection implements ConnectionHandler, ExchangeClient {
     return true;
   }
 
+  /** Prior knowledge (RFC 9113 §3.3): the preface reads like the head of a request. Only its beginning is looked at. */
+  #isPreface(end: number): boolean {
+    const { data, start } = this.input;
+    const length = end - start;
+    return length < connectionPreface.length && connectionPreface.compare(data, start, end, 0, length) === 0;
+  }
+
+  #speakHttp2(): void {
+    const { onClosed, onReplaced } = this.#owner;
+    const http2 = new Http2ClientConnection(this.#context, this.#connection, this.facts, onClosed);
+    const { data, start, end } = this.input;
+    this.#http2 = http2;
+    this.#state = 'closed';
+    onReplaced(this, http2);
+    http2.onData(data.subarray(start, end));
+    this.input.clear();
+  }
+
   #begin(head: RequestHead): void {
     this.#scanned = 0;
+    this.#isFirst = false;
     this.#state = 'exchange';
     this.framer.begin(head.body, head.contentLength);
     const exchange = new Exchange(this.#context, this, head, this.#context.nowMs());
@@ -174,6 +222,16 @@ export class ClientConnection implements ConnectionHandler, ExchangeClient {
     this.deadlineMs = this.#context.nowMs() + this.#context.limits.tunnelIdleTimeoutMs;
   }
 
+  writeInformational(text: string): void {
+    this.write(text);
+  }
+
+  writeHead(text: string, _status: number, data: Buffer, start: number, end: number): boolean {
+    return this.write(joinHead(text, data, start, end));
+  }
+
+  endBody(): void {} // its framing has told
+
   write(data: Buffer | string): boolean {
     const flowing = this.#connection.write(data);
     if (!flowing && !this.blocked) {
@@ -184,6 +242,10 @@ export class ClientConnection implements ConnectionHandler, ExchangeClient {
   }
 
   onDrain(): void {
+    if (this.#http2 !== undefined) {
+      this.#http2.onDrain();
+      return;
+    }
     this.blocked = false;
     if (this.#state === 'exchange') {
       this.#setExchangeDeadline();
@@ -271,6 +333,10 @@ export class ClientConnection implements ConnectionHandler, ExchangeClient {
   }
 
   onEnd(): void {
+    if (this.#http2 !== undefined) {
+      this.#http2.onEnd();
+      return;
+    }
     this.#peerEnded = true;
     if (this.#state === 'exchange') this.#exchange?.onClientEnd();
     else if (this.#state === 'head') {
@@ -280,14 +346,22 @@ export class ClientConnection implements ConnectionHandler, ExchangeClient {
   }
 
   onClose(): void {
+    if (this.#http2 !== undefined) {
+      this.#http2.onClose();
+      return;
+    }
     const exchange = this.#exchange;
     this.#state = 'closed';
     this.#exchange = undefined;
     exchange?.onClientClose();
-    this.#onClosed(this);
+    this.#owner.onClosed(this);
   }
 
-  onTimeout(): void {
+  tick(nowMs: number): void {
+    if (this.deadlineMs <= nowMs) this.#timeOut();
+  }
+
+  #timeOut(): void {
     const exchange = this.#exchange;
     if (this.#state === 'head' && this.input.length > 0) {
       this.#reject(408, 'the request head did not arrive in time');

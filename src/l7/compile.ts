@@ -7,7 +7,13 @@ import { endpointsForBackend, usableEndpoints } from '../model/endpoints.ts';
 import { servicePortNamed } from '../model/service-port.ts';
 import { weightOf } from './annotations/balance.ts';
 import { annotationPrefix } from './annotations/reader.ts';
-import { type BackendTls, backendTls, defaultServerName } from './backend-protocol.ts';
+import {
+  type BackendProtocol,
+  type BackendTls,
+  backendProtocol,
+  backendTls,
+  defaultServerName,
+} from './backend-protocol.ts';
 import { isOwned, ownedClasses } from './class.ts';
 import type { Problem } from './problem.ts';
 import { type BackendRef, firstPort, renderPlace } from './backend-refs.ts';
@@ -55,6 +61,7 @@ type BackendSource = {
   /** undefined: there is no such Service, or it has no such TCP port. */
   readonly endpoints: readonly Endpoint[] | undefined;
   readonly tls: BackendTls | undefined;
+  readonly protocol: BackendProtocol;
 };
 
 /**
@@ -127,6 +134,10 @@ function sourceOf(view: IngressView, ref: BackendRef, before: Basis | undefined)
     slices,
     endpoints: service === undefined ? undefined : endpointsOf(service, ref.port, slices),
     tls: service === undefined ? undefined : tlsOf(ref, service, known?.tls),
+    protocol: backendProtocol(
+      ref.access,
+      service === undefined ? undefined : servicePortNamed(service, ref.port)?.appProtocol,
+    ),
   };
 }
 
@@ -146,10 +157,11 @@ function backendOf(
   before: Backend | undefined,
 ): Backend {
   const endpoints = source.endpoints ?? noEndpoints;
-  const { tls } = source;
-  if (before?.id === ref.id && before.endpoints === endpoints && before.tls === tls) return before;
+  const { tls, protocol } = source;
+  const same = before?.id === ref.id && before.endpoints === endpoints;
+  if (same && before.tls === tls && before.protocol === protocol) return before;
   const { balance, proxyProtocol } = ref.access;
-  return { id: ref.id, key: ref.key, index, endpoints, tls, balance, proxyProtocol };
+  return { id: ref.id, key: ref.key, index, endpoints, tls, protocol, balance, proxyProtocol };
 }
 
 function backendProblems(refs: readonly BackendRef[], sources: readonly BackendSource[]): readonly Problem[] {

@@ -1,23 +1,22 @@
 import { admit } from './admit.ts';
 import { type AttemptOwner, Attempts } from './attempts.ts';
+import { type BodyTranslator, bodyTranslator } from './body-translate.ts';
 import { accessRecord, type ProxyContext } from './context.ts';
 import type { ExchangeClient } from './exchange-client.ts';
 import { proxyHeader, renderClientResponse, renderUpstreamRequest } from './headers.ts';
-import { BodyFramer } from './http1-body.ts';
-import { findHeadEnd, parseResponseHead, type RequestHead, type ResponseHead } from './http1-parse.ts';
-import { InputBuffer } from './input-buffer.ts';
-import { joinHead } from './join-head.ts';
-import type { ProxyLimits } from './limits.ts';
+import type { RequestHead, ResponseHead } from './http1-parse.ts';
+import { grpcLimits, type ProxyLimits } from './limits.ts';
 import { matchRoute } from './match.ts';
 import type { PolicedRequest } from './policed-request.ts';
 import { isIdempotent, ReplayBuffer, reusePolicy } from './replay.ts';
 import type { Route } from './table.ts';
-import type { UpstreamConnection, UpstreamEndpoint, UpstreamOwner } from './upstream.ts';
+import type { UpstreamEndpoint } from './upstream.ts';
+import { openRequest, type UpstreamRequest, type UpstreamRequestOwner } from './upstream-request.ts';
 
 type State = 'connecting' | 'waiting' | 'relaying' | 'tunnel' | 'over';
 
 /** One request on its way to an endpoint, and the answer on its way back. */
-export class Exchange implements UpstreamOwner, AttemptOwner {
+export class Exchange implements UpstreamRequestOwner, AttemptOwner {
   state: State = 'connecting';
   /** Bytes of an answer have been written to the client: nothing can be retried or answered by us any more. */
   responded = false;
@@ -31,14 +30,16 @@ export class Exchange implements UpstreamOwner, AttemptOwner {
   /** undefined: the route has no policy. */
   #policed: PolicedRequest | undefined;
   readonly #attempts: Attempts;
-  #upstream: UpstreamConnection | undefined;
+  #upstream: UpstreamRequest | undefined;
   #response: ResponseHead | undefined;
   #upstreamPaused = false;
   #upstreamBlocked = false;
   #clientEnded = false; // of a tunnel
   #keepAlive = false;
-  readonly #upstreamInput = new InputBuffer();
-  readonly #responseFramer = new BodyFramer();
+  /** undefined, as nearly always: the body goes on as it comes. */
+  #requestBody: BodyTranslator | undefined;
+  #responseBody: BodyTranslator | undefined;
+  #requestEnded = false; // towards the endpoint
   #replay: ReplayBuffer | undefined;
   #informational = 0;
   #repeatable: boolean;
@@ -48,7 +49,8 @@ export class Exchange implements UpstreamOwner, AttemptOwner {
   constructor(context: ProxyContext, client: ExchangeClient, head: RequestHead, startedMs: number) {
     this.#context = context;
     this.#client = client;
-    this.#limits = context.limits;
+    this.#limits =
+      head.http2?.grpc === undefined ? context.limits : grpcLimits(context.limits, head.http2.grpc);
     this.head = head;
     this.#startedMs = startedMs;
     this.#attempts = new Attempts(context, this, head);
@@ -75,7 +77,7 @@ export class Exchange implements UpstreamOwner, AttemptOwner {
     if (verdict.kind === 'answer') this.#answer(verdict.status, verdict.reason, verdict.fields);
     if (verdict.kind === 'answer') return false;
     this.#policed = verdict;
-    this.#limits = verdict.limits;
+    if (verdict.limits !== this.#context.limits) this.#limits = verdict.limits;
     this.#requestText = verdict.editRequest(this.#requestText);
     return true;
   }
@@ -83,11 +85,13 @@ export class Exchange implements UpstreamOwner, AttemptOwner {
   onEndpoint(endpoint: UpstreamEndpoint, fresh: boolean): void {
     const policy = fresh ? 'new' : reusePolicy(this.head.minorVersion, this.#repeatable);
     this.state = 'connecting';
-    const preamble =
-      endpoint.proxyProtocol === undefined
-        ? undefined
-        : proxyHeader(endpoint.proxyProtocol, this.#client.facts);
-    const upstream = this.#context.pool.acquire(endpoint, this, policy, this.#context.nowMs(), preamble);
+    // Whoever may refuse a stream of HTTP/2 must be able to be asked again, whatever the method.
+    if (endpoint.protocol === 'http2' && this.head.body !== 'none' && this.#attempts.sent === 0) {
+      this.#replay ??= new ReplayBuffer(this.#context.limits.replayBytesMax);
+    }
+    const version = endpoint.proxyProtocol;
+    const preamble = version === undefined ? undefined : proxyHeader(version, this.#client.facts);
+    const upstream = openRequest(this.#context, endpoint, this, policy, preamble);
     this.#upstream = upstream;
     if (upstream.connected) this.#send(upstream);
     else upstream.deadlineMs = this.#context.nowMs() + this.#limits.upstreamConnectTimeoutMs;
@@ -109,11 +113,11 @@ export class Exchange implements UpstreamOwner, AttemptOwner {
     this.#client.afterInput();
   }
 
-  #send(upstream: UpstreamConnection): void {
-    const { input, framer } = this.#client;
+  #send(upstream: UpstreamRequest): void {
+    const { input, framer, unframed } = this.#client;
     this.state = 'waiting';
-    this.#upstreamInput.clear();
     this.#upstreamBlocked = false;
+    this.#requestEnded = false;
     const replay = this.#replay;
     const start = input.start;
     // The first bytes of the body are checked before the head leaves: a malformed one reaches nobody.
@@ -126,20 +130,41 @@ export class Exchange implements UpstreamOwner, AttemptOwner {
     this.#attempts.sent += 1;
     const resent = replay !== undefined && replay.length > 0;
     input.start = end;
+    this.#requestBody = bodyTranslator(unframed, upstream.unframed, this.head.body);
     let flowing: boolean;
     if (resent) {
-      flowing = upstream.connection.write(joinHead(this.#requestText, replay.bytes(), 0, replay.length));
-      if (end > start) flowing = upstream.connection.write(input.data.subarray(start, end));
+      flowing = this.#sendHead(upstream, replay.bytes(), 0, replay.length);
+      if (end > start) flowing = this.#sendBody(upstream, input.data, start, end);
     } else {
-      flowing = upstream.connection.write(joinHead(this.#requestText, input.data, start, end));
+      flowing = this.#sendHead(upstream, input.data, start, end);
     }
     if (end > start) replay?.add(input.data, start, end);
     this.#upstreamBlocked = !flowing;
+    if (framer.done) this.#endRequest(upstream);
     this.#setWaitDeadline(upstream);
   }
 
+  #sendHead(upstream: UpstreamRequest, data: Buffer, start: number, end: number): boolean {
+    const body = this.#requestBody?.translate(data, start, end);
+    if (body === undefined) return upstream.send(this.#requestText, this.head.http2, data, start, end);
+    return upstream.send(this.#requestText, this.head.http2, body, 0, body.length);
+  }
+
+  #sendBody(upstream: UpstreamRequest, data: Buffer, start: number, end: number): boolean {
+    const bytes = this.#requestBody?.translate(data, start, end) ?? data.subarray(start, end);
+    return bytes.length === 0 || upstream.write(bytes);
+  }
+
+  #endRequest(upstream: UpstreamRequest): void {
+    this.#requestEnded = true;
+    const trailers = this.#client.unframed ? this.#client.trailers : (this.#requestBody?.trailers ?? '');
+    const end = this.#requestBody?.finish(trailers) ?? '';
+    if (end !== '') upstream.write(end);
+    upstream.endBody(trailers);
+  }
+
   /** While the client still sends its body, the client is who must make progress. */
-  #setWaitDeadline(upstream: UpstreamConnection): void {
+  #setWaitDeadline(upstream: UpstreamRequest): void {
     const { upstreamHeaderTimeoutMs, upstreamSendTimeoutMs, upstreamStallMs } = this.#limits;
     let waitMs = Number.POSITIVE_INFINITY;
     if (this.#client.framer.done) waitMs = upstreamHeaderTimeoutMs;
@@ -165,14 +190,15 @@ export class Exchange implements UpstreamOwner, AttemptOwner {
     const { input, framer } = this.#client;
     if (this.state === 'tunnel') {
       if (input.length === 0 || this.#upstreamBlocked) return;
-      const bytes = input.data.subarray(input.start, input.end);
+      const start = input.start;
+      framer.consume(input.data, start, input.end); // only one that counts what is held acts on it
       input.start = input.end;
       this.#client.touch();
-      this.#upstreamBlocked = !upstream.connection.write(bytes);
-      if (this.#clientEnded) upstream.connection.end();
+      this.#upstreamBlocked = !upstream.write(input.data.subarray(start, input.end));
+      if (this.#clientEnded) upstream.endTunnel();
       return;
     }
-    if (framer.done || this.#upstreamBlocked || input.length === 0) return;
+    if (this.#requestEnded || this.#upstreamBlocked || (input.length === 0 && !framer.done)) return;
     const { start } = input;
     const end = framer.consume(input.data, start, input.end);
     if (framer.failure !== undefined) {
@@ -183,7 +209,8 @@ export class Exchange implements UpstreamOwner, AttemptOwner {
     if (!this.#countBody(end - start)) return;
     input.start = end;
     this.#replay?.add(input.data, start, end);
-    this.#upstreamBlocked = !upstream.connection.write(input.data.subarray(start, end));
+    if (end > start) this.#upstreamBlocked = !this.#sendBody(upstream, input.data, start, end);
+    if (framer.done) this.#endRequest(upstream);
     if (this.state === 'waiting') this.#setWaitDeadline(upstream);
   }
 
@@ -193,59 +220,29 @@ export class Exchange implements UpstreamOwner, AttemptOwner {
     this.#client.afterInput();
   }
 
-  onUpstreamData(data: Buffer): void {
-    if (this.state === 'relaying') {
-      this.#relay(data, 0, data.length);
-    } else if (this.state === 'waiting') {
-      this.#upstreamInput.offer(data);
-      this.#readResponse();
-      this.#upstreamInput.retain();
-    } else if (this.state === 'tunnel') {
-      this.#client.touch();
-      if (!this.#client.write(data)) this.#pauseUpstream();
-    }
+  onAnswerInvalid(): void {
+    if (this.responded) this.#cut();
+    else this.#answer(502, 'the backend sent an answer that is not valid HTTP');
   }
 
-  #readResponse(): void {
-    const { limits } = this.#context;
-    const input = this.#upstreamInput;
-    while (this.state === 'waiting' && input.length > 0) {
-      const end = findHeadEnd(input.data, input.start, input.end);
-      if (end === -1) {
-        if (input.length > limits.responseHeadBytesMax) this.#badResponse();
-        return;
-      }
-      const lines = this.#context.responseLines;
-      const head = parseResponseHead(input.data, input.start, end, this.head.method, lines);
-      input.start = end;
-      if (head.kind === 'failure') this.#badResponse();
-      else if (head.status === 101) this.#beginTunnel(head);
-      else if (head.status < 200) this.#relayInformational(head);
-      else this.#beginResponse(head);
-    }
-  }
-
-  #badResponse(): void {
-    this.#answer(502, 'the backend sent an answer that is not valid HTTP/1.1');
-  }
-
-  #relayInformational(head: ResponseHead): void {
+  onInformational(head: ResponseHead): void {
     this.#informational += 1;
     if (this.#informational > this.#context.limits.informationalMax) {
-      this.#badResponse();
+      this.onAnswerInvalid();
       return;
     }
     if (this.head.minorVersion === 0 || (head.status === 100 && !this.head.expectContinue)) return;
     this.responded = true;
-    this.#client.write(renderClientResponse(head, this.#context.responseLines, 'keep-alive', 1));
+    const text = renderClientResponse(head, this.#context.responseLines, 'keep-alive', 1);
+    this.#client.writeInformational(text, head.status);
     // A later failure can still be answered, but the request is not sent again: the client may have acted on this.
     this.responded = false;
     this.#repeatable = false;
   }
 
-  #beginTunnel(head: ResponseHead): void {
+  onUpgraded(head: ResponseHead, data: Buffer, start: number, end: number): void {
     if (this.head.upgrade === undefined || head.upgrade === undefined) {
-      this.#badResponse();
+      this.onAnswerInvalid();
       return;
     }
     const upstream = this.#upstream!;
@@ -256,19 +253,25 @@ export class Exchange implements UpstreamOwner, AttemptOwner {
     upstream.deadlineMs = Number.POSITIVE_INFINITY;
     upstream.stallMs = Number.POSITIVE_INFINITY;
     const text = renderClientResponse(head, this.#context.responseLines, 'upgrade', 1);
-    const input = this.#upstreamInput;
-    const flowing = this.#client.write(joinHead(text, input.data, input.start, input.end));
-    input.clear();
-    if (!flowing) this.#pauseUpstream();
+    if (!this.#client.writeHead(text, 101, data, start, end)) this.#pauseUpstream();
     this.#client.touch();
     this.onClientData();
     this.#client.afterInput();
   }
 
-  #beginResponse(head: ResponseHead): void {
+  onTunnelData(data: Buffer): void {
+    this.#client.touch();
+    if (!this.#client.write(data)) this.#pauseUpstream();
+  }
+
+  onTunnelEnd(): void {
+    this.#client.endTunnel();
+  }
+
+  onAnswer(head: ResponseHead, data: Buffer, start: number, end: number, ended: boolean): void {
     const { minorVersion } = this.head;
     if (minorVersion === 0 && head.body === 'chunked') {
-      this.#badResponse(); // an HTTP/1.0 request was answered in a way that its client cannot read
+      this.onAnswerInvalid(); // an HTTP/1.0 request was answered in a way that its client cannot read
       return;
     }
     const upstream = this.#upstream!;
@@ -279,8 +282,6 @@ export class Exchange implements UpstreamOwner, AttemptOwner {
       return;
     }
     upstream.stallMs = Number.POSITIVE_INFINITY;
-    const framer = this.#responseFramer;
-    framer.begin(head.body, head.contentLength);
     this.#response = head;
     this.responded = true;
     this.state = 'relaying';
@@ -289,34 +290,38 @@ export class Exchange implements UpstreamOwner, AttemptOwner {
     const after = this.#keepAlive ? 'keep-alive' : 'close';
     let text = renderClientResponse(head, this.#context.responseLines, after, minorVersion);
     if (this.#policed !== undefined) text = this.#policed.editResponse(text, upstream.endpoint);
-    const input = this.#upstreamInput;
-    const { start } = input;
-    const end = framer.consume(input.data, start, input.end);
-    input.start = end;
     upstream.deadlineMs = this.#context.nowMs() + this.#limits.upstreamBodyTimeoutMs;
-    const flowing = this.#client.write(joinHead(text, input.data, start, end));
-    if (framer.failure !== undefined) this.#cut();
-    else if (framer.done) this.#complete(input.length > 0);
+    this.#responseBody = bodyTranslator(upstream.unframed, this.#client.unframed, head.body);
+    const body = this.#responseBody?.translate(data, start, end);
+    const flowing =
+      body === undefined
+        ? this.#client.writeHead(text, head.status, data, start, end)
+        : this.#client.writeHead(text, head.status, body, 0, body.length);
+    if (this.state !== 'relaying') return; // the client has gone meanwhile
+    if (ended) this.#complete('');
     else if (!flowing) this.#pauseUpstream();
   }
 
-  #relay(data: Buffer, start: number, length: number): void {
-    const framer = this.#responseFramer;
-    const end = framer.consume(data, start, length);
-    let flowing = true;
-    if (end > start)
-      flowing = this.#client.write(end === data.length && start === 0 ? data : data.subarray(start, end));
-    if (framer.failure !== undefined) this.#cut();
-    else if (framer.done) this.#complete(end < length);
+  onAnswerBody(data: Buffer, start: number, end: number, ended: boolean): void {
+    let bytes = this.#responseBody?.translate(data, start, end);
+    bytes ??= end === data.length && start === 0 ? data : data.subarray(start, end);
+    const flowing = bytes.length === 0 || this.#client.write(bytes);
+    if (this.state !== 'relaying') return;
+    if (ended) this.#complete('');
     else if (!flowing) this.#pauseUpstream();
     else this.#upstream!.deadlineMs = this.#context.nowMs() + this.#limits.upstreamBodyTimeoutMs;
   }
 
+  onAnswerEnd(trailers: string): void {
+    this.#complete(trailers);
+  }
+
   #pauseUpstream(): void {
-    const upstream = this.#upstream!;
+    const upstream = this.#upstream;
+    if (upstream === undefined) return;
     this.#upstreamPaused = true;
     upstream.deadlineMs = Number.POSITIVE_INFINITY; // now it is the client who must make progress
-    upstream.connection.pause();
+    upstream.pause();
   }
 
   onClientDrain(): void {
@@ -326,32 +331,22 @@ export class Exchange implements UpstreamOwner, AttemptOwner {
     if (this.state === 'relaying') {
       upstream.deadlineMs = this.#context.nowMs() + this.#limits.upstreamBodyTimeoutMs;
     }
-    upstream.connection.resume();
+    upstream.resume();
   }
 
-  /** The whole answer is written. `leftover`: the endpoint sent more than it announced, so it is not believed again. */
-  #complete(leftover: boolean): void {
+  /** The whole answer has come. */
+  #complete(trailers: string): void {
     const upstream = this.#upstream!;
-    const response = this.#response!;
-    const requestDone = this.#client.framer.done;
-    const reusable = response.keepAlive && !leftover && requestDone && this.head.minorVersion === 1;
+    const client = this.#client;
+    const end = this.#responseBody?.finish(trailers) ?? '';
+    if (end !== '') client.write(end);
+    client.endBody(this.#responseBody?.trailers ?? trailers);
+    const requestDone = client.framer.done;
     this.#upstream = undefined;
-    if (reusable && !this.#upstreamBlocked) {
-      if (this.#upstreamPaused) upstream.connection.resume();
-      this.#context.pool.release(upstream, this.#context.nowMs());
-    } else {
-      upstream.destroy();
-    }
+    upstream.complete(requestDone && this.#requestEnded && !this.#upstreamBlocked);
     this.#attempts.release(); // last: who waits for an endpoint finds its connection unused
-    this.#over(response.status, upstream.endpoint.key);
-    this.#client.finish(this.#keepAlive && requestDone);
-  }
-
-  onUpstreamEnd(): void {
-    if (this.state === 'relaying' && this.#responseFramer.finish()) this.#complete(false);
-    else if (this.state === 'relaying') this.#cut();
-    else if (this.state === 'tunnel') this.#client.endTunnel();
-    else this.#sendFailed('closed');
+    this.#over(this.#response!.status, upstream.endpoint.key);
+    client.finish(this.#keepAlive && requestDone);
   }
 
   onUpstreamClose(error: string | undefined): void {
@@ -360,9 +355,20 @@ export class Exchange implements UpstreamOwner, AttemptOwner {
     else if (this.state === 'tunnel' && error === undefined) {
       this.#finishTunnel();
       this.#client.endTunnel();
-    } else if (this.state === 'relaying' && error === undefined && this.#responseFramer.finish()) {
-      this.#complete(false);
     } else this.#cut();
+  }
+
+  onUpstreamRefused(stale: boolean): void {
+    this.#discard();
+    if (this.state !== 'waiting') {
+      this.#cut();
+      return;
+    }
+    const whole = this.#replay?.overflown !== true;
+    // One that takes no more requests on this connection does on another: it is asked again itself.
+    if (stale || !whole) this.#attempts.unanswered('ECONNRESET', true, whole);
+    else this.#attempts.refused('ECONNRESET');
+    this.#client.afterInput();
   }
 
   onUpstreamTimeout(): void {
@@ -393,7 +399,7 @@ export class Exchange implements UpstreamOwner, AttemptOwner {
   }
 
   #sendFailed(error: string): void {
-    const wasReused = this.#upstream!.reused;
+    const wasReused = this.#upstream?.reused === true;
     this.#discard();
     this.#attempts.unanswered(error, wasReused, this.#mayRepeat());
     this.#client.afterInput();
@@ -402,7 +408,7 @@ export class Exchange implements UpstreamOwner, AttemptOwner {
   onClientEnd(): void {
     if (this.state === 'tunnel') {
       this.#clientEnded = true;
-      if (this.#client.input.length === 0) this.#upstream?.connection.end();
+      if (this.#client.input.length === 0) this.#upstream?.endTunnel();
     } else if (!this.#client.framer.done) this.#cut(); // the rest of the body will never come
   }
 
@@ -468,6 +474,7 @@ export class Exchange implements UpstreamOwner, AttemptOwner {
     this.#policed?.over();
     const durationMs = Math.round((this.#context.nowMs() - this.#startedMs) * 1000) / 1000;
     metrics.count(status, durationMs, this.#attempts.counts);
+    if (this.#client.unframed) metrics.http2Requests += 1;
     if (onAccess === undefined) return;
     const outcome = {
       status,

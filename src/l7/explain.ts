@@ -255,7 +255,8 @@ function explainBackend(
   const source = compiled.basis.sources[index];
   const ref = compiled.basis.structure.backends[index];
   assert(backend !== undefined && source !== undefined && ref !== undefined, 'a route has no such backend');
-  const how = backend.tls === undefined ? '' : ` ${renderBackendTls(backend.tls)}`;
+  const version = backend.protocol === 'http2' ? ' by HTTP/2' : '';
+  const how = backend.tls === undefined ? version : `${version} ${renderBackendTls(backend.tls)}`;
   const lines = [`BACKEND    ${backend.key}${how}`];
   const problem = compiled.problems.find(
     ({ message }) => ref.service !== undefined && message.includes(ref.service),

@@ -38,6 +38,7 @@ const table = {
       index: 0,
       endpoints: [{ address: '10.0.0.1', port: 80 }],
       tls: undefined,
+      protocol: 'http1' as const,
       balance: defaultBalance,
     },
   ],

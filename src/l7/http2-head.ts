@@ -431,6 +431,7 @@ export function responseOf(
   }
   const bodiless = request.method === 'HEAD' || status < 200 || status === 204 || status === 304;
   let body: ResponseHead['body'] = 'none';
+  if (!bodiless && ended && contentLength > 0) return malformed('less data than content-length');
   if (!bodiless && ended && contentLength === -1) head.add('content-length', '0', FIELD_CONTENT_LENGTH);
   if (!bodiless && !ended) {
     body = contentLength > 0 ? 'length' : contentLength === 0 ? 'none' : 'chunked';

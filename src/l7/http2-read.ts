@@ -55,6 +55,8 @@ type State = 'preface' | 'frame' | 'pad' | 'data';
 export class FrameReader {
   /** Nothing is read any more. */
   stopped = false;
+  /** Those that have come whole. */
+  frames = 0;
   readonly #handler: FrameHandler;
   readonly #blockBytesMax: number;
   readonly #continuationsMax: number;
@@ -155,6 +157,7 @@ export class FrameReader {
     if (type === FRAME_DATA) return this.#beginData(streamId, length, flags);
     if (available < frameHeaderBytes + length) return false;
     this.#settled = true;
+    this.frames += 1;
     const from = start + frameHeaderBytes;
     this.#input.start = from + length;
     return this.#dispatch(type, flags, streamId, data, from, from + length);
@@ -204,6 +207,7 @@ export class FrameReader {
     this.#padding -= skipped;
     if (this.#padding > 0) return false;
     this.#state = 'frame';
+    this.frames += 1;
     this.#handler.onDataEnd(this.#streamId, this.#paddingBytes, (this.#flags & FLAG_END_STREAM) !== 0);
     return true;
   }

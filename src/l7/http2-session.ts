@@ -289,7 +289,7 @@ export class Http2Session implements FrameHandler {
     if (stream.remoteEnded) {
       this.#streamError(stream, STREAM_CLOSED);
     } else if (!stream.headDone) {
-      stream.handler?.onHead(fields);
+      stream.handler?.onHead(fields, ended);
       if (stream.closed || !ended) return;
       if (stream.headDone) this.#remoteEnded(stream);
       else this.#streamError(stream, PROTOCOL_ERROR); // an informational head cannot be the last (RFC 9113 §8.1)

@@ -3,7 +3,7 @@ import type { HeaderList } from './hpack-decode.ts';
 /** Who owns a stream's events. After `onReset`, or once both directions have ended, nothing more comes. */
 export type StreamHandler = {
   /** A client's side only: the head of an answer, also an informational one. */
-  onHead(fields: HeaderList): void;
+  onHead(fields: HeaderList, ended: boolean): void;
   /** Bytes of the body; valid until this returns. They count against the window until `Http2Session.credit`. */
   onBody(data: Buffer, start: number, end: number): void;
   onTrailers(fields: HeaderList): void;

@@ -83,6 +83,24 @@ export type ProxyLimits = {
   readonly upstreamPingTimeoutMs: number;
 };
 
+/**
+ * A call of gRPC may be silent for as long as a tunnel, but for what its client waits itself, with a second for what is on its
+ * way: then it is answered or cut here.
+ */
+export function grpcLimits(
+  limits: ProxyLimits,
+  { timeoutMs }: { timeoutMs: number | undefined },
+): ProxyLimits {
+  const idleMs = limits.tunnelIdleTimeoutMs;
+  const waitMs = timeoutMs === undefined ? idleMs : Math.min(timeoutMs + 1000, idleMs);
+  return {
+    ...limits,
+    upstreamHeaderTimeoutMs: waitMs,
+    upstreamSendTimeoutMs: idleMs,
+    upstreamBodyTimeoutMs: waitMs,
+  };
+}
+
 /** The bounds of one connection of HTTP/2. */
 export function http2Options(limits: ProxyLimits, role: Http2Options['role']): Http2Options {
   const isServer = role === 'server';

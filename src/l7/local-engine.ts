@@ -76,6 +76,7 @@ export class LocalEngine implements Engine {
       const listener = await this.#transport.listen(place, acceptor, {
         proxyProtocol: proxied,
         tls: tls ? this.#certificates : undefined,
+        protocols: ['h2', 'http/1.1'],
         onError: (error) => this.#log.warn('cannot take a connection', { error }),
       });
       this.#listeners.push(listener);

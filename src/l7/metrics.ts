@@ -9,6 +9,9 @@ export class ProxyMetrics {
   durationSecondsSum = 0;
   /** Requests sent again, or to another endpoint. */
   retries = 0;
+  /** Answers to requests that came by HTTP/2, of all; and of its streams those open now. */
+  http2Requests = 0;
+  http2Streams = 0;
   connectFailures = 0;
   /** Client connections open now, and ever accepted or refused at the bound. */
   clientConnections = 0;

@@ -1,9 +1,10 @@
 import type { Clock } from '../base/clock.ts';
-import { ClientConnection } from './client-connection.ts';
 import { BackendState } from './backend-state.ts';
+import { ClientConnection, type ClientHandler, type ClientOwner } from './client-connection.ts';
 import type { AccessRecord, ProxyContext } from './context.ts';
 import type { LiveEndpoint } from './explain.ts';
 import { FieldLines } from './http1-fields.ts';
+import { Http2ClientConnection } from './http2-client-connection.ts';
 import type { ProxyLimits } from './limits.ts';
 import { ProxyMetrics } from './metrics.ts';
 import { PolicyStates } from './policy-states.ts';
@@ -30,7 +31,7 @@ export class ProxyWorker implements Acceptor {
   readonly #context: ProxyContext;
   readonly #options: ProxyOptions;
   readonly #clock: Clock;
-  readonly #clients = new Set<ClientConnection>();
+  readonly #clients = new Set<ClientHandler>();
   readonly #endpoints = new Map<string, UpstreamEndpoint>();
   /** By Backend.id. */
   readonly #states = new Map<string, BackendState>();
@@ -40,10 +41,16 @@ export class ProxyWorker implements Acceptor {
   #cancelTick: (() => void) | undefined;
   #drained: (() => void) | undefined;
   #closed = false;
-  readonly #forgetClient = (client: ClientConnection): void => {
-    this.#clients.delete(client);
-    this.metrics.clientConnections -= 1;
-    if (this.#clients.size === 0) this.#drained?.();
+  readonly #clientOwner: ClientOwner = {
+    onClosed: (client) => {
+      this.#clients.delete(client);
+      this.metrics.clientConnections -= 1;
+      if (this.#clients.size === 0) this.#drained?.();
+    },
+    onReplaced: (client, by) => {
+      this.#clients.delete(client);
+      this.#clients.add(by);
+    },
   };
 
   constructor(transport: Transport, clock: Clock, options: ProxyOptions) {
@@ -106,7 +113,10 @@ export class ProxyWorker implements Acceptor {
     }
     const address = connection.remoteAddress;
     const facts = { address, scheme: from.scheme, trusted: this.#options.isTrusted(address), connection };
-    const client = new ClientConnection(this.#context, connection, facts, this.#forgetClient);
+    const client =
+      from.protocol === 'h2'
+        ? new Http2ClientConnection(this.#context, connection, facts, this.#clientOwner.onClosed)
+        : new ClientConnection(this.#context, connection, facts, this.#clientOwner);
     this.#clients.add(client);
     this.metrics.clientConnections += 1;
     this.metrics.clientConnectionsAccepted += 1;
@@ -157,15 +167,15 @@ export class ProxyWorker implements Acceptor {
     return state;
   }
 
-  #endpoint({ address, port }: Endpoint, { tls, proxyProtocol }: Backend): UpstreamEndpoint {
+  #endpoint({ address, port }: Endpoint, { tls, protocol, proxyProtocol }: Backend): UpstreamEndpoint {
     const place = endpointKey(address, port);
     // What is spoken to differently shares no connection.
-    const key =
-      tls === undefined && proxyProtocol === undefined ? place : `${place} ${tls?.id} ${proxyProtocol}`;
+    const key = `${place} ${protocol} ${tls?.id ?? ''} ${proxyProtocol ?? ''}`;
     let endpoint = this.#endpoints.get(key);
     if (endpoint === undefined) {
       const { endpointConnectionsMax } = this.#context.limits;
-      endpoint = new UpstreamEndpoint(place, address, port, endpointConnectionsMax, tls, proxyProtocol);
+      const how = { tls, protocol, proxyProtocol };
+      endpoint = new UpstreamEndpoint(place, address, port, endpointConnectionsMax, how);
       this.#endpoints.set(key, endpoint);
     }
     return endpoint;
@@ -175,7 +185,8 @@ export class ProxyWorker implements Acceptor {
   #scheduleTick(): void {
     this.#cancelTick = this.#clock.after(this.#tickMs, () => {
       this.#tick();
-      const busy = this.#clients.size > 0 || this.#context.pool.connections.size > 0;
+      const { pool } = this.#context;
+      const busy = this.#clients.size > 0 || pool.connections.size > 0 || pool.http2.connections.size > 0;
       this.#cancelTick = undefined;
       if (busy) this.#scheduleTick();
     });
@@ -189,7 +200,7 @@ export class ProxyWorker implements Acceptor {
       if (request.totalDeadlineMs <= nowMs) request.onOutOfTime();
     }
     for (const client of this.#clients) {
-      if (client.deadlineMs <= nowMs) client.onTimeout();
+      client.tick(nowMs);
     }
   }
 
@@ -215,6 +226,7 @@ export class ProxyWorker implements Acceptor {
     this.#context.draining = true;
     for (const client of this.#clients) client.abort();
     for (const upstream of this.#context.pool.connections) upstream.destroy();
+    this.#context.pool.http2.close();
     this.#cancelTick?.();
     this.#cancelTick = undefined;
   }

@@ -1,7 +1,7 @@
 import type { ObjectKey } from '../api/object.ts';
 import { assert } from '../base/assert.ts';
 import type { Regex } from '../base/regex/regex.ts';
-import type { BackendTls } from './backend-protocol.ts';
+import type { BackendProtocol, BackendTls } from './backend-protocol.ts';
 import type { BalancePolicy } from './balance-policy.ts';
 import type { RoutePolicy } from './policy.ts';
 
@@ -25,6 +25,7 @@ export type Backend = {
   readonly endpoints: readonly Endpoint[];
   /** undefined: they are spoken to in the clear. */
   readonly tls: BackendTls | undefined;
+  readonly protocol: BackendProtocol;
   /** Connections to them begin with a PROXY header of that version, so each carries one client's requests only. */
   readonly proxyProtocol?: 1 | 2 | undefined;
   /** `defaultBalance` itself where nothing is asked for. */

@@ -1,5 +1,6 @@
-import type { BackendTls } from './backend-protocol.ts';
+import type { BackendProtocol, BackendTls } from './backend-protocol.ts';
 import { Ejection } from './ejection.ts';
+import { Http2Pool, type Http2UpstreamConnection } from './http2-pool.ts';
 import type { ProxyLimits } from './limits.ts';
 import type { ProxyMetrics } from './metrics.ts';
 import type { Connection, ConnectionHandler, Transport } from './transport.ts';
@@ -32,6 +33,9 @@ export class UpstreamEndpoint {
   connections = 0;
   /** Unused ones, the most recently used last. */
   readonly idle: UpstreamConnection[] = [];
+  /** Those of HTTP/2, each for many requests. */
+  readonly http2: Http2UpstreamConnection[] = [];
+  readonly protocol: BackendProtocol;
   readonly ejection = new Ejection();
   /** When it was last asked whether it is there, because requests wait for it. */
   probedMs = Number.NEGATIVE_INFINITY;
@@ -47,14 +51,18 @@ export class UpstreamEndpoint {
     address: string,
     port: number,
     connectionsMax: number,
-    tls?: BackendTls,
-    proxyProtocol?: 1 | 2,
+    how: {
+      readonly tls?: BackendTls | undefined;
+      readonly protocol?: BackendProtocol;
+      readonly proxyProtocol?: 1 | 2 | undefined;
+    } = {},
   ) {
     this.key = key;
     this.address = address;
     this.port = port;
-    this.tls = tls;
-    this.proxyProtocol = proxyProtocol;
+    this.tls = how.tls;
+    this.protocol = how.protocol ?? 'http1';
+    this.proxyProtocol = how.proxyProtocol;
     this.#connectionsMax = connectionsMax;
   }
 
@@ -63,7 +71,8 @@ export class UpstreamEndpoint {
   }
 
   get full(): boolean {
-    return this.connections >= this.#connectionsMax && this.idle.length === 0;
+    if (this.connections < this.#connectionsMax) return false;
+    return this.idle.length === 0 && !this.http2.some((connection) => connection.takesMore);
   }
 }
 
@@ -145,6 +154,7 @@ export class UpstreamConnection implements ConnectionHandler {
 /** All connections to endpoints. */
 export class UpstreamPool {
   readonly connections = new Set<UpstreamConnection>();
+  readonly http2: Http2Pool;
   readonly #transport: Transport;
   readonly #limits: ProxyLimits;
   readonly #metrics: ProxyMetrics;
@@ -163,6 +173,15 @@ export class UpstreamPool {
     onNotReached: (endpoint: UpstreamEndpoint, error: string) => void = () => {},
   ) {
     this.#onNotReached = onNotReached;
+    this.http2 = new Http2Pool({
+      transport,
+      limits,
+      metrics,
+      nowMs,
+      onReached: (endpoint) => this.reached(endpoint),
+      onNotReached: (endpoint, error) => this.notReached(endpoint, error),
+      onStall: (endpoint) => this.#askAfter(endpoint, nowMs()),
+    });
     this.#transport = transport;
     this.#nowMs = nowMs;
     this.#limits = limits;
@@ -217,6 +236,7 @@ export class UpstreamPool {
   /** Closes the unused connections of an endpoint. */
   dropIdle(endpoint: UpstreamEndpoint): void {
     while (endpoint.idle.length > 0) endpoint.idle.at(-1)?.destroy();
+    this.http2.dropIdle(endpoint);
   }
 
   /** A connection to it has failed. */
@@ -242,9 +262,13 @@ export class UpstreamPool {
       for (const { endpoint: other, owner } of this.connections) {
         if (other === endpoint) owner?.onUpstreamLost();
       }
+      for (const shared of [...endpoint.http2]) shared.onEndpointLost();
     };
     const owner: UpstreamOwner = {
-      onUpstreamConnect: () => this.release(connection, this.#nowMs()),
+      onUpstreamConnect: () => {
+        if (endpoint.protocol === 'http1') this.release(connection, this.#nowMs());
+        else connection.destroy(); // to be connected was all that was asked
+      },
       onUpstreamClose: lost,
       onUpstreamTimeout: () => {
         connection.destroy();
@@ -267,6 +291,7 @@ export class UpstreamPool {
       if (upstream.deadlineMs <= nowMs) upstream.onTimeout();
       else if (upstream.stallMs <= nowMs) this.#askAfter(upstream.endpoint, nowMs);
     }
+    this.http2.tick(nowMs);
   }
 
   #askAfter(endpoint: UpstreamEndpoint, nowMs: number): void {

@@ -216,7 +216,7 @@ test(
         400,
       ],
       ['HTTP/1.0 with TE', 'POST / HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n', 400],
-      ['HTTP/2 preface', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 505],
+      ['HTTP/2 in the first line', 'GET / HTTP/2.0\r\nHost: x\r\n\r\n', 505],
       ['CONNECT', 'CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n', 405],
       ['unknown expectation', `${post}Expect: magic\r\n\r\n`, 417],
       [

@@ -357,7 +357,7 @@ test('TLS shows the certificate of the Secret by SNI, else one of the CA', optio
     });
     await once(socket, 'secureConnect');
     const name = String(socket.getPeerCertificate().subject.CN);
-    assert.equal(socket.alpnProtocol, 'http/1.1');
+    assert.equal(socket.alpnProtocol, 'h2');
     socket.destroy();
     return name;
   };

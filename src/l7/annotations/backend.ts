@@ -1,14 +1,13 @@
 import { dnsSubdomainProblems } from '../../api/names.ts';
-import type { BackendRule } from '../backend-protocol.ts';
+import { type BackendRule, backendProtocolNames } from '../backend-protocol.ts';
 import type { AnnotationReader } from './reader.ts';
 import { secretOf } from './values.ts';
 
 /** A bad value never makes a connection less secure: verification stays on, and a bad Secret name believes nobody. */
 export function readBackend(reader: AnnotationReader): BackendRule | undefined {
-  const protocol = reader.read('backend-protocol', '"HTTP" or "HTTPS"', (value) => {
-    const upper = value.toUpperCase();
-    return upper === 'HTTP' || upper === 'HTTPS' ? upper : undefined;
-  });
+  const protocol = reader.read('backend-protocol', `one of ${backendProtocolNames.join(', ')}`, (value) =>
+    backendProtocolNames.find((name) => name === value.toUpperCase()),
+  );
   const secret = 'backend-tls-secret';
   const name = reader.read(secret, 'the name of a Secret in the same namespace', secretOf);
   const serverName = reader.read('backend-tls-server-name', 'a DNS name', (value) =>
