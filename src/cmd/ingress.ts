@@ -21,7 +21,11 @@ type IngressOptions = {
   readonly healthAddress: Place | undefined;
   readonly trustedProxies: readonly string[];
   readonly proxyProtocol: boolean;
-  readonly accessLog: boolean;
+  readonly accessLog: string | boolean;
+  readonly accessLogSample: number;
+  readonly forwarded: 'x' | 'rfc7239' | 'both';
+  readonly traceContext: number | boolean;
+  readonly requestId: boolean;
   readonly transport: 'auto' | 'uring' | 'net';
   readonly workers: number | 'auto';
   readonly lameDuck: number;
@@ -38,7 +42,7 @@ export function ingressCommand(): Command {
   const command = new Command('ingress')
     .description('run the Ingress controller and its HTTP proxy')
     .option('--kubeconfig <file>', 'how to reach the API server; without it that of the Pod it runs in');
-  return listenOptions(command)
+  return requestOptions(listenOptions(command))
     .option('--ingress-class <name,…>', 'our IngressClasses, the default one first', parseList, ['fairlead'])
     .option(
       '--nginx-annotations',
@@ -74,9 +78,6 @@ export function ingressCommand(): Command {
       parsePlace,
       { host: anyHost, port: 9113 },
     )
-    .option('--trusted-proxies <cidr,…>', 'proxies in front whose X-Forwarded-… are believed', parseList, [])
-    .option('--proxy-protocol', 'connections of --trusted-proxies begin with a PROXY header, v1 or v2', false)
-    .option('--access-log', 'log one line a request', false)
     .addOption(
       new Option(
         '--transport <name>',
@@ -100,6 +101,40 @@ export function ingressCommand(): Command {
         ...options,
       } as IngressOptions);
     });
+}
+
+/** What requests are told of, and where they are written down. */
+function requestOptions(command: Command): Command {
+  return command
+    .option(
+      '--trusted-proxies <cidr,…|n>',
+      'proxies in front whose X-Forwarded-… and Forwarded are believed: their ranges, or how many there are',
+      parseList,
+      [],
+    )
+    .option('--proxy-protocol', 'connections of --trusted-proxies begin with a PROXY header, v1 or v2', false)
+    .option('--access-log [file]', 'log one JSON line a request to that file, or to standard output', false)
+    .option(
+      '--access-log-sample <share>',
+      'log that share of requests, 0 to 1; failures (5xx, 499) and sampled traces are always logged',
+      parseShare,
+      1,
+    )
+    .addOption(
+      new Option(
+        '--forwarded <style>',
+        'tell endpoints of the client by X-Forwarded-…, by Forwarded, or by both',
+      )
+        .choices(['x', 'rfc7239', 'both'])
+        .default('x'),
+    )
+    .option(
+      '--trace-context [share]',
+      'begin a W3C trace for requests without one; that share of them, 0 to 1, is marked as sampled (default: 1)',
+      parseTraceShare,
+      false,
+    )
+    .option('--request-id', 'give each request an X-Request-ID; one of a trusted proxy is kept', false);
 }
 
 /** Where clients are served. */
@@ -159,7 +194,7 @@ async function run(options: IngressOptions): Promise<void> {
     healthAddress: options.healthAddress,
     trustedProxies: options.trustedProxies,
     proxyProtocol: options.proxyProtocol,
-    accessLog: options.accessLog,
+    ...requestConfig(options),
     lameDuckMs: options.lameDuck * 1000,
   });
   const stop = new AbortController();
@@ -207,6 +242,21 @@ function parseWorkers(text: string): number | 'auto' {
   return count;
 }
 
+function requestConfig({ forwarded, accessLog, accessLogSample, traceContext, requestId }: IngressOptions) {
+  return {
+    forwarded,
+    accessLog:
+      accessLog === false
+        ? undefined
+        : { path: accessLog === true ? '-' : String(accessLog), share: accessLogSample },
+    marks: {
+      startsTraces: traceContext !== false,
+      sampledShare: typeof traceContext === 'number' ? traceContext : 1,
+      setsRequestId: requestId,
+    },
+  };
+}
+
 async function readAuthority(certificate: string | undefined, key: string | undefined) {
   if (certificate === undefined && key === undefined) return undefined;
   if (certificate === undefined || key === undefined) {
@@ -223,6 +273,17 @@ function parseNamed(option: string, text: string): Named | undefined {
     throw new InvalidArgumentError(`${option}: give it as NAMESPACE/NAME.`);
   }
   return { namespace, name };
+}
+
+function parseTraceShare(text: string): number | boolean {
+  return parseShare(text);
+}
+
+function parseShare(text: string): number {
+  const share = Number(text);
+  if (!/^\d*\.?\d+$/.test(text) || share > 1)
+    throw new InvalidArgumentError('give a share from 0 to 1, such as 0.1.');
+  return share;
 }
 
 function parseSeconds(text: string): number {

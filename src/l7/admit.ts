@@ -21,7 +21,10 @@ export type PolicyAnswer = {
   readonly fields: string;
 };
 
-type AdmitContext = Pick<ProxyContext, 'limits' | 'policyStates' | 'requestLines' | 'isTrusted' | 'nowMs'>;
+type AdmitContext = Pick<
+  ProxyContext,
+  'limits' | 'policyStates' | 'requestLines' | 'isTrusted' | 'trustedHops' | 'nowMs'
+>;
 
 /**
  * Applies the policy of a route to a request, in this order: source ranges, redirect to HTTPS, redirects, app root, rate,

@@ -58,6 +58,8 @@ function world(count: number, policy: BalancePolicy = defaultBalance) {
       states: [state],
     },
     timed: new Set(),
+    marker: undefined,
+    trustedHops: 0,
     draining: false,
     nowMs: () => clock.monotonicMs(),
     onAccess: undefined,

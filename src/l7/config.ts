@@ -2,7 +2,12 @@ import type { KeyPair } from '../base/certificates.ts';
 import type { HealthAddress } from '../base/health-server.ts';
 import type { LeaderOptions } from '../control/leader.ts';
 import { defaultLimits, type ProxyLimits } from './limits.ts';
+import type { ForwardedStyle } from './headers.ts';
 import type { ListenAt } from './net-transport.ts';
+import type { MarkingOptions } from './request-marks.ts';
+
+/** `path`: "-" for standard output. `share`: of requests, in [0, 1]; failures are always logged. */
+export type AccessLogConfig = { readonly path: string; readonly share: number };
 
 export type IngressConfig = {
   readonly http: readonly ListenAt[];
@@ -26,12 +31,14 @@ export type IngressConfig = {
   readonly authority: KeyPair | undefined;
   /** undefined: no health and metrics server. */
   readonly healthAddress: HealthAddress | undefined;
-  /** Ranges of proxies in front of us whose X-Forwarded-… are believed. */
+  /** Ranges of proxies in front of us whose X-Forwarded-… are believed; or one number: so many proxies, whatever their addresses. */
   readonly trustedProxies: readonly string[];
   /** Connections of those proxies begin with a PROXY header, version 1 or 2, that names the client. */
   readonly proxyProtocol: boolean;
-  /** Log one line a request. */
-  readonly accessLog: boolean;
+  readonly forwarded: ForwardedStyle;
+  /** undefined: no access log. */
+  readonly accessLog: AccessLogConfig | undefined;
+  readonly marks: MarkingOptions;
   readonly limits: ProxyLimits;
   /** From the signal on, new connections are still taken for this long while /readyz says no, ms: load balancers learn late. */
   readonly lameDuckMs: number;
@@ -48,7 +55,9 @@ export const ingressDefaults = {
   authority: undefined,
   trustedProxies: [],
   proxyProtocol: false,
-  accessLog: false,
+  forwarded: 'x',
+  accessLog: undefined,
+  marks: { startsTraces: false, sampledShare: 1, setsRequestId: false },
   limits: defaultLimits,
   lameDuckMs: 0,
   drainTimeoutMs: 30_000,

@@ -6,6 +6,7 @@ import type { RequestHead } from './http1-parse.ts';
 import type { ProxyLimits } from './limits.ts';
 import type { ProxyMetrics } from './metrics.ts';
 import type { PolicyStates } from './policy-states.ts';
+import type { RequestMarker, RequestMarks } from './request-marks.ts';
 import type { RouteTable } from './table.ts';
 import type { UpstreamPool } from './upstream.ts';
 
@@ -32,6 +33,12 @@ export type AccessRecord = {
   readonly endpoint: string;
   /** Times that it was sent to an endpoint. */
   readonly attempts: number;
+  /** 32 hexadecimal digits; '' without a trace. */
+  readonly traceId: string;
+  /** The request came with a trace that is sampled. */
+  readonly traceSampled: boolean;
+  /** X-Request-ID; '' without. */
+  readonly requestId: string;
 };
 
 /** The record of a request that has ended as `outcome` says. */
@@ -39,8 +46,11 @@ export function accessRecord(
   client: ClientFacts,
   { method, host, target }: RequestHead,
   outcome: Pick<AccessRecord, 'status' | 'durationMs' | 'backend' | 'endpoint' | 'attempts'>,
+  marks: RequestMarks | undefined,
 ): AccessRecord {
-  return { clientAddress: client.address, scheme: client.scheme, method, host, target, ...outcome };
+  const { traceId = '', traceSampled = false, requestId = '' } = marks ?? {};
+  const { address: clientAddress, scheme } = client;
+  return { clientAddress, scheme, method, host, target, ...outcome, traceId, traceSampled, requestId };
 }
 
 /** What the connections of one worker share. */
@@ -58,6 +68,10 @@ export type ProxyContext = {
   /** Requests whose whole time is bounded: few, so that the others cost nothing. */
   readonly timed: Set<TimedRequest>;
   live: LiveRoutes;
+  /** undefined: requests are neither given nor asked for marks. */
+  readonly marker: RequestMarker | undefined;
+  /** How many proxies in front are believed, by count; 0: by address. */
+  readonly trustedHops: number;
   /** Connections are closed after the answer under way. */
   draining: boolean;
   /** Monotonic. */

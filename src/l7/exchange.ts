@@ -9,6 +9,7 @@ import { grpcLimits, type ProxyLimits } from './limits.ts';
 import { matchRoute } from './match.ts';
 import type { PolicedRequest } from './policed-request.ts';
 import { isIdempotent, ReplayBuffer, reusePolicy } from './replay.ts';
+import type { RequestMarks } from './request-marks.ts';
 import type { Route } from './table.ts';
 import type { UpstreamEndpoint } from './upstream.ts';
 import { openRequest, type UpstreamRequest, type UpstreamRequestOwner } from './upstream-request.ts';
@@ -25,6 +26,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
   readonly #client: ExchangeClient;
   readonly #startedMs: number;
   #requestText: string;
+  #marks: RequestMarks | undefined;
   /** Those of the process, or with what the route's policy says instead. */
   #limits: ProxyLimits;
   /** undefined: the route has no policy. */
@@ -55,6 +57,10 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
     this.#startedMs = startedMs;
     this.#attempts = new Attempts(context, this, head);
     this.#requestText = renderUpstreamRequest(head, context.requestLines, client.facts);
+    if (context.marker !== undefined) {
+      this.#marks = context.marker.mark(head, context.requestLines, client.facts, this.#requestText);
+      this.#requestText = this.#marks.head;
+    }
     this.#repeatable = isIdempotent(head.method);
     if (head.body !== 'none' && this.#repeatable) {
       this.#replay = new ReplayBuffer(context.limits.replayBytesMax);
@@ -483,6 +489,6 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
       endpoint,
       attempts: this.#attempts.sent,
     };
-    onAccess(accessRecord(this.#client.facts, this.head, outcome));
+    onAccess(accessRecord(this.#client.facts, this.head, outcome, this.#marks));
   }
 }

@@ -225,6 +225,7 @@ function verdictOf(
     policyStates: new PolicyStates(), // asking takes nothing from anybody's share
     requestLines,
     isTrusted: () => false,
+    trustedHops: 0,
     nowMs: () => 0,
   });
 }

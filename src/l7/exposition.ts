@@ -36,6 +36,16 @@ const counters: readonly Reading[] = [
     read: (m) => m.upstreamConnectionsMade,
   },
   {
+    name: 'fairlead_ingress_access_log_lines_total',
+    help: 'Lines of the access log written',
+    read: (m) => m.accessLogLines,
+  },
+  {
+    name: 'fairlead_ingress_access_log_dropped_total',
+    help: 'Lines of the access log dropped because its reader was too slow or gone',
+    read: (m) => m.accessLogDropped,
+  },
+  {
     name: 'fairlead_ingress_tables_published_total',
     help: 'Route tables published',
     read: (m) => m.tablesPublished,

@@ -37,14 +37,7 @@ function downstream(
 }
 
 test('l7 headers: ordinary fields pass as written, in their order', () => {
-  const head = [
-    'GET /x HTTP/1.1',
-    'Host: a',
-    'uSER-agent:  x ',
-    'Cookie: a=b',
-    'Cookie: c=d',
-    'Forwarded: for=z',
-  ];
+  const head = ['GET /x HTTP/1.1', 'Host: a', 'uSER-agent:  x ', 'Cookie: a=b', 'Cookie: c=d'];
   assert.deepEqual(upstream(head), [...head, ...forwarded('a')]);
 });
 
@@ -143,4 +136,30 @@ test('l7 headers: answers lose what was for our hop and say what becomes of thei
     'Upgrade: ws',
     'Connection: Upgrade',
   ]);
+});
+
+test("l7 headers: Forwarded is written by RFC 7239 when asked for, and a stranger's is dropped", () => {
+  const head = ['GET / HTTP/1.1', 'Host: a:8080', 'Forwarded: for=evil', 'X-Forwarded-For: evil'];
+  const plain = head.slice(0, 2);
+  assert.deepEqual(upstream(head), [...plain, ...forwarded('a:8080', '8080')]);
+  assert.deepEqual(upstream(head, { ...stranger, forwarded: 'rfc7239' }), [
+    ...plain,
+    'Forwarded: for=192.0.2.7;host="a:8080";proto=http',
+  ]);
+  assert.deepEqual(upstream(head, { ...stranger, forwarded: 'both' }), [
+    ...plain,
+    'Forwarded: for=192.0.2.7;host="a:8080";proto=http',
+    ...forwarded('a:8080', '8080'),
+  ]);
+  const proxy: ClientFacts = { address: '2001:db8::1', scheme: 'https', trusted: true, forwarded: 'rfc7239' };
+  assert.deepEqual(upstream(['GET / HTTP/1.1', 'Host: a', 'Forwarded: for=192.0.2.9'], proxy), [
+    'GET / HTTP/1.1',
+    'Host: a',
+    'Forwarded: for=192.0.2.9, for="[2001:db8::1]";host=a;proto=https',
+  ]);
+  const quiet = upstream(['GET / HTTP/1.1', 'Host: a', 'Forwarded: for=192.0.2.9'], {
+    ...proxy,
+    forwarded: 'x',
+  });
+  assert.ok(quiet.includes('Forwarded: for=192.0.2.9'));
 });

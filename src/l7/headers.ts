@@ -3,6 +3,7 @@ import type { Connection } from './transport.ts';
 import {
   FIELD_CONNECTION,
   FIELD_CONTENT_LENGTH,
+  FIELD_FORWARDED,
   FIELD_FORWARDED_FOR,
   FIELD_FORWARDED_HOST,
   FIELD_FORWARDED_OTHER,
@@ -27,12 +28,17 @@ export type ClientFacts = {
   readonly trusted: boolean;
   /** Tells the client's port and which of our addresses it has connected to. */
   readonly connection?: Pick<Connection, 'ends'> | undefined;
+  /** Default: `x`. */
+  readonly forwarded?: ForwardedStyle;
 };
+
+/** `x`: X-Forwarded-… and X-Real-IP; `rfc7239`: Forwarded (RFC 7239). */
+export type ForwardedStyle = 'x' | 'rfc7239' | 'both';
 
 /**
  * The head to send upstream. Hop-by-hop fields end here (RFC 9110 §7.6.1). X-Forwarded-For, -Proto, -Host, -Port and
  * X-Real-IP are ours: what an untrusted client sent of that family is dropped; a trusted proxy's are kept, with its
- * own address joined to X-Forwarded-For. Forwarded passes untouched. An HTTP/1.0 request goes on as HTTP/1.0 on a
+ * own address joined to X-Forwarded-For. Forwarded is treated alike, and written if the worker is to. An HTTP/1.0 request goes on as HTTP/1.0 on a
  * connection of its own, so that the answer is one that its client can read.
  */
 export function renderUpstreamRequest(head: RequestHead, lines: FieldLines, client: ClientFacts): string {
@@ -45,7 +51,7 @@ export function renderUpstreamRequest(head: RequestHead, lines: FieldLines, clie
     out = `${head.method} ${head.target} HTTP/1.${head.minorVersion}\r\nHost: ${head.authority}\r\n`;
     runStart = firstLine;
   }
-  const theirs = { for: '', proto: '', host: '', port: '', realIp: '' };
+  const theirs: Forwarded = { for: '', proto: '', host: '', port: '', realIp: '', forwarded: '' };
   for (let i = 0; i < lines.count; i += 1) {
     const field = lines.fields[i]!;
     if (requestFieldPasses(field, head, client)) {
@@ -60,6 +66,8 @@ export function renderUpstreamRequest(head: RequestHead, lines: FieldLines, clie
   if (lines.linesEnd > runStart) out += text.slice(runStart, lines.linesEnd);
   if (head.upgrade !== undefined) out += 'Connection: Upgrade\r\n';
   else if (head.minorVersion === 0) out += 'Connection: close\r\n';
+  if (client.forwarded === 'rfc7239') return `${out}${forwardedLine(theirs, head, client)}\r\n`;
+  if (client.forwarded === 'both') out += forwardedLine(theirs, head, client);
   const forwardedFor = theirs.for === '' ? client.address : `${theirs.for}, ${client.address}`;
   const realIp = theirs.realIp === '' ? client.address : theirs.realIp;
   const proto = theirs.proto === '' ? client.scheme : theirs.proto;
@@ -80,6 +88,8 @@ function requestFieldPasses(field: number, head: RequestHead, client: ClientFact
       return false;
     case FIELD_FORWARDED_OTHER:
       return client.trusted;
+    case FIELD_FORWARDED:
+      return client.trusted && (client.forwarded ?? 'x') === 'x';
     case FIELD_UPGRADE:
       return head.upgrade !== undefined;
     case FIELD_HOST:
@@ -89,7 +99,23 @@ function requestFieldPasses(field: number, head: RequestHead, client: ClientFact
   }
 }
 
-type Forwarded = { for: string; proto: string; host: string; port: string; realIp: string };
+type Forwarded = {
+  for: string;
+  proto: string;
+  host: string;
+  port: string;
+  realIp: string;
+  forwarded: string;
+};
+
+/** RFC 7239 §4. Each proxy adds its own element, so what trusted ones have said stays in front. */
+function forwardedLine(theirs: Forwarded, { authority }: RequestHead, client: ClientFacts): string {
+  const { address, scheme } = client;
+  const node = address.includes(':') ? `"[${address}]"` : address;
+  const host = authority === '' ? '' : `;host=${/^[\w.-]+$/.test(authority) ? authority : `"${authority}"`}`;
+  const before = theirs.forwarded === '' ? '' : `${theirs.forwarded}, `;
+  return `Forwarded: ${before}for=${node}${host};proto=${scheme}\r\n`;
+}
 
 function remember(theirs: Forwarded, field: number, value: string): void {
   if (value === '') return;
@@ -98,6 +124,8 @@ function remember(theirs: Forwarded, field: number, value: string): void {
   else if (field === FIELD_FORWARDED_HOST) theirs.host = value;
   else if (field === FIELD_FORWARDED_PORT) theirs.port = value;
   else if (field === FIELD_REAL_IP) theirs.realIp = value;
+  else if (field === FIELD_FORWARDED)
+    theirs.forwarded = theirs.forwarded === '' ? value : `${theirs.forwarded}, ${value}`;
 }
 
 /** The port in the Host field, else the scheme's own: what the client believes to talk to, whatever we listen on. */

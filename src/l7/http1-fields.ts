@@ -22,6 +22,8 @@ export const FIELD_FORWARDED_PORT = 11;
 export const FIELD_REAL_IP = 12;
 /** Any other X-Forwarded-…, such as -Prefix or -Server: believed from trusted proxies only. */
 export const FIELD_FORWARDED_OTHER = 13;
+/** Forwarded (RFC 7239). */
+export const FIELD_FORWARDED = 14;
 
 /**
  * The field lines of one parsed head, as offsets from the head's first byte. Filled by `scanFields` and reused by the
@@ -111,6 +113,7 @@ export function fieldOf(data: Buffer, start: number, length: number): number {
     case 7:
       return isName(data, start, 'upgrade') ? FIELD_UPGRADE : FIELD_OTHER;
     case 9:
+      if (isName(data, start, 'forwarded')) return FIELD_FORWARDED;
       return isName(data, start, 'x-real-ip') ? FIELD_REAL_IP : FIELD_OTHER;
     case 10:
       if (isName(data, start, 'connection')) return FIELD_CONNECTION;

@@ -1,5 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
+import { AccessLog } from './access-log.ts';
+import { openAccessLogSink } from './access-log-sink.ts';
 import type { CompiledRoutes } from './compile.ts';
 import type { IngressConfig } from './config.ts';
 import type { Engine } from './engine.ts';
@@ -8,14 +10,30 @@ import type { ProxyMetrics } from './metrics.ts';
 import type { Listener, ListenAt, ServerTransport } from './net-transport.ts';
 import { acceptProxied } from './proxied-connection.ts';
 import { ProxyWorker } from './proxy-worker.ts';
+import { randomHexSource } from './random-hex.ts';
+import { RequestMarker } from './request-marks.ts';
 import type { TicketSecret } from './ticket-keys.ts';
 import { Certificates } from './tls.ts';
-import { trustedProxies } from './trusted-proxies.ts';
+import { trustedHopsOf, trustedProxies } from './trusted-proxies.ts';
 
 export type LocalEngineConfig = Pick<
   IngressConfig,
-  'http' | 'https' | 'proxyProtocol' | 'limits' | 'trustedProxies' | 'accessLog' | 'authority'
+  | 'http'
+  | 'https'
+  | 'proxyProtocol'
+  | 'limits'
+  | 'trustedProxies'
+  | 'forwarded'
+  | 'accessLog'
+  | 'marks'
+  | 'authority'
 >;
+
+/** undefined: nobody asks for marks, so no request is looked through for them. */
+function createMarker({ marks, accessLog }: LocalEngineConfig): RequestMarker | undefined {
+  if (accessLog === undefined && !marks.startsTraces && !marks.setsRequestId) return undefined;
+  return new RequestMarker(marks, randomHexSource());
+}
 
 /** One worker in this process. */
 export class LocalEngine implements Engine {
@@ -27,6 +45,7 @@ export class LocalEngine implements Engine {
   readonly #certificates: Certificates;
   readonly #clock: Clock;
   readonly #listeners: Listener[] = [];
+  #accessLog: AccessLog | undefined;
 
   /** @param tickets to share sessions with other workers; undefined: our own */
   constructor(
@@ -44,7 +63,10 @@ export class LocalEngine implements Engine {
       limits: config.limits,
       isTrusted: trustedProxies(config.trustedProxies),
       onNotReached: (endpoint, error) => log.warn('an endpoint cannot be connected to', { endpoint, error }),
-      onAccess: config.accessLog ? (record) => log.info('request', record) : undefined,
+      trustedHops: trustedHopsOf(config.trustedProxies),
+      forwarded: config.forwarded,
+      onAccess: config.accessLog === undefined ? undefined : (record) => this.#accessLog?.record(record),
+      marker: createMarker(config),
     });
     this.metrics = this.#proxy.metrics;
     this.#certificates = new Certificates(log, clock, config.authority, tickets);
@@ -56,9 +78,19 @@ export class LocalEngine implements Engine {
   }
 
   async listen(): Promise<{ readonly http: readonly number[]; readonly https: readonly number[] }> {
+    await this.#openAccessLog();
     const http = await this.#listenAt(this.#config.http, false);
     const https = await this.#listenAt(this.#config.https, true);
     return { http, https };
+  }
+
+  async #openAccessLog(): Promise<void> {
+    const { accessLog } = this.#config;
+    if (accessLog === undefined) return;
+    const sink = await openAccessLogSink(accessLog.path, (error) =>
+      this.#log.warn('the access log cannot be written', { error }),
+    );
+    this.#accessLog = new AccessLog(sink, this.#clock, this.metrics, accessLog.share);
   }
 
   async #listenAt(places: readonly ListenAt[], tls: boolean): Promise<readonly number[]> {
@@ -96,11 +128,13 @@ export class LocalEngine implements Engine {
   async drain(graceMs: number): Promise<void> {
     await this.#stopListening();
     await this.#proxy.drain(graceMs);
+    await this.#accessLog?.close();
   }
 
   close(): void {
     void this.#stopListening();
     this.#proxy.close();
+    void this.#accessLog?.close();
   }
 
   async #stopListening(): Promise<void> {

@@ -21,6 +21,9 @@ export class ProxyMetrics {
   upstreamConnectionsMade = 0;
   tunnels = 0;
   readonly backends = new BackendMetricsSet();
+  /** Lines of the access log written, and given up because its reader was too slow or gone. */
+  accessLogLines = 0;
+  accessLogDropped = 0;
   /** Route tables published, and the time that the last compile took. */
   tablesPublished = 0;
   lastCompileSeconds = 0;

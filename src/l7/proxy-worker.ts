@@ -8,7 +8,9 @@ import { Http2ClientConnection } from './http2-client-connection.ts';
 import type { ProxyLimits } from './limits.ts';
 import { ProxyMetrics } from './metrics.ts';
 import { PolicyStates } from './policy-states.ts';
+import type { ForwardedStyle } from './headers.ts';
 import { randomFrom } from './random.ts';
+import type { RequestMarker } from './request-marks.ts';
 import { type Backend, type Endpoint, emptyRouteTable, endpointKey, type RouteTable } from './table.ts';
 import type { AcceptedFrom, Acceptor, Connection, ConnectionHandler, Transport } from './transport.ts';
 import { UpstreamEndpoint, UpstreamPool } from './upstream.ts';
@@ -17,6 +19,11 @@ export type ProxyOptions = {
   readonly limits: ProxyLimits;
   /** Whether a client of that address is a proxy whose X-Forwarded-… are believed. */
   readonly isTrusted: (address: string) => boolean;
+  /** See ProxyContext. Default: 0. */
+  readonly trustedHops?: number;
+  /** How endpoints are told of the client. Default: `x`. */
+  readonly forwarded?: ForwardedStyle;
+  readonly marker?: RequestMarker | undefined;
   readonly onAccess?: ((record: AccessRecord) => void) | undefined;
   /** No connection to that endpoint could be made, as by that code; told once until one can be. */
   readonly onNotReached?: ((endpoint: string, error: string) => void) | undefined;
@@ -70,6 +77,8 @@ export class ProxyWorker implements Acceptor {
       policyStates: new PolicyStates(),
       isTrusted: options.isTrusted,
       timed: new Set(),
+      marker: options.marker,
+      trustedHops: options.trustedHops ?? 0,
       live: { table: emptyRouteTable, states: [] },
       draining: false,
       nowMs,
@@ -112,7 +121,8 @@ export class ProxyWorker implements Acceptor {
       return undefined;
     }
     const address = connection.remoteAddress;
-    const facts = { address, scheme: from.scheme, trusted: this.#options.isTrusted(address), connection };
+    const { isTrusted, forwarded = 'x' } = this.#options;
+    const facts = { address, scheme: from.scheme, trusted: isTrusted(address), forwarded, connection };
     const client =
       from.protocol === 'h2'
         ? new Http2ClientConnection(this.#context, connection, facts, this.#clientOwner.onClosed)

@@ -34,14 +34,20 @@ export function cookieValue(head: RequestHead, lines: FieldLines, name: string):
   return undefined;
 }
 
-/** The last address of X-Forwarded-For that is no proxy of ours; without trusted proxies the peer's. */
+/** The last address of X-Forwarded-For that is no proxy of ours, or the one before so many hops; without trusted proxies the peer's. */
 export function clientAddress(
   head: RequestHead,
   client: ClientFacts,
-  context: Pick<ProxyContext, 'requestLines' | 'isTrusted'>,
+  context: Pick<ProxyContext, 'requestLines' | 'isTrusted' | 'trustedHops'>,
 ): string {
   if (!client.trusted) return client.address;
   const list = joinedField(head, context.requestLines, FIELD_FORWARDED_FOR).split(',');
+  const { trustedHops } = context;
+  if (trustedHops > 0) {
+    // Fewer than there should be: somebody has come in closer, so the peer is whom we know.
+    const address = list.at(-trustedHops)?.trim() ?? '';
+    return address === '' ? client.address : address;
+  }
   for (const item of list.toReversed()) {
     const address = item.trim();
     if (address !== '' && !context.isTrusted(address)) return address;

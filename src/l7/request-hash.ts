@@ -10,7 +10,7 @@ export function requestHash(
   by: HashBy,
   head: RequestHead,
   client: ClientFacts,
-  context: Pick<ProxyContext, 'requestLines' | 'isTrusted'>,
+  context: Pick<ProxyContext, 'requestLines' | 'isTrusted' | 'trustedHops'>,
 ): number | undefined {
   const value = valueOf(by, head, client, context);
   return value === undefined ? undefined : hashText(value);
@@ -20,7 +20,7 @@ function valueOf(
   by: HashBy,
   head: RequestHead,
   client: ClientFacts,
-  context: Pick<ProxyContext, 'requestLines' | 'isTrusted'>,
+  context: Pick<ProxyContext, 'requestLines' | 'isTrusted' | 'trustedHops'>,
 ): string | undefined {
   switch (by.kind) {
     case 'client-address':

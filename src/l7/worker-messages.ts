@@ -9,7 +9,14 @@ import type { TransportChoice } from './transport-choice.ts';
 /** All that a worker process is told at its start. */
 export type WorkerConfig = Pick<
   IngressConfig,
-  'limits' | 'trustedProxies' | 'proxyProtocol' | 'accessLog' | 'authority' | 'ingressClasses'
+  | 'limits'
+  | 'trustedProxies'
+  | 'proxyProtocol'
+  | 'forwarded'
+  | 'accessLog'
+  | 'marks'
+  | 'authority'
+  | 'ingressClasses'
 > & {
   /** From 1. */
   readonly number: number;

@@ -124,7 +124,8 @@ export class WorkerPool implements Engine {
   }
 
   #configOf(index: number): WorkerConfig {
-    const { trustedProxies, proxyProtocol, accessLog, ingressClasses, limits } = this.#config;
+    const { trustedProxies, proxyProtocol, forwarded, accessLog, marks, ingressClasses, limits } =
+      this.#config;
     const { http, https } = this.#sockets!;
     const place = (_: unknown, at: number): ListenAt => ({ kind: 'fd', fd: firstDescriptor + at });
     const places = [...http.places, ...https.places].map(place);
@@ -133,7 +134,9 @@ export class WorkerPool implements Engine {
       limits: shareOfLimits(limits, this.#options.workers),
       trustedProxies,
       proxyProtocol,
+      forwarded,
       accessLog,
+      marks,
       authority: this.#authority,
       ingressClasses,
       http: places.slice(0, http.places.length),
