@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer as createNetServer } from 'node:net';
 import { join } from 'node:path';
 import { serviceOf, sliceOf } from '../../test/support/services.ts';
 import { eventually, run } from '../../test/support/shell.ts';
@@ -78,14 +78,14 @@ export async function startServer(
   world: World,
   options: { readonly apiUrl: string; readonly upstreamPort: number },
 ): Promise<RunningServer> {
-  const port = await freeUdpPort();
+  const port = await freePort();
   const [file, args] = commandOf(kind, folder, world, { ...options, port });
   return startProcess(file, args, join(folder, `${kind}.log`), port, serviceName(0));
 }
 
 /** An upstream: every name under example.com has one address. */
 export async function startUpstreamServer(folder: string): Promise<RunningServer> {
-  const port = await freeUdpPort();
+  const port = await freePort();
   const file = join(folder, 'upstream.conf');
   writeFileSync(
     file,
@@ -202,12 +202,36 @@ function hasEnded(child: ChildProcess): boolean {
   return child.exitCode !== null || child.signalCode !== null;
 }
 
-async function freeUdpPort(): Promise<number> {
+/** Free for UDP and TCP, and below the ports that the kernel gives to clients, one of which could take it meanwhile. */
+async function freePort(): Promise<number> {
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 10_000);
+    if ((await isFreeForTcp(port)) && (await isFreeForUdp(port))) return port;
+  }
+}
+
+async function isFreeForTcp(port: number): Promise<boolean> {
+  const server = createNetServer();
+  const listening = new Promise<boolean>((done) => {
+    server.once('listening', () => done(true));
+    server.once('error', () => done(false));
+  });
+  server.listen(port, '127.0.0.1');
+  if (!(await listening)) return false;
+  await new Promise<void>((done) => server.close(() => done()));
+  return true;
+}
+
+async function isFreeForUdp(port: number): Promise<boolean> {
   const socket = createSocket('udp4');
-  await new Promise<void>((done) => socket.bind(0, '127.0.0.1', done));
-  const { port } = socket.address();
+  const bound = new Promise<boolean>((done) => {
+    socket.once('listening', () => done(true));
+    socket.once('error', () => done(false));
+  });
+  socket.bind(port, '127.0.0.1');
+  const isFree = await bound;
   await new Promise<void>((done) => socket.close(() => done()));
-  return port;
+  return isFree;
 }
 
 const ticksPerSecond = 100; // USER_HZ, the same on every Linux that we run on
