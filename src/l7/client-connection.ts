@@ -9,7 +9,7 @@ import { checkPartialHead, findHeadEnd, parseRequestHead, type RequestHead } fro
 import { Http2ClientConnection } from './http2-client-connection.ts';
 import { connectionPreface } from './http2-frame.ts';
 import { InputBuffer } from './input-buffer.ts';
-import { joinHead } from './join-head.ts';
+import { writeWithHead } from './join-head.ts';
 import type { Connection, ConnectionHandler } from './transport.ts';
 
 /** Bytes that a client may still send after an early answer. Beyond, it is cut and may miss the answer. */
@@ -227,10 +227,14 @@ export class ClientConnection implements ClientHandler, ExchangeClient {
   }
 
   writeHead(text: string, _status: number, data: Buffer, start: number, end: number): boolean {
-    return this.write(joinHead(text, data, start, end));
+    return writeWithHead(this, text, data, start, end);
   }
 
   endBody(): void {} // its framing has told
+
+  get copies(): boolean {
+    return this.#connection.copies === true;
+  }
 
   write(data: Buffer | string): boolean {
     const flowing = this.#connection.write(data);

@@ -89,6 +89,7 @@ class HeaderReader implements ConnectionHandler {
 function behind(connection: Connection, client: Peer): Connection {
   return {
     remoteAddress: client.address,
+    copies: connection.copies === true,
     ends: () => {
       const ends = connection.ends?.();
       return ends === undefined ? undefined : { ...ends, remote: client };

@@ -10,6 +10,8 @@ export type Connection = {
   readonly remoteAddress: string;
   /** Both ends of an accepted connection; undefined if they are not known any more. Costs system calls. */
   ends?(): ConnectionEnds | undefined;
+  /** True: `write` copies at once, so that nothing is saved by joining small writes, or by keeping a big one apart. */
+  readonly copies?: boolean;
   /**
    * Queues bytes. A string is Latin-1. The transport may keep the buffer until it is sent, so it must not be changed.
    * False: more is queued than the high-water mark, so stop and wait for `onDrain`. After the end it does nothing.

@@ -2,7 +2,7 @@ import type { ProxyContext } from './context.ts';
 import { BodyFramer } from './http1-body.ts';
 import { findHeadEnd, type Http2Facts, parseResponseHead, type ResponseHead } from './http1-parse.ts';
 import { InputBuffer } from './input-buffer.ts';
-import { joinHead } from './join-head.ts';
+import { writeWithHead } from './join-head.ts';
 import type { ReusePolicy, UpstreamConnection, UpstreamEndpoint, UpstreamOwner } from './upstream.ts';
 import type { UpstreamRequest, UpstreamRequestOwner } from './upstream-request.ts';
 
@@ -60,7 +60,7 @@ export class Http1Request implements UpstreamRequest, UpstreamOwner {
   }
 
   send(text: string, _facts: Http2Facts | undefined, data: Buffer, start: number, end: number): boolean {
-    return this.#upstream.connection.write(joinHead(text, data, start, end));
+    return writeWithHead(this.#upstream.connection, text, data, start, end);
   }
 
   write(data: Buffer | string): boolean {

@@ -51,7 +51,7 @@ function groupsOf(host: string): readonly number[] {
 export function decodeSocketAddress(bytes: Buffer): { readonly host: string; readonly port: number } {
   const family = bytes.readUInt16LE(0);
   const port = bytes.readUInt16BE(2);
-  if (family === AF_INET) return { host: bytes.subarray(4, 8).join('.'), port };
+  if (family === AF_INET) return { host: `${bytes[4]}.${bytes[5]}.${bytes[6]}.${bytes[7]}`, port };
   if (family !== AF_INET6) return { host: '', port: 0 };
   const groups = Array.from({ length: 8 }, (_, index) => bytes.readUInt16BE(8 + 2 * index));
   if (groups.slice(0, 5).every((group) => group === 0) && groups[5] === 0xffff) {

@@ -43,6 +43,7 @@ const buffersHeldMax = readBuffers / 2;
  * nothing is under way on it any more, so a late completion never meets another connection.
  */
 export class UringConnection implements Connection {
+  readonly copies = true;
   readonly remoteAddress: string;
   readonly user: number;
   /** Waits for `settle`. */

@@ -31,7 +31,14 @@ const libcSignatures = {
   shutdown: { arguments: ['int32', 'int32'], return: 'int32' },
   close: { arguments: ['int32'], return: 'int32' },
   eventfd: { arguments: ['uint32', 'int32'], return: 'int32' },
-  read: { arguments: ['int32', 'buffer', 'uint64'], return: 'int64' },
+} as const;
+
+/** Of the calls made often, by addresses: a buffer as an argument costs several times the call. */
+const addressedSignatures = {
+  read: { arguments: ['int32', 'uint64', 'uint64'], return: 'int64' },
+  getsockname: { arguments: ['int32', 'uint64', 'uint64'], return: 'int32' },
+  getpeername: { arguments: ['int32', 'uint64', 'uint64'], return: 'int32' },
+  setsockopt: { arguments: ['int32', 'int32', 'int32', 'uint64', 'int32'], return: 'int32' },
 } as const;
 
 const uvSignatures = {
@@ -59,6 +66,7 @@ export function openKernel() {
       return: 'int32',
     },
   });
+  const { functions: byAddress } = ffi.dlopen(null, addressedSignatures);
   const uv = ffi.dlopen(null, uvSignatures);
   const errno = libc.__errno_location();
 
@@ -78,6 +86,7 @@ export function openKernel() {
 
   return {
     libc,
+    byAddress,
     uv,
     map,
     failed,

@@ -88,6 +88,7 @@ export class Ring {
   readonly #buffers16: Uint16Array;
   readonly #buffersAt: number;
   readonly #waitArgument: bigint;
+  readonly #signalAt: bigint;
   #tail: number;
   #bufferTail = 0;
   #stalled = 0;
@@ -130,6 +131,7 @@ export class Ring {
     view.setBigInt64(2080, BigInt(Math.floor(waitUs / 1e6)), true);
     view.setBigInt64(2088, BigInt((waitUs % 1e6) * 1000), true);
     this.#waitArgument = parameters.address + 2048n;
+    this.#signalAt = parameters.address + 3072n;
     const buffers = kernel.map(readBuffers * readBufferBytes);
     const list = kernel.map(pages(readBuffers * 16));
     this.readMemory = Buffer.from(buffers.memory);
@@ -159,8 +161,12 @@ export class Ring {
    * descriptor would not do: with DEFER_TASKRUN nobody who polls it is woken.
    */
   startSignals(): void {
-    this.#kernel.libc.read(this.eventFd, signals, 8n); // fails when there were none
     Atomics.store(this.#ring32, this.#cqFlags, 0);
+  }
+
+  /** Makes the event descriptor silent until the next signal. */
+  takeSignal(): void {
+    this.#kernel.byAddress.read(this.eventFd, this.#signalAt, 8n);
   }
 
   /** A signal costs more than a look at the ring, so there are none while somebody looks anyway. */
@@ -296,8 +302,6 @@ export class Ring {
     this.#kernel.libc.close(this.eventFd);
   }
 }
-
-const signals = Buffer.alloc(8);
 
 function pages(bytes: number): number {
   return (bytes + 4095) & ~4095;

@@ -50,12 +50,18 @@ export class UringTransport implements ServerTransport {
   readonly #host: UringHost;
   readonly #users: (User | undefined)[] = [];
   readonly #freeUsers: number[] = [];
+  readonly #oneAt: bigint;
+  readonly #addressAt: bigint;
+  readonly #addressLengthAt: bigint;
   #scheduled: UringConnection[] = [];
   #settling: UringConnection[] = [];
 
   constructor(kernel: Kernel) {
     this.#kernel = kernel;
     this.#ring = new Ring(kernel, lingerUs);
+    this.#oneAt = kernel.addressOf(one);
+    this.#addressAt = kernel.addressOf(addressBytes);
+    this.#addressLengthAt = kernel.addressOf(addressLength);
     const complete = (user: number, kind: number, result: number, flags: number): void => {
       this.#users[user]?.complete(kind, result, flags);
     };
@@ -121,7 +127,7 @@ export class UringTransport implements ServerTransport {
       libc.close(fd); // given up while its name was looked up
       return;
     }
-    libc.setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, one, 4);
+    this.#kernel.byAddress.setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, this.#oneAt, 4);
     connection.connect(encodeSocketAddress(address, port));
     this.#turns.wake();
   }
@@ -178,7 +184,7 @@ export class UringTransport implements ServerTransport {
     which: 'getsockname' | 'getpeername',
   ): { readonly host: string; readonly port: number } {
     addressLength.writeUInt32LE(socketAddressBytesMax, 0);
-    const status = this.#kernel.libc[which](fd, addressBytes, addressLength);
+    const status = this.#kernel.byAddress[which](fd, this.#addressAt, this.#addressLengthAt);
     return status === 0 ? decodeSocketAddress(addressBytes) : { host: '', port: 0 }; // gone already
   }
 
@@ -278,10 +284,11 @@ class UringListener implements User {
   }
 }
 
-const one = Buffer.from([1, 0, 0, 0]);
+// Their addresses are kept, so they must stay where they are: not in Node's pool.
+const one = Buffer.allocUnsafeSlow(4).fill(0).fill(1, 0, 1);
 const fromHttp = { scheme: 'http', protocol: '' } as const;
-const addressBytes = Buffer.alloc(socketAddressBytesMax);
-const addressLength = Buffer.alloc(4);
+const addressBytes = Buffer.allocUnsafeSlow(socketAddressBytesMax).fill(0);
+const addressLength = Buffer.allocUnsafeSlow(4);
 
 function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error && typeof error.code === 'string'

@@ -6,8 +6,12 @@ const UV_READABLE = 1;
 
 /** After this long without handing back to Node, timers and other sockets get their turn, ms. */
 const turnMs = 0.5;
-/** With nothing to do, the ring is waited for this long before its descriptor is given to libuv, µs. Other sockets wait meanwhile. */
+/** With nothing to do, the ring is waited for this long before libuv waits for its signal, µs. Other sockets wait meanwhile. */
 export const lingerUs = 100;
+/** After so many such waits in a row in vain … */
+const missesMax = 8;
+/** … so many are left out: where answers take longer, waiting twice costs more than it saves. */
+const skipsAfterMisses = 8;
 
 /**
  * Drives a ring inside Node's event loop. While there is work, a turn asks the ring again and again for at most
@@ -23,7 +27,11 @@ export class RingTurns {
   readonly #pollAt: bigint;
   readonly #onReadable: bigint;
   #state: 'idle' | 'scheduled' | 'turning' | 'closed' = 'idle';
-  #polling = false;
+  /** What completes is signalled. */
+  #signalled = false;
+  #holdsProcess = true; // as libuv's handles do at first
+  #misses = 0;
+  #skips = 0;
   #users = 0;
 
   /** @param flush queues what is to be sent; may be called often */
@@ -42,10 +50,13 @@ export class RingTurns {
     this.#onReadable = lib.registerCallback(
       { arguments: ['pointer', 'int32', 'int32'], return: 'void' },
       () => {
-        this.#stopPolling();
+        ring.takeSignal();
         this.wake();
       },
     );
+    // It is never stopped: without signals the descriptor stays silent, and to start and stop costs a system call each.
+    functions.uv_poll_start(this.#pollAt, UV_READABLE, this.#onReadable);
+    this.#holdProcess();
     alive.add(this);
   }
 
@@ -67,26 +78,38 @@ export class RingTurns {
 
   readonly #turn = (): void => {
     if (this.#state === 'closed') return;
-    this.#stopPolling();
+    this.#signal(false);
     this.#state = 'turning';
     const untilMs = performance.now() + turnMs;
     let busy = true;
     try {
       do {
-        busy = this.#ask(true);
+        busy = this.#look();
       } while (busy && performance.now() < untilMs);
       if (busy) {
         this.#flush();
         this.#ring.enter(false); // what is ready leaves before Node takes over
-      } else {
-        this.#ring.startSignals();
-        busy = this.#ask(false); // what came before the signals were on
-        if (busy) this.#ring.stopSignals();
       }
     } finally {
       this.#rest(busy);
     }
   };
+
+  /** True: something had completed. False: nothing has, and from now on it is signalled. */
+  #look(): boolean {
+    if (this.#skips > 0) this.#skips -= 1;
+    else if (this.#ask(true)) {
+      this.#misses = 0;
+      return true;
+    } else {
+      this.#misses += 1;
+      if (this.#misses >= missesMax) this.#skips = skipsAfterMisses;
+    }
+    this.#signal(true);
+    if (!this.#ask(false)) return false; // what came before the signals were on
+    this.#signal(false);
+    return true;
+  }
 
   /** True: something had completed. */
   #ask(wait: boolean): boolean {
@@ -98,30 +121,31 @@ export class RingTurns {
   #rest(busy: boolean): void {
     if (this.#state !== 'turning') return; // closed meanwhile
     this.#state = 'idle';
+    this.#holdProcess();
     if (busy) this.wake();
-    else this.#startPolling();
   }
 
-  #startPolling(): void {
+  #holdProcess(): void {
+    const holds = this.#users > 0;
+    if (holds === this.#holdsProcess) return;
+    this.#holdsProcess = holds;
     const { functions } = this.#kernel.uv;
-    functions.uv_poll_start(this.#pollAt, UV_READABLE, this.#onReadable);
-    if (this.#users > 0) functions.uv_ref(this.#pollAt);
+    if (holds) functions.uv_ref(this.#pollAt);
     else functions.uv_unref(this.#pollAt);
-    this.#polling = true;
   }
 
-  #stopPolling(): void {
-    if (!this.#polling) return;
-    this.#polling = false;
-    this.#kernel.uv.functions.uv_poll_stop(this.#pollAt);
-    this.#ring.stopSignals();
+  #signal(on: boolean): void {
+    if (on === this.#signalled) return;
+    this.#signalled = on;
+    if (on) this.#ring.startSignals();
+    else this.#ring.stopSignals();
   }
 
   /** No turn comes any more. */
   close(): void {
     if (this.#state === 'closed') return;
-    this.#stopPolling();
     this.#state = 'closed';
+    this.#kernel.uv.functions.uv_poll_stop(this.#pollAt);
     this.#kernel.uv.functions.uv_close(this.#pollAt, null);
     this.#ring.end();
   }
