@@ -128,8 +128,8 @@ export type Kind = {
   prepareForCreate?(object: JsonObject): void;
   /** Before validation of an update of the main resource: keeps old status, bumps generation where the spec changed. */
   prepareForUpdate?(object: JsonObject, old: JsonObject): void;
-  /** Rules beyond the schema's types, on create and on update. */
-  validate?(object: JsonObject): readonly FieldError[];
+  /** Rules beyond the schema's types, on create and on update. `old`: on an update, for kinds that ask only what changed. */
+  validate?(object: JsonObject, old?: JsonObject): readonly FieldError[];
   /** Rules between old and new, such as immutable fields. */
   validateUpdate?(object: JsonObject, old: JsonObject): readonly FieldError[];
 };

@@ -30,9 +30,12 @@ export function resolveService(
   if (!objectsAt(service, 'spec', 'ports').some((candidate) => candidate['port'] === port)) {
     throw serviceUnavailable(`no service port ${port} found for service ${JSON.stringify(name)}`);
   }
+  // A look at the bytes first: a namespace may have thousands of slices of others.
+  const mention = `"kubernetes.io/service-name":${JSON.stringify(name)}`;
   const slices = store
     .list(prefixOf({ group: 'discovery.k8s.io', plural: 'endpointslices' }, namespace))
-    .entries.map((slice) => parseEntry(slice))
+    .entries.filter((slice) => slice.value.includes(mention))
+    .map((slice) => parseEntry(slice))
     .filter((slice) => stringMapAt(slice, 'metadata', 'labels')['kubernetes.io/service-name'] === name);
   return serviceBackend({ scheme: 'https', name, port: String(port) }, service, slices, random);
 }

@@ -316,7 +316,7 @@ async function tryChange(
       change.part === 'binding'
         ? []
         : [
-            ...(kind.validate?.(object) ?? []),
+            ...(kind.validate?.(object, old) ?? []),
             ...(partOf(target, change)?.validate(object, old) ?? kind.validateUpdate?.(object, old) ?? []),
           ];
     if (errors.length > 0) throw invalid(kind, name, errors);

@@ -361,3 +361,41 @@ test(
     );
   },
 );
+
+test('custom resources: a stricter schema does not lock objects that are there', options, async () => {
+  await using cluster = await startCluster();
+  const { kubectl } = cluster;
+  await cluster.apply(definition());
+  await cluster.apply(cronTab('mine', { cronSpec: '1 1 1 1 1', replicas: 9, tags: ['a', 'b'] }));
+  const strict = structuredClone(definition()) as {
+    spec: { versions: { schema: { openAPIV3Schema: { properties: { spec: Record<string, unknown> } } } }[] };
+  };
+  for (const { schema } of strict.spec.versions) {
+    const { spec } = schema.openAPIV3Schema.properties;
+    const { properties } = spec as { properties: Record<string, object> };
+    properties['replicas'] = { type: 'integer', maximum: 5, default: 1 };
+    properties['tags'] = {
+      ...properties['tags'],
+      'x-kubernetes-validations': [
+        { rule: 'self.size() < 2', message: 'one tag at most' },
+        {
+          rule: '!oldSelf.hasValue() || oldSelf.value().all(tag, tag in self)',
+          optionalOldSelf: true,
+          message: 'tags stay',
+        },
+      ],
+    };
+  }
+  await cluster.apply(strict);
+  await kubectl('patch', 'ct', 'mine', '--type=merge', '-p', '{"spec":{"image":"other"}}');
+  const patch = (spec: object): Promise<string> =>
+    kubectl('patch', 'ct', 'mine', '--type=merge', '-p', JSON.stringify({ spec }));
+  await assert.rejects(patch({ replicas: 8 }), /spec.replicas in body should be less than or equal to 5/);
+  await assert.rejects(patch({ tags: ['b', 'a'] }), /one tag at most/);
+  await assert.rejects(patch({ tags: ['a'] }), /tags stay/);
+  await patch({ replicas: 5 });
+  await assert.rejects(
+    cluster.apply(cronTab('new', { cronSpec: '1 1 1 1 1', replicas: 9 })),
+    /less than or equal to 5/,
+  );
+});

@@ -21,10 +21,16 @@ export type ExpressionScope = {
   readonly structs?: true;
 };
 
-export type VariableType = 'dyn' | 'authorizer';
+export type VariableType = 'dyn' | 'optional<dyn>' | 'authorizer';
 
 /** Rules of CustomResourceDefinitions. */
 export const ruleScope: ExpressionScope = { key: 'rule', variables: { self: 'dyn', oldSelf: 'dyn' } };
+
+/** Rules that are asked on creation too, where there is no old value. */
+export const optionalRuleScope: ExpressionScope = {
+  key: 'optional rule',
+  variables: { self: 'dyn', oldSelf: 'optional<dyn>' },
+};
 
 /** Webhooks' conditions and admission policies: what of the request they see beside the objects. */
 export function admissionScope(seen: {
@@ -88,6 +94,13 @@ function environmentOf(scope: ExpressionScope): Cel.Environment {
   }
   environments.set(scope.key, environment);
   return environment;
+}
+
+/** A value that may be missing, as expressions see it: `oldSelf.hasValue()`. */
+export function celOptional(value: unknown): unknown {
+  const require = createRequire(import.meta.url);
+  const { Optional } = require('@marcbachmann/cel-js') as typeof Cel;
+  return value === undefined ? Optional.none() : Optional.of(value);
 }
 
 function registerAuthorizer(environment: Cel.Environment): void {

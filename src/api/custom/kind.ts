@@ -74,9 +74,9 @@ function kindOfVersion(definition: JsonObject, version: JsonObject, storageVersi
     ...(warning === undefined ? {} : { warnings: () => [warning] }),
     ...(selectable.length === 0 ? {} : { selectableFields: (object) => fieldsOf(object, selectable) }),
     setDefaults: (object) => defaultBySchema(schema, object),
-    validate: (object) => {
-      const errors = validateBySchema(schema, object, '');
-      return errors.length > 0 ? errors : rules.validate(object);
+    validate: (object, old) => {
+      const errors = validateBySchema(schema, object, '', old);
+      return errors.length > 0 ? errors : rules.validate(object, old);
     },
     validateUpdate: (object, old) => rules.validateTransition(object, old),
   });

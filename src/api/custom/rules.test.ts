@@ -79,6 +79,33 @@ const cases: readonly {
     want: ['spec: Invalid value: "object": min is immutable'],
   },
   {
+    name: 'an old value that may be missing, at creation',
+    rule: { rule: 'self.min == oldSelf.orValue(self).min && !oldSelf.hasValue()', optionalOldSelf: true },
+    spec: { min: 1 },
+    want: [],
+  },
+  {
+    name: 'an old value that may be missing, at an update',
+    rule: { rule: 'oldSelf.hasValue() && oldSelf.value().min <= self.min', optionalOldSelf: true },
+    spec: { min: 1 },
+    old: { min: 2 },
+    want: ['spec: Invalid value: "object": failed rule'],
+  },
+  {
+    name: 'what was wrong before and did not change',
+    rule: { rule: 'self.min <= self.max' },
+    spec: { min: 3, max: 2 },
+    old: { min: 3, max: 2 },
+    want: [],
+  },
+  {
+    name: 'what was wrong before and changed',
+    rule: { rule: 'self.min <= self.max' },
+    spec: { min: 4, max: 2 },
+    old: { min: 3, max: 2 },
+    want: ['spec: Invalid value: "object": failed rule'],
+  },
+  {
     name: 'an evaluation that fails',
     rule: { rule: 'self.min > 0' },
     spec: {},
@@ -98,7 +125,7 @@ for (const { name, rule, spec, old, want } of cases) {
     assert.deepEqual(ruleProblems(schema, ''), []);
     const rules = compileRules(schema);
     const errors = [
-      ...rules.validate({ spec }),
+      ...rules.validate({ spec }, old === undefined ? undefined : { spec: old }),
       ...(old === undefined ? [] : rules.validateTransition({ spec }, { spec: old })),
     ];
     assert.deepEqual(

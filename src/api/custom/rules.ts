@@ -1,14 +1,26 @@
-import { compileExpression, CelError, type Expression } from '../cel/expression.ts';
+import {
+  type ExpressionScope,
+  optionalRuleScope,
+  ruleScope,
+  celOptional,
+  compileExpression,
+  CelError,
+  type Expression,
+} from '../cel/expression.ts';
 import { child, duplicate, forbidden, index, invalid, mapKey, required } from '../field-errors.ts';
-import { boolAt, objectAt, objectsAt, stringAt, stringsAt } from '../fields.ts';
+import { boolAt, jsonEqual, objectAt, objectsAt, stringAt } from '../fields.ts';
 import type { FieldError } from '../kind.ts';
 import { isJsonObject, type Json, type JsonObject } from '../object.ts';
 import { celValue, sizeOf } from './cel-value.ts';
+import { counterparts } from './validate.ts';
 
 /** The x-kubernetes-validations of a schema. */
 export type Rules = {
-  /** Rules about the object alone. */
-  validate(object: JsonObject): readonly FieldError[];
+  /**
+   * Rules about the object alone, and those to which an old value is optional. `old`: what was there before an update;
+   * a value that did not change is not asked again, so that a new rule does not lock old objects.
+   */
+  validate(object: JsonObject, old?: JsonObject): readonly FieldError[];
   /** Rules that compare with what was there before (`oldSelf`). */
   validateTransition(object: JsonObject, old: JsonObject): readonly FieldError[];
 };
@@ -28,6 +40,8 @@ type Rule = {
   readonly messageExpression: Expression | undefined;
   readonly reason: string;
   readonly fieldPath: string;
+  /** It is asked on creation too, with an empty `oldSelf`. */
+  readonly optionalOldSelf: boolean;
 };
 
 /** A place of the schema that has rules, or has such places inside. */
@@ -42,7 +56,7 @@ type Node = {
 export function compileRules(schema: JsonObject): Rules {
   const root = compileNode(schema);
   return {
-    validate: (object) => runRules(root, object, undefined, false),
+    validate: (object, old) => runRules(root, object, old, false),
     validateTransition: (object, old) => runRules(root, object, old, true),
   };
 }
@@ -70,10 +84,11 @@ function compileNode(schema: JsonObject): Node | undefined {
 /** None for what does not compile: such a definition was refused before. */
 function compileRule(rule: JsonObject): readonly Rule[] {
   const text = stringAt(rule, 'rule');
-  const expression = compileExpression(text);
+  const scope = scopeOf(rule);
+  const expression = compileExpression(text, scope);
   if (typeof expression === 'string') return [];
   const said = stringAt(rule, 'messageExpression');
-  const messageExpression = said === '' ? undefined : compileExpression(said);
+  const messageExpression = said === '' ? undefined : compileExpression(said, scope);
   return [
     {
       expression,
@@ -82,8 +97,13 @@ function compileRule(rule: JsonObject): readonly Rule[] {
       messageExpression: typeof messageExpression === 'string' ? undefined : messageExpression,
       reason: stringAt(rule, 'reason'),
       fieldPath: stringAt(rule, 'fieldPath'),
+      optionalOldSelf: boolAt(rule, 'optionalOldSelf'),
     },
   ];
+}
+
+function scopeOf(rule: JsonObject): ExpressionScope {
+  return boolAt(rule, 'optionalOldSelf') ? optionalRuleScope : ruleScope;
 }
 
 /** What is wrong with the rules of one schema, for whoever writes the definition. */
@@ -95,13 +115,17 @@ export function ruleProblems(schema: JsonObject, path: string): readonly FieldEr
     if (text.trim() === '') errors.push(required(child(place, 'rule'), 'rule is not specified'));
     for (const field of ['rule', 'messageExpression']) {
       const expression = stringAt(rule, field);
-      const compiled = expression.trim() === '' ? undefined : compileExpression(expression);
+      const compiled = expression.trim() === '' ? undefined : compileExpression(expression, scopeOf(rule));
       if (typeof compiled !== 'string') continue;
       errors.push(invalid(child(place, field), expression, `compilation failed: ${compiled}`));
     }
-    if (boolAt(rule, 'optionalOldSelf')) {
+    if (rule['optionalOldSelf'] !== undefined && !/\boldSelf\b/.test(text)) {
       errors.push(
-        forbidden(child(place, 'optionalOldSelf'), 'this server does not have optional old values'),
+        invalid(
+          child(place, 'optionalOldSelf'),
+          rule['optionalOldSelf'],
+          'may not be set if oldSelf is not used in rule',
+        ),
       );
     }
     return errors;
@@ -130,9 +154,9 @@ function visit(walk: Walk, node: Node, value: Json, old: Json | undefined, place
   if (Array.isArray(value)) {
     const { items } = node;
     if (items === undefined) return;
+    const before = counterparts(node.schema, old);
     value.forEach((item, at) => {
-      const before = counterpart(node.schema, item, old);
-      visit(walk, items, item, before, { path: index(path, at), isRoot: false });
+      visit(walk, items, item, before(item), { path: index(path, at), isRoot: false });
     });
     return;
   }
@@ -147,18 +171,13 @@ function visit(walk: Walk, node: Node, value: Json, old: Json | undefined, place
   }
 }
 
-/** The element of the old list that this one was: only lists with keys can tell. */
-function counterpart(schema: JsonObject, item: Json, old: Json | undefined): Json | undefined {
-  const keys = stringsAt(schema, 'x-kubernetes-list-map-keys');
-  if (keys.length === 0 || !Array.isArray(old) || !isJsonObject(item)) return undefined;
-  return old.find((other) => isJsonObject(other) && keys.every((name) => other[name] === item[name]));
-}
-
 function runRule(walk: Walk, node: Node, rule: Rule, value: Json, old: Json | undefined, place: Place): void {
   const { expression } = rule;
   // Each rule belongs to one of the two passes, so that none is run twice.
-  if (expression.usesOldSelf !== walk.transitions) return;
-  if (expression.usesOldSelf && old === undefined) return;
+  const needsOld = expression.usesOldSelf && !rule.optionalOldSelf;
+  if (needsOld !== walk.transitions) return;
+  if (needsOld && old === undefined) return;
+  if (!expression.usesOldSelf && old !== undefined && jsonEqual(value, old)) return;
   const cost = expression.size * sizeOf(value) ** expression.loopDepth;
   walk.costLeft -= cost;
   if (cost > ruleCostMax || walk.costLeft < 0) {
@@ -169,7 +188,7 @@ function runRule(walk: Walk, node: Node, rule: Rule, value: Json, old: Json | un
   }
   const variables = {
     self: celValue(node.schema, value, place.isRoot),
-    ...(old === undefined ? {} : { oldSelf: celValue(node.schema, old, place.isRoot) }),
+    ...(expression.usesOldSelf ? { oldSelf: oldSelfOf(node, rule, old, place) } : {}),
   };
   try {
     if (expression.evaluate(variables) === true) return;
@@ -179,6 +198,11 @@ function runRule(walk: Walk, node: Node, rule: Rule, value: Json, old: Json | un
     const detail = `rule evaluation error: ${error.message.split('\n')[0] ?? ''}; rule: ${rule.text}`;
     walk.errors.push(invalid(place.path, shown(value), detail));
   }
+}
+
+function oldSelfOf(node: Node, rule: Rule, old: Json | undefined, { isRoot }: Place): unknown {
+  const value = old === undefined ? undefined : celValue(node.schema, old, isRoot);
+  return rule.optionalOldSelf ? celOptional(value) : value;
 }
 
 function messageOf(rule: Rule, variables: Readonly<Record<string, unknown>>): string {

@@ -16,24 +16,33 @@ import { isJsonObject, type Json, type JsonObject } from '../object.ts';
 /** Errors of one object at most: a list of a thousand wrong items needs no thousand lines. */
 const errorsMax = 100;
 
-/** Checks a value against an OpenAPI v3 schema, in the words of apiextensions. Never throws. */
-export function validateBySchema(schema: JsonObject, value: Json, path: string): readonly FieldError[] {
+/**
+ * Checks a value against an OpenAPI v3 schema, in the words of apiextensions. Never throws. `old`: what was there before
+ * an update; a part that did not change is not checked again, so that a stricter schema does not lock old objects.
+ */
+export function validateBySchema(
+  schema: JsonObject,
+  value: Json,
+  path: string,
+  old?: Json,
+): readonly FieldError[] {
   const errors: FieldError[] = [];
-  check({ errors }, schema, value, path);
+  check({ errors }, schema, value, path, old);
   return errors.slice(0, errorsMax);
 }
 
 type Walk = { readonly errors: FieldError[] };
 
-function check(walk: Walk, schema: JsonObject, value: Json, path: string): void {
+function check(walk: Walk, schema: JsonObject, value: Json, path: string, old?: Json): void {
   if (walk.errors.length >= errorsMax) return;
+  if (old !== undefined && jsonEqual(value, old)) return;
   if (value === null && schema['nullable'] === true) return;
   if (!checkType(walk, schema, value, path)) return;
   checkEnum(walk, schema, value, path);
   if (typeof value === 'string') checkText(walk, schema, value, path);
   else if (typeof value === 'number') checkNumber(walk, schema, value, path);
-  else if (Array.isArray(value)) checkList(walk, schema, value, path);
-  else if (isJsonObject(value)) checkObject(walk, schema, value, path);
+  else if (Array.isArray(value)) checkList(walk, schema, value, path, old);
+  else if (isJsonObject(value)) checkObject(walk, schema, value, path, old);
   checkCombined(walk, schema, value, path);
 }
 
@@ -161,7 +170,7 @@ function checkNumber(walk: Walk, schema: JsonObject, value: number, path: string
   }
 }
 
-function checkList(walk: Walk, schema: JsonObject, value: readonly Json[], path: string): void {
+function checkList(walk: Walk, schema: JsonObject, value: readonly Json[], path: string, old?: Json): void {
   const most = numberAt(schema, 'maxItems');
   const least = numberAt(schema, 'minItems');
   if (most !== undefined && value.length > most) walk.errors.push(tooMany(path, value.length, most));
@@ -169,8 +178,21 @@ function checkList(walk: Walk, schema: JsonObject, value: readonly Json[], path:
     say(walk, path, value.length, `should have at least ${least} items`);
   }
   const items = objectAt(schema, 'items');
-  if (items !== undefined) value.forEach((item, at) => check(walk, items, item, index(path, at)));
+  if (items !== undefined) {
+    const before = counterparts(schema, old);
+    value.forEach((item, at) => check(walk, items, item, index(path, at), before(item)));
+  }
   checkListType(walk, schema, value, path);
+}
+
+/** Finds the element of the old list that an element was: only lists with keys can tell. */
+export function counterparts(schema: JsonObject, old: Json | undefined): (item: Json) => Json | undefined {
+  const keys = stringsAt(schema, 'x-kubernetes-list-map-keys');
+  if (keys.length === 0 || !Array.isArray(old)) return () => undefined;
+  const keyOf = (item: Json): string =>
+    JSON.stringify(keys.map((name) => (isJsonObject(item) ? (item[name] ?? null) : null)));
+  const byKey = new Map(old.toReversed().map((item): [string, Json] => [keyOf(item), item]));
+  return (item) => byKey.get(keyOf(item));
 }
 
 function checkListType(walk: Walk, schema: JsonObject, value: readonly Json[], path: string): void {
@@ -196,7 +218,7 @@ function checkListType(walk: Walk, schema: JsonObject, value: readonly Json[], p
   });
 }
 
-function checkObject(walk: Walk, schema: JsonObject, value: JsonObject, path: string): void {
+function checkObject(walk: Walk, schema: JsonObject, value: JsonObject, path: string, old?: Json): void {
   for (const name of stringsAt(schema, 'required')) {
     if (!Object.hasOwn(value, name)) walk.errors.push(required(child(path, name)));
   }
@@ -210,8 +232,9 @@ function checkObject(walk: Walk, schema: JsonObject, value: JsonObject, path: st
   const additional = schema['additionalProperties'];
   for (const [key, item] of Object.entries(value)) {
     const property = Object.hasOwn(properties, key) ? properties[key] : undefined;
-    if (isJsonObject(property)) check(walk, property, item, child(path, key));
-    else if (isJsonObject(additional)) check(walk, additional, item, mapKey(path, key));
+    const before = isJsonObject(old) && Object.hasOwn(old, key) ? old[key] : undefined;
+    if (isJsonObject(property)) check(walk, property, item, child(path, key), before);
+    else if (isJsonObject(additional)) check(walk, additional, item, mapKey(path, key), before);
   }
   if (boolAt(schema, 'x-kubernetes-embedded-resource')) checkEmbedded(walk, value, path);
 }

@@ -71,11 +71,11 @@ export function defineKind(rules: KindRules): Kind {
       if (rules.countsGenerations === true) countGeneration(object, old);
       else delete ensureObject(object, 'metadata')['generation'];
     },
-    validate(object: JsonObject): readonly FieldError[] {
+    validate(object: JsonObject, old?: JsonObject): readonly FieldError[] {
       if (rules.ephemeral === true) return rules.validate?.(object) ?? [];
       return [
         ...validateObjectMeta(object, { namespaced: rules.namespaced, name }),
-        ...(rules.validate?.(object) ?? []),
+        ...(rules.validate?.(object, old) ?? []),
       ];
     },
     validateUpdate(object: JsonObject, old: JsonObject): readonly FieldError[] {
