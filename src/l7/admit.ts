@@ -62,6 +62,8 @@ export function admit(
     limits: policy.limits === undefined ? context.limits : { ...context.limits, ...policy.limits },
     takesCanary,
     corsFields,
+    acceptEncoding:
+      policy.compression === undefined ? '' : (fieldValue(head, lines, 'accept-encoding') ?? ''),
     hash: policy.hashBy === undefined ? undefined : requestHash(policy.hashBy, head, client, context),
     secure: schemeOf(head, client, lines) === 'https',
     affinityValue:

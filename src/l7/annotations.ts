@@ -12,6 +12,7 @@ import { readBackend } from './annotations/backend.ts';
 import { type BackendRules, readBackends } from './annotations/backends.ts';
 import { readBalance } from './annotations/balance.ts';
 import { type CanaryRule, readCanary } from './annotations/canary.ts';
+import { readCompression } from './annotations/compression.ts';
 import { readCors } from './annotations/cors.ts';
 import { fieldsAllowed, fieldsOf } from './annotations/fields.ts';
 import { readLimits } from './annotations/limits.ts';
@@ -96,6 +97,7 @@ export function parseAnnotations(
     responseFields: reader.read('response-headers', fieldsAllowed, fieldsOf) ?? [],
     affinity: readAffinity(reader),
     hashBy,
+    compression: readCompression(reader),
     canary: undefined,
   };
   const backend = readBackend(reader);

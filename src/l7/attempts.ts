@@ -40,7 +40,8 @@ export class Attempts implements Waiter, TimedRequest {
   /** Times that the request, or a part of it, was sent to an endpoint. */
   sent = 0;
   waitDeadlineMs = 0;
-  totalDeadlineMs = Number.POSITIVE_INFINITY;
+  /** 0: not bounded. Not infinity, for which V8 would allocate a number a request. */
+  totalDeadlineMs = 0;
   readonly #context: ProxyContext;
   readonly #owner: AttemptOwner;
   readonly #request: RoutedRequest;
@@ -172,7 +173,7 @@ export class Attempts implements Waiter, TimedRequest {
 
   /** The request needs nobody any more: answered, given up, or its client has gone. May be called again. */
   release(): void {
-    if (this.totalDeadlineMs !== Number.POSITIVE_INFINITY) this.#context.timed.delete(this);
+    if (this.totalDeadlineMs !== 0) this.#context.timed.delete(this);
     const state = this.#state;
     if (state === undefined) return;
     this.#leaveEndpoint();

@@ -2,6 +2,7 @@ import { admit } from './admit.ts';
 import { type AttemptOwner, Attempts } from './attempts.ts';
 import { type BodyTranslator, bodyTranslator } from './body-translate.ts';
 import { accessRecord, type ProxyContext } from './context.ts';
+import type { CodedClient } from './coded-client.ts';
 import type { ExchangeClient } from './exchange-client.ts';
 import { proxyHeader, renderClientResponse, renderUpstreamRequest } from './headers.ts';
 import type { RequestHead, ResponseHead } from './http1-parse.ts';
@@ -24,6 +25,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
   readonly head: RequestHead;
   readonly #context: ProxyContext;
   readonly #client: ExchangeClient;
+  #coded: CodedClient | undefined; // stands between the answer and the client
   readonly #startedMs: number;
   #requestText: string;
   #marks: RequestMarks | undefined;
@@ -56,11 +58,9 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
     this.head = head;
     this.#startedMs = startedMs;
     this.#attempts = new Attempts(context, this, head);
-    this.#requestText = renderUpstreamRequest(head, context.requestLines, client.facts);
-    if (context.marker !== undefined) {
-      this.#marks = context.marker.mark(head, context.requestLines, client.facts, this.#requestText);
-      this.#requestText = this.#marks.head;
-    }
+    const text = renderUpstreamRequest(head, context.requestLines, client.facts);
+    this.#marks = context.marker?.mark(head, context.requestLines, client.facts, text);
+    this.#requestText = this.#marks?.head ?? text;
     this.#repeatable = isIdempotent(head.method);
     if (head.body !== 'none' && this.#repeatable) {
       this.#replay = new ReplayBuffer(context.limits.replayBytesMax);
@@ -295,14 +295,20 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
       this.head.keepAlive && head.body !== 'close' && !this.#context.draining && this.#client.framer.done;
     const after = this.#keepAlive ? 'keep-alive' : 'close';
     let text = renderClientResponse(head, this.#context.responseLines, after, minorVersion);
-    if (this.#policed !== undefined) text = this.#policed.editResponse(text, upstream.endpoint);
+    if (this.#policed !== undefined) {
+      const to = {
+        client: this.#client,
+        lines: this.#context.responseLines,
+        onRoom: () => this.onClientDrain(),
+      };
+      ({ text, coded: this.#coded } = this.#policed.editAnswer(text, head, upstream.endpoint, to));
+    }
+    const client = this.#coded ?? this.#client;
     upstream.deadlineMs = this.#context.nowMs() + this.#limits.upstreamBodyTimeoutMs;
-    this.#responseBody = bodyTranslator(upstream.unframed, this.#client.unframed, head.body);
+    this.#responseBody = bodyTranslator(upstream.unframed, client.unframed, head.body);
     const body = this.#responseBody?.translate(data, start, end);
-    const flowing =
-      body === undefined
-        ? this.#client.writeHead(text, head.status, data, start, end)
-        : this.#client.writeHead(text, head.status, body, 0, body.length);
+    const from = body === undefined ? start : 0;
+    const flowing = client.writeHead(text, head.status, body ?? data, from, body?.length ?? end);
     if (this.state !== 'relaying') return; // the client has gone meanwhile
     if (ended) this.#complete('');
     else if (!flowing) this.#pauseUpstream();
@@ -311,7 +317,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
   onAnswerBody(data: Buffer, start: number, end: number, ended: boolean): void {
     let bytes = this.#responseBody?.translate(data, start, end);
     bytes ??= end === data.length && start === 0 ? data : data.subarray(start, end);
-    const flowing = bytes.length === 0 || this.#client.write(bytes);
+    const flowing = bytes.length === 0 || (this.#coded ?? this.#client).write(bytes);
     if (this.state !== 'relaying') return;
     if (ended) this.#complete('');
     else if (!flowing) this.#pauseUpstream();
@@ -331,6 +337,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
   }
 
   onClientDrain(): void {
+    if (this.#coded?.onClientDrain() === false) return;
     const upstream = this.#upstream;
     if (!this.#upstreamPaused || upstream === undefined) return;
     this.#upstreamPaused = false;
@@ -343,7 +350,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
   /** The whole answer has come. */
   #complete(trailers: string): void {
     const upstream = this.#upstream!;
-    const client = this.#client;
+    const client = this.#coded ?? this.#client;
     const end = this.#responseBody?.finish(trailers) ?? '';
     if (end !== '') client.write(end);
     client.endBody(this.#responseBody?.trailers ?? trailers);
@@ -379,18 +386,15 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
 
   onUpstreamTimeout(): void {
     if (this.state === 'connecting') this.#connectFailed('ETIMEDOUT');
-    else if (this.state === 'waiting') this.#waitedInVain();
-    else this.#cut();
+    else if (this.state === 'waiting') {
+      this.#discard();
+      this.#attempts.timedOut(this.#mayRepeat());
+      this.#client.afterInput();
+    } else this.#cut();
   }
 
   onUpstreamLost(): void {
     if (this.state === 'waiting' && this.#mayRepeat()) this.#sendFailed('EHOSTUNREACH');
-  }
-
-  #waitedInVain(): void {
-    this.#discard();
-    this.#attempts.timedOut(this.#mayRepeat());
-    this.#client.afterInput();
   }
 
   /** Sending it again is as good as sending it once, and is possible. */
@@ -420,6 +424,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
 
   /** The client is gone, or too slow. */
   onClientClose(): void {
+    this.#coded?.destroy();
     if (this.state === 'over') return;
     if (this.state === 'tunnel') this.#finishTunnel();
     else {

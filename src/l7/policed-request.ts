@@ -1,6 +1,10 @@
 import { createHash } from 'node:crypto';
 import { addLines, editFields, editField, withTarget } from './head-edit.ts';
-import type { RequestHead } from './http1-parse.ts';
+import { CodedClient } from './coded-client.ts';
+import { chooseCoding, isCompressible, renderCodedHead } from './compression.ts';
+import type { ExchangeClient } from './exchange-client.ts';
+import type { FieldLines } from './http1-fields.ts';
+import type { RequestHead, ResponseHead } from './http1-parse.ts';
 import type { ProxyLimits } from './limits.ts';
 import { rewrittenTarget } from './rewrite.ts';
 import type { AffinityPolicy, FieldEdit, RoutePolicy } from './policy.ts';
@@ -10,6 +14,8 @@ import type { UpstreamEndpoint } from './upstream.ts';
 export type AdmittedFacts = {
   readonly limits: ProxyLimits;
   readonly takesCanary: boolean;
+  /** Accept-Encoding; '' without, or where nobody asks. */
+  readonly acceptEncoding: string;
   /** Of what the request is sent to the same endpoint by; undefined: of nothing. */
   readonly hash: number | undefined;
   readonly corsFields: readonly FieldEdit[];
@@ -87,8 +93,7 @@ export class PolicedRequest {
     );
   }
 
-  /** The head for the client; `endpoint` is who answered. */
-  editResponse(text: string, endpoint: UpstreamEndpoint): string {
+  #editResponse(text: string, endpoint: UpstreamEndpoint): string {
     const { affinity, responseFields, locationEdit } = this.#policy;
     let out = text;
     for (const edit of this.#facts.corsFields) {
@@ -107,7 +112,36 @@ export class PolicedRequest {
     }
     return out;
   }
+
+  /** `before` is the head that the client would get; `endpoint` is who answered. The body is coded if that is asked for, allowed and accepted. */
+  editAnswer(before: string, head: ResponseHead, endpoint: UpstreamEndpoint, to: AnswerTo): EditedAnswer {
+    const { client, lines, onRoom } = to;
+    const { compression } = this.#policy;
+    const text = this.#editResponse(before, endpoint);
+    // A client of HTTP/1.0 could not be told where a body of unknown length ends but by closing.
+    const may = compression !== undefined && this.#head.minorVersion === 1;
+    if (!may || !isCompressible(compression, head, lines)) return { text, coded: undefined };
+    const coding = chooseCoding(compression.codings, this.#facts.acceptEncoding);
+    const coded =
+      coding === undefined ? undefined : CodedClient.open(client, coding, head.body !== 'length', onRoom);
+    return { text: coded === undefined ? renderCodedHead(text, undefined, false) : text, coded };
+  }
 }
+
+/** Where an answer goes. */
+export type AnswerTo = {
+  readonly client: ExchangeClient;
+  /** Those of the answer's head. */
+  readonly lines: FieldLines;
+  /** See CodedClient. */
+  readonly onRoom: () => void;
+};
+
+export type EditedAnswer = {
+  readonly text: string;
+  /** Takes the answer in place of the client; undefined: it goes plain. */
+  readonly coded: CodedClient | undefined;
+};
 
 const affinityIds = new WeakMap<UpstreamEndpoint, string>();
 

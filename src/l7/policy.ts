@@ -1,6 +1,7 @@
 import type { ObjectKey } from '../api/object.ts';
 import type { Cidr } from '../base/ip.ts';
 import type { Regex } from '../base/regex/regex.ts';
+import type { CompressionPolicy } from './compression.ts';
 import type { ProxyLimits } from './limits.ts';
 
 /** What the annotations of an Ingress ask for, ready to be applied. One object for all routes of the Ingress. */
@@ -37,6 +38,8 @@ export type RoutePolicy = {
   readonly requestFields: readonly FieldEdit[];
   readonly responseFields: readonly FieldEdit[];
   readonly affinity: AffinityPolicy | undefined;
+  /** undefined: answers go as they come. */
+  readonly compression: CompressionPolicy | undefined;
   /** What requests for the same endpoint have in common; undefined: nothing. */
   readonly hashBy: HashBy | undefined;
   readonly canary: CanaryPolicy | undefined;
@@ -141,6 +144,7 @@ export function emptyPolicy(ingress: ObjectKey): RoutePolicy {
     requestFields: [],
     responseFields: [],
     affinity: undefined,
+    compression: undefined,
     hashBy: undefined,
     canary: undefined,
     fallback: undefined,
