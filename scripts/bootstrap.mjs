@@ -44,6 +44,7 @@ const needs = [
   // Others' readings of HTTP/1, to compare ours with.
   { program: 'nginx', debian: 'nginx-light', tasks: ['test'] },
   { program: 'haproxy', debian: 'haproxy', tasks: ['test'] },
+  { program: 'h2load', debian: 'nghttp2-client', tasks: ['test'] },
   {
     program: 'Python client of Kubernetes',
     files: ['/usr/lib/python3/dist-packages/kubernetes'],

@@ -8,6 +8,7 @@ import type { AccessRecord } from './context.ts';
 const record: AccessRecord = {
   clientAddress: '192.0.2.7',
   scheme: 'http',
+  protocol: 'HTTP/1.1',
   method: 'GET',
   host: 'shop.example',
   target: '/cart',

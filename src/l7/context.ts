@@ -21,6 +21,8 @@ export type LiveRoutes = {
 export type AccessRecord = {
   readonly clientAddress: string;
   readonly scheme: 'http' | 'https';
+  /** What the client speaks. */
+  readonly protocol: 'HTTP/1.0' | 'HTTP/1.1' | 'HTTP/2';
   readonly method: string;
   readonly host: string;
   readonly target: string;
@@ -44,13 +46,25 @@ export type AccessRecord = {
 /** The record of a request that has ended as `outcome` says. */
 export function accessRecord(
   client: ClientFacts,
-  { method, host, target }: RequestHead,
+  { method, host, target, minorVersion, http2 }: RequestHead,
   outcome: Pick<AccessRecord, 'status' | 'durationMs' | 'backend' | 'endpoint' | 'attempts'>,
   marks: RequestMarks | undefined,
 ): AccessRecord {
   const { traceId = '', traceSampled = false, requestId = '' } = marks ?? {};
   const { address: clientAddress, scheme } = client;
-  return { clientAddress, scheme, method, host, target, ...outcome, traceId, traceSampled, requestId };
+  const protocol = http2 !== undefined ? 'HTTP/2' : minorVersion === 0 ? 'HTTP/1.0' : 'HTTP/1.1';
+  return {
+    clientAddress,
+    scheme,
+    protocol,
+    method,
+    host,
+    target,
+    ...outcome,
+    traceId,
+    traceSampled,
+    requestId,
+  };
 }
 
 /** What the connections of one worker share. */

@@ -46,6 +46,16 @@ const counters: readonly Reading[] = [
     read: (m) => m.accessLogDropped,
   },
   {
+    name: 'fairlead_ingress_http2_requests_total',
+    help: 'Answers to requests that came by HTTP/2, of all',
+    read: (m) => m.http2Requests,
+  },
+  {
+    name: 'fairlead_ingress_http2_cut_total',
+    help: 'Client connections of HTTP/2 ended for breaking its rules or a bound',
+    read: (m) => m.http2Cut,
+  },
+  {
     name: 'fairlead_ingress_tables_published_total',
     help: 'Route tables published',
     read: (m) => m.tablesPublished,
@@ -62,6 +72,11 @@ const gauges: readonly Reading[] = [
     name: 'fairlead_ingress_upstream_connections',
     help: 'Connections to endpoints open',
     read: (m) => m.upstreamConnections,
+  },
+  {
+    name: 'fairlead_ingress_http2_streams',
+    help: 'Requests of clients of HTTP/2 under way',
+    read: (m) => m.http2Streams,
   },
   { name: 'fairlead_ingress_tunnels', help: 'Upgraded connections open', read: (m) => m.tunnels },
   {

@@ -159,7 +159,8 @@ export class Http2ClientConnection implements ClientHandler, SessionHandler, Str
     if (this.session.drained) this.#close();
   }
 
-  onFailure(): void {
+  onFailure(code: number): void {
+    if (code !== NO_ERROR) this.#context.metrics.http2Cut += 1;
     this.link.flush();
     this.#close();
   }

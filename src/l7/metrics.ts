@@ -12,6 +12,8 @@ export class ProxyMetrics {
   /** Answers to requests that came by HTTP/2, of all; and of its streams those open now. */
   http2Requests = 0;
   http2Streams = 0;
+  /** Clients' connections that were ended by GOAWAY with an error. */
+  http2Cut = 0;
   connectFailures = 0;
   /** Client connections open now, and ever accepted or refused at the bound. */
   clientConnections = 0;

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
+import { promisify } from 'node:util';
 import { type TestContext, test } from 'node:test';
 import { FakeApi } from '../support/fake-api.ts';
 import { code, type Expected, http2Cases } from '../support/http2-cases.ts';
@@ -18,6 +20,7 @@ import { answerOf, http2Client, http2Get, seedHttp2, startHttp2Backend } from '.
 import { curl, localhost, seedWeb, startBackend, startIngress } from './ingress-harness.ts';
 
 const options = { timeout: 60_000 };
+const run = promisify(execFile);
 const big = Buffer.alloc(3 << 20, 'fairlead ');
 const sha = (data: Buffer): string => createHash('sha256').update(data).digest('hex');
 
@@ -248,6 +251,34 @@ test('curl by prior knowledge, and by ALPN over TLS', options, async (t) => {
   assert.equal(await curl('-k', '--http1.1', ...write, `https://${localhost}:${https}/`), 'curled 1.1 200');
   assert.equal(await curl('--http2', ...write, `http://${localhost}:${http}/`), 'curled 1.1 200'); // Upgrade: h2c is not taken
 });
+
+test(
+  'h2load: thousands of requests on few connections, in the clear and over TLS, and none fails',
+  options,
+  async (t) => {
+    const version = await run('h2load', ['--version']).catch(() => undefined);
+    if (version === undefined) {
+      t.skip('h2load is not installed (nghttp2-client)');
+      return;
+    }
+    for (const kind of ['h1', 'h2c'] as const) {
+      const api = new FakeApi();
+      if (kind === 'h1') seedWeb(api, [await startBackend(t, 'loaded')]);
+      else {
+        const backend = await startHttp2Backend(t, (stream) => {
+          stream.respond({ ':status': 200 });
+          stream.end('loaded');
+        });
+        seedHttp2(api, [backend.port]);
+      }
+      const { http, https } = await startIngress(t, api);
+      for (const url of [`http://${localhost}:${http}/`, `https://${localhost}:${https}/`]) {
+        const { stdout } = await run('h2load', ['-n', '5000', '-c', '10', '-m', '50', url]);
+        assert.match(stdout, /status codes: 5000 2xx, 0 3xx, 0 4xx, 0 5xx/, url);
+      }
+    }
+  },
+);
 
 test(
   'many requests at once share connections to a backend up to its MAX_CONCURRENT_STREAMS',

@@ -17,6 +17,8 @@ if (refused === undefined) {
   process.env['FAIRLEAD_TEST_TRANSPORT'] = 'uring';
   await import('./ingress-protocol.test.ts');
   await import('./ingress.test.ts');
+  await import('./ingress-http2.test.ts');
+  await import('./ingress-http2-streams.test.ts');
 } else {
   test('the ingress on io_uring', { skip: refused }, () => {});
 }
