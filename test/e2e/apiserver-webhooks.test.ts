@@ -461,3 +461,57 @@ test('webhooks: an equivalent resource is shown in the form of the rule', { skip
   assert.equal(numberAt(request, 'object', 'spec', 'targetCPUUtilizationPercentage'), 70);
   await ok('delete hpa web');
 });
+
+test('webhooks: bodies of subresources, and every way to connect', { skip }, async () => {
+  webhook.handle('/all', (request) => reviewAnswer(request, { allowed: true }));
+  webhook.handle('/two', (request) =>
+    patchAnswer(request, [{ op: 'replace', path: '/spec/replicas', value: 2 }]),
+  );
+  await ok('create deployment web --image=caddy --replicas=1');
+  await ok('run shell --image=alpine');
+  await configure('Validating', 'v', {
+    name: 'all.example.com',
+    path: '/all',
+    rules: [{ operations: ['*'], apiGroups: ['*'], apiVersions: ['*'], resources: ['*/*'] }],
+  });
+  await configure('Mutating', 'm', {
+    name: 'two.example.com',
+    path: '/two',
+    rules: [rule('apps', 'deployments/scale')],
+  });
+  await ok('scale deployment web --replicas=7');
+  assert.equal(await ok(`get deployment web -o 'jsonpath={.spec.replicas}'`), '2');
+  await ok('create token default');
+  await ok('patch deployment web --subresource=status --type=merge -p {"status":{"replicas":2}}');
+  await fails('get --raw /api/v1/namespaces/default/pods/shell/proxy/x/y');
+  await fails('attach shell');
+  const eviction = {
+    apiVersion: 'policy/v1',
+    kind: 'Eviction',
+    metadata: { name: 'shell', namespace: 'default' },
+  };
+  await ok(`create --raw /api/v1/namespaces/default/pods/shell/eviction -f ${file(eviction)}`);
+  const seen = new Map(
+    calledFor('/all').map((request) => [
+      `${stringAt(request, 'operation')} ${stringAt(request, 'resource', 'resource')}/${stringAt(request, 'subResource')}`,
+      request,
+    ]),
+  );
+  const kindOf = (what: string): string => stringAt(seen.get(what), 'kind', 'kind');
+  assert.deepEqual(
+    [
+      'UPDATE deployments/scale',
+      'CREATE serviceaccounts/token',
+      'UPDATE deployments/status',
+      'CONNECT pods/proxy',
+      'CONNECT pods/attach',
+      'CREATE pods/eviction',
+    ].map(kindOf),
+    ['Scale', 'TokenRequest', 'Deployment', 'PodProxyOptions', 'PodAttachOptions', 'Eviction'],
+  );
+  assert.equal(stringAt(seen.get('CONNECT pods/proxy'), 'object', 'path'), '/x/y');
+  assert.equal(numberAt(seen.get('UPDATE deployments/scale'), 'object', 'spec', 'replicas'), 2);
+  assert.equal(numberAt(seen.get('UPDATE deployments/scale'), 'oldObject', 'spec', 'replicas'), 1);
+  assert.ok(!seen.has('DELETE pods/'), 'an eviction is judged as such');
+  await ok('delete deployment web');
+});
