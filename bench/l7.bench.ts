@@ -1,7 +1,8 @@
 /**
- * The ingress engine beside other proxies: CPU per request, throughput, latency, big bodies, big route tables, memory.
+ * The ingress engine beside other proxies: CPU per request, throughput, latency at fixed rates, big bodies, big route tables, time
+ * to effect, memory.
  *
- *   npm run bench -- l7 [--seconds 2] [--rounds 3] [--parts small,routes,churn,memory] [--hosts 10,1000,10000] [--only NAME] [--write]
+ *   npm run bench -- l7 [--seconds 2] [--rounds 3] [--parts small,open,routes,churn,effect,memory] [--rates 1000,4000] [--hosts 10,1000,10000] [--only NAME] [--write]
  *
  * Of the rounds the one with the least CPU per request counts, for each proxy alike: others use the machine, too.
  * Everything runs on the loopback, one proxy at a time, in front of the same nginx. Needs nginx and wrk; HAProxy and
@@ -14,6 +15,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Load, type Measured, measure, residentKib } from './l7/load.ts';
+import { measureEffect } from './l7/effect.ts';
+import { type Latencies, measureOpenLoop } from './l7/open-loop.ts';
 import { missing, type Proxy, proxies, routesFile, type Site, startBackend } from './l7/proxies.ts';
 import { machineLine, writeSection } from './lib/report.ts';
 
@@ -21,7 +24,8 @@ const { values } = parseArgs({
   options: {
     seconds: { type: 'string', default: '2' },
     rounds: { type: 'string', default: '3' },
-    parts: { type: 'string', default: 'small,routes,churn,memory' },
+    parts: { type: 'string', default: 'small,open,routes,churn,effect,memory' },
+    rates: { type: 'string', default: '1000,4000' },
     hosts: { type: 'string', default: '10,1000,10000' },
     only: { type: 'string', default: '' },
     write: { type: 'boolean', default: false },
@@ -143,6 +147,49 @@ async function churn(folder: string): Promise<void> {
   }
 }
 
+/** The worst round counts for the tail: a proxy that is slow once was slow. */
+async function open(folder: string): Promise<void> {
+  const site = siteOf(folder, [host], [backendPorts[0]]);
+  const loop = { port: proxyPort, host, path: '/', connections: 64, seconds };
+  for (const perSecond of values.rates.split(',').map(Number)) {
+    const worst = new Map<string, Latencies>();
+    for (let round = 0; round < Number(values.rounds); round += 1) {
+      for (const proxy of measured) {
+        const it = await withProxy(proxy, site, () => measureOpenLoop({ ...loop, perSecond }));
+        const before = worst.get(proxy.name);
+        const failed = it.failed + it.late + (before?.failed ?? 0);
+        const slower = before === undefined || it.p999Us > before.p999Us ? it : before;
+        worst.set(proxy.name, { ...slower, failed });
+      }
+    }
+    const title = `${perSecond} requests/s whatever the answers take, 64 connections`;
+    say(
+      '',
+      `**${title}**`,
+      '',
+      '| proxy | p50 µs | p99 µs | p99.9 µs | failed or late |',
+      '|---|---|---|---|---|',
+    );
+    for (const [name, it] of worst) {
+      const times = [it.p50Us, it.p99Us, it.p999Us].map((value) => value.toFixed(0)).join(' | ');
+      say(`| ${name} | ${times} | ${it.failed} |`);
+    }
+  }
+}
+
+const effectRoutes = 5000;
+const effectChanges = 200;
+
+/** Of our engine alone: the others follow files, not an API. */
+async function effect(): Promise<void> {
+  const title = `from a change in the API to the first request that is served by it, ${effectRoutes} routes`;
+  say('', `**${title}**`, '', '| change | p50 ms | p99 ms | failed |', '|---|---|---|---|');
+  for (const kind of ['endpoints', 'route'] as const) {
+    const it = await measureEffect(kind, effectRoutes, effectChanges);
+    say(`| ${kind} | ${it.p50Ms.toFixed(1)} | ${it.p99Ms.toFixed(1)} | ${it.failed} of ${it.requests} |`);
+  }
+}
+
 const idleConnections = 6000;
 
 async function memory(folder: string): Promise<void> {
@@ -182,8 +229,10 @@ const backends = [];
 try {
   for (const port of backendPorts) backends.push(await startBackend(folder, port));
   if (parts.has('small')) await small(folder);
+  if (parts.has('open')) await open(folder);
   if (parts.has('routes')) await routes(folder);
   if (parts.has('churn')) await churn(folder);
+  if (parts.has('effect')) await effect();
   if (parts.has('memory')) await memory(folder);
 } finally {
   for (const backend of backends) await backend.stop();

@@ -1,3 +1,4 @@
+import type { Ingress } from '../api/gen/networking-v1.ts';
 import { keyOf, type ObjectKey, objectKey } from '../api/object.ts';
 import { ingressClasses, ingresses } from '../api/resource.ts';
 import type { Clock } from '../base/clock.ts';
@@ -31,7 +32,13 @@ export class ApiWriter {
   readonly #log: Logger;
   readonly #recorder: Recorder;
   readonly #onLeading: () => void;
-  #owned: ReadonlyMap<ObjectKey, CompiledRoutes['owned'][number]> = new Map();
+  #owned: CompiledRoutes['owned'] = [];
+  /** By key; made when somebody asks. */
+  #ownedByKey: ReadonlyMap<ObjectKey, Ingress> | undefined;
+  /** Those that `queue` has been given, or that need nothing, for `addresses`: a change of one Ingress must not cost a look at all. */
+  #looked:
+    | { readonly queue: WorkQueue<ObjectKey>; readonly addresses: string; readonly at: WeakSet<Ingress> }
+    | undefined;
   /** undefined: another process writes. */
   #queue: WorkQueue<ObjectKey> | undefined;
 
@@ -59,7 +66,10 @@ export class ApiWriter {
   }
 
   update(compiled: CompiledRoutes): void {
-    this.#owned = new Map(compiled.owned.map((ingress) => [keyOf(ingress), ingress]));
+    if (compiled.owned !== this.#owned) {
+      this.#owned = compiled.owned;
+      this.#ownedByKey = undefined;
+    }
     this.#enqueue();
   }
 
@@ -68,10 +78,18 @@ export class ApiWriter {
   }
 
   #enqueue(): void {
-    if (this.#queue === undefined) return;
+    const queue = this.#queue;
+    if (queue === undefined) return;
     const addresses = this.#addresses();
-    for (const [key, ingress] of this.#owned) {
-      if (planStatus(ingress, addresses) !== undefined) this.#queue.add(key);
+    const text = JSON.stringify(addresses);
+    if (this.#looked?.queue !== queue || this.#looked.addresses !== text) {
+      this.#looked = { queue, addresses: text, at: new WeakSet() };
+    }
+    const { at } = this.#looked;
+    for (const ingress of this.#owned) {
+      if (at.has(ingress)) continue;
+      at.add(ingress);
+      if (planStatus(ingress, addresses) !== undefined) queue.add(keyOf(ingress));
     }
   }
 
@@ -108,7 +126,8 @@ export class ApiWriter {
   }
 
   async #writeStatus(key: ObjectKey, signal: AbortSignal): Promise<Outcome> {
-    const ingress = this.#owned.get(key);
+    this.#ownedByKey ??= new Map(this.#owned.map((owned) => [keyOf(owned), owned]));
+    const ingress = this.#ownedByKey.get(key);
     const patch = ingress === undefined ? undefined : planStatus(ingress, this.#addresses());
     if (ingress === undefined || patch === undefined) return done;
     const { namespace, name = '' } = ingress.metadata ?? {};

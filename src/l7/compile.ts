@@ -89,6 +89,7 @@ export function compileRoutes(
       : ownedIngresses(
           ingresses,
           ownedClasses(ingressClasses, configuredClassNames, options.nginxAnnotations),
+          previous?.owned ?? [],
         );
   const structure =
     same && sameSecrets(before.structure, view)
@@ -107,13 +108,41 @@ export function compileRoutes(
   };
 }
 
-/** Oldest first. */
-function ownedIngresses(ingresses: readonly Ingress[], classes: ReturnType<typeof ownedClasses>): Ingress[] {
-  const rows = ingresses
-    .filter((ingress) => isOwned(ingress, classes))
-    .map((ingress) => ({ ingress, rank: `${ingress.metadata?.creationTimestamp ?? ''} ${keyOf(ingress)}` }));
+/** Oldest first. `before`: the same of the last time; only what is new is sorted, and then merged in. */
+function ownedIngresses(
+  ingresses: readonly Ingress[],
+  classes: ReturnType<typeof ownedClasses>,
+  before: readonly Ingress[],
+): Ingress[] {
+  const fresh = new Set(ingresses.filter((ingress) => isOwned(ingress, classes)));
+  const kept = before.filter((ingress) => fresh.delete(ingress));
+  const rows = [...fresh].map((ingress) => ({ ingress, rank: rankOf(ingress) }));
   rows.sort((a, b) => (a.rank < b.rank ? -1 : 1));
-  return rows.map(({ ingress }) => ingress);
+  const merged: Ingress[] = [];
+  let from = 0;
+  for (const { ingress, rank } of rows) {
+    const to = firstAbove(kept, rank, from);
+    for (; from < to; from += 1) merged.push(kept[from]!);
+    merged.push(ingress);
+  }
+  for (; from < kept.length; from += 1) merged.push(kept[from]!);
+  return merged;
+}
+
+function rankOf(ingress: Ingress): string {
+  return `${ingress.metadata?.creationTimestamp ?? ''} ${keyOf(ingress)}`;
+}
+
+/** Index of the first of `sorted`, from `low` on, whose rank is above `rank`. */
+function firstAbove(sorted: readonly Ingress[], rank: string, low: number): number {
+  let from = low;
+  let to = sorted.length;
+  while (from < to) {
+    const middle = (from + to) >> 1;
+    if (rankOf(sorted[middle]!) > rank) to = middle;
+    else from = middle + 1;
+  }
+  return from;
 }
 
 function sameSecrets(structure: RouteStructure, view: IngressView): boolean {

@@ -93,6 +93,13 @@ test('l7 route objects: a replica that got only the changes compiles to the same
           secrets: secrets.map((parts) => same(secret(...parts))),
         };
         main = compileRoutes(viewOf(listed), ['fairlead'], main);
+        const afresh = compileRoutes(viewOf(listed), ['fairlead']);
+        assert.equal(
+          renderRouteTable(main.table),
+          renderRouteTable(afresh.table),
+          'nothing of the past is left',
+        );
+        assert.deepEqual(main.owned, afresh.owned);
         const objects = routeObjectsOf(main);
         const change = structuredClone(changeOfRouteObjects(sent, objects));
         sent = objects;

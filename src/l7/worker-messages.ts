@@ -17,6 +17,7 @@ export type WorkerConfig = Pick<
   | 'marks'
   | 'authority'
   | 'ingressClasses'
+  | 'nginxAnnotations'
 > & {
   /** From 1. */
   readonly number: number;

@@ -139,6 +139,7 @@ export class WorkerPool implements Engine {
       marks,
       authority: this.#authority,
       ingressClasses,
+      nginxAnnotations: this.#config.nginxAnnotations,
       http: places.slice(0, http.places.length),
       https: places.slice(http.places.length),
       transport: this.#options.transport,
