@@ -120,6 +120,40 @@ test(
 );
 
 test(
+  'ingress balance: a cookie holds its endpoint, and its client moves once when that drains',
+  options,
+  async (t) => {
+    const backends = await startAll(t, ['a', 'b', 'c']);
+    const api = new FakeApi();
+    seed(api, backends, { affinity: 'cookie' });
+    const { http } = await startIngress(t, api);
+    const url = `http://127.0.0.1:${http}/`;
+    const first = await getUrl(url);
+    const cookieOf = (answer: typeof first): string =>
+      String(answer.headers['set-cookie'] ?? '').split(';')[0] ?? '';
+    let cookie = cookieOf(first);
+    for (let turn = 0; turn < 10; turn += 1) {
+      const again = await getUrl(url, { cookie });
+      assert.equal(again.body, first.body);
+      assert.equal(cookieOf(again), '', 'nothing new to be told');
+    }
+    const index = ['a', 'b', 'c'].indexOf(first.body);
+    const conditions = { ready: false, serving: true, terminating: true };
+    const leaving = slice('web', index, backends[index]!.port);
+    api.seed(endpointSlices, { ...leaving, endpoints: [{ addresses: ['127.0.0.1'], conditions }] });
+    let moved = first;
+    await until(async () => {
+      moved = await getUrl(url, { cookie });
+      return moved.body !== first.body;
+    });
+    cookie = cookieOf(moved);
+    assert.notEqual(cookie, '');
+    await api.delete(endpointSlices, 'default', `web-${index}`); // gone for good: no second move
+    for (let turn = 0; turn < 10; turn += 1) assert.equal((await getUrl(url, { cookie })).body, moved.body);
+  },
+);
+
+test(
   'ingress balance: an endpoint at its bound lets requests wait, and turns away those beyond the queue',
   options,
   async (t) => {

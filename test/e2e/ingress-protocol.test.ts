@@ -15,6 +15,7 @@ import {
   slice,
   startBackend,
   startIngress,
+  until,
 } from './ingress-harness.ts';
 
 const options = { timeout: 60_000 };
@@ -130,6 +131,29 @@ test('slow and silent clients are told or cut', options, async (t) => {
     /^HTTP\/1.1 (408|200) /,
   );
   assert.match(await exchangeRaw(http, 'GET / HTTP/1.1\r\nHost: x\r\n\r\n'), /^HTTP\/1.1 200 /);
+});
+
+test('a head that comes byte by byte gets no more time than any other', options, async (t) => {
+  const backend = await startBackend(t, 'x');
+  const api = new FakeApi();
+  seedWeb(api, [backend]);
+  const short = { clientHeaderTimeoutMs: 100, lingerTimeoutMs: 40 };
+  const { http } = await startIngress(t, api, { limits: { ...defaultLimits, ...short } });
+  const socket = connect(http, localhost);
+  await once(socket, 'connect');
+  let answer = '';
+  socket.on('data', (chunk: Buffer) => {
+    answer += chunk.toString();
+  });
+  socket.on('error', () => {}); // a reset for what is sent after the answer
+  socket.write('GET / HTTP/1.1\r\nHost: x\r\nX-Drip: ');
+  await until(() => {
+    if (!socket.destroyed) socket.write('a'); // a few milliseconds apart, for as long as it takes
+    return answer !== '';
+  });
+  assert.match(answer, /^HTTP\/1.1 408 /);
+  socket.destroy();
+  assert.equal(backend.requests, 0);
 });
 
 test(
