@@ -26,7 +26,10 @@ export type NetworkOptions = {
   readonly serviceCidr: string | undefined;
 };
 
-/** Keeps routes to the other nodes' Pods until the signal aborts. `nextChange` resolves when Nodes change. */
+/** How often routes are read back: an interface that goes down takes them along, and brings none when it comes back. */
+const routesCheckMs = 5_000;
+
+/** Keeps routes to the other nodes' Pods and to Services until the signal aborts. `nextChange` resolves when Nodes change. */
 export async function runRoutes(
   nodes: Informer<Node>,
   nextChange: () => Promise<void>,
@@ -36,6 +39,7 @@ export async function runRoutes(
   signal: AbortSignal,
 ): Promise<void> {
   let applied: readonly Route[] | undefined; // undefined: not known, so read it
+  let failing = false; // told once a series: an interface may be down for long
   await nodes.whenSynced(signal);
   while (!signal.aborted) {
     const changed = nextChange(); // before we look, so that no change is missed
@@ -43,11 +47,21 @@ export async function runRoutes(
       applied ??= await readOwnRoutes();
       const wanted = planRoutes(nodes.list(), options.nodeName);
       await runIpBatch(renderRouteChanges(applied, wanted));
+      await routeServiceCidr(options);
       applied = wanted;
-      await Promise.race([changed, aborted(signal)]);
+      failing = false;
+      const due = Symbol('due');
+      const what = await Promise.race([
+        changed,
+        aborted(signal),
+        clock.sleep(routesCheckMs, signal).then(() => due),
+      ]);
+      if (what === due) applied = undefined;
     } catch (error) {
+      if (signal.aborted) return;
       applied = undefined;
-      log.warn('routes to other nodes could not be set, trying again', { error });
+      if (!failing) log.warn('routes to other nodes could not be set, trying again', { error });
+      failing = true;
       await clock.sleep(retryMs, signal);
     }
   }
@@ -79,7 +93,7 @@ export async function configureCni(
   }
 }
 
-export async function routeServiceCidr(options: NetworkOptions): Promise<void> {
+async function routeServiceCidr(options: NetworkOptions): Promise<void> {
   const device = deviceOf(options.nodeIp);
   if (options.serviceCidr === undefined || device === undefined) return;
   await runIpBatch([`route replace ${options.serviceCidr} dev ${device}`]);

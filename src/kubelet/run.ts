@@ -2,7 +2,7 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Node, Pod, Service } from '../api/gen/core-v1.ts';
 import { nodes, pods, services } from '../api/resource.ts';
-import { systemClock } from '../base/clock.ts';
+import { type Clock, systemClock } from '../base/clock.ts';
 import { runTogether } from '../base/lifetime.ts';
 import type { Logger } from '../base/log.ts';
 import type { ApiClient } from '../client/client.ts';
@@ -14,7 +14,7 @@ import { watchTasks } from './containerd-events.ts';
 import { connectCri } from './cri.ts';
 import { createDrain } from './drain.ts';
 import { readMachine } from './machine.ts';
-import { configureCni, routeServiceCidr, runRoutes } from './network.ts';
+import { configureCni, runRoutes } from './network.ts';
 import { parseResolvConf } from './network-files.ts';
 import { allocatableOf, type NodeImage, type NodeInput } from './node-object.ts';
 import { registerNode, runLease, writeNodeStatus } from './node-registration.ts';
@@ -71,6 +71,8 @@ export const kubeletDefaults = {
 
 /** Between two looks at the images and whether the node still is what its status says, ms. */
 const nodeStatusMs = 60_000;
+/** The same while the API says that nobody knows how the node is, ms. */
+const doubtedNodeStatusMs = 1_000;
 
 /** Runs the node agent until the signal aborts. containerd and the Pods run on then, and are adopted by the next one. */
 export async function runKubelet(
@@ -252,7 +254,10 @@ function slimNode({ metadata, spec, status }: Node): Node {
   return {
     metadata: { name, uid },
     spec: { podCIDR: spec?.podCIDR, podCIDRs: spec?.podCIDRs },
-    status: { addresses: status?.addresses },
+    status: {
+      addresses: status?.addresses,
+      conditions: status?.conditions?.filter(({ type }) => type === 'Ready'),
+    },
   };
 }
 
@@ -305,11 +310,6 @@ async function runNode(context: NodeContext, signal: AbortSignal): Promise<void>
       { name: 'pods', run: (inner) => context.pods.run(inner) },
       { name: 'lease', run: (inner) => runLease(client, registered, config, clock, log, inner) },
       {
-        name: 'service route',
-        run: () =>
-          routeServiceCidr(network).catch((error: unknown) => log.warn('no route to Services', { error })),
-      },
-      {
         name: 'routes',
         run: (inner) => runRoutes(informers.nodes, informers.nextNodeChange, network, clock, log, inner),
       },
@@ -317,7 +317,7 @@ async function runNode(context: NodeContext, signal: AbortSignal): Promise<void>
         name: 'node status',
         run: async (inner) => {
           while (!inner.aborted) {
-            await clock.sleep(nodeStatusMs, inner);
+            await nextNodeStatus(informers, config.nodeName, clock, inner);
             const isWell = await containerd.ready().then(
               async () =>
                 cri.version({}).then(
@@ -371,6 +371,29 @@ async function waitForPodCidrs(
     if (cidrs.length > 0) return cidrs;
     signal.throwIfAborted();
     await Promise.race([changed, rejectOnAbort(signal)]);
+  }
+}
+
+/**
+ * Resolves when it is time to write the node's status again, or soon after the API says that nobody knows whether the node is ready: it
+ * was cut off, and its Pods get no traffic until that is taken back.
+ */
+async function nextNodeStatus(
+  informers: ReturnType<typeof createKubeletInformers>,
+  nodeName: string,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<void> {
+  const due = clock.sleep(nodeStatusMs, signal).then(() => true);
+  due.catch(() => {}); // when it is left behind; otherwise its rejection is thrown below
+  for (;;) {
+    const changed = informers.nextNodeChange();
+    const conditions = informers.nodes.get(nodeName)?.status?.conditions ?? [];
+    if (conditions.some(({ type, status }) => type === 'Ready' && status === 'Unknown')) {
+      await clock.sleep(doubtedNodeStatusMs, signal);
+      return;
+    }
+    if (await Promise.race([due, changed.then(() => false)])) return;
   }
 }
 

@@ -15,11 +15,14 @@ import { staleUdpFlows } from './udp-flows.ts';
 /** What a sync did to the kernel. `full`: replaced the table; `change`: some elements; `none`: it was right already. */
 export type SyncKind = 'none' | 'change' | 'full';
 
+/** Flows that were ended. */
+export type FlowCounts = Readonly<Record<IpFamily, number>>;
+
 export type Dataplane = {
   /** Makes traffic follow `view`. Rejects when it could not; the next call then starts from nothing. */
   sync(view: NodeView, options: CompileOptions, signal: AbortSignal): Promise<SyncKind>;
-  /** Ends UDP flows that the last sync made stale. Returns how many. */
-  forgetStaleFlows(view: NodeView, options: CompileOptions, signal: AbortSignal): Promise<number>;
+  /** Ends UDP flows that the last sync made stale. Returns how many of each family. */
+  forgetStaleFlows(view: NodeView, options: CompileOptions, signal: AbortSignal): Promise<FlowCounts>;
   /** Compares what is there with what was applied. False: somebody changed it, the next sync replaces it. */
   verify(signal: AbortSignal): Promise<boolean>;
   /** What was applied last, as stable text. */
@@ -83,13 +86,13 @@ export function createDataplane(
       return kind;
     },
     async forgetStaleFlows(view, options, signal) {
-      let count = 0;
+      const counts = { 4: 0, 6: 0 };
       for (const table of tables) {
         if (!table.udpDirty || table.applied === undefined) continue;
         table.udpDirty = false;
-        count += await forgetIn(table, table.applied, conntrack, view, options, signal);
+        counts[table.family] += await forgetIn(table, table.applied, conntrack, view, options, signal);
       }
-      return count;
+      return counts;
     },
     verify: (signal) => verifyTables(rules, signal),
   };

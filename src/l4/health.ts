@@ -34,6 +34,9 @@ function answer(path: string, sources: HealthSources, response: ServerResponse):
     case '/livez': {
       const report = sources.report();
       const good = path === '/livez' ? report.alive : report.eligible;
+      const { healthAnswers } = sources.metrics;
+      const counted = `${path.slice(1)} ${good ? 200 : 503}`;
+      healthAnswers.set(counted, (healthAnswers.get(counted) ?? 0) + 1);
       response.writeHead(good ? 200 : 503, { 'content-type': 'application/json' });
       response.end(
         JSON.stringify({

@@ -1,4 +1,5 @@
-import type { Registry } from 'prom-client';
+import type { Counter as CounterType, Gauge as GaugeType, Registry } from 'prom-client';
+import type { IpFamily } from '../base/ip.ts';
 
 /** Facts of a running proxy, counted as they happen. Names and meanings of what is exposed: README.md. */
 export type ProxyMetrics = {
@@ -8,7 +9,12 @@ export type ProxyMetrics = {
   fullSyncs: number;
   partialSyncs: number;
   tableRepairs: number;
-  staleFlowsDeleted: number;
+  staleFlowsDeleted: Record<IpFamily, number>;
+  /** Services whose change, or whose endpoints' change, is not applied yet. */
+  pendingServices: () => number;
+  pendingEndpoints: () => number;
+  /** Answers of /healthz and /livez by status. */
+  readonly healthAnswers: Map<string, number>;
   lastQueuedMs: number;
   lastSyncMs: number;
   syncSeconds: Observations;
@@ -52,7 +58,10 @@ export function createProxyMetrics(): ProxyMetrics {
     fullSyncs: 0,
     partialSyncs: 0,
     tableRepairs: 0,
-    staleFlowsDeleted: 0,
+    staleFlowsDeleted: { 4: 0, 6: 0 },
+    pendingServices: () => 0,
+    pendingEndpoints: () => 0,
+    healthAnswers: new Map(),
     lastQueuedMs: 0,
     lastSyncMs: 0,
     syncSeconds: new Observations(),
@@ -101,14 +110,19 @@ const counters: readonly Reading[] = [
     help: 'Times that the table was found changed by somebody else',
     read: (metrics) => metrics.tableRepairs,
   },
-  {
-    name: 'fairlead_proxy_stale_udp_flows_deleted_total',
-    help: 'UDP flows deleted because their endpoint left',
-    read: (metrics) => metrics.staleFlowsDeleted,
-  },
 ];
 
 const gauges: readonly Reading[] = [
+  {
+    name: 'kubeproxy_sync_proxy_rules_service_changes_pending',
+    help: 'Service changes that are not applied yet',
+    read: (metrics) => metrics.pendingServices(),
+  },
+  {
+    name: 'kubeproxy_sync_proxy_rules_endpoint_changes_pending',
+    help: 'EndpointSlice changes that are not applied yet',
+    read: (metrics) => metrics.pendingEndpoints(),
+  },
   {
     name: 'kubeproxy_sync_proxy_rules_last_timestamp_seconds',
     help: 'When the last sync succeeded, seconds since the epoch',
@@ -162,19 +176,56 @@ export async function createRegistry(metrics: ProxyMetrics): Promise<Registry> {
       },
     });
   }
-  new Gauge({
-    name: 'kubeproxy_sync_proxy_rules_no_local_endpoints',
-    help: 'Service ports of policy Local without an endpoint on this node',
-    labelNames: ['traffic_policy'],
-    registers,
-    collect() {
-      this.set({ traffic_policy: 'internal' }, metrics.noLocalInternal);
-      this.set({ traffic_policy: 'external' }, metrics.noLocalExternal);
-    },
-  });
+  registerLabelled(metrics, { Counter, Gauge }, registers);
   for (const [name, help, field] of histograms) {
     const histogram = new Histogram({ name, help, registers, buckets: secondsBuckets });
     metrics[field].drainTo((value) => histogram.observe(value));
   }
   return registry;
+}
+
+type Kinds = { readonly Counter: typeof CounterType; readonly Gauge: typeof GaugeType };
+
+/** Those with labels. */
+function registerLabelled(
+  metrics: ProxyMetrics,
+  { Counter, Gauge }: Kinds,
+  registers: readonly Registry[],
+): void {
+  const shared = { registers: [...registers] };
+  new Gauge({
+    ...shared,
+    name: 'kubeproxy_sync_proxy_rules_no_local_endpoints',
+    help: 'Service ports of policy Local without an endpoint on this node',
+    labelNames: ['traffic_policy'],
+    collect() {
+      this.set({ traffic_policy: 'internal' }, metrics.noLocalInternal);
+      this.set({ traffic_policy: 'external' }, metrics.noLocalExternal);
+    },
+  });
+  new Counter({
+    ...shared,
+    name: 'kubeproxy_conntrack_reconciler_deleted_entries_total',
+    help: 'UDP flows deleted because their endpoint left',
+    labelNames: ['ip_family'],
+    collect() {
+      this.reset();
+      for (const family of [4, 6] as const) {
+        this.inc({ ip_family: `IPv${family}` }, metrics.staleFlowsDeleted[family]);
+      }
+    },
+  });
+  for (const path of ['healthz', 'livez']) {
+    new Counter({
+      ...shared,
+      name: `kubeproxy_proxy_${path}_total`,
+      help: `Answers of /${path}`,
+      labelNames: ['code'],
+      collect() {
+        this.reset();
+        for (const code of ['200', '503'])
+          this.inc({ code }, metrics.healthAnswers.get(`${path} ${code}`) ?? 0);
+      },
+    });
+  }
 }

@@ -261,6 +261,9 @@ class Proxy {
   #wake: () => void = () => {};
   /** When the oldest change that is not in the kernel yet came, 0: all are. */
   #pendingSinceMs = 0;
+  /** Objects that changed since the last sync began; bound: those that live or have just gone. */
+  #pendingServices = new Set<string>();
+  #pendingSlices = new Set<string>();
   /** When Pods or Services changed, as their slices say; observed once the rules follow. Bound: 1000. */
   #triggersMs: number[] = [];
 
@@ -276,16 +279,20 @@ class Proxy {
     this.#choose = choose;
     this.#log = log;
     this.#ports = ports;
+    this.metrics.pendingServices = () => this.#pendingServices.size;
+    this.metrics.pendingEndpoints = () => this.#pendingSlices.size;
     watched.services.onChange((key) => {
       this.metrics.serviceChanges++;
+      this.#pendingServices.add(key);
       watched.tracker.markService(key);
       this.#changed();
     });
-    watched.slices.onChange((_key, now, old) => {
+    watched.slices.onChange((key, now, old) => {
       this.metrics.endpointChanges++;
+      this.#pendingSlices.add(key);
       for (const slice of [now, old]) {
-        const key = slice === undefined ? undefined : serviceKeyOfSlice(slice);
-        if (key !== undefined) watched.tracker.markService(key);
+        const service = slice === undefined ? undefined : serviceKeyOfSlice(slice);
+        if (service !== undefined) watched.tracker.markService(service);
       }
       if (now !== undefined && watched.slices.synced) this.#rememberTrigger(now);
       this.#changed();
@@ -373,6 +380,9 @@ class Proxy {
     const triggersMs = this.#triggersMs;
     this.#pendingSinceMs = 0;
     this.#triggersMs = [];
+    const [pendingServices, pendingSlices] = [this.#pendingServices, this.#pendingSlices];
+    this.#pendingServices = new Set();
+    this.#pendingSlices = new Set();
     try {
       const view = this.#watched.tracker.next();
       const options = this.#compileOptions();
@@ -385,10 +395,13 @@ class Proxy {
       this.metrics.partialSyncs += Number(kind === 'change');
       this.metrics.lastSyncMs = clock.nowMs();
       for (const ms of triggersMs) this.metrics.programmingSeconds.add((clock.nowMs() - ms) / 1000);
-      this.metrics.staleFlowsDeleted += await dataplane.forgetStaleFlows(view, options, signal);
+      const ended = await dataplane.forgetStaleFlows(view, options, signal);
+      for (const family of [4, 6] as const) this.metrics.staleFlowsDeleted[family] += ended[family];
       return view;
     } catch (error) {
       this.#pendingSinceMs = pendingSinceMs === 0 ? clock.nowMs() : pendingSinceMs;
+      for (const key of pendingServices) this.#pendingServices.add(key);
+      for (const key of pendingSlices) this.#pendingSlices.add(key);
       throw error;
     }
   }

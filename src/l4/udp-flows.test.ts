@@ -7,6 +7,7 @@ udp      17 29 src=10.42.0.9 dst=10.43.0.10 sport=4001 dport=53 [UNREPLIED] src=
 udp      17 29 src=192.0.2.7 dst=10.41.0.2 sport=4002 dport=30053 [UNREPLIED] src=10.41.0.2 dst=192.0.2.7 sport=30053 dport=4002 mark=0 use=1
 udp      17 29 src=10.42.0.9 dst=10.43.9.9 sport=4003 dport=53 src=10.42.0.2 dst=10.42.0.9 sport=1053 dport=4003 mark=0 use=1
 udp      17 29 src=10.42.0.9 dst=192.0.2.53 sport=4004 dport=53 src=192.0.2.53 dst=10.41.0.2 sport=53 dport=4004 [ASSURED] mark=0 use=1
+udp      17 29 src=10.42.0.9 dst=10.42.0.1 sport=4005 dport=30053 src=10.42.0.3 dst=10.42.0.9 sport=1053 dport=4005 mark=0 use=1
 conntrack v1.4.7 (conntrack-tools): 5 flow entries have been shown.
 tcp      6 431999 ESTABLISHED src=1.1.1.1 dst=1.1.1.2 sport=1 dport=2 src=1.1.1.2 dst=1.1.1.1 sport=2 dport=1 use=1
 udp      17 nonsense src=
@@ -14,7 +15,7 @@ udp      17 nonsense src=
 
 test('flows: lines of conntrack are read, others passed by', () => {
   const flows = parseUdpFlows(listing);
-  assert.equal(flows.length, 5);
+  assert.equal(flows.length, 6);
   assert.deepEqual(flows[0], {
     source: '10.42.0.9',
     sourcePort: 4000,
@@ -43,14 +44,14 @@ const cases: readonly {
     want: [4001, 4003],
   },
   {
-    name: 'flows that a node port would take now',
+    name: 'flows that a node port would take now, at every address of the node',
     scope: { ...nothing, fronts: new Map([['* . 30053', new Set(['10.42.0.2 . 1053'])]]), serviceCidrs: [] },
-    want: [4002],
+    want: [4002, 4005],
   },
   {
     name: 'flows of a node port that is gone',
     scope: { ...nothing, removedFronts: ['* . 30053'], serviceCidrs: [] },
-    want: [4002],
+    want: [4002, 4005],
   },
 ];
 

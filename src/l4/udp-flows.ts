@@ -71,7 +71,9 @@ export function staleUdpFlows(flows: readonly UdpFlow[], scope: StaleFlowScope):
   };
   return flows.filter((flow) => {
     const vip = `${flow.destination} . ${flow.port}`;
-    const isNode = nodeAddresses.has(flow.destination) || flow.destination.startsWith('127.');
+    // A node port answers at addresses that no Node object names, too; there only flows that were led elsewhere are ours.
+    const led = flow.backend !== flow.destination;
+    const isNode = led || nodeAddresses.has(flow.destination) || flow.destination.startsWith('127.');
     const nodePort = `* . ${flow.port}`;
     const backends = scope.fronts.get(vip) ?? (isNode ? scope.fronts.get(nodePort) : undefined);
     if (backends !== undefined) return !backends.has(`${flow.backend} . ${flow.backendPort}`);

@@ -74,6 +74,11 @@ test('l4: the proxy tells its health, its metrics and its rules', async () => {
       'fairlead_proxy_full_syncs_total 1',
       'kubeproxy_sync_full_proxy_rules_duration_seconds_count 1',
       'kubeproxy_sync_proxy_rules_no_local_endpoints{traffic_policy="external"} 0',
+      'kubeproxy_sync_proxy_rules_service_changes_pending 0',
+      'kubeproxy_sync_proxy_rules_endpoint_changes_pending 0',
+      'kubeproxy_conntrack_reconciler_deleted_entries_total{ip_family="IPv4"} 0',
+      'kubeproxy_proxy_healthz_total{code="200"} 1',
+      'kubeproxy_proxy_livez_total{code="503"} 0',
     ]) {
       assert.ok(metrics.includes(line), `${line} is not in ${metrics}`);
     }

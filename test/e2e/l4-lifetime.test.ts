@@ -53,6 +53,29 @@ function startLoad(network: Network, from: AgentName, host: string, port: number
 
 const noSctp = await reasonToSkipSctp();
 
+test('l4 over time: the relay of userspace mode is killed, another one serves the same', {
+  skip,
+}, async () => {
+  const plane = await startPlane('userspace');
+  try {
+    const served = createServing(() => plane);
+    const { v4, v6 } = await served(allPods);
+    assert.deepEqual(await podsOn(plane.network, 'pod-a', v4, 80), allPods);
+    await plane.killChild('node-0');
+    for (const host of [v4, v6]) {
+      const answers = async () => (await plane.network.agents['pod-a'].tcp(host, 80)).startsWith('pod-');
+      await comesTrue(answers, `${host} answers again`);
+      assert.deepEqual(await podsOn(plane.network, 'pod-a', host, 80), allPods);
+    }
+    assert.match(
+      plane.complaints().join('\n'),
+      /the process that carries TCP connections ended, starting it again/,
+    );
+  } finally {
+    await plane.close();
+  }
+});
+
 describe('l4 over time', { skip }, () => {
   let plane: Plane;
   const serve = createServing(() => plane);

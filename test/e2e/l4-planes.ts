@@ -1,6 +1,7 @@
 /** Both data planes as tests drive them: a proxy process in each node of the test network, following what is written here. */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { Service, ServiceSpec } from '../../src/api/gen/core-v1.ts';
@@ -42,6 +43,7 @@ type NodeProcess = {
   tell(request: NodeRequest): void;
   get(path: string): Promise<{ readonly status: number; readonly text: string }>;
   readonly complaints: readonly string[];
+  readonly pid: number;
   end(how: 'SIGKILL' | 'stop'): Promise<void>;
 };
 
@@ -57,6 +59,8 @@ export type Plane = {
   get(node: NodeName, path: string): Promise<{ readonly status: number; readonly text: string }>;
   /** Ends a node's proxy and starts another one, with the same objects. */
   restart(node: NodeName, how: 'SIGKILL' | 'stop', between?: () => Promise<void>): Promise<void>;
+  /** Kills the process that a node's proxy has started. */
+  killChild(node: NodeName): Promise<void>;
   complaints(): readonly string[];
   close(): Promise<void>;
 };
@@ -88,6 +92,7 @@ export async function startNode(
   return {
     tell,
     complaints,
+    pid: child.pid ?? 0,
     get: (path) =>
       new Promise((resolve) => {
         const id = ++lastId;
@@ -149,6 +154,11 @@ export async function startPlane(mode: Mode['name']): Promise<Plane> {
       past.push(...proxy.complaints);
       await between?.();
       await start(node);
+    },
+    async killChild(node) {
+      const { pid } = proxyOf(proxies, node);
+      const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8');
+      process.kill(Number.parseInt(children, 10), 'SIGKILL');
     },
     complaints: () => [...past, ...proxies.values().flatMap(({ complaints }) => complaints)],
     async close() {

@@ -1,9 +1,10 @@
 import { writeFile } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
-import { canonicalIp, formatCidr } from '../../base/ip.ts';
+import { canonicalIp, formatCidr, type IpFamily } from '../../base/ip.ts';
 import type { Logger } from '../../base/log.ts';
 import type { NodeView } from '../../model/view.ts';
 import { runTool } from '../apply.ts';
+import { textFamily } from '../claims.ts';
 import type { CompileOptions } from '../compile.ts';
 import type { Dataplane, ReportProblem, SyncKind } from '../dataplane.ts';
 import type { RulesetProblem } from '../ruleset.ts';
@@ -67,7 +68,7 @@ type State = {
   readonly failures: Map<string, string>;
   wanted: ReadonlyMap<string, Front>;
   wantedRanges: readonly string[];
-  endedFlows: number;
+  endedFlows: Record<IpFamily, number>;
   /** `service message` of the problems of the last plan. */
   reported: ReadonlySet<string>;
 };
@@ -97,7 +98,7 @@ export function createUserspaceDataplane(
     failures: new Map(),
     wanted: new Map(),
     wantedRanges: [],
-    endedFlows: 0,
+    endedFlows: { 4: 0, 6: 0 },
     reported: new Set(),
   };
   return {
@@ -107,7 +108,7 @@ export function createUserspaceDataplane(
     },
     forgetStaleFlows() {
       const { endedFlows } = state;
-      state.endedFlows = 0;
+      state.endedFlows = { 4: 0, 6: 0 };
       return Promise.resolve(endedFlows);
     },
     async verify(signal) {
@@ -167,7 +168,7 @@ async function converge(state: State, signal: AbortSignal): Promise<SyncKind> {
     if (listener !== undefined) {
       if (sameFront(listener.front, front)) continue;
       changed = true;
-      state.endedFlows += listener.update(front);
+      state.endedFlows[textFamily(front.address)] += listener.update(front);
     } else opening.push(open(state, front, shared));
   }
   changed ||= opening.length > 0;

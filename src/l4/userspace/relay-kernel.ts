@@ -39,8 +39,9 @@ const signatures = {
   connect: { arguments: ['int32', 'pointer', 'uint32'], return: 'int32' },
   setsockopt: { arguments: ['int32', 'int32', 'int32', 'pointer', 'uint32'], return: 'int32' },
   getsockopt: { arguments: ['int32', 'int32', 'int32', 'pointer', 'pointer'], return: 'int32' },
-  recv: { arguments: ['int32', 'pointer', 'uint64', 'int32'], return: 'int64' },
-  send: { arguments: ['int32', 'pointer', 'uint64', 'int32'], return: 'int64' },
+  // What they return fits into 32 bits, as the lengths do: a number instead of a bigint.
+  recv: { arguments: ['int32', 'pointer', 'uint64', 'int32'], return: 'int32' },
+  send: { arguments: ['int32', 'pointer', 'uint64', 'int32'], return: 'int32' },
   shutdown: { arguments: ['int32', 'int32'], return: 'int32' },
   close: { arguments: ['int32'], return: 'int32' },
   epoll_create1: { arguments: ['int32'], return: 'int32' },
@@ -62,6 +63,7 @@ export class RelayKernel {
   readonly #libc = ffi.dlopen('libc.so.6', signatures).functions;
   readonly #errnoAt = this.#libc.__errno_location();
   readonly #chunk: { readonly memory: Buffer; readonly at: bigint };
+  readonly #chunkLength: bigint;
   readonly #address = shared(Buffer.alloc(sockaddrBytesMax));
   readonly #words = shared(new Int32Array(4)); // an option's value; its length
   readonly #events = shared(new Int32Array(eventsMax * eventWords));
@@ -70,6 +72,7 @@ export class RelayKernel {
   /** @param chunkBytes what one `receive` may bring */
   constructor(chunkBytes: number) {
     this.#chunk = shared(Buffer.alloc(chunkBytes));
+    this.#chunkLength = BigInt(chunkBytes);
   }
 
   /** Where `receive` puts bytes. */
@@ -125,20 +128,17 @@ export class RelayKernel {
   }
 
   receive(socket: number): number {
-    const { memory, at } = this.#chunk;
-    return this.#result(Number(this.#libc.recv(socket, at, BigInt(memory.length), MSG_DONTWAIT_NOSIGNAL)));
+    return this.#result(this.#libc.recv(socket, this.#chunk.at, this.#chunkLength, MSG_DONTWAIT_NOSIGNAL));
   }
 
   /** Sends the first bytes of `chunk`. */
   sendChunk(socket: number, bytes: number): number {
-    return this.#result(
-      Number(this.#libc.send(socket, this.#chunk.at, BigInt(bytes), MSG_DONTWAIT_NOSIGNAL)),
-    );
+    return this.#result(this.#libc.send(socket, this.#chunk.at, BigInt(bytes), MSG_DONTWAIT_NOSIGNAL));
   }
 
   send(socket: number, data: Buffer): number {
     const at = ffi.getRawPointer(data);
-    return this.#result(Number(this.#libc.send(socket, at, BigInt(data.length), MSG_DONTWAIT_NOSIGNAL)));
+    return this.#result(this.#libc.send(socket, at, BigInt(data.length), MSG_DONTWAIT_NOSIGNAL));
   }
 
   endWriting(socket: number): void {

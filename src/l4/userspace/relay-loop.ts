@@ -38,6 +38,7 @@ type Way = {
 
 type Pair = {
   readonly client: number;
+  /** '' where it does not matter. */
   readonly clientHost: string;
   readonly front: Front;
   readonly backends: readonly Backend[];
@@ -48,6 +49,11 @@ type Pair = {
   connectUntilMs: number | undefined;
   ways: readonly [Way, Way] | undefined;
 };
+
+/** Nothing depends on who the client is. */
+function treatsAllAlike({ inside, outside, sourceRanges, affinityTimeoutSeconds }: Front): boolean {
+  return inside === outside && sourceRanges.length === 0 && affinityTimeoutSeconds === undefined;
+}
 
 export class RelayLoop {
   readonly #kernel: RelayKernel;
@@ -115,12 +121,12 @@ export class RelayLoop {
       const client = this.#kernel.accept(listener);
       if (client < 0) return; // none left, or one that has gone already
       if (this.#connections >= connectionsMax) this.#kernel.reset(client);
-      else this.#lead(client, this.#kernel.acceptedHost(), front);
+      else this.#lead(client, treatsAllAlike(front) ? '' : this.#kernel.acceptedHost(), front);
     }
   }
 
   #lead(client: number, clientHost: string, front: Front): void {
-    const allowed = backendsFor(front, clientHost, this.#state.inside);
+    const allowed = clientHost === '' ? front.inside : backendsFor(front, clientHost, this.#state.inside);
     const backends = this.#state.balancer.order(front, clientHost, allowed).slice(0, attemptsMax);
     const pair: Pair = {
       client,

@@ -70,8 +70,11 @@ export function runRelayProcess(): void {
 }
 
 function frontOf({ sourceRanges, ...front }: RelayFront): Front {
+  // One list for both where they are equal: the loop need not ask then who the client is.
+  const same = JSON.stringify(front.inside) === JSON.stringify(front.outside);
   return {
     ...front,
+    outside: same ? front.inside : front.outside,
     sourceRanges: sourceRanges.flatMap((text) => parseCidr(text) ?? []),
     serving: new Set(), // TCP connections stay with their endpoint, serving or not
   };
