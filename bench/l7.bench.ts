@@ -2,7 +2,7 @@
  * The ingress engine beside other proxies: CPU per request, throughput, latency at fixed rates, big bodies, big route tables, time
  * to effect, memory.
  *
- *   npm run bench -- l7 [--seconds 2] [--rounds 3] [--parts small,open,routes,churn,effect,memory] [--rates 1000,4000] [--hosts 10,1000,10000] [--only NAME] [--write]
+ *   npm run bench -- l7 [--seconds 2] [--rounds 3] [--parts small,tls,echo,open,routes,churn,effect,memory] [--rates 1000,4000] [--hosts 10,1000,10000] [--only NAME] [--write]
  *
  * Of the rounds the one with the least CPU per request counts, for each proxy alike: others use the machine, too.
  * Everything runs on the loopback, one proxy at a time, in front of the same nginx. Needs nginx and wrk; HAProxy and
@@ -15,7 +15,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Load, type Measured, measure, residentKib } from './l7/load.ts';
+import { type Echoed, measureEcho, startEcho } from './l7/echo.ts';
 import { measureEffect } from './l7/effect.ts';
+import { type Handshakes, makeCertificate, measureHandshakes } from './l7/handshakes.ts';
 import { type Latencies, measureOpenLoop } from './l7/open-loop.ts';
 import { missing, type Proxy, proxies, routesFile, type Site, startBackend } from './l7/proxies.ts';
 import { machineLine, writeSection } from './lib/report.ts';
@@ -24,7 +26,7 @@ const { values } = parseArgs({
   options: {
     seconds: { type: 'string', default: '2' },
     rounds: { type: 'string', default: '3' },
-    parts: { type: 'string', default: 'small,open,routes,churn,effect,memory' },
+    parts: { type: 'string', default: 'small,tls,echo,open,routes,churn,effect,memory' },
     rates: { type: 'string', default: '1000,4000' },
     hosts: { type: 'string', default: '10,1000,10000' },
     only: { type: 'string', default: '' },
@@ -147,6 +149,62 @@ async function churn(folder: string): Promise<void> {
   }
 }
 
+const handshakes = 1000;
+
+async function tls(folder: string): Promise<void> {
+  const certificate = await makeCertificate(folder, host);
+  const site = { ...siteOf(folder, [host], [backendPorts[0]]), certificate };
+  // Caddy's configuration here has no TLS.
+  const speaking = measured.filter(({ name }) => !name.startsWith('Caddy'));
+  for (const resume of [false, true]) {
+    const best = new Map<string, Handshakes>();
+    for (let round = 0; round < Number(values.rounds); round += 1) {
+      for (const proxy of speaking) {
+        const options = { count: handshakes, concurrency: 16, resume };
+        const it = await withProxy(proxy, site, (pid) =>
+          measureHandshakes(pid, proxyPort + 1, host, options),
+        );
+        const before = best.get(proxy.name);
+        const better = before === undefined || it.cpuUs < before.cpuUs ? it : before;
+        best.set(proxy.name, { ...better, failed: it.failed + (before?.failed ?? 0) });
+      }
+    }
+    const title = `TLS 1.3, a new connection for each request, ${resume ? 'sessions taken up' : 'whole handshakes'}`;
+    say(
+      '',
+      `**${title}**`,
+      '',
+      '| proxy | CPU µs a connection | sessions taken up | failed |',
+      '|---|---|---|---|',
+    );
+    for (const [name, it] of best) {
+      say(`| ${name} | ${it.cpuUs.toFixed(0)} | ${it.resumed} of ${handshakes} | ${it.failed} |`);
+    }
+  }
+}
+
+async function echo(folder: string): Promise<void> {
+  const server = await startEcho();
+  const site = { ...siteOf(folder, [host], [backendPorts[0]]), echoPort: server.port };
+  const best = new Map<string, Echoed>();
+  for (let round = 0; round < Number(values.rounds); round += 1) {
+    for (const proxy of measured) {
+      const it = await withProxy(proxy, site, (pid) =>
+        measureEcho(pid, proxyPort, host, { connections: 64, seconds }),
+      );
+      const before = best.get(proxy.name);
+      const better = before === undefined || it.cpuUs < before.cpuUs ? it : before;
+      best.set(proxy.name, { ...better, failed: it.failed + (before?.failed ?? 0) });
+    }
+  }
+  server.close();
+  const title = 'WebSocket: 64 bytes and their echo, 64 connections';
+  say('', `**${title}**`, '', '| proxy | CPU µs | messages/s | failed |', '|---|---|---|---|');
+  for (const [name, it] of best) {
+    say(`| ${name} | ${it.cpuUs.toFixed(1)} | ${it.perSecond.toFixed(0)} | ${it.failed} |`);
+  }
+}
+
 /** The worst round counts for the tail: a proxy that is slow once was slow. */
 async function open(folder: string): Promise<void> {
   const site = siteOf(folder, [host], [backendPorts[0]]);
@@ -229,6 +287,8 @@ const backends = [];
 try {
   for (const port of backendPorts) backends.push(await startBackend(folder, port));
   if (parts.has('small')) await small(folder);
+  if (parts.has('tls')) await tls(folder);
+  if (parts.has('echo')) await echo(folder);
   if (parts.has('open')) await open(folder);
   if (parts.has('routes')) await routes(folder);
   if (parts.has('churn')) await churn(folder);

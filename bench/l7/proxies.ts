@@ -13,6 +13,10 @@ export type Site = {
   readonly port: number;
   readonly hosts: readonly string[];
   readonly backendPorts: readonly number[];
+  /** Where /echo goes, which is upgraded. */
+  readonly echoPort?: number;
+  /** Serve the hosts over TLS, too, on the next port. */
+  readonly certificate?: { readonly certFile: string; readonly keyFile: string; readonly bothFile: string };
 };
 
 export type Proxy = {
@@ -119,7 +123,31 @@ export async function startBackend(folder: string, port: number): Promise<Runnin
   return run(nginx, ['-p', own, '-c', join(own, 'nginx.conf'), '-e', 'stderr'], port);
 }
 
-async function startNginx({ folder, port, hosts, backendPorts }: Site): Promise<Running> {
+function nginxEcho(port: number): string {
+  return `    location = /echo {
+      proxy_pass http://127.0.0.1:${port};
+      proxy_http_version 1.1;
+      proxy_set_header Upgrade $http_upgrade;
+      proxy_set_header Connection "upgrade";
+    }`;
+}
+
+function nginxTls(port: number, { certFile, keyFile }: NonNullable<Site['certificate']>): string {
+  return `    listen 127.0.0.1:${port} ssl;
+    ssl_certificate ${certFile};
+    ssl_certificate_key ${keyFile};
+    ssl_protocols TLSv1.3;
+    ssl_session_tickets on;`;
+}
+
+async function startNginx({
+  folder,
+  port,
+  hosts,
+  backendPorts,
+  certificate,
+  echoPort,
+}: Site): Promise<Running> {
   const own = join(folder, 'nginx');
   mkdirSync(own, { recursive: true });
   const servers = hosts.map(
@@ -127,6 +155,8 @@ async function startNginx({ folder, port, hosts, backendPorts }: Site): Promise<
   server {
     listen 127.0.0.1:${port}${host === hosts[0] ? ' backlog=4096' : ''};
     server_name ${host};
+${certificate === undefined ? '' : nginxTls(port + 1, certificate)}
+${echoPort === undefined ? '' : nginxEcho(echoPort)}
     location / {
       proxy_pass http://backend;
       proxy_http_version 1.1;
@@ -150,7 +180,14 @@ ${backendPorts.map((backend) => `    server 127.0.0.1:${backend};`).join('\n')}
   return run(nginx ?? '', ['-p', own, '-c', join(own, 'nginx.conf'), '-e', 'stderr'], port);
 }
 
-async function startHaproxy({ folder, port, hosts, backendPorts }: Site): Promise<Running> {
+async function startHaproxy({
+  folder,
+  port,
+  hosts,
+  backendPorts,
+  certificate,
+  echoPort,
+}: Site): Promise<Running> {
   const map = join(folder, 'haproxy.map');
   writeFileSync(map, hosts.map((host) => `${host} backend\n`).join(''));
   const file = join(folder, 'haproxy.cfg');
@@ -167,10 +204,13 @@ defaults
   http-reuse always
 frontend in
   bind 127.0.0.1:${port} backlog 4096
+${certificate === undefined ? '' : `  bind 127.0.0.1:${port + 1} backlog 4096 ssl crt ${certificate.bothFile} ssl-min-ver TLSv1.3`}
   option forwardfor
   http-request set-header X-Forwarded-Proto http
   http-request set-header X-Forwarded-Host %[req.hdr(host)]
+${echoPort === undefined ? '' : '  use_backend echo if { path /echo }'}
   use_backend %[req.hdr(host),lower,map(${map})]
+${echoPort === undefined ? '' : `backend echo\n  server echo 127.0.0.1:${echoPort}`}
 backend backend
 ${backendPorts.map((backend) => `  server s${backend} 127.0.0.1:${backend}`).join('\n')}
 `,
@@ -178,11 +218,12 @@ ${backendPorts.map((backend) => `  server s${backend} 127.0.0.1:${backend}`).joi
   return run(haproxy ?? '', ['-f', file, '-db'], port);
 }
 
-async function startCaddy({ folder, port, hosts, backendPorts }: Site): Promise<Running> {
+async function startCaddy({ folder, port, hosts, backendPorts, echoPort }: Site): Promise<Running> {
   const own = join(folder, 'caddy');
   mkdirSync(own, { recursive: true });
   const to = backendPorts.map((backend) => `127.0.0.1:${backend}`).join(' ');
-  const sites = hosts.map((host) => `http://${host}:${port} {\n  reverse_proxy ${to}\n}\n`);
+  const echo = echoPort === undefined ? '' : `  reverse_proxy /echo 127.0.0.1:${echoPort}\n`;
+  const sites = hosts.map((host) => `http://${host}:${port} {\n${echo}  reverse_proxy ${to}\n}\n`);
   writeFileSync(
     join(own, 'Caddyfile'),
     `{\n  admin off\n  auto_https off\n  default_bind 127.0.0.1\n  log {\n    level ERROR\n  }\n}\n${sites.join('')}`,
@@ -192,13 +233,19 @@ async function startCaddy({ folder, port, hosts, backendPorts }: Site): Promise<
 }
 
 /** The routes file of ours; replaced whole, so that it is never read half-written. */
-export function routesFile({ folder, port, hosts, backendPorts }: Site): string {
+export function routesFile({ folder, port, hosts, backendPorts, certificate, echoPort }: Site): string {
   const own = join(folder, `fairlead-${port}`);
   mkdirSync(own, { recursive: true });
   const file = join(own, 'routes.yaml');
   const backends = backendPorts.map((backend) => `"127.0.0.1:${backend}"`).join(', ');
   const routes = hosts.map((name) => `  - { host: ${name}, path: /, backends: [${backends}] }\n`);
-  writeFileSync(`${file}.new`, `routes:\n${routes.join('')}`);
+  if (echoPort !== undefined)
+    routes.push(`  - { path: /echo, backends: ["127.0.0.1:${echoPort}"], host: ${hosts[0]} }\n`);
+  const shown =
+    certificate === undefined
+      ? ''
+      : `certificates:\n  - { hosts: [${hosts.join(', ')}], cert: ${certificate.certFile}, key: ${certificate.keyFile} }\n`;
+  writeFileSync(`${file}.new`, `routes:\n${routes.join('')}${shown}`);
   renameSync(`${file}.new`, file);
   return file;
 }
@@ -207,7 +254,8 @@ function startOurs(transport: 'uring' | 'net') {
   return (site: Site): Promise<Running> => {
     const file = routesFile(site);
     const args = ['ingress', '--config', file, '--transport', transport, '--http', `127.0.0.1:${site.port}`];
-    return run(join(home, 'fairlead'), [...args, '--https', '', '--health-address', ''], site.port);
+    const https = site.certificate === undefined ? '' : `127.0.0.1:${site.port + 1}`;
+    return run(join(home, 'fairlead'), [...args, '--https', https, '--health-address', ''], site.port);
   };
 }
 
