@@ -1,3 +1,4 @@
+import { describeField, describeType } from './docs/field-docs.ts';
 import { objectAt } from './fields.ts';
 import type { Kind } from './kind.ts';
 import { isAtomicType, markerOf } from './list-markers.ts';
@@ -7,7 +8,7 @@ import { type FieldType, type Scalar, typeNode } from './schema.ts';
 
 /** The schema half of the OpenAPI documents: the types of the schema table as JSON schemas, under Kubernetes' names. */
 
-/** How a dialect of OpenAPI points at another schema, beside facts of the field that points. */
+/** How a dialect of OpenAPI points at another schema, beside facts of the field that points: its text and its markers. */
 export type Dialect = {
   reference(name: string): JsonObject;
   /** `facts` are `x-kubernetes-…` members of the property that refers. */
@@ -144,8 +145,11 @@ function definition(typeName: string, dialect: Dialect, needs: (type: string) =>
   const node = typeNode(typeName);
   const properties: JsonObject = {};
   const required: string[] = [];
+  const isObject = node?.fields.has('metadata') === true;
+  const about = describeType(typeName);
   for (const [name, field] of node?.fields ?? []) {
-    const facts = markerFacts(typeName, name);
+    const text = describeField(typeName, name, isObject);
+    const facts = { ...(text === undefined ? {} : { description: text }), ...markerFacts(typeName, name) };
     const named = namedValues[`${typeName}.${name}`];
     properties[name] =
       named === undefined
@@ -155,6 +159,7 @@ function definition(typeName: string, dialect: Dialect, needs: (type: string) =>
   }
   const identity = groupVersionKinds(typeName);
   return {
+    ...(about === undefined ? {} : { description: about }),
     type: 'object',
     ...(Object.keys(properties).length === 0 ? {} : { properties }),
     ...(required.length === 0 ? {} : { required: required.toSorted() }),

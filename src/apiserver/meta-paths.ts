@@ -1,11 +1,5 @@
+import { createHash } from 'node:crypto';
 import type { Kind } from '../api/kind.ts';
-import {
-  openApiV2Json,
-  openApiV2Protobuf,
-  openApiV2ProtobufMediaType,
-  openApiV3Document,
-  openApiV3Index,
-} from '../api/openapi.ts';
 import { pathNotFound } from '../api/status.ts';
 import { serverVersion } from './config.ts';
 import type { ApiContext } from './context.ts';
@@ -24,8 +18,9 @@ export async function answerPath(context: ApiContext, request: ApiRequest): Prom
   const [root] = path.split('/').filter((segment) => segment !== '');
   if (root === 'api' || root === 'apis')
     return answerDiscovery(request, context.customs.all(), context.aggregation.versions());
-  if (path.startsWith('/openapi/v3/'))
-    return openApiDocument(path.slice('/openapi/v3/'.length), context.customs.all());
+  if (path.startsWith('/openapi/v3/')) {
+    return openApiDocument(request, path.slice('/openapi/v3/'.length), context.customs.all());
+  }
   if (/^\/(healthz|livez|readyz)\/(ping|store)$/.test(path)) return textReply('ok');
   throw pathNotFound();
 }
@@ -48,7 +43,10 @@ const exactPaths: Readonly<Record<string, PathHandler>> = {
     return textReply(text, 200, contentType);
   },
   '/openapi/v2': (context, request) => openApiV2(request, context.customs.all()),
-  '/openapi/v3': (context) => bytesReply(openApiV3Index(context.customs.all())),
+  '/openapi/v3': async (context, request) => {
+    const { openApiV3Index } = await import('../api/openapi.ts');
+    return documentReply(request, openApiV3Index(context.customs.all()));
+  },
   '/.well-known/openid-configuration': (context) => {
     const { issuer } = context.tokens;
     return jsonReply({
@@ -69,21 +67,61 @@ function health(name: string): PathHandler {
   };
 }
 
-function openApiV2(request: ApiRequest, custom: readonly Kind[]): Reply {
+/** The documents and the texts in them are loaded when somebody first asks: most servers never need them. */
+async function openApiV2(request: ApiRequest, custom: readonly Kind[]): Promise<Reply> {
+  const { openApiV2Json, openApiV2Protobuf, openApiV2ProtobufMediaType } = await import('../api/openapi.ts');
   for (const { type } of parseAccept(request.headers.accept)) {
-    if (type === openApiV2ProtobufMediaType)
-      return bytesReply(openApiV2Protobuf(custom), openApiV2ProtobufReplyType);
+    if (type === openApiV2ProtobufMediaType) {
+      return documentReply(request, openApiV2Protobuf(custom), openApiV2ProtobufReplyType);
+    }
     if (acceptsJson(type)) break;
   }
-  return bytesReply(openApiV2Json(custom));
+  return documentReply(request, openApiV2Json(custom));
 }
 
-function openApiDocument(path: string, custom: readonly Kind[]): Reply {
+/** For an URL with the document's own hash the answer never changes, so it may be kept; another hash leads to the newest. */
+async function openApiDocument(request: ApiRequest, path: string, custom: readonly Kind[]): Promise<Reply> {
+  const { openApiV3Document } = await import('../api/openapi.ts');
   const document = openApiV3Document(path, custom);
   if (document === undefined) throw pathNotFound();
-  return bytesReply(document);
+  const asked = request.query.get('hash');
+  if (asked === null || asked === '') return documentReply(request, document);
+  const hash = hashOf(document);
+  if (asked !== hash) {
+    const location = `/openapi/v3/${path}?hash=${hash}`;
+    return { kind: 'bytes', status: 301, contentType: jsonType, body: [], headers: { location } };
+  }
+  return documentReply(request, document, jsonType, { 'cache-control': 'public, immutable' });
 }
 
-function bytesReply(bytes: Uint8Array, contentType: string = jsonType): Reply {
-  return { kind: 'bytes', status: 200, contentType, body: [bytes] };
+/** By document: they are kept as bytes, so each is hashed once. */
+const hashes = new WeakMap<Uint8Array, string>();
+
+function hashOf(bytes: Uint8Array): string {
+  const known = hashes.get(bytes);
+  if (known !== undefined) return known;
+  const hash = createHash('sha256').update(bytes).digest('hex').toUpperCase();
+  hashes.set(bytes, hash);
+  return hash;
+}
+
+/** The document, or 304 where the client has it already (RFC 9110 §13.1.2). */
+function documentReply(
+  request: ApiRequest,
+  bytes: Uint8Array,
+  contentType: string = jsonType,
+  headers: Readonly<Record<string, string>> = {},
+): Reply {
+  const etag = `"${hashOf(bytes)}"`;
+  const had = (request.headers['if-none-match'] ?? '')
+    .split(',')
+    .map((tag) => tag.trim().replace(/^W\//, ''));
+  const isKnown = had.includes(etag) || had.includes('*');
+  return {
+    kind: 'bytes',
+    status: isKnown ? 304 : 200,
+    contentType,
+    body: isKnown ? [] : [bytes],
+    headers: { etag, vary: 'Accept', ...headers },
+  };
 }

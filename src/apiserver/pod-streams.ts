@@ -80,7 +80,9 @@ export function streamPath(
   const nodeName = requireNode(pod);
   const query = new URLSearchParams();
   if (subresource === 'portforward') {
-    for (const port of request.query.getAll('ports')) query.append('port', port);
+    for (const port of request.query.getAll('ports').flatMap((ports) => ports.split(','))) {
+      query.append('port', port);
+    }
     return { nodeName, path: `/portForward/${namespace}/${name}${suffix(query)}` };
   }
   const container = chooseContainer(pod, request.query.get('container') ?? '');

@@ -99,13 +99,18 @@ async function relayWebSocket(
   const { openSpdy } = await import('./kubelet-upgrade.ts');
   const { target, subresource, nodeName, path } = wanted;
   const isForward = subresource === 'portforward';
-  const known = isForward ? [streams.tunnelProtocol] : streams.channelProtocols;
+  const forward = await import('./websocket-forward.ts');
+  const known = isForward
+    ? [streams.tunnelProtocol, ...forward.forwardChannelProtocols]
+    : streams.channelProtocols;
   const protocol = streams.chooseProtocol(incoming.headers['sec-websocket-protocol'], known);
   if (protocol === undefined) {
     throw badRequest(
       `unable to upgrade: the subprotocols that this server speaks here are ${known.join(', ')}`,
     );
   }
+  const isTunnel = protocol === streams.tunnelProtocol;
+  const ports = isForward && !isTunnel ? forward.forwardedPorts(target.request.query) : [];
   const kubelet = await openSpdy(
     context.kubelets,
     nodeName,
@@ -115,7 +120,7 @@ async function relayWebSocket(
   socket.once('close', () => kubelet.socket.destroy());
   const websocket = await streams.acceptWebSocket(incoming, { socket, head }, protocol);
   if (isForward) {
-    await streams.tunnel(websocket, kubelet);
+    await (isTunnel ? streams.tunnel(websocket, kubelet) : forward.relayForward(websocket, kubelet, ports));
     return;
   }
   const asks = (flag: string): boolean => isTrue(target.request.query.get(flag));

@@ -227,7 +227,7 @@ type Outbox = {
  * TLS record of its own: some clients, Python's among them, wait for the socket and would not see a second message that
  * came in the same record.
  */
-function outboxOf(websocket: WebSocket, kubelet: TLSSocket): Outbox {
+export function outboxOf(websocket: WebSocket, kubelet: TLSSocket): Outbox {
   const waiting: Buffer[] = [];
   let waitingBytes = 0;
   let isSending = false;
@@ -261,7 +261,8 @@ function outboxOf(websocket: WebSocket, kubelet: TLSSocket): Outbox {
   };
 }
 
-function joinEnds(websocket: WebSocket, kubelet: TLSSocket, outbox: Outbox): Promise<void> {
+/** Resolves when the WebSocket has ended; either side's end is the other's. */
+export function joinEnds(websocket: WebSocket, kubelet: TLSSocket, outbox: Outbox): Promise<void> {
   return new Promise((resolve) => {
     // An error of either side ends both; there is nobody left to tell.
     kubelet.on('error', () => websocket.terminate());
@@ -274,7 +275,7 @@ function joinEnds(websocket: WebSocket, kubelet: TLSSocket, outbox: Outbox): Pro
   });
 }
 
-function bytesOf(data: RawData): Buffer {
+export function bytesOf(data: RawData): Buffer {
   if (Buffer.isBuffer(data)) return data;
   return Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data);
 }

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
 import { request } from 'node:https';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
 import { startApiServer, type TestApiServer } from '../support/apiserver.ts';
+import { readyClientNode } from '../support/clients.ts';
 import { runOk } from '../support/shell.ts';
 
 /** Client libraries of other languages against the API server. */
@@ -42,8 +42,7 @@ test('Python’s kubernetes client: objects, patches, conflicts, scale, watch', 
   ]);
 });
 
-const clientNode = existsSync(join(import.meta.dirname, '../clients/node_modules/@kubernetes/client-node'));
-const skipNode = clientNode ? false : '@kubernetes/client-node is missing: run npm ci in test/clients';
+const skipNode = (await readyClientNode()) ?? false;
 
 test('@kubernetes/client-node: an informer follows through watches that end', {
   skip: skipNode,

@@ -29,6 +29,7 @@ before(async () => {
     socket.on('error', () => socket.destroy());
     socket.on('data', (chunk) => {
       text += String(chunk);
+      if (text.endsWith('\r\n\r\n')) socket.end('HTTP/1.0 200 OK\r\n\r\nserved');
     });
     socket.once('end', () => socket.end(`got ${text}`));
   });
@@ -172,6 +173,22 @@ test('Python’s kubernetes client: exec with output and exit code', { skip: ski
   const config = server.kubeconfig('python', server.admin);
   assert.equal((await runOk(python, [script, config, 'target', 'hello'])).trim(), 'out:hello 0');
   assert.equal((await runOk(python, [script, config, 'target', 'exit', '4'])).trim(), 'out:exit 4 4');
+});
+
+test('Python’s kubernetes client: port-forward by WebSocket channels', { skip: skipPython }, async () => {
+  const script = join(import.meta.dirname, '../clients/forward.py');
+  const config = server.kubeconfig('python', server.admin);
+  assert.equal((await runOk(python, [script, config, 'target', '8080'])).trim(), 'served None');
+});
+
+test('WebSocket port-forward: a port that is none is refused as a Status', async () => {
+  const socket = new WebSocket(
+    `${server.url.replace('https', 'wss')}/api/v1/namespaces/default/pods/target/portforward?ports=80,none`,
+    'v4.channel.k8s.io',
+    tls(),
+  );
+  const [error] = (await once(socket, 'error')) as [Error];
+  assert.match(error.message, /400/);
 });
 
 /** From here on kubectl itself. */

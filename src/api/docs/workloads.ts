@@ -1,0 +1,92 @@
+import type { TypeDocs } from './type-docs.ts';
+
+/** What `kubectl explain` tells of the kinds that make Pods. */
+export const workloadDocs: TypeDocs = {
+  'apps/v1.Deployment': {
+    '': 'Keeps a number of equal Pods running and replaces them step by step when their template changes.',
+    spec: 'What is wanted.',
+    status: 'How far it has come.',
+  },
+  'apps/v1.DeploymentSpec': {
+    '': 'What a Deployment is to keep running.',
+    minReadySeconds: 'A new Pod counts as available after being ready so long, in seconds. Default 0.',
+    paused: 'True: changes of the template wait.',
+    progressDeadlineSeconds:
+      'Without progress for so long the rollout is told to have failed, in seconds. Default 600.',
+    replicas: 'How many Pods. Default 1.',
+    revisionHistoryLimit: 'How many old ReplicaSets are kept for kubectl rollout undo. Default 10.',
+    selector: 'Which Pods are its own. Must match the labels of the template, and cannot be changed.',
+    strategy: 'How old Pods are replaced by new ones.',
+    template: 'The pattern of its Pods.',
+  },
+  'apps/v1.DeploymentStrategy': {
+    '': 'How old Pods are replaced by new ones.',
+    rollingUpdate: 'Bounds of a rolling update.',
+    type: 'RollingUpdate (default): step by step. Recreate: all old ones end first.',
+  },
+  'apps/v1.RollingUpdateDeployment': {
+    '': 'Bounds of a rolling update.',
+    maxSurge: 'So many Pods more than wanted, a number or a percentage. Default 25%.',
+    maxUnavailable: 'So many Pods fewer than wanted, a number or a percentage. Default 25%.',
+  },
+  'apps/v1.ReplicaSet': { '': 'Keeps a number of equal Pods. Usually made by a Deployment.' },
+  'apps/v1.ReplicaSetSpec': {
+    '': 'What a ReplicaSet is to keep running.',
+    minReadySeconds: 'A Pod counts as available after being ready so long, in seconds.',
+    replicas: 'How many Pods. Default 1.',
+    selector: 'Which Pods are its own. Cannot be changed.',
+    template: 'The pattern of its Pods.',
+  },
+  'apps/v1.StatefulSet': { '': 'Keeps Pods with stable names and volumes of their own.' },
+  'apps/v1.StatefulSetSpec': {
+    '': 'What a StatefulSet is to keep running.',
+    podManagementPolicy: 'OrderedReady (default): one after the other. Parallel: all at once.',
+    replicas: 'How many Pods. Default 1.',
+    selector: 'Which Pods are its own. Cannot be changed.',
+    serviceName: 'The headless Service that gives its Pods DNS names.',
+    template: 'The pattern of its Pods.',
+    updateStrategy: 'How Pods follow a change of the template.',
+    volumeClaimTemplates: 'Claims that each Pod gets for itself.',
+  },
+  'apps/v1.DaemonSet': { '': 'Runs one Pod on every fitting node.' },
+  'apps/v1.DaemonSetSpec': {
+    '': 'What a DaemonSet is to run.',
+    selector: 'Which Pods are its own. Cannot be changed.',
+    template: 'The pattern of its Pods.',
+    updateStrategy: 'How Pods follow a change of the template.',
+  },
+  'batch/v1.Job': { '': 'Runs Pods until enough of them have succeeded.' },
+  'batch/v1.JobSpec': {
+    '': 'What a Job is to do.',
+    activeDeadlineSeconds: 'The Job fails when it has been active for longer, in seconds.',
+    backoffLimit: 'So many failed Pods make the Job fail. Default 6.',
+    completionMode: 'NonIndexed (default), or Indexed: each Pod has a number.',
+    completions: 'How many Pods must succeed. Default 1.',
+    parallelism: 'How many run at a time. Default 1.',
+    suspend: 'True: no Pods run.',
+    template: 'The pattern of its Pods; restartPolicy must be OnFailure or Never.',
+    ttlSecondsAfterFinished: 'The Job is deleted so long after its end, in seconds.',
+  },
+  'batch/v1.CronJob': { '': 'Makes Jobs by a schedule.' },
+  'batch/v1.CronJobSpec': {
+    '': 'When a CronJob makes which Job.',
+    concurrencyPolicy: 'When the last one still runs: Allow (default), Forbid or Replace.',
+    failedJobsHistoryLimit: 'How many failed Jobs are kept. Default 1.',
+    jobTemplate: 'The pattern of its Jobs.',
+    schedule: 'Minute, hour, day of the month, month, day of the week, as in cron; or @hourly and the like.',
+    startingDeadlineSeconds: 'A start that is late by more is left out, in seconds.',
+    successfulJobsHistoryLimit: 'How many Jobs that succeeded are kept. Default 3.',
+    suspend: 'True: no Jobs are made.',
+    timeZone: 'Name of the time zone of the schedule, as in Europe/Berlin.',
+  },
+  'autoscaling/v2.HorizontalPodAutoscaler': {
+    '': 'Says within which bounds a workload may be scaled. Stored; nothing scales here.',
+  },
+  'policy/v1.PodDisruptionBudget': { '': 'How many Pods of a group may be evicted at a time.' },
+  'policy/v1.PodDisruptionBudgetSpec': {
+    '': 'The bound and the group.',
+    maxUnavailable: 'So many Pods may be missing, a number or a percentage.',
+    minAvailable: 'So many Pods must stay, a number or a percentage.',
+    selector: 'The group of Pods.',
+  },
+};

@@ -1,0 +1,45 @@
+/** Client programs in other languages and packages, made ready where that is possible; else why not, for tests to print. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { run } from './shell.ts';
+
+const clients = join(import.meta.dirname, '../clients');
+
+/** Fetching packages takes seconds; beyond this the registry does not answer, ms. */
+const fetchTimeoutMs = 180_000;
+/** The first build compiles all of client-go and helm, minutes on two cores; Go's cache makes later ones quick, ms. */
+const buildTimeoutMs = 900_000;
+
+/** Installs @kubernetes/client-node where it is missing. Resolves with why it cannot be used, or undefined. */
+export async function readyClientNode(): Promise<string | undefined> {
+  if (existsSync(join(clients, 'node_modules/@kubernetes/client-node'))) return undefined;
+  try {
+    const args = ['ci', '--prefix', clients, '--no-audit', '--no-fund', '--loglevel=error'];
+    const { code, stderr } = await run('npm', args, { timeoutMs: fetchTimeoutMs });
+    return code === 0 ? undefined : `@kubernetes/client-node cannot be installed: ${lastLine(stderr)}`;
+  } catch (error) {
+    return `@kubernetes/client-node cannot be installed: ${lastLine(String(error))}`;
+  }
+}
+
+export type GoPrograms = { readonly client: string; readonly helm: string };
+
+/** Builds the Go programs. Without Go or without its modules: the reason; a program that does not compile rejects. */
+export async function readyGoPrograms(): Promise<GoPrograms | string> {
+  const folder = join(clients, 'go');
+  const go = (timeoutMs: number, ...args: readonly string[]) =>
+    run('go', ['-C', folder, ...args], { timeoutMs });
+  try {
+    const fetched = await go(fetchTimeoutMs, 'mod', 'download', '-x');
+    if (fetched.code !== 0) return `Go modules cannot be fetched: ${lastLine(fetched.stderr)}`;
+  } catch (error) {
+    return `needs Go and its modules: ${lastLine(String(error))}`;
+  }
+  const built = await go(buildTimeoutMs, 'build', '-o', 'bin/', './client', './helm');
+  if (built.code !== 0) throw new Error(`the Go programs do not compile:\n${built.stderr}`);
+  return { client: join(folder, 'bin/client'), helm: join(folder, 'bin/helm') };
+}
+
+function lastLine(text: string): string {
+  return text.trim().split('\n').at(-1) ?? '';
+}
