@@ -1,0 +1,170 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { findKubectls } from '../support/apiserver.ts';
+import { run } from '../support/shell.ts';
+import { startCluster } from './in-process-cluster.ts';
+
+/**
+ * Every verb of every kubectl that is here, with what it prints. Those that need containers (exec, attach, cp, logs, debug,
+ * port-forward, run -it) are in apiserver-streams, kubelet, kubelet-resize and course.
+ */
+
+/** A line and what it must print; `from`: the first minor version that has it; `fails`: it is to end with an error. */
+type Step = {
+  readonly line: string;
+  readonly want?: RegExp;
+  readonly from?: number;
+  readonly fails?: true;
+};
+
+const workload: readonly Step[] = [
+  { line: 'create deployment web --image=nginx --replicas=2', want: /deployment.apps\/web created/ },
+  { line: 'rollout status deployment/web --timeout=30s', want: /successfully rolled out/ },
+  { line: 'annotate deployment web note=hello', want: /annotated/ },
+  { line: 'label pods -l app=web tier=front', want: /labeled/ },
+  { line: 'expose deployment web --port=80 --name=front', want: /service\/front exposed/ },
+  { line: 'autoscale deployment web --min=1 --max=3', want: /autoscaled/ },
+  { line: 'scale deployment web --current-replicas=2 --replicas=3', want: /scaled/ },
+  { line: `patch deployment web -p {"spec":{"replicas":2}}`, want: /patched/ },
+  { line: `patch deployment web --type=merge -p {"spec":{"minReadySeconds":0}}`, want: /patched/ },
+  {
+    line: 'patch deployment web --type=json -p [{"op":"replace","path":"/spec/replicas","value":1}]',
+    want: /patched/,
+  },
+  {
+    line: 'patch deployment web --subresource=scale --type=merge -p {"spec":{"replicas":2}}',
+    want: /patched/,
+    from: 24,
+  },
+  { line: 'get deployment web --subresource=scale', want: /web\s+2\s+\d/, from: 24 },
+  { line: 'set env deployment/web A=B', want: /env updated/ },
+  { line: 'set image deployment/web nginx=nginx:2', want: /image updated/ },
+  { line: 'set resources deployment/web --limits=cpu=200m', want: /resource requirements updated/ },
+  { line: 'set serviceaccount deployment web default', want: /serviceaccount updated/ },
+  { line: 'set selector service front app=web', want: /selector updated/ },
+  { line: 'rollout pause deployment/web', want: /paused/ },
+  { line: 'rollout resume deployment/web', want: /resumed/ },
+  { line: 'rollout restart deployment/web', want: /restarted/ },
+  { line: 'rollout status deployment/web --timeout=30s', want: /successfully rolled out/ },
+  { line: 'rollout history deployment/web', want: /REVISION/ },
+  { line: 'rollout undo deployment/web', want: /rolled back/ },
+  { line: 'wait --for=condition=Available deployment/web --timeout=30s', want: /condition met/ },
+  { line: 'describe deployment web', want: /StrategyType:\s+RollingUpdate/ },
+  { line: 'describe pods -l app=web', want: /Controlled By:\s+ReplicaSet\/web/ },
+  { line: 'get all', want: /deployment.apps\/web/ },
+  { line: 'get pods -o wide', want: /NOMINATED NODE/ },
+  { line: 'get pods -o name', want: /pod\/web-/ },
+  { line: 'get pods -o custom-columns=N:.metadata.name', want: /^N\nweb-/ },
+  { line: 'get pods -o jsonpath={.items[*].kind}', want: /^Pod( Pod)*$/ },
+  { line: 'get pods --chunk-size=1', want: /web-/ },
+  { line: 'get pods -A --sort-by=.metadata.name', want: /web-/ },
+  { line: 'get deployment web -o yaml --show-managed-fields', want: /manager: kubectl/, from: 21 },
+  { line: 'get pods --watch --request-timeout=1', want: /web-/ },
+  { line: 'events --for deployment/web', want: /ScalingReplicaSet/, from: 26 },
+  { line: 'drain agent-0 --ignore-daemonsets --force --timeout=30s', want: /(drained|evicted)/ },
+  { line: 'uncordon agent-0', want: /uncordoned/ },
+  { line: 'cordon agent-0', want: /cordoned/ },
+  { line: 'uncordon agent-0', want: /uncordoned/ },
+  { line: 'taint nodes agent-0 a=b:NoSchedule', want: /tainted/ },
+  { line: 'taint nodes agent-0 a-', want: /untainted/ },
+  { line: 'run lone --image=busybox --restart=Never', want: /pod\/lone created/ },
+  { line: 'delete pod lone --wait --timeout=30s', want: /deleted/ },
+  { line: 'delete deployment,service --all', want: /"web" deleted/ },
+];
+
+const objects: readonly Step[] = [
+  { line: 'create configmap c --from-literal=a=b', want: /created/ },
+  { line: 'create secret generic s --from-literal=a=b', want: /created/ },
+  { line: 'create secret docker-registry r --docker-username=u --docker-password=p', want: /created/ },
+  { line: 'create namespace n', want: /created/ },
+  { line: 'create quota q --hard=pods=100', want: /created/ },
+  { line: 'create serviceaccount a', want: /created/ },
+  { line: 'create token a', want: /^ey/, from: 24 },
+  { line: 'create role r --verb=get --resource=pods', want: /created/ },
+  { line: 'create rolebinding b --role=r --serviceaccount=default:a', want: /created/ },
+  { line: 'set subject rolebinding b --user=alice', want: /subjects updated/ },
+  { line: 'create clusterrole kubectl-verbs --verb=get,list --resource=pods', want: /created/ },
+  { line: 'create clusterrolebinding kubectl-verbs --clusterrole=kubectl-verbs --user=bob', want: /created/ },
+  { line: 'create cronjob every --image=busybox --schedule=@yearly -- date', want: /created/ },
+  { line: 'create job now --from=cronjob/every', want: /created/ },
+  { line: 'create job once --image=busybox -- date', want: /created/ },
+  { line: 'create ingress i --rule=foo.com/bar=web:80', want: /created/ },
+  { line: 'create poddisruptionbudget p --selector=app=web --min-available=1', want: /created/ },
+  { line: 'create priorityclass urgent --value=1000', want: /created/ },
+  { line: 'create service clusterip s1 --tcp=80:80', want: /created/ },
+  { line: 'create service nodeport s2 --tcp=80:80', want: /created/ },
+  { line: 'create service loadbalancer s3 --tcp=80:80', want: /created/ },
+  { line: 'create service externalname s4 --external-name=example.com', want: /created/ },
+  { line: 'apply -f FILE', want: /configmap\/applied created/ },
+  { line: 'apply view-last-applied configmap/applied', want: /a: first/ },
+  { line: 'apply edit-last-applied configmap/applied', want: /edited|no changes/i },
+  { line: 'apply set-last-applied -f FILE', want: /configured|no changes/ },
+  { line: 'diff -f FILE', want: /^$/ },
+  { line: 'edit configmap applied', want: /edited/ },
+  { line: 'diff -f FILE', want: /a: (first|second)/, fails: true },
+  { line: 'replace -f FILE', want: /replaced/ },
+  { line: 'replace --force -f FILE', want: /replaced/ },
+  { line: 'apply --server-side --force-conflicts -f FILE', want: /serverside-applied/ },
+  { line: 'delete -f FILE', want: /deleted/ },
+  { line: 'get roles,rolebindings,cronjobs,jobs,ingresses,pdb,priorityclasses,quota', want: /urgent/ },
+  { line: 'describe service s1', want: /Type:\s+ClusterIP/ },
+  { line: 'describe namespace n', want: /Status:\s+Active/ },
+  { line: 'describe node server-0', want: /Allocatable:/ },
+];
+
+const server: readonly Step[] = [
+  { line: 'api-resources', want: /servicecidrs.*ServiceCIDR/ },
+  { line: 'api-resources --verbs=list --namespaced -o name', want: /pods/ },
+  { line: 'api-versions', want: /networking.k8s.io\/v1/ },
+  { line: 'version', want: /Server Version/ },
+  { line: 'cluster-info', want: /is running at/ },
+  { line: 'cluster-info dump', want: /NodeList/ },
+  { line: 'auth can-i create pods', want: /yes/ },
+  { line: 'auth can-i --list', want: /\*\.\*/ },
+  { line: 'auth whoami', want: /fairlead-admin/, from: 28 },
+  { line: 'explain pods.spec.containers', want: /FIELDS?:[\s\S]*image[\s\S]*The image, as in docker.io/ },
+  { line: 'explain service.spec.clusterIP', want: /Its address within the cluster/ },
+  { line: 'explain deployments --recursive', want: /revisionHistoryLimit/ },
+  {
+    line: 'get componentstatuses',
+    want: /controller-manager\s+Healthy\s+ok[\s\S]*etcd-0[\s\S]*scheduler\s+Healthy/,
+  },
+  { line: 'get servicecidrs', want: /kubernetes\s+10\.43\.0\.0\/16/ },
+  { line: 'get ipaddresses', want: /10\.43\.0\.1\s+services\/default\/kubernetes/ },
+  { line: 'get storageclasses,csidrivers,csinodes,volumeattachments', want: /No resources found/ },
+  { line: 'get --raw /readyz', want: /ok/ },
+  // Without metrics-server, as on any such cluster.
+  { line: 'top nodes', want: /Metrics API not available|Metrics not available/i, fails: true },
+];
+
+for (const { version, path } of findKubectls()) {
+  const minor = Number(version.split('.')[1] ?? '99');
+  test(`kubectl ${version}: every verb`, { timeout: 300_000 }, async () => {
+    await using cluster = await startCluster();
+    const folder = mkdtempSync(join(tmpdir(), 'fairlead-verbs-'));
+    const file = join(folder, 'applied.json');
+    const map = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'applied' }, data: { a: 'first' } };
+    writeFileSync(file, JSON.stringify(map));
+    const env = { KUBE_EDITOR: 'sed -i s/first/second/', HOME: folder };
+    const perform = async (steps: readonly Step[]): Promise<void> => {
+      for (const { line, want, from = 0, fails } of steps) {
+        if (minor < from) continue;
+        const args = line.split(' ').map((word) => (word === 'FILE' ? file : word));
+        const all = [`--kubeconfig=${cluster.kubeconfig}`, `--cache-dir=${folder}/cache`, ...args];
+        const { code, stdout, stderr } = await run(path, all, { env });
+        const printed = stdout + stderr;
+        const isWatch = line.includes('--watch'); // ends by its own timeout, which some versions call a failure
+        if (!isWatch) assert.equal(code !== 0, fails === true, `kubectl ${line}: ${code}\n${printed}`);
+        if (want !== undefined) assert.match(printed, want, `kubectl ${line}`);
+      }
+    };
+    try {
+      await Promise.all([perform(workload), perform(objects), perform(server)]);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+}
