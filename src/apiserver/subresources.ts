@@ -8,7 +8,8 @@ import {
   stringMapAt,
   stringsAt,
 } from '../api/fields.ts';
-import type { Kind } from '../api/kind.ts';
+import type { Column, Kind } from '../api/kind.ts';
+import { ageColumn, column, nameColumn } from '../api/kinds/columns.ts';
 import type { JsonObject } from '../api/object.ts';
 import { scaleOf, withScale } from '../api/scale.ts';
 import { badRequest, conflict, forbidden, notFound } from '../api/status.ts';
@@ -20,6 +21,7 @@ import { removeObject } from './delete.ts';
 import { admitBody } from './dynamic-admission.ts';
 import { takeDisruption } from './disruption.ts';
 import { jsonReply, type Reply } from './exchange.ts';
+import { formOf, renderUnstored } from './forms.ts';
 import { prepare, requireEntry } from './list.ts';
 import { restrictNode } from './node-restriction.ts';
 import { parseEntry } from './objects.ts';
@@ -68,7 +70,25 @@ async function decodeIdentity(target: Target, identity: BodyKind): Promise<JsonO
 export async function getScale(context: ApiContext, target: Target): Promise<Reply> {
   const entry = requireEntry(context, target);
   if (target.kind.conversion !== undefined) await prepare(context, target, [entry]);
-  return jsonReply(scaleOf(parseEntry(entry, target.kind), target.kind.scale));
+  return renderScale(context, target, scaleOf(parseEntry(entry, target.kind), target.kind.scale));
+}
+
+/** What kubectl shows of a Scale. */
+const scaleColumns: readonly Column[] = [
+  nameColumn,
+  column('Desired', 'How many are wanted.', (scale) => numberAt(scale, 'spec', 'replicas') ?? 0, 'integer'),
+  column(
+    'Available',
+    'How many there are.',
+    (scale) => numberAt(scale, 'status', 'replicas') ?? 0,
+    'integer',
+  ),
+  ageColumn,
+];
+
+function renderScale(context: ApiContext, target: Target, scale: JsonObject): Reply {
+  const shown: Target = { ...target, kind: { ...target.kind, ...scaleIdentity, columns: scaleColumns } };
+  return renderUnstored(context, shown, formOf(target), scale, 200);
 }
 
 export async function putScale(context: ApiContext, target: Target): Promise<Reply> {
