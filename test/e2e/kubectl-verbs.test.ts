@@ -57,14 +57,17 @@ const workload: readonly Step[] = [
   { line: 'get all', want: /deployment.apps\/web/ },
   { line: 'get pods -o wide', want: /NOMINATED NODE/ },
   { line: 'get pods -o name', want: /pod\/web-/ },
-  { line: 'get pods -o custom-columns=N:.metadata.name', want: /^N\nweb-/ },
+  { line: 'get pods -o custom-columns=N:.metadata.name', want: /^N\n[\s\S]*web-/ },
   { line: 'get pods -o jsonpath={.items[*].kind}', want: /^Pod( Pod)*$/ },
   { line: 'get pods --chunk-size=1', want: /web-/ },
   { line: 'get pods -A --sort-by=.metadata.name', want: /web-/ },
   { line: 'get deployment web -o yaml --show-managed-fields', want: /manager: kubectl/, from: 21 },
   { line: 'get pods --watch --request-timeout=1', want: /web-/ },
   { line: 'events --for deployment/web', want: /ScalingReplicaSet/, from: 26 },
-  { line: 'drain agent-0 --ignore-daemonsets --force --timeout=30s', want: /(drained|evicted)/ },
+  {
+    line: 'drain agent-0 --ignore-daemonsets --force --pod-selector=app=web --timeout=30s',
+    want: /(drained|evicted)/,
+  },
   { line: 'uncordon agent-0', want: /uncordoned/ },
   { line: 'cordon agent-0', want: /cordoned/ },
   { line: 'uncordon agent-0', want: /uncordoned/ },
@@ -72,7 +75,7 @@ const workload: readonly Step[] = [
   { line: 'taint nodes agent-0 a-', want: /untainted/ },
   { line: 'run lone --image=busybox --restart=Never', want: /pod\/lone created/ },
   { line: 'delete pod lone --wait --timeout=30s', want: /deleted/ },
-  { line: 'delete deployment,service --all', want: /"web" deleted/ },
+  { line: 'delete deployment,service -l app=web', want: /"web" deleted/ },
 ];
 
 const objects: readonly Step[] = [
@@ -92,7 +95,7 @@ const objects: readonly Step[] = [
   { line: 'create job now --from=cronjob/every', want: /created/ },
   { line: 'create job once --image=busybox -- date', want: /created/ },
   { line: 'create ingress i --rule=foo.com/bar=web:80', want: /created/ },
-  { line: 'create poddisruptionbudget p --selector=app=web --min-available=1', want: /created/ },
+  { line: 'create poddisruptionbudget p --selector=app=other --min-available=1', want: /created/ },
   { line: 'create priorityclass urgent --value=1000', want: /created/ },
   { line: 'create service clusterip s1 --tcp=80:80', want: /created/ },
   { line: 'create service nodeport s2 --tcp=80:80', want: /created/ },
