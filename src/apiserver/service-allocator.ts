@@ -6,6 +6,7 @@ import type { JsonObject } from '../api/object.ts';
 import { type Cidr, cidrAddress, cidrContains, cidrSize, formatCidr, formatIp, parseIp } from '../base/ip.ts';
 import type { Entry, Store, StoreEvent } from '../store/store.ts';
 import { parseEntry, prefixOf } from './objects.ts';
+import { familyProblems } from './service-families.ts';
 import { followServiceRanges, isAllocated } from './service-ranges.ts';
 
 /** Addresses and node ports that one write of a Service holds until it is done. */
@@ -180,6 +181,8 @@ function fillAddress(
 ): readonly FieldError[] {
   const spec = ensureObject(service, 'spec');
   if (typeOf(spec) === 'ExternalName') return [];
+  const problems = familyProblems(service, options.serviceCidr.family);
+  if (problems.length > 0) return problems;
   const asked = stringAt(spec, 'clusterIP') || (stringsAt(spec, 'clusterIPs')[0] ?? '');
   if (asked === 'None') {
     setAddress(spec, 'None', options);
