@@ -10,7 +10,7 @@ import {
 } from '../api/fields.ts';
 import type { Column, Kind } from '../api/kind.ts';
 import { ageColumn, column, nameColumn } from '../api/kinds/columns.ts';
-import type { JsonObject } from '../api/object.ts';
+import { isJsonObject, type Json, type JsonObject } from '../api/object.ts';
 import { scaleOf, withScale } from '../api/scale.ts';
 import { badRequest, conflict, forbidden, notFound } from '../api/status.ts';
 import { rfc3339 } from '../base/clock.ts';
@@ -64,7 +64,14 @@ const success: JsonObject = { kind: 'Status', apiVersion: 'v1', metadata: {}, st
 
 async function decodeIdentity(target: Target, identity: BodyKind): Promise<JsonObject> {
   const { schema } = identity;
-  return decodeAs(identity, schema, await readBody(target, schema), fieldValidationOf(target)).object;
+  const body = await readBody(target, schema);
+  return decodeAs(identity, schema, renamed(body, identity), fieldValidationOf(target)).object;
+}
+
+/** kubectl up to 1.21 evicts by policy/v1beta1, which has the same fields; Kubernetes takes it, too. */
+function renamed(body: Json, { group, version }: BodyKind): Json {
+  if (!isJsonObject(body) || group !== 'policy' || body['apiVersion'] !== 'policy/v1beta1') return body;
+  return { ...body, apiVersion: `${group}/${version}` };
 }
 
 export async function getScale(context: ApiContext, target: Target): Promise<Reply> {
