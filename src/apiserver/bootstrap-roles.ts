@@ -158,6 +158,7 @@ const ingressRules: readonly PolicyRule[] = [
   rule('events.k8s.io', ['events'], ['create', 'update', 'patch']),
   rule('coordination.k8s.io', ['leases'], [...read, 'create', 'update', 'patch']),
   rule('gateway.networking.k8s.io', ['*'], [...read, 'update', 'patch']),
+  rule('fairlead.dev', ['staticresponses', 'ingressparameters', 'clusteringressparameters'], read),
 ];
 
 const dnsRules: readonly PolicyRule[] = [

@@ -1,7 +1,8 @@
+import { fairleadDefinitions } from '../api/fairlead-kinds.ts';
 import type { Pod, Service } from '../api/gen/core-v1.ts';
 import type { IngressClass } from '../api/gen/networking-v1.ts';
 import type { KubeObject } from '../api/object.ts';
-import { ingressClasses, type Resource, services } from '../api/resource.ts';
+import { customResourceDefinitions, ingressClasses, type Resource, services } from '../api/resource.ts';
 import { type ApiClient, isApiError } from '../client/client.ts';
 import { type ClusterConfig, dnsServiceAddress, pathsOf } from './config.ts';
 
@@ -107,7 +108,7 @@ export function staticPods(config: ClusterConfig): ReadonlyMap<string, Pod> {
   ]);
 }
 
-/** Creates what is missing of Services (kube-system exists from the server's first moment) and IngressClasses; what is there, even changed by the user, stays. */
+/** Creates what is missing of Services (kube-system exists from the server's first moment), IngressClasses and our own kinds; what is there, even changed by the user, stays. */
 export async function ensureAddons(
   api: ApiClient,
   config: ClusterConfig,
@@ -115,6 +116,9 @@ export async function ensureAddons(
 ): Promise<void> {
   await Promise.all([
     ...systemServices().map(async (service) => ensure(api, services, service, signal)),
+    ...fairleadDefinitions.map(async (definition) =>
+      ensure(api, customResourceDefinitions, definition, signal),
+    ),
     ...systemIngressClasses(config.ingressClasses).map(async (ingressClass) =>
       ensure(api, ingressClasses, ingressClass, signal),
     ),

@@ -11,6 +11,7 @@ type Options = {
   readonly kubeconfig?: string;
   readonly ingressClass: string;
   readonly nginxAnnotations: boolean;
+  readonly controllerName: string;
 };
 
 /** `fairlead explain URL`: which Ingress rule a request meets, and which endpoints may get it. */
@@ -28,6 +29,11 @@ export function explainUrlCommand(): Command {
       '--ingress-class <name,…>',
       'with --kubeconfig: the classes of the ingress asked about',
       'fairlead',
+    )
+    .option(
+      '--controller-name <name>',
+      'with --kubeconfig: what spec.controller of its classes says',
+      'fairlead.dev/ingress',
     )
     .option('--nginx-annotations', 'with --kubeconfig: as an ingress with this option would', false)
     .action(async (url: string, options: Options) => {
@@ -118,6 +124,7 @@ async function workOut(kubeconfig: string, url: URL, options: Options): Promise<
     };
     const compiled = compileRoutes(view, options.ingressClass.split(','), undefined, {
       nginxAnnotations: options.nginxAnnotations,
+      controllerName: options.controllerName,
     });
     process.stdout.write(explainRequest(compiled, request, undefined));
   } finally {

@@ -14,6 +14,7 @@ type IngressOptions = {
   readonly httpsFd: readonly number[];
   readonly ingressClass: readonly string[];
   readonly nginxAnnotations: boolean;
+  readonly controllerName: string;
   readonly createIngressClass: boolean;
   readonly publishService: string;
   readonly caCert?: string;
@@ -42,13 +43,7 @@ export function ingressCommand(): Command {
   const command = new Command('ingress')
     .description('run the Ingress controller and its HTTP proxy')
     .option('--kubeconfig <file>', 'how to reach the API server; without it that of the Pod it runs in');
-  return requestOptions(listenOptions(command))
-    .option('--ingress-class <name,…>', 'our IngressClasses, the default one first', parseList, ['fairlead'])
-    .option(
-      '--nginx-annotations',
-      'honour the annotations of ingress-nginx, and serve its IngressClasses that have one of those names',
-      false,
-    )
+  return classOptions(requestOptions(listenOptions(command)))
     .option('--create-ingress-class', 'create those IngressClasses if they do not exist', false)
     .option(
       '--publish-service <namespace/name>',
@@ -154,6 +149,22 @@ function listenOptions(command: Command): Command {
     .option('--https-fd <n,…>', 'inherited listening sockets for HTTPS (repeatable)', addDescriptors);
 }
 
+/** Which Ingresses are ours, and how they are read. */
+function classOptions(command: Command): Command {
+  return command
+    .option('--ingress-class <name,…>', 'our IngressClasses, the default one first', parseList, ['fairlead'])
+    .option(
+      '--controller-name <name>',
+      'what spec.controller of our IngressClasses says; one for each installation that must not share classes',
+      'fairlead.dev/ingress',
+    )
+    .option(
+      '--nginx-annotations',
+      'honour the annotations of ingress-nginx, and serve its IngressClasses that have one of those names',
+      false,
+    );
+}
+
 async function run(options: IngressOptions): Promise<void> {
   const [
     { createLogger },
@@ -184,6 +195,7 @@ async function run(options: IngressOptions): Promise<void> {
     https: [...options.https.map(address), ...options.httpsFd.map(descriptor)],
     ingressClasses: options.ingressClass,
     nginxAnnotations: options.nginxAnnotations,
+    controllerName: options.controllerName,
     createIngressClasses: options.createIngressClass,
     publishService: parseNamed('--publish-service', options.publishService),
     leaderElection:

@@ -20,6 +20,8 @@ export type ReflectorOptions<T> = {
   readonly fieldSelector?: string | undefined;
   /** Applied to every object before it is stored, to keep only what is needed. May change its argument. */
   readonly transform?: ((object: T) => T) | undefined;
+  /** The kind may be none that the server knows, or one that we may not read: then there are none of it, until it is there. */
+  readonly mayBeAbsent?: boolean | undefined;
   readonly log?: Logger | undefined;
   readonly timing?: Timing | undefined;
 };
@@ -73,6 +75,10 @@ export async function runReflector<T extends KubeObject>(
     } catch (error) {
       if (signal.aborted) return;
       if (isApiError(error, 'Expired')) version = undefined;
+      if (options.mayBeAbsent === true && isAbsent(error)) {
+        version = undefined;
+        store.replaceAll(new Map());
+      }
       failures++;
       // Once when it starts and then only in detail: a server that is away for an hour must not fill the log.
       if (failures === 2) log.warn('cannot list or watch, retrying', { resource: resource.plural, error });
@@ -100,4 +106,8 @@ function applyEvent<T extends KubeObject>(
   if (event.type === 'DELETED') store.remove(key, object);
   else store.set(key, object);
   return version;
+}
+
+function isAbsent(error: unknown): boolean {
+  return isApiError(error, 'NotFound') || isApiError(error, 'Forbidden');
 }

@@ -7,7 +7,7 @@ import type { FieldLines } from './http1-fields.ts';
 import type { RequestHead } from './http1-parse.ts';
 import { passwordFits } from './password-hash.ts';
 import { PolicedRequest } from './policed-request.ts';
-import type { CanaryPolicy, RoutePolicy } from './policy.ts';
+import type { CanaryPolicy, MirrorPolicy, RoutePolicy } from './policy.ts';
 import { clientAddress, cookieValue, fieldValue, schemeOf } from './request-fields.ts';
 import { requestHash } from './request-hash.ts';
 import type { Route } from './table.ts';
@@ -50,9 +50,13 @@ export function admit(
   if (policy.cors !== undefined && isPreflight(head, lines, origin)) {
     return answer(204, '', preflightLines(policy.cors, corsFields));
   }
+  const { forwardAuth } = policy;
+  let asks = forwardAuth !== undefined && (!eitherSuffices || outside !== undefined);
   if (!eitherSuffices || outside !== undefined) {
     const unauthorized = checkPassword(policy, head, context);
-    if (unauthorized !== undefined) return unauthorized;
+    const mayPassLater = policy.satisfyAny === true && asks;
+    if (unauthorized !== undefined && !mayPassLater) return unauthorized;
+    if (mayPassLater && policy.basicAuth !== undefined && unauthorized === undefined) asks = false;
   }
   const place = takePlace(policy, head, client, context);
   if (place?.kind === 'answer') return place;
@@ -65,15 +69,24 @@ export function admit(
     acceptEncoding:
       policy.compression === undefined ? '' : (fieldValue(head, lines, 'accept-encoding') ?? ''),
     hash: policy.hashBy === undefined ? undefined : requestHash(policy.hashBy, head, client, context),
-    secure: schemeOf(head, client, lines) === 'https',
+    scheme: schemeOf(head, client, lines),
+    authCacheValues:
+      asks && forwardAuth !== undefined
+        ? forwardAuth.cacheFields.map((name) => fieldValue(head, lines, name) ?? '')
+        : undefined,
+    mirrors: policy.mirror !== undefined && takesMirror(policy.mirror, policy.ingress, context),
     affinityValue:
       policy.affinity === undefined ? undefined : cookieValue(head, lines, policy.affinity.cookieName),
     release: place?.release,
   });
 }
 
-function asksForLogin({ basicAuth }: RoutePolicy): boolean {
-  return basicAuth !== undefined;
+function asksForLogin({ basicAuth, forwardAuth }: RoutePolicy): boolean {
+  return basicAuth !== undefined || forwardAuth !== undefined;
+}
+
+function takesMirror({ percentage }: MirrorPolicy, ingress: string, context: AdmitContext): boolean {
+  return percentage > 0 && context.policyStates.takeCanary(`mirror ${ingress}`, percentage, 100);
 }
 
 type Place = { readonly kind: 'place'; readonly release: () => void };

@@ -15,7 +15,9 @@ import { type CanaryRule, readCanary } from './annotations/canary.ts';
 import { readCompression } from './annotations/compression.ts';
 import { readCors } from './annotations/cors.ts';
 import { fieldsAllowed, fieldsOf } from './annotations/fields.ts';
+import { type ForwardAuthRule, readForwardAuth } from './annotations/forward-auth.ts';
 import { readLimits } from './annotations/limits.ts';
+import { type MirrorRule, readMirror } from './annotations/mirror.ts';
 import { type PathRules, readPaths, rewritePathOf } from './annotations/paths.ts';
 import { AnnotationReader, annotationPrefix } from './annotations/reader.ts';
 import { type HttpsRule, readHttps, readRedirect } from './annotations/redirects.ts';
@@ -26,12 +28,14 @@ import { type BalancePolicy, defaultBalance } from './balance-policy.ts';
 import type { RoutePolicy } from './policy.ts';
 
 /** What the structure of routes adds: it knows Secrets, Services and hosts. */
-type BarePolicy = Omit<RoutePolicy, 'basicAuth' | 'httpsHosts' | 'fallback'>;
+type BarePolicy = Omit<RoutePolicy, 'basicAuth' | 'forwardAuth' | 'mirror' | 'httpsHosts' | 'fallback'>;
 
 export type ParsedAnnotations = {
   /** undefined: nothing is asked for. Without what needs more than the annotations. */
   readonly policy: BarePolicy | undefined;
   readonly basicAuth: BasicAuthRule | undefined;
+  readonly forwardAuth: ForwardAuthRule | undefined;
+  readonly mirror: MirrorRule | undefined;
   readonly https: HttpsRule | undefined;
   readonly backends: BackendRules;
   readonly paths: PathRules;
@@ -47,6 +51,8 @@ export type ParsedAnnotations = {
 const nothing: ParsedAnnotations = {
   policy: undefined,
   basicAuth: undefined,
+  forwardAuth: undefined,
+  mirror: undefined,
   https: undefined,
   backends: { fallback: undefined },
   paths: { regex: undefined, hostAliases: [], wwwRedirect: false },
@@ -75,6 +81,8 @@ export function parseAnnotations(
   const reader = new AnnotationReader(annotations, origins);
   const canary = readCanary(reader);
   const basicAuth = readBasicAuth(reader);
+  const forwardAuth = readForwardAuth(reader);
+  const mirror = readMirror(reader);
   const https = readHttps(reader);
   const backends = readBackends(reader);
   const paths = readPaths(reader);
@@ -101,10 +109,13 @@ export function parseAnnotations(
     canary: undefined,
   };
   const backend = readBackend(reader);
-  const asks = basicAuth !== undefined || backends.fallback !== undefined || asksForAnything(policy);
+  const resolved = [basicAuth, forwardAuth, mirror, backends.fallback];
+  const asks = resolved.some((rule) => rule !== undefined) || asksForAnything(policy);
   return {
     policy: asks ? policy : undefined,
     basicAuth,
+    forwardAuth,
+    mirror,
     https,
     backends,
     paths,

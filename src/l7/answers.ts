@@ -87,15 +87,23 @@ export type OwnAnswer = {
   readonly minorVersion: 0 | 1;
   /** Further field lines, each with its CRLF; '' for most. */
   readonly fields: string;
+  /** In place of the text about status and reason; its type is among `fields`. */
+  readonly body?: Buffer | undefined;
 };
 
-/** The whole answer as ASCII. */
+/** The whole answer as Latin-1: one character a byte. */
 export function renderOwnAnswer(answer: OwnAnswer): string {
   const phrase = phrases[answer.status] ?? 'Error';
-  const body = answer.status === 204 ? '' : `${answer.status} ${phrase}: ${answer.reason}\n`;
+  const bodiless = answer.status === 204 || answer.status === 304;
+  const told = `${answer.status} ${phrase}: ${answer.reason}\n`;
+  const body = bodiless ? '' : (answer.body?.toString('latin1') ?? told);
   const said = answer.connection === 'close' ? 'close' : answer.minorVersion === 0 ? 'keep-alive' : '';
   const connection = said === '' ? '' : `Connection: ${said}\r\n`;
-  const length = answer.status === 204 ? '' : `Content-Length: ${body.length}\r\n`; // RFC 9110 §8.6
-  const head = `HTTP/1.1 ${answer.status} ${phrase}\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n${length}${answer.fields}${connection}\r\n`;
+  const length = bodiless ? '' : `Content-Length: ${body.length}\r\n`; // RFC 9110 §8.6
+  const type =
+    answer.body === undefined
+      ? 'Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n'
+      : '';
+  const head = `HTTP/1.1 ${answer.status} ${phrase}\r\n${type}${length}${answer.fields}${connection}\r\n`;
   return answer.withBody ? head + body : head;
 }

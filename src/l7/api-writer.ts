@@ -150,7 +150,10 @@ export class ApiWriter {
   async #createClasses(signal: AbortSignal): Promise<void> {
     if (!this.#config.createIngressClasses) return;
     const wanted = new Map(
-      ingressClassesToCreate(this.#config.ingressClasses).map((made) => [keyOf(made), made]),
+      ingressClassesToCreate(this.#config.ingressClasses, this.#config.controllerName).map((made) => [
+        keyOf(made),
+        made,
+      ]),
     );
     const queue = new WorkQueue<ObjectKey>(this.#clock);
     for (const key of wanted.keys()) queue.add(key);

@@ -6,6 +6,7 @@ import type { ProxyContext } from './context.ts';
 import { matchRoute } from './match.ts';
 import { isAmbiguous } from './path-readings.ts';
 import type { PolicedRequest } from './policed-request.ts';
+import type { StaticAnswer } from './static-answer.ts';
 import type { Route } from './table.ts';
 import type { UpstreamEndpoint } from './upstream.ts';
 
@@ -16,8 +17,8 @@ export type AttemptOwner = {
    * used before. May be called from inside the call that asked for it, or later when the request had to wait.
    */
   onEndpoint(endpoint: UpstreamEndpoint, fresh: boolean): void;
-  /** There is nobody to take it to: answer so. `status` is 400, 404, 502, 503 or 504. */
-  onNoEndpoint(status: number, reason: string): void;
+  /** There is nobody to take it to: answer so. `status` is 400, 404, 502, 503 or 504, unless it is an answer that needs nobody. */
+  onNoEndpoint(status: number, reason: string, answer?: StaticAnswer): void;
   /** The request has taken as long as it may as a whole. Not told after `release`. */
   onOutOfTime(): void;
 };
@@ -265,6 +266,12 @@ export class Attempts implements Waiter, TimedRequest {
       return;
     }
     const index = this.#policed === undefined ? route.backend : this.#policed.backendOf(route, live.states);
+    const answer = live.table.backends[index]?.answer;
+    if (answer !== undefined) {
+      this.release();
+      this.#owner.onNoEndpoint(answer.status, '', answer);
+      return;
+    }
     const state = live.states[index]!;
     this.#enterBackend(state);
     const endpoint = this.#pick(state);

@@ -1,8 +1,11 @@
+import type { Service } from '../api/gen/core-v1.ts';
 import type { Ingress } from '../api/gen/networking-v1.ts';
 import { type ObjectKey, objectKey } from '../api/object.ts';
 import type { ServiceRule } from './annotations/backends.ts';
+import type { UrlTarget } from './annotations/url-target.ts';
 import { annotationPrefix } from './annotations/reader.ts';
-import { type BackendAccess, plainAccess } from './backend-protocol.ts';
+import { type BackendAccess, backendAccess, plainAccess } from './backend-protocol.ts';
+import { defaultBalance } from './balance-policy.ts';
 
 /** A Service port that Ingresses name, not yet looked up. */
 export type BackendRef = {
@@ -13,6 +16,10 @@ export type BackendRef = {
   readonly access: BackendAccess;
   /** undefined: it is something that we cannot serve. */
   readonly service: ObjectKey | undefined;
+  /** A host outside the cluster, as a Service of type ExternalName would name it. */
+  readonly external?: Service | undefined;
+  /** A StaticResponse. */
+  readonly resource?: ObjectKey | undefined;
   readonly port: string | number;
   /** Who names it, for problems. */
   readonly users: readonly BackendUser[];
@@ -65,4 +72,30 @@ export class BackendRefs {
     const ref = { id: key, key, service, port, access: plainAccess };
     return this.index(ref, { ingress, place: { annotation } });
   }
+
+  /** What an annotation names by URL: a Service, or a host outside. */
+  target(ingress: Ingress, annotation: string, target: UrlTarget): number {
+    const { hostname, port, service: named, tls } = target;
+    const access = tls ? tlsAccess : plainAccess;
+    const user = { ingress, place: { annotation } };
+    const ending = access.id === '' ? '' : ` ${access.id}`;
+    if (named !== undefined) {
+      const service = objectKey(named.namespace, named.name);
+      const key = `${service}:${port}`;
+      return this.index({ id: `${key}${ending}`, key, service, port, access }, user);
+    }
+    const key = `${hostname}:${port}`;
+    const external: Service = {
+      metadata: { name: hostname },
+      spec: { type: 'ExternalName', externalName: hostname },
+    };
+    return this.index({ id: `url ${key}${ending}`, key, service: undefined, external, port, access }, user);
+  }
 }
+
+/** Verified by the runtime's authorities, for the name in the URL or the Service's own. */
+const tlsAccess: BackendAccess = backendAccess(
+  { protocol: 'HTTPS', tlsSecret: undefined, serverName: undefined, verify: true, proxyProtocol: undefined },
+  undefined,
+  defaultBalance,
+).access;

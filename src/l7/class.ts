@@ -1,6 +1,6 @@
 import type { Ingress, IngressClass } from '../api/gen/networking-v1.ts';
 
-/** What `spec.controller` of our IngressClasses says. */
+/** What `spec.controller` of our IngressClasses says, unless a process has another name. */
 export const controllerName = 'fairlead.dev/ingress';
 /** What that of ingress-nginx's classes says. */
 export const nginxControllerName = 'k8s.io/ingress-nginx';
@@ -19,13 +19,14 @@ export type OwnedClasses = {
 
 /**
  * @param configuredNames names given to this process; an IngressClass of another controller takes such a name away
- * @param takesNginx classes of ingress-nginx are ours, too, if they have such a name
+ * @param options takesNginx: classes of ingress-nginx are ours, too, if they have such a name
  */
 export function ownedClasses(
   classes: Iterable<IngressClass>,
   configuredNames: readonly string[],
-  takesNginx = false,
+  options: { readonly controllerName?: string; readonly takesNginx?: boolean } = {},
 ): OwnedClasses {
+  const { controllerName: own = controllerName, takesNginx = false } = options;
   const names = new Set<string>();
   const foreign = new Set<string>();
   let ownsDefault = false;
@@ -33,7 +34,7 @@ export function ownedClasses(
     const name = ingressClass.metadata?.name ?? '';
     const controller = ingressClass.spec?.controller;
     const taken = takesNginx && controller === nginxControllerName && configuredNames.includes(name);
-    if (controller !== controllerName && !taken) {
+    if (controller !== own && !taken) {
       foreign.add(name);
       continue;
     }
@@ -54,11 +55,14 @@ export function isOwned(ingress: Ingress, classes: OwnedClasses): boolean {
 }
 
 /** The objects that `--create-ingress-class` makes where absent: the first one is the default. */
-export function ingressClassesToCreate(names: readonly string[]): readonly IngressClass[] {
+export function ingressClassesToCreate(
+  names: readonly string[],
+  controller = controllerName,
+): readonly IngressClass[] {
   return names.map((name, index) => ({
     apiVersion: 'networking.k8s.io/v1',
     kind: 'IngressClass',
     metadata: { name, ...(index === 0 ? { annotations: { [defaultClassAnnotation]: 'true' } } : {}) },
-    spec: { controller: controllerName },
+    spec: { controller },
   }));
 }

@@ -270,7 +270,7 @@ export class ClientConnection implements ClientHandler, ExchangeClient {
     this.#endGently();
   }
 
-  answer(status: number, reason: string, fields: string): void {
+  answer(status: number, reason: string, fields: string, body?: Buffer): void {
     const head = this.#exchange?.head;
     const { input, framer } = this;
     // A body that has come already is skipped; one that is still to come ends the connection.
@@ -286,6 +286,7 @@ export class ClientConnection implements ClientHandler, ExchangeClient {
         connection,
         minorVersion,
         fields,
+        body,
       }),
     );
     this.finish(keepAlive);

@@ -28,6 +28,9 @@ function compile(world: World, previous?: CompiledRoutes): CompiledRoutes {
     service: (key: string) => services.get(key),
     slices: (key: string) => (world.slices ?? []).filter((slice) => serviceKeyOfSlice(slice) === key),
     secret: (key: string) => secrets.get(key),
+    staticResponse: () => undefined,
+    configMap: () => undefined,
+    parameters: () => undefined,
   };
   return compileRoutes(view, configuredNames, previous);
 }
@@ -210,7 +213,7 @@ const problemCases: readonly (readonly [string, IngressSpec, Partial<World>, str
     { defaultBackend: { resource: { kind: 'Bucket', name: 'b' } } },
     {},
     'UnsupportedBackend',
-    'spec.defaultBackend: resource Bucket; only a Service with a port can be a backend',
+    'spec.defaultBackend: resource Bucket; only a Service with a port or a StaticResponse of fairlead.dev can be a backend',
   ],
   [
     'missing Secret',

@@ -1,4 +1,5 @@
-import type { Secret, Service } from '../api/gen/core-v1.ts';
+import type { IngressParameters, StaticResponse } from '../api/fairlead-kinds.ts';
+import type { ConfigMap, Secret, Service } from '../api/gen/core-v1.ts';
 import type { EndpointSlice } from '../api/gen/discovery-v1.ts';
 import type { Ingress, IngressClass } from '../api/gen/networking-v1.ts';
 import { keyOf, type ObjectKey } from '../api/object.ts';
@@ -15,6 +16,8 @@ import {
   defaultServerName,
 } from './backend-protocol.ts';
 import { isOwned, ownedClasses } from './class.ts';
+import { type ClassDefaults, classDefaults, defaultsFor } from './class-parameters.ts';
+import { type CompiledAnswer, configMapOf, staticAnswer } from './static-answer.ts';
 import type { Problem } from './problem.ts';
 import { type BackendRef, firstPort, renderPlace } from './backend-refs.ts';
 import {
@@ -33,6 +36,11 @@ export type IngressView = {
   /** Slices of the Service of that key. */
   slices(service: ObjectKey): Iterable<EndpointSlice>;
   secret(key: ObjectKey): Secret | undefined;
+  staticResponse(key: ObjectKey): StaticResponse | undefined;
+  /** Of those with the label `contentLabel`. */
+  configMap(key: ObjectKey): ConfigMap | undefined;
+  /** By "namespace/name", or by name for those of the cluster. */
+  parameters(key: ObjectKey): IngressParameters | undefined;
 };
 
 export type CompiledRoutes = {
@@ -49,6 +57,8 @@ type Basis = {
   readonly ingressClasses: readonly IngressClass[];
   readonly ingresses: readonly Ingress[];
   readonly configuredClassNames: readonly string[];
+  readonly controllerName: string;
+  readonly defaults: ClassDefaults;
   readonly structure: RouteStructure;
   /** By index of the backend. */
   readonly sources: readonly BackendSource[];
@@ -58,6 +68,10 @@ type Basis = {
 type BackendSource = {
   readonly service: Service | undefined;
   readonly slices: readonly EndpointSlice[];
+  readonly resource: StaticResponse | undefined;
+  readonly configMap: ConfigMap | undefined;
+  /** Of `resource`; undefined: it is none, or not there. */
+  readonly answer: CompiledAnswer | undefined;
   /** undefined: there is no such Service, or it has no such TCP port. */
   readonly endpoints: readonly Endpoint[] | undefined;
   readonly tls: BackendTls | undefined;
@@ -83,18 +97,25 @@ export function compileRoutes(
     sameItems(before.configuredClassNames, configuredClassNames) &&
     sameItems(before.ingressClasses, ingressClasses) &&
     sameItems(before.ingresses, ingresses);
+  const classes = ownedClasses(ingressClasses, configuredClassNames, {
+    controllerName: options.controllerName,
+    takesNginx: options.nginxAnnotations,
+  });
   const owned =
     same && previous !== undefined
       ? previous.owned
-      : ownedIngresses(
-          ingresses,
-          ownedClasses(ingressClasses, configuredClassNames, options.nginxAnnotations),
-          previous?.owned ?? [],
-        );
+      : ownedIngresses(ingresses, classes, previous?.owned ?? []);
+  const defaults = classDefaults(ingressClasses, classes.names, (key) => view.parameters(key));
   const structure =
-    same && sameSecrets(before.structure, view)
+    same && sameItems(before.defaults.objects, defaults.objects) && sameSecrets(before.structure, view)
       ? before.structure
-      : structureRoutes(owned, (key) => view.secret(key), previous?.table, options);
+      : structureRoutes(
+          owned,
+          (key) => view.secret(key),
+          previous?.table,
+          options,
+          (ingress) => defaultsFor(ingress, defaults),
+        );
   const sources = structure.backends.map((ref) => sourceOf(view, ref, before));
   const backends = structure.backends.map((ref, index) =>
     backendOf(ref, index, sources[index]!, previous?.table.backends[index]),
@@ -102,9 +123,17 @@ export function compileRoutes(
   const { exactHosts, wildcardHosts, anyHost, defaultRoute, certificates } = structure;
   return {
     table: { backends, exactHosts, wildcardHosts, anyHost, defaultRoute, certificates },
-    problems: [...structure.problems, ...backendProblems(structure.backends, sources)],
+    problems: [...defaults.problems, ...structure.problems, ...backendProblems(structure.backends, sources)],
     owned,
-    basis: { ingressClasses, ingresses, configuredClassNames, structure, sources },
+    basis: {
+      ingressClasses,
+      ingresses,
+      configuredClassNames,
+      controllerName: options.controllerName,
+      defaults,
+      structure,
+      sources,
+    },
   };
 }
 
@@ -153,19 +182,30 @@ function sameSecrets(structure: RouteStructure, view: IngressView): boolean {
 }
 
 function sourceOf(view: IngressView, ref: BackendRef, before: Basis | undefined): BackendSource {
-  const service = ref.service === undefined ? undefined : view.service(ref.service);
+  const service = ref.external ?? (ref.service === undefined ? undefined : view.service(ref.service));
   const slices = ref.service === undefined || service === undefined ? [] : [...view.slices(ref.service)];
   const index = before?.structure.backendIndexes.get(ref.id);
   const known = index === undefined ? undefined : before?.sources[index];
-  if (known !== undefined && known.service === service && sameItems(known.slices, slices)) return known;
+  const resource = ref.resource === undefined ? undefined : view.staticResponse(ref.resource);
+  const content = configMapOf(resource);
+  const configMap = content === undefined ? undefined : view.configMap(content);
+  const same =
+    known !== undefined &&
+    known.service === service &&
+    known.resource === resource &&
+    known.configMap === configMap;
+  if (same && sameItems(known.slices, slices)) return known;
   return {
     service,
     slices,
+    resource,
+    configMap,
+    answer: resource === undefined ? undefined : staticAnswer(resource, configMap),
     endpoints: service === undefined ? undefined : endpointsOf(service, ref.port, slices),
     tls: service === undefined ? undefined : tlsOf(ref, service, known?.tls),
     protocol: backendProtocol(
       ref.access,
-      service === undefined ? undefined : servicePortNamed(service, ref.port)?.appProtocol,
+      service === undefined ? undefined : portOf(service, ref.port)?.appProtocol,
     ),
   };
 }
@@ -186,17 +226,21 @@ function backendOf(
   before: Backend | undefined,
 ): Backend {
   const endpoints = source.endpoints ?? noEndpoints;
+  const answer = source.answer?.ok === true ? source.answer.answer : undefined;
   const { tls, protocol } = source;
   const same = before?.id === ref.id && before.endpoints === endpoints;
-  if (same && before.tls === tls && before.protocol === protocol) return before;
+  if (same && before.tls === tls && before.protocol === protocol && before.answer === answer) {
+    return before;
+  }
   const { balance, proxyProtocol } = ref.access;
-  return { id: ref.id, key: ref.key, index, endpoints, tls, protocol, balance, proxyProtocol };
+  return { id: ref.id, key: ref.key, index, endpoints, tls, protocol, balance, proxyProtocol, answer };
 }
 
 function backendProblems(refs: readonly BackendRef[], sources: readonly BackendSource[]): readonly Problem[] {
   const problems: Problem[] = [];
   for (const [index, { service, endpoints }] of sources.entries()) {
     const ref = refs[index]!;
+    problems.push(...resourceProblems(ref, sources[index]!));
     if (endpoints !== undefined || ref.service === undefined) continue; // the latter has been told already
     for (const { ingress, place } of ref.users) {
       const field = renderPlace(place);
@@ -212,6 +256,18 @@ function backendProblems(refs: readonly BackendRef[], sources: readonly BackendS
     }
   }
   return problems;
+}
+
+function resourceProblems({ resource, users }: BackendRef, { answer }: BackendSource): readonly Problem[] {
+  if (resource === undefined || answer?.ok === true) return [];
+  return users.map(({ ingress, place }) => ({
+    ingress,
+    reason: answer === undefined ? 'ResourceNotFound' : 'InvalidResource',
+    message:
+      answer === undefined
+        ? `${renderPlace(place)}: there is no StaticResponse ${resource}`
+        : `${renderPlace(place)}: StaticResponse ${resource}: ${answer.problem}`,
+  }));
 }
 
 const noEndpoints: readonly Endpoint[] = [];

@@ -1,6 +1,7 @@
 import type { KeyPair } from '../base/certificates.ts';
 import type { HealthAddress } from '../base/health-server.ts';
 import type { LeaderOptions } from '../control/leader.ts';
+import { controllerName } from './class.ts';
 import { defaultLimits, type ProxyLimits } from './limits.ts';
 import type { ForwardedStyle } from './headers.ts';
 import type { ListenAt } from './net-transport.ts';
@@ -14,6 +15,8 @@ export type IngressConfig = {
   readonly https: readonly ListenAt[];
   /** Names of our IngressClasses; the first is the default. Others whose controller is ours are served too. */
   readonly ingressClasses: readonly string[];
+  /** What `spec.controller` of our classes says: another name for each of several installations that must not share theirs. */
+  readonly controllerName: string;
   /** The annotations of ingress-nginx are honoured, and classes of its controller are served if they have one of these names. */
   readonly nginxAnnotations: boolean;
   /** Make those that do not exist. */
@@ -48,6 +51,7 @@ export type IngressConfig = {
 
 export const ingressDefaults = {
   ingressClasses: ['fairlead'],
+  controllerName,
   nginxAnnotations: false,
   createIngressClasses: false,
   publishService: { namespace: 'kube-system', name: 'ingress' },

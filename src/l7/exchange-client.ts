@@ -35,8 +35,8 @@ export type ExchangeClient = {
   write(data: Buffer | string): boolean;
   /** The answer's body has been written. `trailers`: only for an unframed one. */
   endBody(trailers: string): void;
-  /** Sends an answer of our own and ends the exchange. Only before anything else was written. `fields`: as in OwnAnswer. */
-  answer(status: number, reason: string, fields: string): void;
+  /** Sends an answer of our own and ends the exchange. Only before anything else was written. `fields`, `body`: as in OwnAnswer. */
+  answer(status: number, reason: string, fields: string, body?: Buffer): void;
   /** The answer is written to its end. */
   finish(keepAlive: boolean): void;
   /** Cuts what carries the answer: the client must notice that it is not whole. */

@@ -11,6 +11,7 @@ import { matchRoute } from './match.ts';
 import type { PolicedRequest } from './policed-request.ts';
 import { isIdempotent, ReplayBuffer, reusePolicy } from './replay.ts';
 import type { RequestMarks } from './request-marks.ts';
+import type { StaticAnswer } from './static-answer.ts';
 import type { Route } from './table.ts';
 import type { UpstreamEndpoint } from './upstream.ts';
 import { openRequest, type UpstreamRequest, type UpstreamRequestOwner } from './upstream-request.ts';
@@ -70,21 +71,26 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
   start(): void {
     const route = matchRoute(this.#context.live.table, this.head.host, this.head.path);
     if (route?.policy !== undefined && !this.#admit(route)) return;
-    if (this.head.contentLength > this.#limits.requestBodyBytesMax) {
-      this.#answer(413, 'the request body is too large');
-      return;
-    }
-    this.#attempts.begin(route, this.#policed);
+    const tooLarge = this.head.contentLength > this.#limits.requestBodyBytesMax;
+    if (tooLarge) return void this.#answer(413, 'the request body is too large');
+    const policed = this.#policed;
+    if (policed?.needsAuthorization !== true) return this.#attempts.begin(route, policed);
+    const onText = (text: string): void => {
+      this.#requestText = text;
+      this.#attempts.begin(matchRoute(this.#context.live.table, this.head.host, this.head.path), policed);
+      this.#client.afterInput();
+    };
+    policed.authorize(this.#context, this.#requestText, onText, (...no) => this.#answer(...no));
   }
 
   /** False: the route's policy has answered the request. */
   #admit(route: Route): boolean {
     const verdict = admit(route, this.head, this.#client.facts, this.#context);
-    if (verdict.kind === 'answer') this.#answer(verdict.status, verdict.reason, verdict.fields);
-    if (verdict.kind === 'answer') return false;
+    if (verdict.kind === 'answer') return this.#answer(verdict.status, verdict.reason, verdict.fields);
     this.#policed = verdict;
     if (verdict.limits !== this.#context.limits) this.#limits = verdict.limits;
     this.#requestText = verdict.editRequest(this.#requestText);
+    if (verdict.mirrors) this.#replay ??= new ReplayBuffer(this.#context.limits.replayBytesMax);
     return true;
   }
 
@@ -103,8 +109,8 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
     else upstream.deadlineMs = this.#context.nowMs() + this.#limits.upstreamConnectTimeoutMs;
   }
 
-  onNoEndpoint(status: number, reason: string): void {
-    this.#answer(status, reason);
+  onNoEndpoint(status: number, reason: string, answer?: StaticAnswer): void {
+    this.#answer(status, reason, answer?.fields, answer?.body);
   }
 
   onOutOfTime(): void {
@@ -167,6 +173,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
     const end = this.#requestBody?.finish(trailers) ?? '';
     if (end !== '') upstream.write(end);
     upstream.endBody(trailers);
+    this.#policed?.mirror(this.#context, this.#requestText, this.#replay, this.#client.unframed);
   }
 
   /** While the client still sends its body, the client is who must make progress. */
@@ -233,10 +240,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
 
   onInformational(head: ResponseHead): void {
     this.#informational += 1;
-    if (this.#informational > this.#context.limits.informationalMax) {
-      this.onAnswerInvalid();
-      return;
-    }
+    if (this.#informational > this.#context.limits.informationalMax) return this.onAnswerInvalid();
     if (this.head.minorVersion === 0 || (head.status === 100 && !this.head.expectContinue)) return;
     this.responded = true;
     const text = renderClientResponse(head, this.#context.responseLines, 'keep-alive', 1);
@@ -247,10 +251,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
   }
 
   onUpgraded(head: ResponseHead, data: Buffer, start: number, end: number): void {
-    if (this.head.upgrade === undefined || head.upgrade === undefined) {
-      this.onAnswerInvalid();
-      return;
-    }
+    if (this.head.upgrade === undefined || head.upgrade === undefined) return this.onAnswerInvalid();
     const upstream = this.#upstream!;
     this.#response = head;
     this.responded = true;
@@ -373,10 +374,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
 
   onUpstreamRefused(stale: boolean): void {
     this.#discard();
-    if (this.state !== 'waiting') {
-      this.#cut();
-      return;
-    }
+    if (this.state !== 'waiting') return this.#cut();
     const whole = this.#replay?.overflown !== true;
     // One that takes no more requests on this connection does on another: it is asked again itself.
     if (stale || !whole) this.#attempts.unanswered('ECONNRESET', true, whole);
@@ -434,12 +432,13 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
   }
 
   /** Ends the exchange with an answer of our own. */
-  #answer(status: number, reason: string, fields = ''): void {
-    if (this.state === 'over') return;
+  #answer(status: number, reason: string, fields = '', body?: Buffer): false {
+    if (this.state === 'over') return false;
     const endpoint = this.#upstream?.endpoint.key ?? '';
     this.#drop();
     this.#over(status, endpoint);
-    this.#client.answer(status, reason, fields);
+    this.#client.answer(status, reason, fields, body);
+    return false;
   }
 
   /** For the client's side: it has waited too long for the client's body. */
@@ -487,13 +486,8 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
     metrics.count(status, durationMs, this.#attempts.counts);
     if (this.#client.unframed) metrics.http2Requests += 1;
     if (onAccess === undefined) return;
-    const outcome = {
-      status,
-      durationMs,
-      backend: this.#attempts.backendKey,
-      endpoint,
-      attempts: this.#attempts.sent,
-    };
+    const { backendKey: backend, sent: attempts } = this.#attempts;
+    const outcome = { status, durationMs, backend, endpoint, attempts };
     onAccess(accessRecord(this.#client.facts, this.head, outcome, this.#marks));
   }
 }

@@ -1,10 +1,10 @@
-import type { Ingress, IngressClass } from '../api/gen/networking-v1.ts';
+import type { Ingress } from '../api/gen/networking-v1.ts';
 import { keyOf } from '../api/object.ts';
 import { assert } from '../base/assert.ts';
 import { endpointsForBackend, type ServiceEndpoint } from '../model/endpoints.ts';
 import { admit, type PolicyAnswer } from './admit.ts';
 import { renderBackendTls } from './backend-protocol.ts';
-import { controllerName, legacyClassAnnotation } from './class.ts';
+import { legacyClassAnnotation } from './class.ts';
 import type { CompiledRoutes } from './compile.ts';
 import type { EjectionCause } from './ejection.ts';
 import { FieldLines } from './http1-fields.ts';
@@ -182,14 +182,14 @@ function describe(table: RouteTable, route: Route): string {
 function explainUnserved(compiled: CompiledRoutes, head: RequestHead): readonly string[] {
   const lines: string[] = [];
   const owned = new Set(compiled.owned);
-  for (const { ingress, reason, message } of compiled.problems) {
-    if (reason === 'PathConflict' && wouldMatch(ingress, head)) {
-      lines.push(`           Ingress ${keyOf(ingress)}: ${message}`);
+  for (const problem of compiled.problems) {
+    if (problem.reason === 'PathConflict' && wouldMatch(problem.ingress, head)) {
+      lines.push(`           Ingress ${keyOf(problem.ingress)}: ${problem.message}`);
     }
   }
   for (const ingress of compiled.basis.ingresses) {
     if (owned.has(ingress) || !wouldMatch(ingress, head)) continue;
-    lines.push(`           Ingress ${keyOf(ingress)}: ${whyForeign(ingress, compiled.basis.ingressClasses)}`);
+    lines.push(`           Ingress ${keyOf(ingress)}: ${whyForeign(ingress, compiled.basis)}`);
   }
   return lines.length === 0 ? [] : ['NOT SERVED, though a rule fits', ...lines];
 }
@@ -200,7 +200,10 @@ function wouldMatch(ingress: Ingress, head: RequestHead): boolean {
   return backends.length > 0 && matchRoute(table, head.host, head.path) !== undefined;
 }
 
-function whyForeign(ingress: Ingress, classes: readonly IngressClass[]): string {
+function whyForeign(
+  ingress: Ingress,
+  { ingressClasses: classes, controllerName }: CompiledRoutes['basis'],
+): string {
   const className = ingress.spec?.ingressClassName ?? ingress.metadata?.annotations?.[legacyClassAnnotation];
   if (className === undefined) return 'it names no class, and none of ours is the default';
   const named = classes.find((item) => item.metadata?.name === className);
@@ -237,6 +240,14 @@ function explainPolicy(route: Route, verdict: PolicedRequest, head: RequestHead)
   if (verdict.rewritten(head) !== head.target)
     lines.push(`           path becomes ${verdict.rewritten(head)}`);
   if (policy.affinity !== undefined) lines.push(`           sticky by cookie ${policy.affinity.cookieName}`);
+  if (verdict.needsAuthorization) {
+    const { authority = '', path = '' } = policy.forwardAuth ?? {};
+    lines.push(`           if ${authority}${path} answers 2xx to a question about it`);
+  }
+  if (policy.mirror !== undefined) {
+    const { authority, percentage } = policy.mirror;
+    lines.push(`           ${percentage} % of requests are copied to ${authority}`);
+  }
   const { canary } = policy;
   if (canary !== undefined) {
     const share = `${canary.weight} of ${canary.weightTotal} requests`;
@@ -262,8 +273,17 @@ function explainBackend(
   const problem = compiled.problems.find(
     ({ message }) => ref.service !== undefined && message.includes(ref.service),
   );
+  if (backend.answer !== undefined) {
+    return [
+      ...lines,
+      `RESULT     ${backend.answer.status}, with ${backend.answer.body.length} bytes, without any backend`,
+    ];
+  }
   if (source.endpoints === undefined) {
-    lines.push(`           ${problem?.message ?? 'it is something that cannot be served'}`);
+    const why = compiled.problems.find(
+      ({ message }) => ref.resource !== undefined && message.includes(ref.resource),
+    );
+    lines.push(`           ${why?.message ?? problem?.message ?? 'it is something that cannot be served'}`);
   }
   const states = new Map<string, ServiceEndpoint>();
   if (source.service !== undefined) {

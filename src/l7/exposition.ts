@@ -56,6 +56,16 @@ const counters: readonly Reading[] = [
     read: (m) => m.http2Cut,
   },
   {
+    name: 'fairlead_ingress_mirrored_requests_total',
+    help: 'Copies of requests sent to mirrors',
+    read: (m) => m.mirrors,
+  },
+  {
+    name: 'fairlead_ingress_mirrored_requests_dropped_total',
+    help: 'Copies of requests not sent, for they or their number were too large or nobody takes them',
+    read: (m) => m.mirrorsDropped,
+  },
+  {
     name: 'fairlead_ingress_tables_published_total',
     help: 'Route tables published',
     read: (m) => m.tablesPublished,

@@ -39,6 +39,7 @@ const table = {
       endpoints: [{ address: '10.0.0.1', port: 80 }],
       tls: undefined,
       protocol: 'http1' as const,
+      answer: undefined,
       balance: defaultBalance,
     },
   ],

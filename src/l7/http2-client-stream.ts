@@ -205,13 +205,21 @@ export class Http2ClientStream implements ExchangeClient, StreamHandler {
     this.#connection.link.schedule();
   }
 
-  answer(status: number, reason: string, fields: string): void {
+  answer(status: number, reason: string, fields: string, body?: Buffer): void {
     const isGrpc = this.#head.http2?.grpc !== undefined && status >= 400;
     const withBody = this.#head.method !== 'HEAD' && !isGrpc;
     const all = isGrpc ? `${fields}${grpcFields(status, reason)}` : fields;
     const text = isGrpc
       ? `HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\n${all}\r\n`
-      : renderOwnAnswer({ status, reason, withBody, connection: 'keep-alive', minorVersion: 1, fields });
+      : renderOwnAnswer({
+          status,
+          reason,
+          withBody,
+          connection: 'keep-alive',
+          minorVersion: 1,
+          fields,
+          body,
+        });
     const headEnd = text.indexOf('\r\n\r\n') + 4;
     this.#writeHead(text.slice(0, headEnd), isGrpc ? 200 : status);
     if (text.length > headEnd) this.write(text.slice(headEnd));

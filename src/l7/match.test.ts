@@ -43,6 +43,9 @@ function tableOfIngresses(ingresses: readonly Ingress[]): RouteTable {
     service: () => undefined,
     slices: () => [],
     secret: () => undefined,
+    staticResponse: () => undefined,
+    configMap: () => undefined,
+    parameters: () => undefined,
   };
   return compileRoutes(view, []).table;
 }

@@ -22,6 +22,10 @@ export class ProxyMetrics {
   upstreamConnections = 0;
   upstreamConnectionsMade = 0;
   tunnels = 0;
+  /** Copies of requests sent, not sent at a bound, and waited for now. */
+  mirrors = 0;
+  mirrorsDropped = 0;
+  mirrorsOpen = 0;
   readonly backends = new BackendMetricsSet();
   /** Lines of the access log written, and given up because its reader was too slow or gone. */
   accessLogLines = 0;

@@ -1,7 +1,7 @@
 import type { HTTPIngressPath } from '../api/gen/networking-v1.ts';
 import { compileRegex, type Regex } from '../base/regex/regex.ts';
 import type { PathRules } from './annotations/paths.ts';
-import type { PathType } from './table.ts';
+import type { PathType, Route } from './table.ts';
 
 export type PathPlace = { readonly path: string; readonly pathType: PathType; readonly key: string };
 
@@ -32,4 +32,17 @@ export function patternOf(
         regex: undefined,
         problem: `${path} is no regular expression that can be matched: ${compiled.problem}`,
       };
+}
+
+/** Of equally long ones the text decides, so that the order is always the same. */
+export function longestFirst(a: Route, b: Route): number {
+  return b.path.length - a.path.length || (a.path < b.path ? -1 : 1);
+}
+
+export function slashesIn(path: string): number {
+  let count = 0;
+  for (let i = 0; i < path.length; i += 1) {
+    if (path.charCodeAt(i) === 0x2f) count += 1;
+  }
+  return count;
 }

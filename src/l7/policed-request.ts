@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto';
+import type { ProxyContext } from './context.ts';
+import { askForwardAuth } from './forward-auth.ts';
 import { addLines, editFields, editField, withTarget } from './head-edit.ts';
 import { CodedClient } from './coded-client.ts';
 import { chooseCoding, isCompressible, renderCodedHead } from './compression.ts';
@@ -6,6 +8,8 @@ import type { ExchangeClient } from './exchange-client.ts';
 import type { FieldLines } from './http1-fields.ts';
 import type { RequestHead, ResponseHead } from './http1-parse.ts';
 import type { ProxyLimits } from './limits.ts';
+import { mirrorRequest } from './mirror.ts';
+import type { ReplayBuffer } from './replay.ts';
 import { rewrittenTarget } from './rewrite.ts';
 import type { AffinityPolicy, FieldEdit, RoutePolicy } from './policy.ts';
 import type { Route } from './table.ts';
@@ -19,7 +23,11 @@ export type AdmittedFacts = {
   /** Of what the request is sent to the same endpoint by; undefined: of nothing. */
   readonly hash: number | undefined;
   readonly corsFields: readonly FieldEdit[];
-  readonly secure: boolean;
+  readonly scheme: string;
+  /** undefined: nobody is asked whether it may pass. */
+  readonly authCacheValues: readonly string[] | undefined;
+  /** A copy of it is sent. */
+  readonly mirrors: boolean;
   readonly affinityValue: string | undefined;
   /** Gives back what the request took of a bound; undefined: nothing. */
   readonly release: (() => void) | undefined;
@@ -34,6 +42,10 @@ export class PolicedRequest {
   readonly #route: Route;
   readonly #head: RequestHead;
   readonly #facts: AdmittedFacts;
+
+  #stopAsking: (() => void) | undefined;
+  #authCookies = '';
+  #mirrored = false;
 
   constructor(route: Route, policy: RoutePolicy, head: RequestHead, facts: AdmittedFacts) {
     this.limits = facts.limits;
@@ -54,6 +66,46 @@ export class PolicedRequest {
   /** The request is over: call it once. */
   over(): void {
     this.#facts.release?.();
+    this.#stopAsking?.();
+  }
+
+  get needsAuthorization(): boolean {
+    return this.#facts.authCacheValues !== undefined;
+  }
+
+  /**
+   * Asks whether the request may pass. `text`: its head; `onText`: it may, with that head instead. One of both is called once,
+   * maybe from inside.
+   */
+  authorize(
+    context: ProxyContext,
+    text: string,
+    onText: (text: string) => void,
+    onAnswer: (status: number, reason: string, fields: string) => void,
+  ): void {
+    const { forwardAuth, ingress } = this.#policy;
+    const { authCacheValues: cacheValues = [], scheme } = this.#facts;
+    const subject = { head: this.#head, text, scheme, ingress, cacheValues, limits: this.limits };
+    this.#stopAsking = askForwardAuth(context, forwardAuth!, subject, (verdict) => {
+      if (verdict.kind === 'answer') {
+        onAnswer(verdict.status, verdict.reason, verdict.fields);
+        return;
+      }
+      this.#authCookies = verdict.cookies;
+      onText(editFields(text, verdict.fields));
+    });
+  }
+
+  get mirrors(): boolean {
+    return this.#facts.mirrors;
+  }
+
+  /** The request has gone out whole, maybe once more: only the first time is told to the mirror. */
+  mirror(context: ProxyContext, text: string, body: ReplayBuffer | undefined, unframed: boolean): void {
+    const { mirror } = this.#policy;
+    if (!this.#facts.mirrors || this.#mirrored || mirror === undefined) return;
+    this.#mirrored = true;
+    mirrorRequest(context, mirror, { head: this.#head, text, body, unframed });
   }
 
   /** The target that the endpoint sees. */
@@ -106,9 +158,10 @@ export class PolicedRequest {
         url.startsWith(from) ? `${to}${url.slice(from.length)}` : url,
       );
     }
+    if (this.#authCookies !== '') out = addLines(out, this.#authCookies);
     out = editFields(out, responseFields);
     if (affinity !== undefined && affinityIdOf(endpoint) !== this.#facts.affinityValue) {
-      out = addLines(out, cookieLine(affinity, affinityIdOf(endpoint), this.#facts.secure));
+      out = addLines(out, cookieLine(affinity, affinityIdOf(endpoint), this.#facts.scheme === 'https'));
     }
     return out;
   }

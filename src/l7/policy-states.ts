@@ -1,9 +1,12 @@
+import type { AuthPassed } from './forward-auth.ts';
 import type { RatePolicy } from './policy.ts';
 
 /** Clients remembered for rate limits, over all Ingresses. Beyond, the one asked for longest ago starts afresh. */
 export const rateClientsMax = 65_536;
 /** Passwords remembered as right, so that their costly check is made once. Beyond, the oldest is checked again. */
 const passwordsMax = 4_096;
+/** Answers of authentication services that are remembered. Beyond, the oldest is asked for again. */
+const authsMax = 4_096;
 
 type Bucket = { tokens: number; atMs: number };
 
@@ -12,6 +15,7 @@ export class PolicyStates {
   readonly #buckets = new Map<string, Bucket>(); // in order of last use
   readonly #canaries = new Map<string, number>();
   readonly #passwords = new Set<string>();
+  readonly #auths = new Map<string, { readonly passed: AuthPassed; readonly untilMs: number }>();
   /** Requests under way; only where there are some, so bounded by the connections of clients. */
   readonly #connections = new Map<string, number>();
 
@@ -44,6 +48,20 @@ export class PolicyStates {
       if (left === 0) this.#connections.delete(key);
       else this.#connections.set(key, left);
     };
+  }
+
+  /** What a service let pass before; undefined: nothing, or too long ago. */
+  authPassed(key: string, nowMs: number): AuthPassed | undefined {
+    const known = this.#auths.get(key);
+    if (known === undefined || known.untilMs <= nowMs) return undefined;
+    return known.passed;
+  }
+
+  rememberAuth(key: string, passed: AuthPassed, untilMs: number): void {
+    this.#auths.delete(key);
+    this.#auths.set(key, { passed, untilMs });
+    const oldest = this.#auths.keys().next();
+    if (this.#auths.size > authsMax && oldest.done !== true) this.#auths.delete(oldest.value);
   }
 
   /** Whether this request is among `weight` of `total`: spread evenly, not by chance, so shares are exact. */

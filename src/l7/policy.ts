@@ -30,6 +30,8 @@ export type RoutePolicy = {
   readonly cors: CorsPolicy | undefined;
   readonly sources: SourcePolicy | undefined;
   readonly basicAuth: BasicAuthPolicy | undefined;
+  readonly forwardAuth: ForwardAuthPolicy | undefined;
+  readonly mirror: MirrorPolicy | undefined;
   /** True: source ranges or a login is enough. undefined: all that are given must hold. */
   readonly satisfyAny: boolean | undefined;
   readonly rate: RatePolicy | undefined;
@@ -73,6 +75,36 @@ export type BasicAuthPolicy = {
   readonly realm: string;
   /** User to password hash, as htpasswd writes it. Empty: nobody gets in. */
   readonly users: ReadonlyMap<string, string>;
+};
+
+/** A service that is asked whether a request may pass. */
+export type ForwardAuthPolicy = {
+  /** Index of the backend; -1: nobody can be asked, so nobody gets in. */
+  readonly backend: number;
+  /** Host and path that the service is asked by. */
+  readonly authority: string;
+  readonly path: string;
+  readonly method: string;
+  /** Fields of its answer that the backend gets, in lower case; what the client says under these names does not pass. */
+  readonly answerFields: readonly string[];
+  /** Where clients are sent that it does not know (401); undefined: they get its answer. */
+  readonly signin: string | undefined;
+  /** The query parameter that names the way back. */
+  readonly signinParameter: string;
+  /** What X-Auth-Request-Redirect says; undefined: the request's target. */
+  readonly requestRedirect: string | undefined;
+  /** How long a yes is remembered; 0: not at all. */
+  readonly cacheMs: number;
+  /** Request fields, in lower case, that requests must have in common for that. */
+  readonly cacheFields: readonly string[];
+};
+
+/** Who gets copies of requests. */
+export type MirrorPolicy = {
+  readonly backend: number;
+  readonly authority: string;
+  readonly percentage: number;
+  readonly withBody: boolean;
 };
 
 /** By client address: `perSecond` on average, `burst` at once. */
@@ -138,6 +170,8 @@ export function emptyPolicy(ingress: ObjectKey): RoutePolicy {
     cors: undefined,
     sources: undefined,
     basicAuth: undefined,
+    forwardAuth: undefined,
+    mirror: undefined,
     satisfyAny: undefined,
     rate: undefined,
     connectionLimit: undefined,

@@ -1,4 +1,4 @@
-import type { Ingress } from '../api/gen/networking-v1.ts';
+import type { Ingress, IngressClass } from '../api/gen/networking-v1.ts';
 
 export type ProblemReason =
   | 'ServiceNotFound'
@@ -10,12 +10,12 @@ export type ProblemReason =
   | 'UnsupportedBackend'
   | 'InvalidAnnotation'
   | 'InvalidPath'
+  | 'ResourceNotFound'
+  | 'InvalidResource'
   | 'UnsupportedAnnotation'
   | 'CanaryWithoutRoute';
 
-/** Something in an Ingress that cannot be served as written. Never stops other Ingresses. */
-export type Problem = {
-  readonly ingress: Ingress;
-  readonly reason: ProblemReason;
-  readonly message: string;
-};
+/** Something that cannot be served as written, in an Ingress or in an IngressClass. Never stops other Ingresses. */
+export type Problem =
+  | { readonly ingress: Ingress; readonly reason: ProblemReason; readonly message: string }
+  | { readonly ingress: IngressClass; readonly reason: 'InvalidParameters'; readonly message: string };

@@ -1,4 +1,5 @@
 import type { Secret } from '../api/gen/core-v1.ts';
+import type { Ingress } from '../api/gen/networking-v1.ts';
 import type { ObjectKey } from '../api/object.ts';
 import type { Certificate } from './table.ts';
 
@@ -28,4 +29,13 @@ export function certificateOf(
 
 function holdsPem(base64: string): boolean {
   return Buffer.from(base64, 'base64').includes('-----BEGIN');
+}
+
+/** Lower case. */
+export function tlsHosts(ingress: Ingress): ReadonlySet<string> {
+  const rules = (ingress.spec?.rules ?? []).map(({ host }) => host ?? '');
+  const hosts = (ingress.spec?.tls ?? []).flatMap((tls) =>
+    tls.hosts === undefined || tls.hosts.length === 0 ? rules : tls.hosts,
+  );
+  return new Set(hosts.map((host) => host.toLowerCase()));
 }

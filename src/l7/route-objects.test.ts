@@ -135,6 +135,9 @@ test('l7 route objects: a change of endpoints sends one Service its slices and n
     services: nothing,
     slices: { set: [['default/c', [slices[2]]]], gone: [] },
     secrets: nothing,
+    staticResponses: nothing,
+    configMaps: nothing,
+    parameters: nothing,
   });
   assert.ok(!routeObjectsOf(first).services.has(keyOf(service('nobodys', 30_000))), 'others stay at home');
 });

@@ -1,4 +1,5 @@
-import type { Secret, Service } from '../api/gen/core-v1.ts';
+import type { IngressParameters, StaticResponse } from '../api/fairlead-kinds.ts';
+import type { ConfigMap, Secret, Service } from '../api/gen/core-v1.ts';
 import type { EndpointSlice } from '../api/gen/discovery-v1.ts';
 import type { Ingress, IngressClass } from '../api/gen/networking-v1.ts';
 import { keyOf, type ObjectKey } from '../api/object.ts';
@@ -12,6 +13,9 @@ export type RouteObjects = {
   /** By Service, in the order of the view: endpoints are balanced in that order. */
   readonly slices: ReadonlyMap<ObjectKey, readonly EndpointSlice[]>;
   readonly secrets: ReadonlyMap<ObjectKey, Secret>;
+  readonly staticResponses: ReadonlyMap<ObjectKey, StaticResponse>;
+  readonly configMaps: ReadonlyMap<ObjectKey, ConfigMap>;
+  readonly parameters: ReadonlyMap<ObjectKey, IngressParameters>;
 };
 
 type Changes<T> = { readonly set: readonly (readonly [ObjectKey, T])[]; readonly gone: readonly ObjectKey[] };
@@ -23,6 +27,9 @@ export type RouteObjectsChange = {
   readonly services: Changes<Service>;
   readonly slices: Changes<readonly EndpointSlice[]>;
   readonly secrets: Changes<Secret>;
+  readonly staticResponses: Changes<StaticResponse>;
+  readonly configMaps: Changes<ConfigMap>;
+  readonly parameters: Changes<IngressParameters>;
 };
 
 export const noRouteObjects: RouteObjects = {
@@ -31,12 +38,20 @@ export const noRouteObjects: RouteObjects = {
   services: new Map(),
   slices: new Map(),
   secrets: new Map(),
+  staticResponses: new Map(),
+  configMaps: new Map(),
+  parameters: new Map(),
 };
 
 export function routeObjectsOf({ owned, basis }: CompiledRoutes): RouteObjects {
   const services = new Map<ObjectKey, Service>();
   const slices = new Map<ObjectKey, readonly EndpointSlice[]>();
+  const staticResponses = new Map<ObjectKey, StaticResponse>();
+  const configMaps = new Map<ObjectKey, ConfigMap>();
   for (const source of basis.sources) {
+    const { resource, configMap } = source;
+    if (resource !== undefined) staticResponses.set(keyOf(resource), resource);
+    if (configMap !== undefined) configMaps.set(keyOf(configMap), configMap);
     if (source.service === undefined) continue;
     const key = keyOf(source.service);
     services.set(key, source.service);
@@ -52,6 +67,11 @@ export function routeObjectsOf({ owned, basis }: CompiledRoutes): RouteObjects {
     services,
     slices,
     secrets,
+    staticResponses,
+    configMaps,
+    parameters: new Map(
+      basis.defaults.objects.flatMap((item) => (item === undefined ? [] : [[keyOf(item), item] as const])),
+    ),
   };
 }
 
@@ -63,6 +83,9 @@ export function changeOfRouteObjects(before: RouteObjects, after: RouteObjects):
     services: changesOf(before.services, after.services, Object.is),
     slices: changesOf(before.slices, after.slices, sameItems),
     secrets: changesOf(before.secrets, after.secrets, Object.is),
+    staticResponses: changesOf(before.staticResponses, after.staticResponses, Object.is),
+    configMaps: changesOf(before.configMaps, after.configMaps, Object.is),
+    parameters: changesOf(before.parameters, after.parameters, Object.is),
   };
 }
 
@@ -91,6 +114,9 @@ export class RouteReplica implements IngressView {
   readonly #services = new Map<ObjectKey, Service>();
   readonly #slices = new Map<ObjectKey, readonly EndpointSlice[]>();
   readonly #secrets = new Map<ObjectKey, Secret>();
+  readonly #staticResponses = new Map<ObjectKey, StaticResponse>();
+  readonly #configMaps = new Map<ObjectKey, ConfigMap>();
+  readonly #parameters = new Map<ObjectKey, IngressParameters>();
 
   apply(change: RouteObjectsChange): void {
     applyTo(this.#ingressClasses, change.ingressClasses);
@@ -98,6 +124,9 @@ export class RouteReplica implements IngressView {
     applyTo(this.#services, change.services);
     applyTo(this.#slices, change.slices);
     applyTo(this.#secrets, change.secrets);
+    applyTo(this.#staticResponses, change.staticResponses);
+    applyTo(this.#configMaps, change.configMaps);
+    applyTo(this.#parameters, change.parameters);
   }
 
   get ingressClasses(): Iterable<IngressClass> {
@@ -118,6 +147,18 @@ export class RouteReplica implements IngressView {
 
   secret(key: ObjectKey): Secret | undefined {
     return this.#secrets.get(key);
+  }
+
+  staticResponse(key: ObjectKey): StaticResponse | undefined {
+    return this.#staticResponses.get(key);
+  }
+
+  configMap(key: ObjectKey): ConfigMap | undefined {
+    return this.#configMaps.get(key);
+  }
+
+  parameters(key: ObjectKey): IngressParameters | undefined {
+    return this.#parameters.get(key);
   }
 }
 

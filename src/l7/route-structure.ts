@@ -1,19 +1,22 @@
 import type { Secret } from '../api/gen/core-v1.ts';
 import type { HTTPIngressPath, Ingress, IngressBackend } from '../api/gen/networking-v1.ts';
+import { fairleadGroup, staticResponses } from '../api/fairlead-kinds.ts';
 import { keyOf, type ObjectKey, objectKey } from '../api/object.ts';
 import type { CanaryRule } from './annotations/canary.ts';
 import type { PathRules } from './annotations/paths.ts';
 import { annotationPrefix } from './annotations/reader.ts';
+import type { UrlTarget } from './annotations/url-target.ts';
 import { type ParsedAnnotations, parseAnnotations } from './annotations.ts';
-import { type BackendAccess, backendAccess } from './backend-protocol.ts';
+import { type BackendAccess, backendAccess, plainAccess } from './backend-protocol.ts';
 import { type BackendPlace, type BackendRef, BackendRefs, renderPlace } from './backend-refs.ts';
+import { controllerName } from './class.ts';
 import { type NginxTranslations, noTranslations, nginxTranslations } from './nginx/translations.ts';
 import { nginxPrefix } from './nginx/translation.ts';
-import { patternOf, placeOf } from './path-place.ts';
+import { longestFirst, patternOf, placeOf, slashesIn } from './path-place.ts';
 import { parsePasswordFile } from './password-hash.ts';
 import { type BasicAuthPolicy, emptyPolicy, type RoutePolicy } from './policy.ts';
 import type { Problem, ProblemReason } from './problem.ts';
-import { certificateOf } from './route-certificate.ts';
+import { certificateOf, tlsHosts } from './route-certificate.ts';
 import type { Certificate, HostRoutes, Route, RouteTable } from './table.ts';
 
 /** All of a route table that Ingresses and Secrets alone decide. */
@@ -30,9 +33,13 @@ export type RouteStructure = Omit<RouteTable, 'backends'> & {
 export type StructureOptions = {
   /** Annotations of ingress-nginx are honoured as it does. */
   readonly nginxAnnotations: boolean;
+  readonly controllerName: string;
 };
 
-export const plainOptions: StructureOptions = { nginxAnnotations: false };
+/** What an Ingress has of its class. */
+export type DefaultsOf = (ingress: Ingress) => Readonly<Record<string, string>> | undefined;
+
+export const plainOptions: StructureOptions = { nginxAnnotations: false, controllerName };
 
 /**
  * Merges the rules of Ingresses, which must be given oldest first.
@@ -43,9 +50,10 @@ export function structureRoutes(
   secret: (key: ObjectKey) => Secret | undefined,
   before: RouteTable | undefined,
   options: StructureOptions = plainOptions,
+  defaultsOf: DefaultsOf = () => undefined,
 ): RouteStructure {
   const nginx = options.nginxAnnotations ? nginxTranslations(ingresses) : noTranslations;
-  const builder = new StructureBuilder(secret, before, nginx);
+  const builder = new StructureBuilder(secret, before, nginx, defaultsOf);
   for (const ingress of ingresses) builder.add(ingress);
   builder.addOtherHosts(); // after all that have rules of their own
   builder.addCanaries(); // last: they join routes of others
@@ -66,6 +74,7 @@ class StructureBuilder {
   readonly #secret: (key: ObjectKey) => Secret | undefined;
   readonly #certificatesBefore: ReadonlyMap<string, Certificate> | undefined;
   readonly #nginx: NginxTranslations;
+  readonly #defaultsOf: DefaultsOf;
   readonly #problems: Problem[] = [];
   readonly #backends = new BackendRefs();
   readonly #hosts = new Map<string, HostBuilder>();
@@ -87,8 +96,10 @@ class StructureBuilder {
     secret: (key: ObjectKey) => Secret | undefined,
     before: RouteTable | undefined,
     nginx: NginxTranslations,
+    defaultsOf: DefaultsOf,
   ) {
     this.#nginx = nginx;
+    this.#defaultsOf = defaultsOf;
     this.#secret = secret;
     this.#certificatesBefore = before?.certificates;
   }
@@ -126,7 +137,9 @@ class StructureBuilder {
 
   #parse(ingress: Ingress): ParsedAnnotations {
     const key = keyOf(ingress);
-    const own = ingress.metadata?.annotations;
+    const defaults = this.#defaultsOf(ingress);
+    const written = ingress.metadata?.annotations;
+    const own = defaults === undefined ? written : { ...defaults, ...written };
     const nginx = this.#nginx.byIngress.get(ingress);
     if (nginx === undefined) return parseAnnotations(key, own);
     for (const { annotation, text } of nginx.findings.filter(({ verdict }) => verdict === 'none')) {
@@ -137,7 +150,11 @@ class StructureBuilder {
       `${annotationPrefix}${name}`,
       value,
     ]);
-    return parseAnnotations(key, { ...Object.fromEntries(translated), ...own }, nginx.origins);
+    return parseAnnotations(
+      key,
+      { ...defaults, ...Object.fromEntries(translated), ...written },
+      nginx.origins,
+    );
   }
 
   structure(): RouteStructure {
@@ -235,9 +252,16 @@ class StructureBuilder {
   #backend(ingress: Ingress, backend: IngressBackend, place: BackendPlace, access: BackendAccess): number {
     const { service } = backend;
     const port = service?.port?.name ?? service?.port?.number;
+    const { resource } = backend;
+    if (resource?.kind === staticResponses.kind && resource.apiGroup === fairleadGroup) {
+      const name = objectKey(ingress.metadata?.namespace, resource.name);
+      const key = `${name} (StaticResponse)`;
+      const ref = { id: key, key, service: undefined, resource: name, port: '', access: plainAccess };
+      return this.#backends.index(ref, { ingress, place });
+    }
     if (service === undefined || port === undefined) {
       const what = backend.resource === undefined ? 'no Service port' : `resource ${backend.resource.kind}`;
-      const message = `${renderPlace(place)}: ${what}; only a Service with a port can be a backend`;
+      const message = `${renderPlace(place)}: ${what}; only a Service with a port or a StaticResponse of fairlead.dev can be a backend`;
       this.#problem(ingress, 'UnsupportedBackend', message);
       const key = `${keyOf(ingress)} ${renderPlace(place)}`;
       return this.#backends.index({ id: key, key, service: undefined, port: '', access }, { ingress, place });
@@ -300,7 +324,32 @@ class StructureBuilder {
       ...policy,
       httpsHosts: https?.onlyTlsHosts === true ? tlsHosts(ingress) : undefined,
       basicAuth: this.#basicAuth(ingress, parsed.basicAuth),
+      ...this.#urlTargets(ingress, parsed),
       fallback: this.#backends.named(ingress, 'fallback-service', backends.fallback),
+    };
+  }
+
+  /** A service that cannot be named is one that says no to everybody. */
+  #urlTargets(
+    ingress: Ingress,
+    { forwardAuth, mirror }: ParsedAnnotations,
+  ): Pick<RoutePolicy, 'forwardAuth' | 'mirror'> {
+    const indexOf = (annotation: string, target: UrlTarget | undefined): number =>
+      target === undefined ? -1 : this.#backends.target(ingress, annotation, target);
+    const auth = forwardAuth?.target;
+    return {
+      forwardAuth: forwardAuth && {
+        ...forwardAuth,
+        backend: indexOf('auth-url', auth),
+        authority: auth?.authority ?? '',
+        path: auth?.path ?? '/',
+      },
+      mirror: mirror && {
+        backend: indexOf('mirror-target', mirror.target),
+        authority: mirror.host ?? mirror.target.authority,
+        percentage: mirror.percentage,
+        withBody: mirror.withBody,
+      },
     };
   }
 
@@ -429,24 +478,3 @@ type AddedPath = {
   readonly paths: PathRules;
   readonly access: BackendAccess;
 };
-
-/** Of equally long ones the text decides, so that the order is always the same. */
-function longestFirst(a: Route, b: Route): number {
-  return b.path.length - a.path.length || (a.path < b.path ? -1 : 1);
-}
-
-function tlsHosts(ingress: Ingress): ReadonlySet<string> {
-  const rules = (ingress.spec?.rules ?? []).map(({ host }) => host ?? '');
-  const hosts = (ingress.spec?.tls ?? []).flatMap((tls) =>
-    tls.hosts === undefined || tls.hosts.length === 0 ? rules : tls.hosts,
-  );
-  return new Set(hosts.map((host) => host.toLowerCase()));
-}
-
-function slashesIn(path: string): number {
-  let count = 0;
-  for (let i = 0; i < path.length; i += 1) {
-    if (path.charCodeAt(i) === 0x2f) count += 1;
-  }
-  return count;
-}

@@ -170,9 +170,12 @@ class IngressController {
   #compile(): void {
     const { clock } = this.#deps;
     const startMs = clock.monotonicMs();
-    const compiled = compileRoutes(this.#watched.view, this.#config.ingressClasses, this.#compiled, {
-      nginxAnnotations: this.#config.nginxAnnotations,
-    });
+    const compiled = compileRoutes(
+      this.#watched.view,
+      this.#config.ingressClasses,
+      this.#compiled,
+      this.#config,
+    );
     this.#compiled = compiled;
     this.#engine.publish(compiled);
     this.#engine.metrics.lastCompileSeconds = (clock.monotonicMs() - startMs) / 1000;

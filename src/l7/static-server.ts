@@ -60,6 +60,9 @@ export async function watchStaticFile(
         service: (key) => view.service(key),
         slices: (key) => view.slices(key),
         secret: (key) => view.secret(key),
+        staticResponse: (key) => view.staticResponse(key),
+        configMap: (key) => view.configMap(key),
+        parameters: (key) => view.parameters(key),
       },
       tasks: [
         { name: 'routes folder', run: listen },

@@ -4,6 +4,7 @@ import type { Regex } from '../base/regex/regex.ts';
 import type { BackendProtocol, BackendTls } from './backend-protocol.ts';
 import type { BalancePolicy } from './balance-policy.ts';
 import type { RoutePolicy } from './policy.ts';
+import type { StaticAnswer } from './static-answer.ts';
 
 /** An address that a request can be sent to. `address` is an IP, or a DNS name for an ExternalName Service. */
 export type Endpoint = {
@@ -30,6 +31,8 @@ export type Backend = {
   readonly proxyProtocol?: 1 | 2 | undefined;
   /** `defaultBalance` itself where nothing is asked for. */
   readonly balance: BalancePolicy;
+  /** Given: what every request gets, without any endpoint. */
+  readonly answer: StaticAnswer | undefined;
 };
 
 export type PathType = 'Exact' | 'Prefix' | 'ImplementationSpecific';

@@ -1,5 +1,11 @@
+import {
+  clusterIngressParameters,
+  contentLabel,
+  ingressParameters,
+  staticResponses,
+} from '../api/fairlead-kinds.ts';
 import type { Secret } from '../api/gen/core-v1.ts';
-import { endpointSlices, ingressClasses, ingresses, secrets, services } from '../api/resource.ts';
+import { configMaps, endpointSlices, ingressClasses, ingresses, secrets, services } from '../api/resource.ts';
 import type { Task } from '../base/lifetime.ts';
 import type { Logger } from '../base/log.ts';
 import type { ApiClient } from '../client/client.ts';
@@ -24,12 +30,41 @@ export function createWatched(client: ApiClient, log: Logger, onChange: () => vo
   const serviceInformer = createInformer(client, services, { log, transform: withoutManagedFields });
   const sliceInformer = createInformer(client, endpointSlices, { log, transform: withoutManagedFields });
   const secretInformer = createInformer(client, secrets, { log, transform: certificateOnly });
+  // Other clusters may not have our kinds, and an older role may not let us read them.
+  const optional = { log, transform: withoutManagedFields, mayBeAbsent: true } as const;
+  const responseInformer = createInformer(client, staticResponses, optional);
+  const contentInformer = createInformer(client, configMaps, {
+    ...optional,
+    labelSelector: `${contentLabel}=true`,
+  });
+  const parametersInformer = createInformer(client, ingressParameters, optional);
+  const clusterParametersInformer = createInformer(client, clusterIngressParameters, optional);
   sliceInformer.addIndex(byService, (slice) => {
     const key = serviceKeyOfSlice(slice);
     return key === undefined ? [] : [key];
   });
-  const informers = [ingressInformer, classInformer, serviceInformer, sliceInformer, secretInformer];
-  const names = ['ingresses', 'ingressclasses', 'services', 'endpointslices', 'secrets'];
+  const informers = [
+    ingressInformer,
+    classInformer,
+    serviceInformer,
+    sliceInformer,
+    secretInformer,
+    responseInformer,
+    contentInformer,
+    parametersInformer,
+    clusterParametersInformer,
+  ];
+  const names = [
+    'ingresses',
+    'ingressclasses',
+    'services',
+    'endpointslices',
+    'secrets',
+    'staticresponses',
+    'configmaps',
+    'ingressparameters',
+    'clusteringressparameters',
+  ];
   for (const informer of informers) informer.onChange(onChange);
   return {
     view: {
@@ -42,6 +77,9 @@ export function createWatched(client: ApiClient, log: Logger, onChange: () => vo
       service: (key) => serviceInformer.get(key),
       slices: (key) => sliceInformer.byIndex(byService, key),
       secret: (key) => secretInformer.get(key),
+      staticResponse: (key) => responseInformer.get(key),
+      configMap: (key) => contentInformer.get(key),
+      parameters: (key) => parametersInformer.get(key) ?? clusterParametersInformer.get(key),
     },
     tasks: informers.map((informer, index) => ({
       name: `${names[index]} informer`,

@@ -18,6 +18,7 @@ export type WorkerConfig = Pick<
   | 'authority'
   | 'ingressClasses'
   | 'nginxAnnotations'
+  | 'controllerName'
 > & {
   /** From 1. */
   readonly number: number;

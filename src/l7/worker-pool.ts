@@ -126,6 +126,7 @@ export class WorkerPool implements Engine {
   #configOf(index: number): WorkerConfig {
     const { trustedProxies, proxyProtocol, forwarded, accessLog, marks, ingressClasses, limits } =
       this.#config;
+    const { nginxAnnotations, controllerName } = this.#config;
     const { http, https } = this.#sockets!;
     const place = (_: unknown, at: number): ListenAt => ({ kind: 'fd', fd: firstDescriptor + at });
     const places = [...http.places, ...https.places].map(place);
@@ -139,7 +140,8 @@ export class WorkerPool implements Engine {
       marks,
       authority: this.#authority,
       ingressClasses,
-      nginxAnnotations: this.#config.nginxAnnotations,
+      nginxAnnotations,
+      controllerName,
       http: places.slice(0, http.places.length),
       https: places.slice(http.places.length),
       transport: this.#options.transport,

@@ -73,9 +73,7 @@ class WorkerProcess {
   /** As the main process has done: problems are told there. */
   #compile(): void {
     if (this.#config === undefined) return;
-    this.#compiled = compileRoutes(this.#replica, this.#config.ingressClasses, this.#compiled, {
-      nginxAnnotations: this.#config.nginxAnnotations,
-    });
+    this.#compiled = compileRoutes(this.#replica, this.#config.ingressClasses, this.#compiled, this.#config);
     this.#engine?.publish(this.#compiled);
   }
 

@@ -8,6 +8,7 @@ import { promisify } from 'node:util';
 import type { Ingress } from '../../src/api/gen/networking-v1.ts';
 import { startEtcd, withoutEtcd } from '../support/etcd.ts';
 import {
+  configMaps,
   endpointSlices,
   events,
   ingressClasses,
@@ -17,7 +18,10 @@ import {
   services,
 } from '../../src/api/resource.ts';
 import { createAuthority } from '../../src/base/certificates.ts';
-import type { ApiClient } from '../../src/client/client.ts';
+import { type ApiClient, isApiError } from '../../src/client/client.ts';
+import { createApiClient } from '../../src/client/http.ts';
+import { loadKubeconfig } from '../../src/client/kubeconfig.ts';
+import { startRelay } from '../support/relay.ts';
 import { type ApiServerProcess, startApiServerProcess } from '../support/apiserver-process.ts';
 import {
   backendNames,
@@ -315,3 +319,51 @@ test('of two controllers one writes statuses; when it stops the other one goes o
   );
   await served(two, 'later.example', 'one');
 });
+
+/** More events than an API server remembers (etcd: until its next compaction). */
+const forgottenEvents = 9_000;
+const writersMax = 32;
+
+test(
+  'a controller that was cut off for longer than the API server remembers lists again, and serves meanwhile',
+  options,
+  async (t) => {
+    const { admin, server } = await start(t);
+    await createObjects(t, admin);
+    const config = await loadKubeconfig(await server.kubeconfig('system:fairlead-ingress'));
+    const relay = await startRelay(Number(new URL(config.server).port));
+    t.after(() => relay.close());
+    const own = createApiClient(
+      { ...config, server: `https://127.0.0.1:${relay.port}` },
+      { userAgent: 'fairlead-test' },
+    );
+    t.after(() => own.close());
+    const cluster = await startIngress(t, own, { publishService });
+    await admin.create(ingresses, ingress('goes', { rules: [hostRule('goes.example', 'one')] }));
+    await served(cluster, 'goes.example', 'one');
+    const { resourceVersion } = await admin.list(ingresses, {});
+    relay.cut();
+    await admin.delete(ingresses, 'default', 'goes');
+    await admin.create(ingresses, ingress('comes', { rules: [hostRule('comes.example', 'two')] }));
+    let left = forgottenEvents;
+    const write = async (_: unknown, writer: number): Promise<void> => {
+      const name = `busy-${writer}`;
+      await admin.create(configMaps, { metadata: { name, namespace: 'default' }, data: {} });
+      while (left > 0) {
+        left -= 1;
+        await admin.patch(configMaps, 'default', name, 'merge', { data: { n: String(left) } });
+      }
+    };
+    await Promise.all(Array.from({ length: writersMax }).map(write));
+    await assert.rejects(async () => {
+      for await (const _ of admin.watch(ingresses, resourceVersion, {})) break;
+    }, isExpired);
+    assert.equal(await answer(cluster.http, 'goes.example', '/'), 'one', 'it serves by what it knows');
+    relay.mend();
+    await served(cluster, 'comes.example', 'two');
+    assert.equal(await answer(cluster.http, 'goes.example', '/'), '404');
+    await checkRequests(t, cluster);
+  },
+);
+
+const isExpired = (error: unknown): boolean => isApiError(error, 'Expired');

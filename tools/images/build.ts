@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { globSync } from 'node:fs';
 import { copyFile, mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
@@ -49,10 +50,12 @@ export async function buildImages(
   }
   const cache = options.cacheDirectory ?? join(repository, '.cache', 'images');
   const architecture = debianArchitecture();
-  const key = `${architecture}-${(await digestOfSources()).slice(0, 16)}`;
-  const targets = names
-    .filter(isImageName)
-    .map((name) => ({ name, path: join(cache, `${name}-${key}.tar`) }));
+  const targets = await Promise.all(
+    names.filter(isImageName).map(async (name) => {
+      const digest = await digestOfSources(recipes[name].inputs ?? []);
+      return { name, path: join(cache, `${name}-${architecture}-${digest.slice(0, 16)}.tar`) };
+    }),
+  );
   const missing: Target[] = [];
   for (const target of targets) if ((await sizeOf(target.path)) === undefined) missing.push(target);
   if (missing.length > 0) await buildMissing(missing, cache, architecture, onProgress);
@@ -115,13 +118,14 @@ async function copyTo(directory: string, archive: ImageArchive): Promise<ImageAr
 }
 
 /** The key of the cache: whatever decides over an archive's bytes except the packages' versions. */
-async function digestOfSources(): Promise<string> {
+async function digestOfSources(inputs: readonly string[]): Promise<string> {
   const hash = createHash('sha256');
   const own = await readdir(import.meta.dirname, { recursive: true, withFileTypes: true });
   const paths = own
     .filter((entry) => entry.isFile() && !entry.name.endsWith('.test.ts') && !entry.name.endsWith('.md'))
     .map((entry) => join(entry.parentPath, entry.name));
   for (const name of ['tar.ts', 'oci-archive.ts']) paths.push(join(repository, 'src', 'base', name));
+  for (const name of globSync([...inputs], { cwd: repository })) paths.push(join(repository, name));
   for (const path of paths.toSorted())
     hash.update(`${path.slice(repository.length)}\0`).update(await readFile(path));
   return hash.digest('hex');
@@ -135,7 +139,7 @@ async function sizeOf(path: string): Promise<number | undefined> {
   }
 }
 
-const usage = `Builds Fairlead's test images from Debian packages, as OCI archives.
+const usage = `Builds Fairlead's own image and those of its tests from Debian packages, as OCI archives.
 
   node tools/images/build.ts [--out DIR] [--cache-dir DIR] [NAME…]
 

@@ -1,8 +1,9 @@
-import { readFileSync } from 'node:fs';
+import { globSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import type { OciConfig } from '../../src/base/oci-archive.ts';
 import type { FilePool, RootfsPlan } from './rootfs.ts';
 
-export const imageNames = ['caddy', 'alpine', 'echo', 'busybox'] as const;
+export const imageNames = ['caddy', 'alpine', 'echo', 'busybox', 'fairlead'] as const;
 export type ImageName = (typeof imageNames)[number];
 
 /** One image: which packages it is made from, what it takes from them, how it starts. */
@@ -11,6 +12,8 @@ export type Recipe = {
   readonly reference: string;
   readonly packages: readonly string[];
   readonly config: OciConfig;
+  /** Files of the repository, beyond this folder, that decide over the archive; as glob patterns. */
+  readonly inputs?: readonly string[];
   /** `triplet` is the directory of the architecture's libraries: x86_64-linux-gnu or aarch64-linux-gnu. */
   plan(pool: FilePool, triplet: string): RootfsPlan;
 };
@@ -119,7 +122,78 @@ const echo: Recipe = {
   }),
 };
 
-export const recipes: Readonly<Record<ImageName, Recipe>> = { caddy, alpine, echo, busybox };
+/** What of the repository runs: everything but tests. */
+const programFiles = ['src/**/*.ts', 'package.json', 'LICENSE'];
+const repository = resolve(import.meta.dirname, '../..');
+const programHome = 'opt/fairlead';
+
+/** Fairlead itself, for a Pod: this repository's sources with the Node and the packages that it pins. */
+const fairlead: Recipe = {
+  reference: 'docker.io/library/fairlead:0.1.0',
+  packages: ['libstdc++6', 'libatomic1', 'ca-certificates'],
+  inputs: [...programFiles, 'package-lock.json'],
+  config: {
+    entrypoint: [
+      '/usr/local/bin/node',
+      '--disable-warning=ExperimentalWarning',
+      `/${programHome}/src/cmd/fairlead.ts`,
+    ],
+    env: [path],
+    user: '65532:65532',
+    workingDir: `/${programHome}`,
+    labels: labels('Fairlead', 'Kubernetes Service, cluster DNS and Ingress'),
+  },
+  plan: (pool, triplet) => ({
+    include: [...nodeLibraries.map((name) => `usr/lib/${triplet}/${name}`)],
+    files: new Map<string, FileContent>([
+      ...commonFiles('Fairlead on libraries of Debian'),
+      ['etc/ssl/certs/ca-certificates.crt', { data: certificateBundle(pool) }],
+      ['usr/local/bin/node', { data: pinnedNode(), mode: 0o755 }],
+      ...repositoryFiles(programFiles),
+      ...repositoryFiles(runtimePackages().map((name) => `node_modules/${name}/**/*`)),
+    ]),
+    symlinks: new Map(),
+    directories: commonDirectories,
+  }),
+};
+
+/** What the pinned Node asks the loader for; what these need follows by itself. */
+const nodeLibraries = ['libatomic.so.1', 'libdl.so.2', 'libm.so.6', 'libpthread.so.0', 'libstdc++.so.6'];
+
+function pinnedNode(): Uint8Array {
+  const [found] = globSync('node_modules/node-linux-*/bin/node', { cwd: repository });
+  if (found === undefined) throw new Error('there is no node_modules/node-linux-*: run npm ci');
+  return readFileSync(join(repository, found));
+}
+
+/** Names of the packages that a running Fairlead loads: dependencies, and theirs. */
+function runtimePackages(): readonly string[] {
+  const lock = JSON.parse(readFileSync(join(repository, 'package-lock.json'), 'utf8')) as {
+    readonly packages: Readonly<Record<string, { readonly dev?: boolean; readonly optional?: boolean }>>;
+  };
+  return Object.entries(lock.packages)
+    .filter(
+      ([place, { dev, optional }]) => place.startsWith('node_modules/') && dev !== true && optional !== true,
+    )
+    .map(([place]) => place.slice('node_modules/'.length));
+}
+
+/** Tests, types and maps are left out: nothing loads them. */
+function repositoryFiles(patterns: readonly string[]): Map<string, { readonly data: Uint8Array }> {
+  const names = globSync([...patterns], { cwd: repository, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(repository.length + 1))
+    .filter((name) => !/(\.test\.ts|\.d\.[cm]?ts|\.map)$/.test(name));
+  return new Map(
+    names
+      .toSorted()
+      .map((name) => [`${programHome}/${name}`, { data: readFileSync(join(repository, name)) }]),
+  );
+}
+
+type FileContent = { readonly data: Uint8Array; readonly mode?: number };
+
+export const recipes: Readonly<Record<ImageName, Recipe>> = { caddy, alpine, echo, busybox, fairlead };
 
 function labels(title: string, description: string): Readonly<Record<string, string>> {
   return {

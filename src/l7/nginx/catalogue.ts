@@ -8,22 +8,22 @@ const tracing: Known = [
   'none',
   'requests are not traced; X-Request-ID and traceparent of clients pass through',
 ];
-const authCache: Known = ['none', 'answers of an authentication service are not asked for'];
+const withoutAuth: Known = ['idle', 'there is no auth-url'];
+const withoutMirror: Known = ['idle', 'there is no mirror-target'];
 const removed: Known = ['none', 'ingress-nginx itself has removed it'];
 const snippet: Known = ['none', 'nginx configuration cannot be run here'];
 
 /** The documented annotations of which nothing is made, and why. */
 export const untranslated: Readonly<Record<string, Known>> = {
-  'auth-url': ['none', 'an authentication service is not asked'],
-  'auth-method': authCache,
-  'auth-signin': authCache,
-  'auth-signin-redirect-param': authCache,
-  'auth-response-headers': authCache,
-  'auth-request-redirect': authCache,
-  'auth-cache-key': authCache,
-  'auth-cache-duration': authCache,
+  'auth-method': withoutAuth,
+  'auth-signin': withoutAuth,
+  'auth-signin-redirect-param': withoutAuth,
+  'auth-response-headers': withoutAuth,
+  'auth-request-redirect': withoutAuth,
+  'auth-cache-key': withoutAuth,
+  'auth-cache-duration': withoutAuth,
   'auth-proxy-set-headers': ['none', 'headers for the authentication service cannot be set'],
-  'auth-always-set-cookie': authCache,
+  'auth-always-set-cookie': withoutAuth,
   'auth-keepalive': ['idle', 'connections are always kept'],
   'auth-keepalive-share-vars': ['idle', 'connections are always kept'],
   'auth-keepalive-requests': ['idle', 'connections are always kept'],
@@ -68,9 +68,8 @@ export const untranslated: Readonly<Record<string, Known>> = {
   'limit-rate-after': ['none', 'the speed of answers is not bounded'],
   'upstream-hash-by-subset': ['none', 'a hash chooses an endpoint, not a group of them'],
   'upstream-hash-by-subset-size': ['none', 'a hash chooses an endpoint, not a group of them'],
-  'mirror-target': ['none', 'requests are not mirrored'],
-  'mirror-request-body': ['none', 'requests are not mirrored'],
-  'mirror-host': ['none', 'requests are not mirrored'],
+  'mirror-request-body': withoutMirror,
+  'mirror-host': withoutMirror,
   'proxy-cookie-domain': ['none', 'cookies of backends pass through as they are'],
   'proxy-cookie-path': ['none', 'cookies of backends pass through as they are'],
   'proxy-http-version': ['idle', 'HTTP/1.1 is spoken'],

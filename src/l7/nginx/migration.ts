@@ -56,7 +56,7 @@ export function planMigration(ingresses: readonly Ingress[], options: MigrationO
 }
 
 const generalDifferences: readonly string[] = [
-  'Paths are matched and passed on as the client wrote them. ingress-nginx first resolves "//", "/./", "/../" and %-escapes: /a/../b is its /b.',
+  'Paths are matched and passed on as the client wrote them. ingress-nginx first resolves "//", "/./", "/../" and %-escapes: /a/../b is its /b. Here a path that some server may read as one of another rule is refused with 400.',
   'A host whose rules end in "/" gets no redirect to the missing slash: Prefix /app/ serves /app at once, Exact /app/ does not.',
   'Bodies have no limit unless body-size sets one. ingress-nginx answers 413 beyond 1 MiB by default.',
   'Strict-Transport-Security is not added to answers over TLS; where clients need it, set it with response-headers.',

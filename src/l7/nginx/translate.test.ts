@@ -168,6 +168,34 @@ const cases: readonly (readonly [name: string, given: Strings, ours: Strings])[]
     { 'proxy-redirect-from': 'http://in/', 'proxy-redirect-to': '/' },
     { 'location-rewrite-from': 'http://in/', 'location-rewrite-to': '/' },
   ],
+  [
+    'auth-url with what belongs to it',
+    {
+      'auth-url': 'http://auth.default.svc.cluster.local:8080/check',
+      'auth-method': 'POST',
+      'auth-response-headers': 'X-User',
+      'auth-signin': 'https://$host/login',
+      'auth-cache-key': '$remote_user$http_x_team',
+      'auth-cache-duration': '200 202 10m, 401 5m',
+    },
+    {
+      'auth-cache-duration': '600',
+      'auth-cache-headers': 'authorization, x-team',
+      'auth-method': 'POST',
+      'auth-response-headers': 'X-User',
+      'auth-signin': 'https://$host/login',
+      'auth-url': 'http://auth.default.svc.cluster.local:8080/check',
+    },
+  ],
+  [
+    'mirror-target',
+    {
+      'mirror-target': 'http://copy.default.svc$request_uri',
+      'mirror-host': 'copy.example',
+      'mirror-request-body': 'off',
+    },
+    { 'mirror-body': 'false', 'mirror-host': 'copy.example', 'mirror-target': 'http://copy.default.svc' },
+  ],
   ['load-balance', { 'load-balance': 'ewma' }, { 'load-balance': 'least-request' }],
   [
     'upstream-hash-by',
@@ -228,6 +256,7 @@ const closing: readonly Strings[] = [
   { 'auth-type': 'basic', 'auth-secret': 'other/users' },
   { 'auth-type': 'basic', 'auth-secret': 'users', 'auth-secret-type': 'auth-map' },
   { 'auth-tls-secret': 'default/ca', satisfy: 'any' },
+  { 'auth-url': 'https://$host/oauth2/auth' },
 ];
 
 for (const given of closing) {

@@ -1,5 +1,6 @@
 import { translateAccess } from './access.ts';
 import { untranslated } from './catalogue.ts';
+import { translateOutside } from './forward-auth.ts';
 import { translateRouting } from './routing.ts';
 import { translateBalance } from './balance.ts';
 import { translateTraffic } from './traffic.ts';
@@ -27,12 +28,12 @@ export function translateNginx(
   translateAccess(to);
   translateTraffic(to);
   translateBalance(to);
+  translateOutside(to);
   for (const name of given.keys()) {
     if (to.told(name)) continue;
     const known = untranslated[name];
     if (known === undefined)
       to.tell(name, 'none', `ingress-nginx documents no such annotation${slipOf(name)}`);
-    else if (name === 'auth-url') to.close(name, known[1]);
     else to.tell(name, ...known);
   }
   return to.finish();
@@ -62,6 +63,7 @@ function distance(a: string, b: string): number {
 export const documentedNames: readonly string[] = [
   ...Object.keys(untranslated),
   ...['affinity', 'affinity-canary-behavior', 'affinity-mode', 'allowlist-source-range', 'app-root'],
+  ...['auth-url', 'mirror-target'],
   ...['auth-realm', 'auth-secret', 'auth-secret-type', 'auth-tls-error-page', 'auth-tls-match-cn'],
   ...['auth-tls-pass-certificate-to-upstream', 'auth-tls-secret', 'auth-tls-verify-client'],
   ...['auth-tls-verify-depth', 'auth-type', 'backend-protocol', 'canary', 'canary-by-cookie'],
