@@ -17,6 +17,11 @@ const chunkSizeDigitsMax = 12;
 /** Longer than every field name that is forbidden in a trailer; of longer names only the length is kept. */
 const trailerNameBytes = 64;
 
+const SEMICOLON = 0x3b;
+const EQUALS = 0x3d;
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+
 const STATE_SIZE = 0;
 const STATE_EXTENSION = 1;
 const STATE_SIZE_LF = 2;
@@ -42,6 +47,7 @@ export class BodyFramer {
   #state = STATE_SIZE;
   #digits = 0;
   #lineBytes = 0;
+  #extension: 'name' | 'in-name' | 'value' | 'in-value' | 'quoted' | 'escaped' | 'end' = 'name';
   #trailerBytes = 0;
   #name: Buffer | undefined; // of a trailer; few bodies have any
   #nameLength = 0;
@@ -104,10 +110,8 @@ export class BodyFramer {
         return this.#stepSize(byte);
       case STATE_EXTENSION:
         this.#lineBytes += 1;
-        if (byte === CR) this.#state = STATE_SIZE_LF;
-        else if ((charClass[byte]! & CHAR_VALUE) === 0) return 'malformed chunk extension';
-        else if (this.#lineBytes > chunkLineBytesMax) return 'chunk extension too long';
-        return undefined;
+        if (this.#lineBytes > chunkLineBytesMax) return 'chunk extension too long';
+        return this.#stepExtension(byte);
       case STATE_SIZE_LF:
         if (byte !== LF) return 'malformed chunk size line';
         this.#digits = 0;
@@ -137,9 +141,43 @@ export class BodyFramer {
     }
     if (this.#digits === 0) return 'malformed chunk size';
     if (byte === CR) this.#state = STATE_SIZE_LF;
-    else if (byte === 0x3b /* ; */) this.#state = STATE_EXTENSION;
-    else return 'malformed chunk size';
+    else if (byte === SEMICOLON) {
+      this.#state = STATE_EXTENSION;
+      this.#extension = 'name';
+    } else return 'malformed chunk size';
     return undefined;
+  }
+
+  /**
+   * By the grammar and without the white space that it only tolerates (RFC 9112 §7.1.1): a quote that one reader closes and
+   * another does not would put the boundary elsewhere.
+   */
+  #stepExtension(byte: number): string | undefined {
+    const isToken = (charClass[byte]! & CHAR_TOKEN) !== 0;
+    const isText = (charClass[byte]! & CHAR_VALUE) !== 0;
+    switch (this.#extension) {
+      case 'name':
+      case 'value':
+        if (isToken) this.#extension = this.#extension === 'name' ? 'in-name' : 'in-value';
+        else if (byte === QUOTE && this.#extension === 'value') this.#extension = 'quoted';
+        else return 'malformed chunk extension';
+        return undefined;
+      case 'quoted':
+        if (byte === QUOTE) this.#extension = 'end';
+        else if (byte === BACKSLASH) this.#extension = 'escaped';
+        else if (!isText) return 'malformed chunk extension';
+        return undefined;
+      case 'escaped':
+        this.#extension = 'quoted';
+        return isText ? undefined : 'malformed chunk extension';
+      default:
+        if (isToken && this.#extension !== 'end') return undefined;
+        if (byte === EQUALS && this.#extension === 'in-name') this.#extension = 'value';
+        else if (byte === SEMICOLON) this.#extension = 'name';
+        else if (byte === CR) this.#state = STATE_SIZE_LF;
+        else return 'malformed chunk extension';
+        return undefined;
+    }
   }
 
   #stepTrailer(byte: number): string | undefined {

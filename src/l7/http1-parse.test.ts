@@ -250,3 +250,9 @@ test('l7 http1: a later minor version is passed on as the one that we speak', ()
   assert.ok(answer.kind === 'response');
   assert.equal(answer.text, 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n');
 });
+
+test('l7 http1: a malformed Host is refused though the target names the host', () => {
+  const bytes = Buffer.from('GET http://shop.example/x HTTP/1.1\r\nHost: s host\r\n\r\n');
+  const head = parseRequestHead(bytes, 0, bytes.length, new FieldLines(10));
+  assert.ok(head.kind === 'failure' && head.status === 400);
+});

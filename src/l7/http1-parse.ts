@@ -227,7 +227,9 @@ export function requestFrom(
   const form = targetForm(target, method, facts.host ?? '');
   if (form === undefined) return fail(400, 'malformed request target');
   const host = hostOf(form.authority);
-  if (host === undefined) return fail(400, 'malformed Host');
+  // The target's authority goes before Host, but who reads Host first must not find something else there (RFC 9112 §3.2).
+  const isHostBad = form.absolute && facts.host !== undefined && hostOf(facts.host) === undefined;
+  if (host === undefined || isHostBad) return fail(400, 'malformed Host');
   if (facts.contentLength === -2) return fail(400, 'malformed Content-Length');
   let body: RequestHead['body'] = 'none';
   if (facts.transferEncoding !== undefined) {
