@@ -2,31 +2,41 @@
  * The ingress engine beside other proxies: CPU per request, throughput, latency at fixed rates, big bodies, big route tables, time
  * to effect, memory.
  *
- *   npm run bench -- l7 [--seconds 2] [--rounds 3] [--parts small,tls,echo,open,routes,churn,effect,memory] [--rates 1000,4000] [--hosts 10,1000,10000] [--only NAME] [--write]
+ *   npm run bench -- l7 [--seconds 2] [--rounds 3] [--parts small,tls,echo,open,http2,routes,churn,effect,memory] [--rates 1000,4000] [--hosts 10,1000,10000] [--only NAME] [--write]
  *
  * Of the rounds the one with the least CPU per request counts, for each proxy alike: others use the machine, too.
- * Everything runs on the loopback, one proxy at a time, in front of the same nginx. Needs nginx and wrk; HAProxy and
- * Caddy are left out where they are not installed.
+ * Everything runs on the loopback, one proxy at a time, in front of the same nginx. Needs nginx and wrk, the part
+ * http2 also h2load; HAProxy and Caddy are left out where they are not installed.
  */
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { type Load, type Measured, measure, residentKib } from './l7/load.ts';
+import { type Http2Load, type Load, type Measured, measure, measureHttp2, residentKib } from './l7/load.ts';
 import { type Echoed, measureEcho, startEcho } from './l7/echo.ts';
 import { measureEffect } from './l7/effect.ts';
 import { type Handshakes, makeCertificate, measureHandshakes } from './l7/handshakes.ts';
 import { type Latencies, measureOpenLoop } from './l7/open-loop.ts';
-import { missing, type Proxy, proxies, routesFile, type Site, startBackend } from './l7/proxies.ts';
+import {
+  h2load,
+  missing,
+  type Proxy,
+  proxies,
+  type Running,
+  routesFile,
+  type Site,
+  startBackend,
+  startGrpcBackend,
+} from './l7/proxies.ts';
 import { machineLine, writeSection } from './lib/report.ts';
 
 const { values } = parseArgs({
   options: {
     seconds: { type: 'string', default: '2' },
     rounds: { type: 'string', default: '3' },
-    parts: { type: 'string', default: 'small,tls,echo,open,routes,churn,effect,memory' },
+    parts: { type: 'string', default: 'small,tls,echo,open,http2,routes,churn,effect,memory' },
     rates: { type: 'string', default: '1000,4000' },
     hosts: { type: 'string', default: '10,1000,10000' },
     only: { type: 'string', default: '' },
@@ -107,6 +117,63 @@ async function small(folder: string): Promise<void> {
     }
   }
   for (const [title, result] of results) table(title, result);
+}
+
+/** HTTP/2 to backends of HTTP/1.1, then calls of gRPC, which are HTTP/2 on both sides. */
+async function http2(folder: string): Promise<void> {
+  if (h2load === undefined) {
+    say('', 'HTTP/2 was not measured: h2load is not installed (nghttp2-client)');
+    return;
+  }
+  const messages = (count: number): string => {
+    const file = join(folder, `messages-${count}`);
+    const one = Buffer.concat([Buffer.from([0, 0, 0, 0, 100]), Buffer.alloc(100, 'x')]);
+    writeFileSync(file, Buffer.concat(Array.from({ length: count }, () => one)));
+    return file;
+  };
+  const grpcPort = 19_003;
+  const plain = siteOf(folder, [host], [backendPorts[0]]);
+  const calls = { ...siteOf(folder, [host], [grpcPort]), grpc: true };
+  type Http2Case = readonly [title: string, site: Site, load: Omit<Http2Load, 'seconds' | 'host'>];
+  const cases: readonly Http2Case[] = [
+    ['HTTP/2, small, 1 connection, 1 stream', plain, { connections: 1, streams: 1, path: '/' }],
+    ['HTTP/2, small, 8 connections, 32 streams each', plain, { connections: 8, streams: 32, path: '/' }],
+    ['HTTP/2, 16 KB, 8 connections, 8 streams each', plain, { connections: 8, streams: 8, path: '/16k' }],
+    [
+      'gRPC unary, 100 bytes, 8 connections, 8 streams each',
+      calls,
+      { connections: 8, streams: 8, path: '/bench.Echo/Unary', grpcBody: messages(1) },
+    ],
+    [
+      'gRPC, 1,000 messages both ways a call, 4 connections',
+      calls,
+      { connections: 4, streams: 1, path: '/bench.Echo/Stream', grpcBody: messages(1000) },
+    ],
+  ];
+  const grpc = await startGrpcBackend(grpcPort);
+  try {
+    for (const [title, site, load] of cases) {
+      const results = new Map<string, Measured>();
+      for (let round = 0; round < Number(values.rounds); round += 1) {
+        for (const proxy of measured) {
+          const running: Running = await proxy.start(site);
+          try {
+            await measureHttp2(running.pid, running.http2Port, { ...load, seconds: 1, host });
+            keepBest(
+              results,
+              proxy.name,
+              await measureHttp2(running.pid, running.http2Port, { ...load, seconds, host }),
+            );
+          } finally {
+            await running.stop();
+          }
+        }
+      }
+      table(title, results);
+    }
+  } finally {
+    await grpc.stop();
+  }
 }
 
 async function routes(folder: string): Promise<void> {
@@ -290,6 +357,7 @@ try {
   if (parts.has('tls')) await tls(folder);
   if (parts.has('echo')) await echo(folder);
   if (parts.has('open')) await open(folder);
+  if (parts.has('http2')) await http2(folder);
   if (parts.has('routes')) await routes(folder);
   if (parts.has('churn')) await churn(folder);
   if (parts.has('effect')) await effect();

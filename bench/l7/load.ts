@@ -1,8 +1,10 @@
 /** Load by wrk, and what it cost the proxy. */
 import { execFile } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { wrk } from './proxies.ts';
+import { h2load, wrk } from './proxies.ts';
 
 const execute = promisify(execFile);
 
@@ -64,4 +66,52 @@ export async function measure(pid: number, port: number, load: Load): Promise<Me
     userUs: (after.userUs - before.userUs) / requests,
     systemUs: (after.systemUs - before.systemUs) / requests,
   };
+}
+
+export type Http2Load = Omit<Load, 'close'> & {
+  /** Requests open on each connection at once. */
+  readonly streams: number;
+  /** A file to POST, as calls of gRPC; undefined: GET. */
+  readonly grpcBody?: string;
+};
+
+/** Runs h2load against a proxy: HTTP/2 in the clear by prior knowledge. */
+export async function measureHttp2(pid: number, port: number, load: Http2Load): Promise<Measured> {
+  const folder = mkdtempSync(join(tmpdir(), 'fairlead-h2load-'));
+  try {
+    const log = join(folder, 'log');
+    const args = [
+      '-t1',
+      `-c${load.connections}`,
+      `-m${load.streams}`,
+      `-D${load.seconds}`,
+      `--log-file=${log}`,
+    ];
+    if (load.grpcBody !== undefined) {
+      args.push('-d', load.grpcBody, '-H', 'content-type: application/grpc', '-H', 'te: trailers');
+    }
+    args.push('-H', `:authority: ${load.host}`, `http://127.0.0.1:${port}${load.path}`);
+    const before = cpuOf(pid);
+    const { stdout } = await execute(h2load ?? '', args);
+    const after = cpuOf(pid);
+    // "start of the request, status, time that it took", in µs; the status is -1 for one that failed.
+    const rows = readFileSync(log, 'utf8')
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => line.split('\t').map(Number));
+    const times = rows.map(([, , took = 0]) => took).toSorted((a, b) => a - b);
+    const counts = /requests: .* (\d+) done, (\d+) succeeded, (\d+) failed/.exec(stdout) ?? [];
+    const requests = Number(counts[2] ?? 0);
+    return {
+      requests,
+      failed: Number(counts[3] ?? 0),
+      perSecond: Number(/finished in .*?, ([\d.]+) req\/s/.exec(stdout)?.[1] ?? 0),
+      p50Us: times[Math.floor(times.length / 2)] ?? Number.NaN,
+      p99Us: times[Math.floor(times.length * 0.99)] ?? Number.NaN,
+      userUs: (after.userUs - before.userUs) / requests,
+      systemUs: (after.systemUs - before.systemUs) / requests,
+    };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 }

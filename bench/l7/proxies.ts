@@ -5,7 +5,13 @@ import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 
-export type Running = { readonly pid: number; readonly port: number; stop(): Promise<void> };
+export type Running = {
+  readonly pid: number;
+  readonly port: number;
+  /** Where HTTP/2 is spoken in the clear. */
+  readonly http2Port: number;
+  stop(): Promise<void>;
+};
 
 export type Site = {
   /** Scratch folder; everything that a proxy writes goes there. */
@@ -17,6 +23,8 @@ export type Site = {
   readonly echoPort?: number;
   /** Serve the hosts over TLS, too, on the next port. */
   readonly certificate?: { readonly certFile: string; readonly keyFile: string; readonly bothFile: string };
+  /** Backends speak HTTP/2: calls of gRPC. */
+  readonly grpc?: boolean;
 };
 
 export type Proxy = {
@@ -38,6 +46,7 @@ const nginx = programOf('nginx');
 const haproxy = programOf('haproxy');
 const caddy = programOf('caddy');
 export const wrk = programOf('wrk');
+export const h2load = programOf('h2load');
 
 /** The load generator and the backends must be there; other proxies are left out when they are not. */
 export const missing = [wrk === undefined ? 'wrk' : '', nginx === undefined ? 'nginx' : ''].filter(Boolean);
@@ -47,7 +56,13 @@ process.once('exit', () => {
   for (const child of children) child.kill('SIGKILL');
 });
 
-async function run(program: string, args: readonly string[], port: number, env = {}): Promise<Running> {
+async function run(
+  program: string,
+  args: readonly string[],
+  port: number,
+  env = {},
+  http2Port = port,
+): Promise<Running> {
   const child = spawn(program, args, {
     stdio: ['ignore', 'ignore', 'pipe'],
     env: { ...process.env, ...env },
@@ -61,7 +76,7 @@ async function run(program: string, args: readonly string[], port: number, env =
     if (child.exitCode !== null) throw new Error(`${program} ended: ${errors}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
-  return { pid: child.pid ?? 0, port, stop: () => stop(child) };
+  return { pid: child.pid ?? 0, port, http2Port, stop: () => stop(child) };
 }
 
 async function stop(child: ChildProcess): Promise<void> {
@@ -140,6 +155,11 @@ function nginxTls(port: number, { certFile, keyFile }: NonNullable<Site['certifi
     ssl_session_tickets on;`;
 }
 
+/** A backend of gRPC in a process of its own: sends each message back. */
+export function startGrpcBackend(port: number): Promise<Running> {
+  return run(process.execPath, [join(import.meta.dirname, 'grpc-backend.ts'), String(port)], port);
+}
+
 async function startNginx({
   folder,
   port,
@@ -147,6 +167,7 @@ async function startNginx({
   backendPorts,
   certificate,
   echoPort,
+  grpc,
 }: Site): Promise<Running> {
   const own = join(folder, 'nginx');
   mkdirSync(own, { recursive: true });
@@ -154,11 +175,12 @@ async function startNginx({
     (host) => `
   server {
     listen 127.0.0.1:${port}${host === hosts[0] ? ' backlog=4096' : ''};
+    listen 127.0.0.1:${port + 2} http2;
     server_name ${host};
 ${certificate === undefined ? '' : nginxTls(port + 1, certificate)}
 ${echoPort === undefined ? '' : nginxEcho(echoPort)}
     location / {
-      proxy_pass http://backend;
+      ${grpc === true ? 'grpc_pass grpc://backend' : 'proxy_pass http://backend'};
       proxy_http_version 1.1;
       proxy_set_header Connection "";
       proxy_set_header Host $host;
@@ -177,7 +199,7 @@ ${backendPorts.map((backend) => `    server 127.0.0.1:${backend};`).join('\n')}
     keepalive_requests 1000000000;
   }`;
   writeFileSync(join(own, 'nginx.conf'), nginxConfig(own, upstream + servers.join('')));
-  return run(nginx ?? '', ['-p', own, '-c', join(own, 'nginx.conf'), '-e', 'stderr'], port);
+  return run(nginx ?? '', ['-p', own, '-c', join(own, 'nginx.conf'), '-e', 'stderr'], port, {}, port + 2);
 }
 
 async function startHaproxy({
@@ -187,6 +209,7 @@ async function startHaproxy({
   backendPorts,
   certificate,
   echoPort,
+  grpc,
 }: Site): Promise<Running> {
   const map = join(folder, 'haproxy.map');
   writeFileSync(map, hosts.map((host) => `${host} backend\n`).join(''));
@@ -205,6 +228,7 @@ defaults
 frontend in
   bind 127.0.0.1:${port} backlog 4096
 ${certificate === undefined ? '' : `  bind 127.0.0.1:${port + 1} backlog 4096 ssl crt ${certificate.bothFile} ssl-min-ver TLSv1.3`}
+  bind 127.0.0.1:${port + 2} proto h2
   option forwardfor
   http-request set-header X-Forwarded-Proto http
   http-request set-header X-Forwarded-Host %[req.hdr(host)]
@@ -212,33 +236,34 @@ ${echoPort === undefined ? '' : '  use_backend echo if { path /echo }'}
   use_backend %[req.hdr(host),lower,map(${map})]
 ${echoPort === undefined ? '' : `backend echo\n  server echo 127.0.0.1:${echoPort}`}
 backend backend
-${backendPorts.map((backend) => `  server s${backend} 127.0.0.1:${backend}`).join('\n')}
+${backendPorts.map((backend) => `  server s${backend} 127.0.0.1:${backend}${grpc === true ? ' proto h2' : ''}`).join('\n')}
 `,
   );
-  return run(haproxy ?? '', ['-f', file, '-db'], port);
+  return run(haproxy ?? '', ['-f', file, '-db'], port, {}, port + 2);
 }
 
-async function startCaddy({ folder, port, hosts, backendPorts, echoPort }: Site): Promise<Running> {
+async function startCaddy({ folder, port, hosts, backendPorts, echoPort, grpc }: Site): Promise<Running> {
   const own = join(folder, 'caddy');
   mkdirSync(own, { recursive: true });
-  const to = backendPorts.map((backend) => `127.0.0.1:${backend}`).join(' ');
+  const to = backendPorts.map((backend) => `${grpc === true ? 'h2c://' : ''}127.0.0.1:${backend}`).join(' ');
   const echo = echoPort === undefined ? '' : `  reverse_proxy /echo 127.0.0.1:${echoPort}\n`;
   const sites = hosts.map((host) => `http://${host}:${port} {\n${echo}  reverse_proxy ${to}\n}\n`);
   writeFileSync(
     join(own, 'Caddyfile'),
-    `{\n  admin off\n  auto_https off\n  default_bind 127.0.0.1\n  log {\n    level ERROR\n  }\n}\n${sites.join('')}`,
+    `{\n  admin off\n  auto_https off\n  default_bind 127.0.0.1\n  servers {\n    protocols h1 h2 h2c\n  }\n  log {\n    level ERROR\n  }\n}\n${sites.join('')}`,
   );
   const env = { GOMAXPROCS: '1', XDG_DATA_HOME: own, XDG_CONFIG_HOME: own, HOME: own };
   return run(caddy ?? '', ['run', '--config', join(own, 'Caddyfile'), '--adapter', 'caddyfile'], port, env);
 }
 
 /** The routes file of ours; replaced whole, so that it is never read half-written. */
-export function routesFile({ folder, port, hosts, backendPorts, certificate, echoPort }: Site): string {
+export function routesFile({ folder, port, hosts, backendPorts, certificate, echoPort, grpc }: Site): string {
   const own = join(folder, `fairlead-${port}`);
   mkdirSync(own, { recursive: true });
   const file = join(own, 'routes.yaml');
   const backends = backendPorts.map((backend) => `"127.0.0.1:${backend}"`).join(', ');
-  const routes = hosts.map((name) => `  - { host: ${name}, path: /, backends: [${backends}] }\n`);
+  const how = grpc === true ? ', annotations: { backend-protocol: GRPC }' : '';
+  const routes = hosts.map((name) => `  - { host: ${name}, path: /, backends: [${backends}]${how} }\n`);
   if (echoPort !== undefined)
     routes.push(`  - { path: /echo, backends: ["127.0.0.1:${echoPort}"], host: ${hosts[0]} }\n`);
   const shown =

@@ -40,7 +40,10 @@ function message(text: string): Buffer {
 /** Calls of gRPC by hand: unary, streams either way, a failure by trailers alone. */
 function grpcServer(stream: ServerHttp2Stream, headers: { readonly [name: string]: unknown }): void {
   const trailing = { 'grpc-status': '0', 'grpc-message': '' };
-  if (headers['te'] !== 'trailers' || headers['content-type'] !== 'application/grpc') {
+  if (headers[':path'] === '/silent') {
+    stream.respond({ ':status': 200 });
+    stream.write('and nothing more');
+  } else if (headers['te'] !== 'trailers' || headers['content-type'] !== 'application/grpc') {
     stream.respond({ ':status': 415 }, { endStream: true });
   } else if (headers[':path'] === '/test.Echo/Fail') {
     stream.respond(
@@ -102,12 +105,7 @@ test('a stream is neither cut by the edit of another Ingress nor by silence', op
   const backend = await startHttp2Backend(t, grpcServer);
   const api = new FakeApi();
   seedHttp2(api, [backend.port]);
-  const limits = {
-    ...defaultLimits,
-    upstreamBodyTimeoutMs: 60,
-    upstreamHeaderTimeoutMs: 60,
-    clientBodyTimeoutMs: 60,
-  };
+  const limits = { ...defaultLimits, upstreamBodyTimeoutMs: 60, clientBodyTimeoutMs: 60 };
   const { http } = await startIngress(t, api, { limits });
   const session = await http2Client(t, http);
   const stream = session.request({ ...grpcHeaders, ':path': '/test.Echo/Both' });
@@ -120,6 +118,8 @@ test('a stream is neither cut by the edit of another Ingress nor by silence', op
     const { headers } = await http2Get(session, '/'); // 415: this is no gRPC
     assert.equal(headers[':status'], 415);
   }
+  // One that is no call of gRPC is cut for its silence, so the other one was silent for long enough, too.
+  await assert.rejects(answerOf(session.request({ ':path': '/silent' })));
   stream.write(message('after'));
   await once(stream, 'data');
   stream.end();
