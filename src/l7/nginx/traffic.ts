@@ -123,11 +123,11 @@ function translateUpstream(to: Translator): void {
   }
 }
 
-const protocols: Readonly<Record<string, string>> = { HTTP: 'HTTP', HTTPS: 'HTTPS' };
+const protocols: ReadonlySet<string> = new Set(['HTTP', 'HTTPS', 'GRPC', 'GRPCS']);
 
 function translateBackendTls(to: Translator): void {
   const wanted = to.get('backend-protocol')?.toUpperCase();
-  const protocol = wanted === undefined ? undefined : protocols[wanted];
+  const protocol = wanted !== undefined && protocols.has(wanted) ? wanted : undefined;
   if (protocol !== undefined) {
     to.set('backend-protocol', protocol, 'backend-protocol');
     to.tell('backend-protocol', 'same');
@@ -144,7 +144,7 @@ function translateBackendTls(to: Translator): void {
   if (to.is('proxy-ssl-verify', 'on')) to.tell('proxy-ssl-verify', 'same', 'as here without an annotation');
   else to.tell('proxy-ssl-verify', 'same', 'certificates are not verified');
   // Off by default there, on by default here.
-  if (protocol === 'HTTPS') {
+  if (protocol === 'HTTPS' || protocol === 'GRPCS') {
     to.set('backend-tls-verify', to.is('proxy-ssl-verify', 'on') ? 'on' : 'off', 'proxy-ssl-verify');
   }
   const sni = to.is('proxy-ssl-server-name', 'on');

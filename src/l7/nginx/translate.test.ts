@@ -78,6 +78,7 @@ const cases: readonly (readonly [name: string, given: Strings, ours: Strings])[]
   ['proxy-body-size', { 'proxy-body-size': '8m' }, { 'body-size': '8m' }],
   ['client-body-buffer-size', { 'client-body-buffer-size': '1m' }, {}],
   ['backend-protocol', { 'backend-protocol': 'http' }, { 'backend-protocol': 'HTTP' }],
+  ['gRPC to backends', { 'backend-protocol': 'GRPC' }, { 'backend-protocol': 'GRPC' }],
   [
     'HTTPS to backends, which there is not verified',
     { 'backend-protocol': 'HTTPS' },
