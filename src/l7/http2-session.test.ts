@@ -205,6 +205,20 @@ test('http2: draining tells the last stream only when the peer has had time to l
   assert.ok(server.session.drained);
 });
 
+test('http2: a busy peer in earnest is not taken for a flood', () => {
+  const server = new Server();
+  const bytes = [preface, settings()];
+  for (let index = 0; index < 5000; index += 1) {
+    const id = 2 * index + 1;
+    // Ended by an empty frame of DATA, and taken back although it is over: both are met with every request.
+    bytes.push(request(id, post, false), frame(type.data, 0, id, 'x'), frame(type.data, 1, id));
+    bytes.push(frame(type.reset, 0, id, uint32(0)), frame(type.window, 0, 0, uint32(1)));
+  }
+  server.receive(Buffer.concat(bytes));
+  assert.equal(server.failure, undefined);
+  assert.equal(server.session.streams.size, 0);
+});
+
 test('http2: END_STREAM needs no frame of its own', () => {
   const server = new Server();
   server.receive(Buffer.concat([preface, settings(), request(1)]));

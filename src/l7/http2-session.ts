@@ -79,6 +79,7 @@ export class Http2Session implements FrameHandler {
   #creditBytes = 0;
   #drainPing = false;
   #dataFramesRewarded = 0;
+  #isEmpty = false; // the DATA frame that is being read
 
   constructor(options: Http2Options, handler: SessionHandler) {
     const isServer = options.role === 'server';
@@ -220,8 +221,7 @@ export class Http2Session implements FrameHandler {
       this.fail(FLOW_CONTROL_ERROR, 'more data than the connection window allows');
       return;
     }
-    // A frame without data costs the peer nothing.
-    if (payloadBytes === 0) this.#countControl();
+    this.#isEmpty = payloadBytes === 0;
     const stream = this.streams.get(streamId);
     if (stream === undefined) {
       this.#creditConnection(payloadBytes);
@@ -247,6 +247,8 @@ export class Http2Session implements FrameHandler {
   }
 
   onDataEnd(streamId: number, paddingBytes: number, ended: boolean): void {
+    // A frame that neither carries nor ends anything costs the peer nothing. Many end each message by an empty one.
+    if (this.#isEmpty && !ended) this.#countControl();
     const stream = this.streams.get(streamId);
     if (stream === undefined || stream.remoteEnded) return;
     this.credit(stream, paddingBytes);
@@ -457,6 +459,8 @@ export class Http2Session implements FrameHandler {
     this.streams.delete(stream.id);
     this.#closed.add(stream.id, by);
     this.send.forget(stream);
+    // What peers still send about a stream that has ended well is no flood.
+    if (by === 'end') this.#controlFrames.give(2);
     if (stream.heldBytes > 0 && !this.failed) this.#creditConnection(stream.heldBytes);
     stream.heldBytes = 0;
     if (code !== undefined) stream.handler?.onReset(code === NO_ERROR ? CANCEL : code);
