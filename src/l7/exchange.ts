@@ -23,6 +23,8 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
   state: State = 'connecting';
   /** Bytes of an answer have been written to the client: nothing can be retried or answered by us any more. */
   responded = false;
+  /** A call of gRPC; to an endpoint that speaks no HTTP/2 it is a request like any other. */
+  mayBeSilent = false;
   readonly head: RequestHead;
   readonly #context: ProxyContext;
   readonly #client: ExchangeClient;
@@ -54,8 +56,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
   constructor(context: ProxyContext, client: ExchangeClient, head: RequestHead, startedMs: number) {
     this.#context = context;
     this.#client = client;
-    this.#limits =
-      head.http2?.grpc === undefined ? context.limits : grpcLimits(context.limits, head.http2.grpc);
+    this.#limits = context.limits;
     this.head = head;
     this.#startedMs = startedMs;
     this.#attempts = new Attempts(context, this, head);
@@ -101,6 +102,9 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
     if (endpoint.protocol === 'http2' && this.head.body !== 'none' && this.#attempts.sent === 0) {
       this.#replay ??= new ReplayBuffer(this.#context.limits.replayBytesMax);
     }
+    const grpc = endpoint.protocol === 'http2' ? this.head.http2?.grpc : undefined;
+    this.mayBeSilent = grpc !== undefined;
+    this.#limits = grpcLimits(this.#limits, this.#context.limits, grpc);
     const version = endpoint.proxyProtocol;
     const preamble = version === undefined ? undefined : proxyHeader(version, this.#client.facts);
     const upstream = openRequest(this.#context, endpoint, this, policy, preamble);
@@ -115,8 +119,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
 
   onOutOfTime(): void {
     if (this.state === 'tunnel') return;
-    if (this.responded) this.#cut();
-    else this.#answer(504, 'the request took longer than it may');
+    this.#fail(504, 'the request took longer than it may');
   }
 
   onUpstreamConnect(): void {
@@ -134,10 +137,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
     const start = input.start;
     // The first bytes of the body are checked before the head leaves: a malformed one reaches nobody.
     const end = framer.done ? start : framer.consume(input.data, start, input.end);
-    if (framer.failure !== undefined) {
-      this.#answer(400, framer.failure);
-      return;
-    }
+    if (framer.failure !== undefined) return void this.#answer(400, framer.failure);
     if (!this.#countBody(end - start)) return;
     this.#attempts.sent += 1;
     const resent = replay !== undefined && replay.length > 0;
@@ -191,9 +191,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
   #countBody(bytes: number): boolean {
     this.#bodyBytes += bytes;
     if (this.#bodyBytes <= this.#limits.requestBodyBytesMax) return true;
-    if (this.responded) this.#cut();
-    else this.#answer(413, 'the request body is too large');
-    return false;
+    return this.#fail(413, 'the request body is too large');
   }
 
   /** There may be more in the client's input. */
@@ -214,28 +212,33 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
     if (this.#requestEnded || this.#upstreamBlocked || (input.length === 0 && !framer.done)) return;
     const { start } = input;
     const end = framer.consume(input.data, start, input.end);
-    if (framer.failure !== undefined) {
-      if (this.responded) this.#cut();
-      else this.#answer(400, framer.failure);
-      return;
-    }
+    if (framer.failure !== undefined) return void this.#fail(400, framer.failure);
     if (!this.#countBody(end - start)) return;
     input.start = end;
     this.#replay?.add(input.data, start, end);
     if (end > start) this.#upstreamBlocked = !this.#sendBody(upstream, input.data, start, end);
     if (framer.done) this.#endRequest(upstream);
     if (this.state === 'waiting') this.#setWaitDeadline(upstream);
+    else if (this.#upstreamBlocked) this.#setRelayDeadline(upstream);
+  }
+
+  /** An endpoint that holds up bytes of the client must take them, whatever else it may be silent about. */
+  #setRelayDeadline(upstream: UpstreamRequest): void {
+    if (this.#upstreamPaused) return; // it is the client who must make progress
+    const { upstreamBodyTimeoutMs, upstreamSendTimeoutMs } = this.#limits;
+    const waitMs = this.#upstreamBlocked ? upstreamSendTimeoutMs : upstreamBodyTimeoutMs;
+    upstream.deadlineMs = this.#context.nowMs() + Math.min(waitMs, upstreamBodyTimeoutMs);
   }
 
   onUpstreamDrain(): void {
     this.#upstreamBlocked = false;
+    if (this.state === 'relaying' && this.#upstream !== undefined) this.#setRelayDeadline(this.#upstream);
     this.onClientData();
     this.#client.afterInput();
   }
 
   onAnswerInvalid(): void {
-    if (this.responded) this.#cut();
-    else this.#answer(502, 'the backend sent an answer that is not valid HTTP');
+    this.#fail(502, 'the backend sent an answer that is not valid HTTP');
   }
 
   onInformational(head: ResponseHead): void {
@@ -277,10 +280,8 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
 
   onAnswer(head: ResponseHead, data: Buffer, start: number, end: number, ended: boolean): void {
     const { minorVersion } = this.head;
-    if (minorVersion === 0 && head.body === 'chunked') {
-      this.onAnswerInvalid(); // an HTTP/1.0 request was answered in a way that its client cannot read
-      return;
-    }
+    // An HTTP/1.0 request was answered in a way that its client cannot read.
+    if (minorVersion === 0 && head.body === 'chunked') return this.onAnswerInvalid();
     const upstream = this.#upstream!;
     if (this.#attempts.answered(head.status, this.#mayRepeat())) {
       this.#discard();
@@ -305,7 +306,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
       ({ text, coded: this.#coded } = this.#policed.editAnswer(text, head, upstream.endpoint, to));
     }
     const client = this.#coded ?? this.#client;
-    upstream.deadlineMs = this.#context.nowMs() + this.#limits.upstreamBodyTimeoutMs;
+    this.#setRelayDeadline(upstream);
     this.#responseBody = bodyTranslator(upstream.unframed, client.unframed, head.body);
     const body = this.#responseBody?.translate(data, start, end);
     const from = body === undefined ? start : 0;
@@ -322,7 +323,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
     if (this.state !== 'relaying') return;
     if (ended) this.#complete('');
     else if (!flowing) this.#pauseUpstream();
-    else this.#upstream!.deadlineMs = this.#context.nowMs() + this.#limits.upstreamBodyTimeoutMs;
+    else this.#setRelayDeadline(this.#upstream!);
   }
 
   onAnswerEnd(trailers: string): void {
@@ -342,9 +343,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
     const upstream = this.#upstream;
     if (!this.#upstreamPaused || upstream === undefined) return;
     this.#upstreamPaused = false;
-    if (this.state === 'relaying') {
-      upstream.deadlineMs = this.#context.nowMs() + this.#limits.upstreamBodyTimeoutMs;
-    }
+    if (this.state === 'relaying') this.#setRelayDeadline(upstream);
     upstream.resume();
   }
 
@@ -443,8 +442,14 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
 
   /** For the client's side: it has waited too long for the client's body. */
   timeOutBody(): void {
-    if (this.responded) this.#cut();
-    else this.#answer(408, 'the request body did not arrive in time');
+    this.#fail(408, 'the request body did not arrive in time');
+  }
+
+  /** An answer of our own where one can still be given. */
+  #fail(status: number, reason: string): false {
+    if (!this.responded) return this.#answer(status, reason);
+    this.#cut();
+    return false;
   }
 
   #cut(): void {

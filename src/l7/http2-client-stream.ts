@@ -2,6 +2,7 @@ import { renderOwnAnswer } from './answers.ts';
 import type { ProxyContext } from './context.ts';
 import { Exchange } from './exchange.ts';
 import type { ExchangeClient, RequestFramer } from './exchange-client.ts';
+import { GrpcMessages } from './grpc-messages.ts';
 import { grpcStatusOf } from './grpc-status.ts';
 import type { ClientFacts } from './headers.ts';
 import type { BodyKind, RequestHead } from './http1-parse.ts';
@@ -60,7 +61,7 @@ export class Http2ClientStream implements ExchangeClient, StreamHandler {
   readonly #stream: Http2Stream;
   readonly #head: RequestHead;
   readonly #exchange: Exchange;
-  readonly #bodyTimeoutMs: number;
+  readonly #messages: GrpcMessages | undefined;
   #held = 0; // bytes of `input` that are not credited
   #finished = false; // what still comes of the request is thrown away
 
@@ -73,14 +74,12 @@ export class Http2ClientStream implements ExchangeClient, StreamHandler {
     facts: ClientFacts,
     ended: boolean,
   ) {
-    const { clientBodyTimeoutMs, tunnelIdleTimeoutMs } = context.limits;
     this.#context = context;
     this.#connection = connection;
     this.#stream = stream;
     this.#head = head;
     this.facts = facts;
-    // A call of gRPC may be silent for long while it is open.
-    this.#bodyTimeoutMs = head.http2?.grpc === undefined ? clientBodyTimeoutMs : tunnelIdleTimeoutMs;
+    if (head.http2?.grpc !== undefined) this.#messages = new GrpcMessages();
     if (ended) this.framer.end();
     this.#exchange = new Exchange(context, this, head, context.nowMs());
   }
@@ -95,7 +94,14 @@ export class Http2ClientStream implements ExchangeClient, StreamHandler {
     if (this.#finished || this.#exchange.state === 'tunnel') return;
     const awaited = !this.framer.done && this.input.length === 0;
     this.deadlineMs =
-      awaited || this.blocked ? this.#context.nowMs() + this.#bodyTimeoutMs : Number.POSITIVE_INFINITY;
+      awaited || this.blocked ? this.#context.nowMs() + this.#waitMs() : Number.POSITIVE_INFINITY;
+  }
+
+  /** A call of gRPC may be silent for long, but not in the middle of a message, nor while we hold bytes for its client. */
+  #waitMs(): number {
+    const { clientBodyTimeoutMs, tunnelIdleTimeoutMs } = this.#context.limits;
+    const isIdle = !this.blocked && this.#messages?.unfinished === false && this.#exchange.mayBeSilent;
+    return isIdle ? tunnelIdleTimeoutMs : clientBodyTimeoutMs;
   }
 
   onTimeout(): void {
@@ -114,6 +120,7 @@ export class Http2ClientStream implements ExchangeClient, StreamHandler {
       return;
     }
     this.framer.received(end - start);
+    this.#messages?.receive(data, start, end);
     this.#held += end - start;
     this.input.offer(data.subarray(start, end));
     this.#exchange.onClientData();
@@ -242,7 +249,7 @@ export class Http2ClientStream implements ExchangeClient, StreamHandler {
   /** All of the answer is given to the session, and waits for the client to take it. */
   #awaitWindow(): void {
     this.blocked = true;
-    this.deadlineMs = this.#context.nowMs() + this.#bodyTimeoutMs;
+    this.deadlineMs = this.#context.nowMs() + this.#waitMs();
   }
 
   abort(): void {

@@ -85,19 +85,21 @@ export type ProxyLimits = {
 
 /**
  * A call of gRPC may be silent for as long as a tunnel, but for what its client waits itself, with a second for what is on its
- * way: then it is answered or cut here.
+ * way: then it is answered or cut here. What a route says itself, so that `limits` differ from those of the process, counts.
  */
 export function grpcLimits(
   limits: ProxyLimits,
-  { timeoutMs }: { timeoutMs: number | undefined },
+  ofProcess: ProxyLimits,
+  grpc: { readonly timeoutMs: number | undefined } | undefined,
 ): ProxyLimits {
-  const idleMs = limits.tunnelIdleTimeoutMs;
-  const waitMs = timeoutMs === undefined ? idleMs : Math.min(timeoutMs + 1000, idleMs);
+  if (grpc === undefined) return limits;
+  const idleMs = ofProcess.tunnelIdleTimeoutMs;
+  const waitMs = grpc.timeoutMs === undefined ? idleMs : Math.min(grpc.timeoutMs + 1000, idleMs);
+  const { upstreamHeaderTimeoutMs: headerMs, upstreamBodyTimeoutMs: bodyMs } = limits;
   return {
     ...limits,
-    upstreamHeaderTimeoutMs: waitMs,
-    upstreamSendTimeoutMs: idleMs,
-    upstreamBodyTimeoutMs: waitMs,
+    upstreamHeaderTimeoutMs: headerMs === ofProcess.upstreamHeaderTimeoutMs ? waitMs : headerMs,
+    upstreamBodyTimeoutMs: bodyMs === ofProcess.upstreamBodyTimeoutMs ? waitMs : bodyMs,
   };
 }
 

@@ -6,7 +6,7 @@ const streams: Known = ['idle', 'bodies stream through, with back-pressure both 
 const waf: Known = ['none', 'there is no web application firewall; put one in front or beside'];
 const tracing: Known = [
   'none',
-  'requests are not traced; X-Request-ID and traceparent of clients pass through',
+  'no spans are sent; traceparent of clients passes through, and --trace-context begins a W3C trace without one',
 ];
 const withoutAuth: Known = ['idle', 'there is no auth-url'];
 const withoutMirror: Known = ['idle', 'there is no mirror-target'];
@@ -72,7 +72,10 @@ export const untranslated: Readonly<Record<string, Known>> = {
   'mirror-host': withoutMirror,
   'proxy-cookie-domain': ['none', 'cookies of backends pass through as they are'],
   'proxy-cookie-path': ['none', 'cookies of backends pass through as they are'],
-  'proxy-http-version': ['idle', 'HTTP/1.1 is spoken'],
+  'proxy-http-version': [
+    'idle',
+    'HTTP/1.1 is spoken, and HTTP/2 where backend-protocol or appProtocol says so',
+  ],
   'proxy-next-upstream-timeout': ['differs', 'each try has connect-timeout'],
   'proxy-ssl-ciphers': ['idle', 'the ciphers of the runtime are used'],
   'proxy-ssl-protocols': ['idle', 'TLS 1.2 and 1.3 are used'],
