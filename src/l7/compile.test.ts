@@ -294,6 +294,34 @@ test('l7 compile: an Ingress without rules is the default of all, before default
   );
 });
 
+test('l7 compile: a certificate without hosts is for all other hosts where its rules have none', () => {
+  const pem = Buffer.from('-----BEGIN X-----').toString('base64');
+  const secret = (name: string): Secret => ({
+    metadata: { name, namespace: 'default', resourceVersion: '1' },
+    data: { 'tls.crt': pem, 'tls.key': pem },
+  });
+  const { table, problems } = compile({
+    ingresses: [
+      ingress('a', { ...fairlead, rules: [rule('a.com', 'web')], tls: [{ secretName: 'one' }] }),
+      ingress('b', { ...fairlead, rules: [rule('', 'web')], tls: [{ secretName: 'two' }] }),
+      ingress('c', { ...fairlead, tls: [{ secretName: 'one' }] }),
+    ],
+    services: [service('web')],
+    secrets: [secret('one'), secret('two')],
+  });
+  assert.deepEqual(
+    [...table.certificates].map(([host, certificate]) => [host, certificate.secret]),
+    [
+      ['a.com', 'default/one'],
+      ['', 'default/two'],
+    ],
+  );
+  assert.deepEqual(
+    problems.map(({ message }) => message),
+    ['spec.tls[0]: all other hosts already have the certificate of Secret default/two'],
+  );
+});
+
 test('l7 compile: certificates stand under their hosts; the oldest Ingress wins a host', () => {
   const pem = Buffer.from('-----BEGIN X-----').toString('base64');
   const secret = (name: string): Secret => ({

@@ -103,6 +103,8 @@ function explainCertificate(table: RouteTable, host: string): string {
     const certificate = table.certificates.get(name);
     if (certificate !== undefined) return `certificate of Secret ${certificate.secret}, for ${name}`;
   }
+  const fallback = table.certificates.get('');
+  if (fallback !== undefined) return `certificate of Secret ${fallback.secret}, for all other hosts`;
   return 'no Ingress names a Secret for this host: a certificate of our own is shown';
 }
 

@@ -1,6 +1,7 @@
 import type { Secret } from '../api/gen/core-v1.ts';
 import type { Ingress } from '../api/gen/networking-v1.ts';
-import type { ObjectKey } from '../api/object.ts';
+import { type ObjectKey, objectKey } from '../api/object.ts';
+import type { ProblemReason } from './problem.ts';
 import type { Certificate } from './table.ts';
 
 type CertificateProblem = { readonly reason: 'SecretNotFound' | 'InvalidSecret'; readonly message: string };
@@ -29,6 +30,72 @@ export function certificateOf(
 
 function holdsPem(base64: string): boolean {
   return Buffer.from(base64, 'base64').includes('-----BEGIN');
+}
+
+/** An entry of spec.tls with a certificate that may be good. */
+export type CertificateUse = {
+  readonly ingress: Ingress;
+  /** Where it stands in the Ingress. */
+  readonly field: string;
+  /** In lower case; '': all that no other certificate is for. */
+  readonly hosts: readonly string[];
+  readonly certificate: Certificate;
+};
+
+/** Gathers the certificates of Ingresses, which must be given oldest first. */
+export class RouteCertificates {
+  /** As in RouteTable. */
+  readonly byHost = new Map<string, Certificate>();
+  readonly uses: CertificateUse[] = [];
+  readonly #secret: (key: ObjectKey) => Secret | undefined;
+  readonly #before: ReadonlyMap<string, Certificate> | undefined;
+  readonly #onProblem: (ingress: Ingress, reason: ProblemReason, message: string) => void;
+
+  constructor(
+    secret: (key: ObjectKey) => Secret | undefined,
+    before: ReadonlyMap<string, Certificate> | undefined,
+    onProblem: (ingress: Ingress, reason: ProblemReason, message: string) => void,
+  ) {
+    this.#secret = secret;
+    this.#before = before;
+    this.#onProblem = onProblem;
+  }
+
+  add(ingress: Ingress): void {
+    for (const [index, tls] of (ingress.spec?.tls ?? []).entries()) {
+      const { secretName } = tls;
+      if (secretName === undefined || secretName === '') continue; // whatever else fits is shown
+      const field = `spec.tls[${index}]`;
+      const secretKey = objectKey(ingress.metadata?.namespace, secretName);
+      const hosts = certificateHosts(ingress, tls.hosts);
+      const before = this.#before?.get(hosts[0] ?? '');
+      const certificate = certificateOf(secretKey, this.#secret(secretKey), before);
+      if ('reason' in certificate) {
+        this.#onProblem(ingress, certificate.reason, `${field}: ${certificate.message}`);
+        continue;
+      }
+      this.uses.push({ ingress, field, hosts, certificate });
+      for (const host of hosts) this.#show(ingress, field, host, certificate);
+    }
+  }
+
+  #show(ingress: Ingress, field: string, host: string, certificate: Certificate): void {
+    const other = this.byHost.get(host);
+    if (other === undefined) this.byHost.set(host, certificate);
+    else if (other.secret !== certificate.secret) {
+      const what = host === '' ? 'all other hosts' : host;
+      const verb = host === '' ? 'have' : 'has';
+      const message = `${field}: ${what} already ${verb} the certificate of Secret ${other.secret}`;
+      this.#onProblem(ingress, 'HostConflict', message);
+    }
+  }
+}
+
+/** Without hosts an entry is for those of the rules; without these, or for a rule of any host, for all that nothing else fits. */
+function certificateHosts(ingress: Ingress, hosts: readonly string[] | undefined): readonly string[] {
+  const rules = (ingress.spec?.rules ?? []).map(({ host }) => host ?? '');
+  const meant = hosts === undefined || hosts.length === 0 ? rules : hosts;
+  return meant.length === 0 ? [''] : [...new Set(meant.map((host) => host.toLowerCase()))];
 }
 
 /** Lower case. */

@@ -16,8 +16,8 @@ import { longestFirst, patternOf, placeOf, slashesIn } from './path-place.ts';
 import { parsePasswordFile } from './password-hash.ts';
 import { type BasicAuthPolicy, emptyPolicy, type RoutePolicy } from './policy.ts';
 import type { Problem, ProblemReason } from './problem.ts';
-import { certificateOf, tlsHosts } from './route-certificate.ts';
-import type { Certificate, HostRoutes, Route, RouteTable } from './table.ts';
+import { type CertificateUse, RouteCertificates, tlsHosts } from './route-certificate.ts';
+import type { HostRoutes, Route, RouteTable } from './table.ts';
 
 /** All of a route table that Ingresses and Secrets alone decide. */
 export type RouteStructure = Omit<RouteTable, 'backends'> & {
@@ -25,6 +25,7 @@ export type RouteStructure = Omit<RouteTable, 'backends'> & {
   /** Id to index. */
   readonly backendIndexes: ReadonlyMap<string, number>;
   readonly problems: readonly Problem[];
+  readonly certificateUses: readonly CertificateUse[];
   /** The Secrets that were looked for. */
   readonly secrets: ReadonlyMap<ObjectKey, Secret | undefined>;
 };
@@ -72,13 +73,12 @@ const defaultPlace: BackendPlace = { rule: -1, path: -1 };
 
 class StructureBuilder {
   readonly #secret: (key: ObjectKey) => Secret | undefined;
-  readonly #certificatesBefore: ReadonlyMap<string, Certificate> | undefined;
   readonly #nginx: NginxTranslations;
   readonly #defaultsOf: DefaultsOf;
   readonly #problems: Problem[] = [];
   readonly #backends = new BackendRefs();
   readonly #hosts = new Map<string, HostBuilder>();
-  readonly #certificates = new Map<string, Certificate>();
+  readonly #certificates: RouteCertificates;
   readonly #secrets = new Map<ObjectKey, Secret | undefined>();
   /** Hosts that lead where another one does, and who wants it. */
   readonly #otherHosts: { readonly ingress: Ingress; readonly paths: PathRules }[] = [];
@@ -101,7 +101,14 @@ class StructureBuilder {
     this.#nginx = nginx;
     this.#defaultsOf = defaultsOf;
     this.#secret = secret;
-    this.#certificatesBefore = before?.certificates;
+    const lookUp = (key: ObjectKey): Secret | undefined => {
+      const found = secret(key);
+      this.#secrets.set(key, found);
+      return found;
+    };
+    this.#certificates = new RouteCertificates(lookUp, before?.certificates, (...problem) =>
+      this.#problem(...problem),
+    );
   }
 
   add(ingress: Ingress): void {
@@ -132,7 +139,7 @@ class StructureBuilder {
         this.#addPath({ ingress, builder, host, place: at, policy, paths, access }, path);
       }
     }
-    if (spec?.tls !== undefined) this.#addCertificates(ingress);
+    if (spec?.tls !== undefined) this.#certificates.add(ingress);
   }
 
   #parse(ingress: Ingress): ParsedAnnotations {
@@ -174,7 +181,8 @@ class StructureBuilder {
       wildcardHosts,
       anyHost,
       defaultRoute: this.#ownDefault ?? this.#ruleDefault,
-      certificates: this.#certificates,
+      certificates: this.#certificates.byHost,
+      certificateUses: this.#certificates.uses,
       problems: this.#problems,
       secrets: this.#secrets,
     };
@@ -282,7 +290,7 @@ class StructureBuilder {
           this.#addCanaryPath(ingress, rule, host, path, place, access);
         }
       }
-      if (ingress.spec?.tls !== undefined) this.#addCertificates(ingress);
+      if (ingress.spec?.tls !== undefined) this.#certificates.add(ingress);
     }
   }
 
@@ -429,39 +437,6 @@ class StructureBuilder {
       this.#problem(ingress, 'InvalidSecret', `${field}: Secret ${key} ${problem}`);
     }
     return access;
-  }
-
-  #addCertificates(ingress: Ingress): void {
-    const ruleHosts = (ingress.spec?.rules ?? [])
-      .map((rule) => rule.host ?? '')
-      .filter((host) => host !== '');
-    for (const [index, tls] of (ingress.spec?.tls ?? []).entries()) {
-      const { secretName } = tls;
-      if (secretName === undefined || secretName === '') continue; // the default certificate is shown
-      const field = `spec.tls[${index}]`;
-      const secretKey = objectKey(ingress.metadata?.namespace, secretName);
-      const hosts = tls.hosts === undefined || tls.hosts.length === 0 ? ruleHosts : tls.hosts;
-      const before = this.#certificatesBefore?.get((hosts[0] ?? '').toLowerCase());
-      const secret = this.#secret(secretKey);
-      this.#secrets.set(secretKey, secret);
-      const certificate = certificateOf(secretKey, secret, before);
-      if ('reason' in certificate) {
-        this.#problem(ingress, certificate.reason, `${field}: ${certificate.message}`);
-        continue;
-      }
-      for (const host of hosts) {
-        const name = host.toLowerCase();
-        const other = this.#certificates.get(name);
-        if (other === undefined) this.#certificates.set(name, certificate);
-        else if (other.secret !== secretKey) {
-          this.#problem(
-            ingress,
-            'HostConflict',
-            `${field}: ${name} already has the certificate of Secret ${other.secret}`,
-          );
-        }
-      }
-    }
   }
 
   #problem(ingress: Ingress, reason: ProblemReason, message: string): void {

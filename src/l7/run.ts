@@ -5,6 +5,7 @@ import { aborted, runTogether } from '../base/lifetime.ts';
 import type { Logger } from '../base/log.ts';
 import type { ApiClient } from '../client/client.ts';
 import { ApiWriter } from './api-writer.ts';
+import { CertificateChecks } from './certificate-check.ts';
 import { type CompiledRoutes, compileRoutes } from './compile.ts';
 import type { IngressConfig } from './config.ts';
 import type { Engine } from './engine.ts';
@@ -82,6 +83,7 @@ class IngressController {
   readonly #engine: Engine;
   readonly #watched: Watched;
   readonly #problems: ProblemReports;
+  readonly #certificates: CertificateChecks;
   readonly #writer: ApiWriter | undefined;
   #compiled: CompiledRoutes | undefined;
   #synced = false;
@@ -99,6 +101,7 @@ class IngressController {
       log.warn(problem.message, { ingress: keyOf(problem.ingress), reason: problem.reason });
       this.#writer?.report(problem);
     });
+    this.#certificates = new CertificateChecks(clock, () => this.#reportProblems());
     this.#watched = source.watch(() => this.#scheduleCompile());
     this.#writer = source.writer(this.#watched, () => this.#problems.again());
   }
@@ -137,6 +140,7 @@ class IngressController {
       );
     } finally {
       this.#problems.stop();
+      this.#certificates.stop();
       this.#engine.close();
       health?.close();
     }
@@ -179,7 +183,12 @@ class IngressController {
     this.#compiled = compiled;
     this.#engine.publish(compiled);
     this.#engine.metrics.lastCompileSeconds = (clock.monotonicMs() - startMs) / 1000;
-    this.#problems.update(compiled.problems);
+    this.#certificates.update(compiled.basis.structure.certificateUses);
+    this.#reportProblems();
     this.#writer?.update(compiled);
+  }
+
+  #reportProblems(): void {
+    this.#problems.update([...(this.#compiled?.problems ?? []), ...this.#certificates.problems]);
   }
 }

@@ -84,7 +84,7 @@ export type RouteTable = {
   readonly anyHost: HostRoutes | undefined;
   /** For requests that match no host or path. */
   readonly defaultRoute: Route | undefined;
-  /** Key: a host of spec.tls, `*.foo.com` included. */
+  /** Key: a host of spec.tls, `*.foo.com` included; '': for names that no other one is for, and for clients that give none. */
   readonly certificates: ReadonlyMap<string, Certificate>;
 };
 
@@ -116,7 +116,9 @@ export function renderRouteTable(table: RouteTable): string {
   if (table.anyHost !== undefined) add('*', table.anyHost);
   lines.sort();
   if (table.defaultRoute !== undefined) lines.push(`default -> ${backend(table.defaultRoute.backend)}`);
-  const certificates = [...table.certificates].map(([host, { secret }]) => `tls ${host} <- ${secret}`).sort();
+  const certificates = [...table.certificates]
+    .map(([host, { secret }]) => `tls ${host || 'default'} <- ${secret}`)
+    .sort();
   return [...lines, ...certificates].map((line) => `${line}\n`).join('');
 }
 

@@ -21,8 +21,8 @@ const issuedMax = 1024;
 type Issued = { readonly pair: KeyPair; readonly context: SecureContext; readonly atMs: number };
 
 /**
- * Which certificate a TLS client is shown: the Secret's whose host fits its SNI name (exact, then wildcard), else one
- * of our own, signed when it is first needed by the cluster's CA, or without one by a CA that lives as long as the
+ * Which certificate a TLS client is shown: the Secret's whose host fits its SNI name (exact, then wildcard), else that of
+ * an Ingress for all hosts, else one of our own, signed when it is first needed by the cluster's CA, or without one by a CA that lives as long as the
  * process. A new table changes what new handshakes see; connections go on.
  */
 export class Certificates implements TlsSource {
@@ -56,13 +56,17 @@ export class Certificates implements TlsSource {
   /** For a handshake that names its host. */
   async contextFor(serverName: string): Promise<SecureContext> {
     const host = serverName.toLowerCase();
-    const certificate = this.#certificateFor(host);
-    const context = certificate === undefined ? undefined : this.#parse(certificate);
+    const context = this.#parse(this.#certificateFor(host)) ?? this.#parse(this.#table.certificates.get(''));
     return context ?? (await this.#own(this.#ownName(host))).context;
   }
 
   /** For handshakes that name no host. */
   async defaultPair(): Promise<KeyPair> {
+    const certificate = this.#table.certificates.get('');
+    if (certificate !== undefined && this.#parse(certificate) !== undefined) {
+      const text = (base64: string): string => Buffer.from(base64, 'base64').toString('latin1');
+      return { certificate: text(certificate.certBase64), key: text(certificate.keyBase64) };
+    }
     return (await this.#own(defaultName)).pair;
   }
 
@@ -82,7 +86,8 @@ export class Certificates implements TlsSource {
     return dot > 0 && this.#table.wildcardHosts.has(suffix) ? `*.${suffix}` : defaultName;
   }
 
-  #parse(certificate: Certificate): SecureContext | undefined {
+  #parse(certificate: Certificate | undefined): SecureContext | undefined {
+    if (certificate === undefined) return undefined;
     const known = this.#parsed.get(certificate);
     if (known !== undefined) return known.context;
     let context: SecureContext | undefined;
