@@ -180,6 +180,13 @@ test('sandbox: host ports, sysctls, shared processes and cgroup', () => {
   assert.equal(config.metadata?.attempt, 1);
 });
 
+test('container: an ephemeral one with what the node cannot do is refused by itself', () => {
+  assert.throws(
+    () => compile({ securityContext: { windowsOptions: {} } }),
+    new ContainerConfigError('securityContext.windowsOptions is not supported by this node'),
+  );
+});
+
 test('sandbox: on the host’s network without a host name and ports', () => {
   const config = compileSandboxConfig(
     pod({ hostNetwork: true, containers: [{ name: 'main', ports: [{ containerPort: 80, hostPort: 80 }] }] }),
@@ -203,10 +210,71 @@ for (const { name, spec, want } of [
     want: undefined,
   },
   {
-    name: 'a claim',
-    spec: { volumes: [{ name: 'a', persistentVolumeClaim: { claimName: 'x' } }] },
-    want: /"a" is of kind persistentVolumeClaim/,
+    name: 'a volume of another kind',
+    spec: { volumes: [{ name: 'a', nfs: { server: '10.0.0.1', path: '/' } }] },
+    want: /"a" is of kind nfs/,
   },
+  {
+    name: 'a claim, whose volume is looked at when it is mounted',
+    spec: { volumes: [{ name: 'a', persistentVolumeClaim: { claimName: 'x' } }] },
+    want: undefined,
+  },
+  {
+    name: 'huge pages',
+    spec: { volumes: [{ name: 'a', emptyDir: { medium: 'HugePages-2Mi' } }] },
+    want: /"a" has emptyDir.medium HugePages-2Mi/,
+  },
+  {
+    name: 'a limit of a folder on disk',
+    spec: { volumes: [{ name: 'a', emptyDir: { sizeLimit: '1Gi' } }] },
+    want: /"a" has emptyDir.sizeLimit on disk/,
+  },
+  {
+    name: 'a limit of memory is a size of the tmpfs',
+    spec: { volumes: [{ name: 'a', emptyDir: { medium: 'Memory', sizeLimit: '1Gi' } }] },
+    want: undefined,
+  },
+  { name: 'a scheduling group', spec: { schedulingGroup: {} }, want: /spec.schedulingGroup/ },
+  {
+    name: 'strict supplemental groups',
+    spec: { securityContext: { supplementalGroupsPolicy: 'Strict' } },
+    want: /supplementalGroupsPolicy: Strict/,
+  },
+  {
+    name: 'SELinux options of the Pod',
+    spec: { securityContext: { seLinuxOptions: { level: 's0' } } },
+    want: /spec.securityContext.seLinuxOptions/,
+  },
+  {
+    name: 'an SELinux policy',
+    spec: { securityContext: { seLinuxChangePolicy: 'Recursive' } },
+    want: /seLinuxChangePolicy/,
+  },
+  {
+    name: 'Windows options of the Pod',
+    spec: { securityContext: { windowsOptions: {} } },
+    want: /spec.securityContext.windowsOptions/,
+  },
+  ...(
+    [
+      [
+        'recursive read-only mounts',
+        { volumeMounts: [{ name: 'a', mountPath: '/a', readOnly: true, recursiveReadOnly: 'Enabled' }] },
+        /container main: recursiveReadOnly: Enabled of volumeMount \/a/,
+      ],
+      [
+        'limits of storage',
+        { resources: { limits: { 'ephemeral-storage': '1Gi' } } },
+        /container main: resources.limits\[ephemeral-storage\]/,
+      ],
+      ['SELinux options', { securityContext: { seLinuxOptions: {} } }, /container main: .*seLinuxOptions/],
+      ['Windows options', { securityContext: { windowsOptions: {} } }, /container main: .*windowsOptions/],
+    ] as const
+  ).map(([name, container, want]) => ({
+    name: `${name} of a container`,
+    spec: { containers: [{ name: 'main', ...container }] },
+    want,
+  })),
   { name: 'a runtime class', spec: { runtimeClassName: 'gvisor' }, want: /spec.runtimeClassName/ },
   {
     name: 'a block device',

@@ -7,6 +7,7 @@ import type { Partially } from '../base/protobuf.ts';
 import { resourcesKeyOf } from './resize.ts';
 import { linuxResourcesOf } from './resources.ts';
 import { namespaceOptionsOf, runtimeLabels, seccompOf, supplementalGroupsOf } from './sandbox-config.ts';
+import { unsupportedContainerField } from './unsupported.ts';
 
 /** One bind mount into a container. */
 export type HostMount = {
@@ -43,12 +44,15 @@ export const containerAnnotations = {
 
 export const terminationMessagePathDefault = '/dev/termination-log';
 
-/** Throws ContainerConfigError where the Pod forbids root and the image runs as root. */
+/** Throws ContainerConfigError where the Pod forbids root and the image runs as root, or wants what the node cannot do. */
 export function compileContainerConfig(
   pod: Pod,
   container: Container,
   context: ContainerContext,
 ): Partially<ContainerConfig> {
+  const unsupported = unsupportedContainerField(container);
+  if (unsupported !== undefined)
+    throw new ContainerConfigError(`${unsupported} is not supported by this node`);
   const { name = '', namespace = 'default', uid = '' } = pod.metadata ?? {};
   const expand = (text: string) => expandVariables(text, context.env);
   return {

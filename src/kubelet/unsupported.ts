@@ -1,4 +1,4 @@
-import type { Container, Pod } from '../api/gen/core-v1.ts';
+import type { Container, Pod, Volume } from '../api/gen/core-v1.ts';
 import { isFilesVolume } from './volume-files.ts';
 
 export type Unsupported = {
@@ -6,43 +6,79 @@ export type Unsupported = {
   readonly message: string;
 };
 
+const ephemeralStorage = 'ephemeral-storage';
+
 /**
  * The first thing of a Pod that this node cannot do; undefined where it can run. Such a Pod fails at once and says why:
- * running it without what it asks for would be worse.
+ * running it without what it asks for would be worse. Ephemeral containers are not looked at: the Pod that they come to
+ * runs already, so each is refused by itself when it is to start.
  */
 export function findUnsupported(pod: Pod): Unsupported | undefined {
   const spec = pod.spec;
   for (const volume of spec?.volumes ?? []) {
-    if (isFilesVolume(volume) || volume.emptyDir !== undefined || volume.hostPath !== undefined) continue;
-    // A volume without any source is an emptyDir.
-    const kind = Object.entries(volume).find(([key, value]) => key !== 'name' && value !== undefined)?.[0];
-    if (kind === undefined) continue;
-    const message = `volume ${JSON.stringify(volume.name)} is of kind ${kind}, which this node does not support`;
+    const problem = volumeProblem(volume);
+    if (problem === undefined) continue;
+    const message = `volume ${JSON.stringify(volume.name)} ${problem}, which this node does not support`;
     return { reason: 'UnsupportedVolume', message };
   }
-  const field =
-    podFields(pod) ??
-    [...(spec?.initContainers ?? []), ...(spec?.containers ?? [])].map(containerFields).find(Boolean);
+  const containers = [...(spec?.initContainers ?? []), ...(spec?.containers ?? [])];
+  const field = podField(pod) ?? containers.map(namedContainerField).find(Boolean);
   if (field === undefined) return undefined;
   return { reason: 'UnsupportedPodSpec', message: `${field} is not supported by this node` };
 }
 
-function podFields({ spec }: Pod): string | undefined {
+function volumeProblem(volume: Volume): string | undefined {
+  if (volume.emptyDir !== undefined) {
+    const { medium = '', sizeLimit } = volume.emptyDir;
+    if (medium !== '' && medium !== 'Memory') return `has emptyDir.medium ${medium}`;
+    // A tmpfs has a size; a folder has none, and nothing here measures it.
+    if (medium === '' && sizeLimit !== undefined) return 'has emptyDir.sizeLimit on disk';
+    return undefined;
+  }
+  if (isFilesVolume(volume) || volume.hostPath !== undefined || volume.persistentVolumeClaim !== undefined)
+    return undefined;
+  // A volume without any source is an emptyDir.
+  const kind = Object.entries(volume).find(([key, value]) => key !== 'name' && value !== undefined)?.[0];
+  return kind === undefined ? undefined : `is of kind ${kind}`;
+}
+
+function podField({ spec }: Pod): string | undefined {
   if (spec?.hostUsers === false) return 'spec.hostUsers: false';
   if (spec?.runtimeClassName !== undefined && spec.runtimeClassName !== '') return 'spec.runtimeClassName';
   if ((spec?.resourceClaims ?? []).length > 0) return 'spec.resourceClaims';
   if (spec?.os?.name === 'windows') return 'spec.os.name: windows';
-  if (spec?.securityContext?.appArmorProfile?.type === 'Localhost')
-    return 'an AppArmor profile of type Localhost';
+  if (spec?.schedulingGroup !== undefined) return 'spec.schedulingGroup';
+  if (spec?.resources?.limits?.[ephemeralStorage] !== undefined)
+    return `spec.resources.limits[${ephemeralStorage}]`;
+  const security = spec?.securityContext;
+  if (security?.appArmorProfile?.type === 'Localhost') return 'an AppArmor profile of type Localhost';
+  if (security?.supplementalGroupsPolicy === 'Strict')
+    return 'spec.securityContext.supplementalGroupsPolicy: Strict';
+  if (security?.seLinuxOptions !== undefined) return 'spec.securityContext.seLinuxOptions';
+  if (security?.seLinuxChangePolicy !== undefined) return 'spec.securityContext.seLinuxChangePolicy';
+  if (security?.windowsOptions !== undefined) return 'spec.securityContext.windowsOptions';
   return undefined;
 }
 
-function containerFields(container: Container): string | undefined {
-  const where = `container ${container.name}: `;
-  if ((container.volumeDevices ?? []).length > 0) return `${where}volumeDevices`;
-  if (container.lifecycle?.stopSignal !== undefined) return `${where}lifecycle.stopSignal`;
-  if ((container.restartPolicyRules ?? []).length > 0) return `${where}restartPolicyRules`;
-  if (container.securityContext?.appArmorProfile?.type === 'Localhost')
-    return `${where}an AppArmor profile of type Localhost`;
+function namedContainerField(container: Container): string | undefined {
+  const field = unsupportedContainerField(container);
+  return field === undefined ? undefined : `container ${container.name}: ${field}`;
+}
+
+/** The first field of a container that this node cannot honour; undefined where it can run. */
+export function unsupportedContainerField(container: Container): string | undefined {
+  if ((container.volumeDevices ?? []).length > 0) return 'volumeDevices';
+  if (container.lifecycle?.stopSignal !== undefined) return 'lifecycle.stopSignal';
+  if ((container.restartPolicyRules ?? []).length > 0) return 'restartPolicyRules';
+  if (container.resources?.limits?.[ephemeralStorage] !== undefined)
+    return `resources.limits[${ephemeralStorage}]`;
+  const recursive = container.volumeMounts?.find(
+    ({ recursiveReadOnly }) => recursiveReadOnly === 'Enabled',
+  );
+  if (recursive !== undefined) return `recursiveReadOnly: Enabled of volumeMount ${recursive.mountPath}`;
+  const security = container.securityContext;
+  if (security?.appArmorProfile?.type === 'Localhost') return 'an AppArmor profile of type Localhost';
+  if (security?.seLinuxOptions !== undefined) return 'securityContext.seLinuxOptions';
+  if (security?.windowsOptions !== undefined) return 'securityContext.windowsOptions';
   return undefined;
 }

@@ -91,6 +91,14 @@ for (const { name, object, want } of cases) {
   test(`ingress: ${name}`, () => assert.deepEqual(texts(ingressKind.validate?.(object)), want));
 }
 
+test('ingress: a class and an annotation that differ are no bar to updates', () => {
+  const object = ingress(
+    { ingressClassName: 'a', defaultBackend: backend },
+    { 'kubernetes.io/ingress.class': 'b' },
+  );
+  assert.deepEqual(texts(ingressKind.validate?.(object, ingress({ defaultBackend: backend }))), []);
+});
+
 test('ingress columns', () => {
   const object = withPath({});
   const cells = (given: JsonObject): readonly unknown[] =>

@@ -194,5 +194,8 @@ export const ingressKind: Kind = defineKind({
   prepareForCreate(ingress: JsonObject): void {
     ingress['status'] = { loadBalancer: {} };
   },
-  validate: (ingress) => [...validateIngress(ingress), ...validateIngressOnCreate(ingress)],
+  validate: (ingress, old) => [
+    ...validateIngress(ingress),
+    ...(old === undefined ? validateIngressOnCreate(ingress) : []),
+  ],
 });

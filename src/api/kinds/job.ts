@@ -40,6 +40,15 @@ export function defaultJobSpec(spec: JsonObject): void {
   defaultPodTemplate(ensureObject(spec, 'template'));
 }
 
+/** What the Job controller does not do. */
+const refusedFields = [
+  'podFailurePolicy',
+  'successPolicy',
+  'backoffLimitPerIndex',
+  'maxFailedIndexes',
+  'managedBy',
+] as const;
+
 /** Rules that Jobs and the templates of CronJobs share. */
 export function validateJobSpec(spec: JsonObject, path: string): readonly FieldError[] {
   const errors: FieldError[] = [];
@@ -64,7 +73,13 @@ export function validateJobSpec(spec: JsonObject, path: string): readonly FieldE
   if (mode === 'Indexed' && spec['completions'] === undefined) {
     errors.push(required(child(path, 'completions'), "when completion mode is 'Indexed'"));
   }
-  for (const field of ['podFailurePolicy', 'successPolicy', 'backoffLimitPerIndex', 'managedBy']) {
+  const replacement = stringAt(spec, 'podReplacementPolicy');
+  if (replacement !== 'Failed' && replacement !== 'TerminatingOrFailed') {
+    errors.push(
+      notSupported(child(path, 'podReplacementPolicy'), replacement, ['Failed', 'TerminatingOrFailed']),
+    );
+  }
+  for (const field of refusedFields) {
     if (spec[field] === undefined) continue;
     // Accepted and ignored would be a Job that does something else than its manifest says.
     errors.push(

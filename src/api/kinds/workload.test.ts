@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import type { FieldError, Kind } from '../kind.ts';
 import type { JsonObject } from '../object.ts';
 import { deploymentKind } from './deployment.ts';
+import { jobKind } from './job.ts';
 import { replicaSetKind } from './replicaset.ts';
 
 const template: JsonObject = {
@@ -82,6 +83,33 @@ const invalid: readonly {
 for (const { name, spec, want } of invalid) {
   test(`deployment: invalid ${name}`, () => {
     assert.deepEqual(texts(deploymentKind.validate?.(made(deploymentKind, spec))), want);
+  });
+}
+
+for (const { name, spec, want } of [
+  { name: 'what is replaced once it failed', spec: { podReplacementPolicy: 'Failed' }, want: [] },
+  {
+    name: 'a replacement policy that nobody knows',
+    spec: { podReplacementPolicy: 'Never' },
+    want: [
+      'spec.podReplacementPolicy: Unsupported value: "Never": supported values: "Failed", "TerminatingOrFailed"',
+    ],
+  },
+  {
+    name: 'failed indexes that nobody counts',
+    spec: { maxFailedIndexes: 2 },
+    want: [
+      'spec.maxFailedIndexes: Invalid value: 2: this server does not act on this field; leave it out',
+    ],
+  },
+]) {
+  test(`job: ${name}`, () => {
+    const job = made(jobKind, {
+      selector: { matchLabels: { app: 'web' } },
+      template: { ...template, spec: { ...(template['spec'] as JsonObject), restartPolicy: 'Never' } },
+      ...spec,
+    });
+    assert.deepEqual(texts(jobKind.validate?.(job)), want);
   });
 }
 

@@ -12,10 +12,10 @@ function jobOf(spec: object, status: object = {}): Job {
   return { metadata: { name: 'sum', uid: 'u' }, spec: { template, ...spec }, status };
 }
 
-/** "Succeeded 2": phase and index; "leaving" is told to go. Ended an hour ago. */
+/** "Succeeded 2": phase and index; "leaving" is told to go, "unbound" too, before it had a node. Ended an hour ago. */
 function podOf(text: string): Pod {
   const [phase = '', index] = text.split(' ');
-  const leaving = phase === 'leaving';
+  const leaving = phase === 'leaving' || phase === 'unbound';
   return {
     metadata: {
       name: text,
@@ -24,7 +24,8 @@ function podOf(text: string): Pod {
       ...(leaving ? { deletionTimestamp: '2026-01-01T00:00:00Z' } : {}),
       ...(index === undefined ? {} : { annotations: { 'batch.kubernetes.io/job-completion-index': index } }),
     },
-    status: { phase: leaving ? 'Running' : phase },
+    spec: { containers: [], nodeName: phase === 'unbound' ? '' : 'n1' },
+    status: { phase: leaving || phase === 'unbound' ? 'Running' : phase },
   };
 }
 
@@ -63,6 +64,34 @@ const cases: readonly {
     spec: { completions: 1, backoffLimit: 0 },
     pods: ['leaving'],
     condition: 'Failed',
+  },
+  {
+    name: 'one that was told to go is replaced at once',
+    spec: { completions: 1, podReplacementPolicy: 'TerminatingOrFailed' },
+    pods: ['leaving'],
+    create: 1,
+  },
+  {
+    name: 'podReplacementPolicy Failed waits until it is over',
+    spec: { completions: 2, parallelism: 2, backoffLimit: 0, podReplacementPolicy: 'Failed' },
+    pods: ['leaving'],
+    create: 1,
+  },
+  {
+    name: 'podReplacementPolicy Failed keeps the index of one that leaves',
+    spec: {
+      completions: 2,
+      parallelism: 2,
+      completionMode: 'Indexed',
+      podReplacementPolicy: 'Failed',
+    },
+    pods: ['leaving 0', 'Running 1'],
+  },
+  {
+    name: 'podReplacementPolicy Failed does not wait for one that no node has',
+    spec: { completions: 1, podReplacementPolicy: 'Failed' },
+    pods: ['unbound'],
+    create: 1,
   },
   {
     name: 'the deadline stops what runs',

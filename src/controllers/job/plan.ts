@@ -32,6 +32,8 @@ type Tally = {
   readonly succeeded: readonly Pod[];
   readonly failed: readonly Pod[];
   readonly active: readonly Pod[];
+  /** Told to go, and under podReplacementPolicy Failed neither replaced nor counted before they are over. */
+  readonly leaving: readonly Pod[];
 };
 
 type Verdict =
@@ -41,7 +43,7 @@ type Verdict =
 
 /** What is to be done for one Job. */
 export function planJob(job: Job, owned: readonly Pod[], nowMs: number): JobPlan {
-  const tally = tallyOf(owned);
+  const tally = tallyOf(job, owned);
   const held = owned.filter((pod) => pod.metadata?.finalizers?.includes(trackingFinalizer) === true);
   if (isFinished(job)) return planFinished(job, tally, held, nowMs);
   if (job.metadata?.deletionTimestamp !== undefined) {
@@ -72,8 +74,10 @@ function nothing(job: Job): JobPlan {
   return { create: [], remove: [], release: [], status, expire: false, recheckAfterMs: undefined };
 }
 
-function tallyOf(owned: readonly Pod[]): Tally {
+function tallyOf(job: Job, owned: readonly Pod[]): Tally {
   const succeeded = owned.filter((pod) => pod.status?.phase === 'Succeeded');
+  const waits = job.spec?.podReplacementPolicy === 'Failed';
+  const leaving = owned.filter((pod) => waits && isLeaving(pod));
   // A Pod that was told to go before it was done has failed, whatever becomes of its containers.
   const failed = owned.filter(
     (pod) =>
@@ -81,7 +85,18 @@ function tallyOf(owned: readonly Pod[]): Tally {
       (pod.status?.phase !== 'Succeeded' && pod.metadata?.deletionTimestamp !== undefined),
   );
   const over = new Set([...succeeded, ...failed]);
-  return { succeeded, failed, active: owned.filter((pod) => !over.has(pod)) };
+  return {
+    succeeded,
+    failed: failed.filter((pod) => !leaving.includes(pod)),
+    active: owned.filter((pod) => !over.has(pod)),
+    leaving,
+  };
+}
+
+/** A Pod without a node has no kubelet that would tell of its end: it is over at once. */
+function isLeaving({ metadata, spec, status }: Pod): boolean {
+  if (metadata?.deletionTimestamp === undefined || (spec?.nodeName ?? '') === '') return false;
+  return status?.phase !== 'Failed' && status?.phase !== 'Succeeded';
 }
 
 export function isFinished(job: Job): boolean {
@@ -162,14 +177,14 @@ function planPods(
   if (tally.active.length > wanted) {
     return { missing: [], surplus: tally.active.slice(wanted), waitMs: undefined };
   }
-  const count = Math.min(burstMax, wanted - tally.active.length);
-  if (count === 0) return { missing: [], surplus: [], waitMs: undefined };
+  const count = Math.min(burstMax, wanted - tally.active.length - tally.leaving.length);
+  if (count <= 0) return { missing: [], surplus: [], waitMs: undefined };
   const waitMs = backoffLeft(tally, nowMs);
   if (waitMs > 0) return { missing: [], surplus: [], waitMs };
   if (!isIndexed(job)) {
     return { missing: Array.from({ length: count }, () => podOfJob(job)), surplus: [], waitMs: undefined };
   }
-  const taken = new Set([...done, ...tally.active.map(indexOf)]);
+  const taken = new Set([...done, ...[...tally.active, ...tally.leaving].map(indexOf)]);
   const free: number[] = [];
   for (let index = 0; index < (completions ?? 0) && free.length < count; index++) {
     if (!taken.has(index)) free.push(index);
@@ -193,7 +208,7 @@ function endOf(pod: Pod): number {
 }
 
 function statusOf(job: Job, tally: Tally, startMs: number | undefined): JobStatus {
-  const terminating = tally.failed.filter(
+  const terminating = [...tally.failed, ...tally.leaving].filter(
     (pod) => pod.status?.phase !== 'Failed' && (pod.metadata?.deletionGracePeriodSeconds ?? 0) > 0,
   );
   return {
