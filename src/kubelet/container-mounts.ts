@@ -20,6 +20,11 @@ export async function prepareMounts(
 ): Promise<readonly HostMount[]> {
   const uid = pod.metadata?.uid ?? '';
   const mounts: HostMount[] = [];
+  const readOnlyClaims = new Set(
+    (pod.spec?.volumes ?? [])
+      .filter(({ persistentVolumeClaim }) => persistentVolumeClaim?.readOnly === true)
+      .map(({ name }) => name),
+  );
   for (const mount of container.volumeMounts ?? []) {
     const root = volumes.get(mount.name);
     if (root === undefined)
@@ -27,7 +32,7 @@ export async function prepareMounts(
     mounts.push({
       containerPath: mount.mountPath,
       hostPath: await resolveSubPath(root, subPathOf(mount, env), mount),
-      readonly: mount.readOnly ?? false,
+      readonly: mount.readOnly === true || readOnlyClaims.has(mount.name),
       propagation: propagationOf(mount),
     });
   }

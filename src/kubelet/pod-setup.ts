@@ -1,5 +1,6 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import type { Container, Pod } from '../api/gen/core-v1.ts';
+import { fetchClaimedVolumes } from './claimed-volumes.ts';
 import { compileContainerConfig } from './container-config.ts';
 import { prepareMounts } from './container-mounts.ts';
 import type { ContainerConfig, CriImage, PodSandboxConfig } from './cri-messages.ts';
@@ -49,7 +50,8 @@ export async function preparePod(
     deps.watched.acquire(pod, signal),
   ]);
   const renewAtMs = await deps.tokens.renew(pod, signal);
-  const volumes = await setUpVolumes(pod, deps.paths, volumeSources(deps, pod), revision(deps));
+  const claimed = await fetchClaimedVolumes(deps.client, pod, signal);
+  const volumes = await setUpVolumes(pod, deps.paths, volumeSources(deps, pod), revision(deps), claimed);
   return { volumes, renewAtMs };
 }
 

@@ -72,9 +72,7 @@ export function unsupportedContainerField(container: Container): string | undefi
   if ((container.restartPolicyRules ?? []).length > 0) return 'restartPolicyRules';
   if (container.resources?.limits?.[ephemeralStorage] !== undefined)
     return `resources.limits[${ephemeralStorage}]`;
-  const recursive = container.volumeMounts?.find(
-    ({ recursiveReadOnly }) => recursiveReadOnly === 'Enabled',
-  );
+  const recursive = container.volumeMounts?.find(({ recursiveReadOnly }) => recursiveReadOnly === 'Enabled');
   if (recursive !== undefined) return `recursiveReadOnly: Enabled of volumeMount ${recursive.mountPath}`;
   const security = container.securityContext;
   if (security?.appArmorProfile?.type === 'Localhost') return 'an AppArmor profile of type Localhost';

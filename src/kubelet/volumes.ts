@@ -5,23 +5,32 @@ import type { HostPathVolumeSource, Pod, Volume } from '../api/gen/core-v1.ts';
 import { writeVolume } from './atomic-writer.ts';
 import { MountError } from './config-error.ts';
 import { type NodePaths, podDir, volumeDir } from './pod-paths.ts';
+import { type ClaimedVolume, prepareLocalVolume } from './claimed-volumes.ts';
 import { unitsOf } from './resources.ts';
 import { compileVolumeFiles, isFilesVolume, type VolumeSources } from './volume-files.ts';
 
 const run = promisify(execFile);
 
-/** Makes all volumes of a Pod ready. Returns where each is on the node. Throws MountError; may be repeated. */
+/** Makes all volumes of a Pod ready; `claimed` are its claims by volume. Returns where each is on the node. Throws MountError; may be repeated. */
 export async function setUpVolumes(
   pod: Pod,
   paths: NodePaths,
   sources: VolumeSources,
   revision: string,
+  claimed: ReadonlyMap<string, ClaimedVolume>,
 ): Promise<ReadonlyMap<string, string>> {
   const uid = pod.metadata?.uid ?? '';
   const locations = new Map<string, string>();
   for (const volume of pod.spec?.volumes ?? []) {
     const dir = volumeDir(paths, uid, volume.name);
-    if (volume.hostPath !== undefined) {
+    const claim = claimed.get(volume.name);
+    if (claim?.kind === 'local') {
+      await prepareLocalVolume(pod, claim.path);
+      locations.set(volume.name, claim.path);
+    } else if (claim !== undefined) {
+      await prepareHostPath(claim.source);
+      locations.set(volume.name, claim.source.path);
+    } else if (volume.hostPath !== undefined) {
       await prepareHostPath(volume.hostPath);
       locations.set(volume.name, volume.hostPath.path);
     } else if (isFilesVolume(volume)) {

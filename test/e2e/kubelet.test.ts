@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { access, readdir, readFile } from 'node:fs/promises';
+import { access, mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -316,13 +316,13 @@ describe('kubelet', { skip: skip ?? false }, () => {
 
   test('what the node cannot do is told, not passed over', async () => {
     await node.apply(
-      pod('claim', shell(forever), {
-        volumes: [{ name: 'data', persistentVolumeClaim: { claimName: 'data' } }],
+      pod('remote', shell(forever), {
+        volumes: [{ name: 'data', nfs: { server: '10.41.0.1', path: '/' } }],
       }),
     );
-    const claim = await phase('claim', 'Failed');
-    assert.equal(claim.status?.reason, 'UnsupportedVolume');
-    assert.match(claim.status?.message ?? '', /persistentVolumeClaim/);
+    const remote = await phase('remote', 'Failed');
+    assert.equal(remote.status?.reason, 'UnsupportedVolume');
+    assert.match(remote.status?.message ?? '', /"data" is of kind nfs/);
     await node.apply(pod('absent', { image: 'fairlead.dev/absent:1', imagePullPolicy: 'Never' }));
     await eventually('ErrImageNeverPull is shown', async () => {
       const found = await get('absent');
@@ -338,7 +338,74 @@ describe('kubelet', { skip: skip ?? false }, () => {
       const found = await get('keyless');
       return found.status?.containerStatuses?.[0]?.state?.waiting?.reason === 'CreateContainerConfigError';
     });
-    await node.kubectl('delete', 'pod', 'claim', 'absent', 'keyless');
+    await node.kubectl('delete', 'pod', 'remote', 'absent', 'keyless');
+  });
+
+  test('a StatefulSet finds its file again after its Pod was deleted', async () => {
+    const disk = join(node.dataDir, 'disk');
+    const affinity = { key: 'kubernetes.io/hostname', operator: 'In', values: ['server-0'] };
+    await mkdir(disk);
+    await node.apply({
+      apiVersion: 'v1',
+      kind: 'PersistentVolume',
+      metadata: { name: 'disk' },
+      spec: {
+        capacity: { storage: '1Gi' },
+        accessModes: ['ReadWriteOnce'],
+        local: { path: disk },
+        nodeAffinity: { required: { nodeSelectorTerms: [{ matchExpressions: [affinity] }] } },
+      },
+    });
+    const labels = { app: 'db' };
+    const claim = { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Gi' } } };
+    const mounts = [
+      { name: 'data', mountPath: '/data', subPath: 'db' },
+      { name: 'data', mountPath: '/whole', readOnly: true },
+    ];
+    const script = `echo "$(cat /data/uids 2>/dev/null) $(cat /uid/uid)" > /data/uids; touch /whole/x && exit 1; ${forever}`;
+    const uid = { items: [{ path: 'uid', fieldRef: { fieldPath: 'metadata.uid' } }] };
+    const container = {
+      name: 'main',
+      image: 'busybox',
+      imagePullPolicy: 'IfNotPresent',
+      ...shell(script),
+      volumeMounts: [...mounts, { name: 'uid', mountPath: '/uid' }],
+      readinessProbe: { exec: { command: ['cat', '/data/uids'] }, periodSeconds: 1 },
+    };
+    const volumes = [{ name: 'uid', downwardAPI: uid }];
+    await node.apply({
+      apiVersion: 'apps/v1',
+      kind: 'StatefulSet',
+      metadata: { name: 'db' },
+      spec: {
+        serviceName: 'db',
+        selector: { matchLabels: labels },
+        template: {
+          metadata: { labels },
+          spec: { terminationGracePeriodSeconds: 1, containers: [container], volumes },
+        },
+        volumeClaimTemplates: [{ metadata: { name: 'data' }, spec: claim }],
+      },
+    });
+    const first = (await ready('db-0')).metadata?.uid;
+    await remove('db-0');
+    const second = (await ready('db-0')).metadata?.uid;
+    assert.notEqual(second, first);
+    assert.equal(await readFile(join(disk, 'db', 'uids'), 'utf8'), ` ${first} ${second}\n`);
+    await assert.rejects(access(join(disk, 'x')), 'a read-only mount was written to');
+
+    await node.kubectl('delete', 'statefulset/db', 'pvc/data-db-0', '--wait=true');
+    await eventually(
+      'the Pod is gone',
+      async () => (await node.kubectl('get', 'pod', '-l', 'app=db')) === '',
+    );
+    const released = await eventually('the volume is released', async () => {
+      const text = await node.kubectl('get', 'pv', 'disk', '-o', 'jsonpath={.status.phase}');
+      return text === 'Released' && text;
+    });
+    assert.equal(released, 'Released');
+    await access(join(disk, 'db', 'uids'));
+    await node.kubectl('delete', 'pv', 'disk');
   });
 
   test('a stopped Pod gets its hook and its time, and leaves nothing', async () => {

@@ -69,6 +69,21 @@ test(
     await apply(
       workload('StatefulSet', 'db', { replicas: 3, serviceName: 'db', volumeClaimTemplates: [claim] }),
     );
+    await until('the first Pod waits for its claim', async () =>
+      (await kubectl('get', 'events')).includes('pod has unbound immediate PersistentVolumeClaims'),
+    );
+    await apply(
+      ...[0, 1, 2].map((number) => ({
+        apiVersion: 'v1',
+        kind: 'PersistentVolume',
+        metadata: { name: `disk-${number}` },
+        spec: {
+          capacity: { storage: '1Gi' },
+          accessModes: ['ReadWriteOnce'],
+          hostPath: { path: `/srv/disk-${number}` },
+        },
+      })),
+    );
     await kubectl('rollout', 'status', 'statefulset/db', '--timeout=20s');
     const first = await alivePods(cluster, 'db');
     assert.deepEqual(namesOf(first), ['db-0', 'db-1', 'db-2']);
@@ -83,7 +98,7 @@ test(
       'data-db-1',
       'data-db-2',
     ]);
-    assert.match(await kubectl('get', 'pvc'), /data-db-0 +Pending/);
+    assert.match(await kubectl('get', 'pvc'), /data-db-0 +Bound/);
     assert.match(await kubectl('get', 'sts', '-o', 'wide'), /db +3\/3 .* main +busybox:1/);
 
     await kubectl('set', 'image', 'statefulset/db', 'main=busybox:2');

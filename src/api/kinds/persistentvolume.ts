@@ -21,7 +21,7 @@ const settings: ReadonlySet<string> = new Set([
 ]);
 
 /** Fields of the spec that say where the data lies: `hostPath`, `local`, `nfs` and many more. */
-function sourcesOf(spec: JsonObject): readonly string[] {
+export function volumeSourcesOf(spec: JsonObject): readonly string[] {
   const known = typeNode('core/v1.PersistentVolumeSpec')?.fields;
   return Object.keys(spec).filter((key) => known?.has(key) === true && !settings.has(key));
 }
@@ -40,7 +40,7 @@ function validateVolume(volume: JsonObject): readonly FieldError[] {
   if (!policies.includes(policy)) {
     errors.push(notSupported('spec.persistentVolumeReclaimPolicy', policy, policies));
   }
-  const [first, second] = sourcesOf(spec);
+  const [first, second] = volumeSourcesOf(spec);
   if (first === undefined) errors.push(required('spec', 'must specify a volume type'));
   else if (second !== undefined) {
     errors.push(forbidden(`spec.${second}`, 'may not specify more than 1 volume type'));

@@ -98,9 +98,7 @@ for (const { name, spec, want } of [
   {
     name: 'failed indexes that nobody counts',
     spec: { maxFailedIndexes: 2 },
-    want: [
-      'spec.maxFailedIndexes: Invalid value: 2: this server does not act on this field; leave it out',
-    ],
+    want: ['spec.maxFailedIndexes: Invalid value: 2: this server does not act on this field; leave it out'],
   },
 ]) {
   test(`job: ${name}`, () => {

@@ -47,6 +47,11 @@ export class ClusterState {
     return this.#placed.has(key);
   }
 
+  /** Pods that are on a node or promised to one. */
+  get placedPods(): Iterable<Pod> {
+    return this.#placed.values();
+  }
+
   /** Pods with a required anti-affinity: they keep others away. */
   get antiAffinePods(): Iterable<Pod> {
     return [...this.#antiAffine].flatMap((key) => this.#placed.get(key) ?? []);

@@ -1,6 +1,22 @@
-import type { Binding, Namespace, Node, Pod, Service } from '../../api/gen/core-v1.ts';
-import { keyOf, type ObjectKey } from '../../api/object.ts';
-import { namespaces, nodes, pods, type Resource, services } from '../../api/resource.ts';
+import type {
+  Binding,
+  Namespace,
+  Node,
+  PersistentVolume,
+  PersistentVolumeClaim,
+  Pod,
+  Service,
+} from '../../api/gen/core-v1.ts';
+import { keyOf, objectKey, type ObjectKey } from '../../api/object.ts';
+import {
+  namespaces,
+  nodes,
+  persistentVolumeClaims,
+  persistentVolumes,
+  pods,
+  type Resource,
+  services,
+} from '../../api/resource.ts';
 import type { Clock } from '../../base/clock.ts';
 import { rfc3339 } from '../../base/clock.ts';
 import type { Task } from '../../base/lifetime.ts';
@@ -50,6 +66,8 @@ class SchedulerLoop {
   readonly #podInformer: Informer<Pod>;
   readonly #namespaceInformer: Informer<Namespace>;
   readonly #serviceInformer: Informer<Service>;
+  readonly #claimInformer: Informer<PersistentVolumeClaim>;
+  readonly #volumeInformer: Informer<PersistentVolume>;
   readonly #cluster = new ClusterState();
   readonly #unschedulable = new Set<ObjectKey>();
 
@@ -62,9 +80,13 @@ class SchedulerLoop {
     this.#podInformer = context.informers.of(pods);
     this.#namespaceInformer = context.informers.of(namespaces);
     this.#serviceInformer = context.informers.of(services);
+    this.#claimInformer = context.informers.of(persistentVolumeClaims);
+    this.#volumeInformer = context.informers.of(persistentVolumes);
   }
 
   listen(): void {
+    for (const informer of [this.#claimInformer, this.#volumeInformer])
+      informer.onChange(() => this.#retryUnschedulable());
     this.#nodeInformer.onChange((_key, now, old) => {
       if (now === undefined) this.#cluster.removeNode(old?.metadata?.name ?? '');
       else this.#cluster.setNode(now);
@@ -93,6 +115,10 @@ class SchedulerLoop {
     const placement = placePod(pod, this.#cluster, {
       namespaceOf: (name) => this.#namespaceInformer.get(name),
       siblings: (other) => selectors.some((selector) => matchesLabels(selector, other.metadata?.labels)),
+      claims: {
+        claim: (ofNamespace, name) => this.#claimInformer.get(objectKey(ofNamespace, name)),
+        volume: (name) => this.#volumeInformer.get(objectKey(undefined, name)),
+      },
     });
     if (placement.kind === 'bind') {
       await this.#bind(pod, placement.nodeName, signal);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Node, Pod, PodSpec } from '../../api/gen/core-v1.ts';
+import type { Node, PersistentVolume, PersistentVolumeClaim, Pod, PodSpec } from '../../api/gen/core-v1.ts';
 import { keyOf } from '../../api/object.ts';
 import { ClusterState, requestsOf } from './cluster.ts';
 import { placePod } from './plan.ts';
@@ -31,6 +31,35 @@ function requesting(name: string, cpu: string, spec: Partial<PodSpec> = {}): Pod
   return pod(name, { ...spec, containers: [{ name: 'c', resources: { requests: { cpu } } }] });
 }
 
+const volumes: Readonly<Record<string, PersistentVolume>> = {
+  anywhere: { metadata: { name: 'anywhere' }, spec: {} },
+  onN2: {
+    metadata: { name: 'onN2' },
+    spec: {
+      nodeAffinity: {
+        required: {
+          nodeSelectorTerms: [{ matchExpressions: [{ key: hostnameKey, operator: 'In', values: ['n2'] }] }],
+        },
+      },
+    },
+  },
+};
+const bound = (volumeName: string, accessMode = 'ReadWriteOnce'): PersistentVolumeClaim => ({
+  spec: { volumeName, accessModes: [accessMode] },
+  status: { phase: 'Bound' },
+});
+const claims: Readonly<Record<string, PersistentVolumeClaim>> = {
+  pending: { spec: {}, status: { phase: 'Pending' } },
+  leaving: { metadata: { deletionTimestamp: '2026-01-01T00:00:00Z' }, ...bound('anywhere') },
+  dangling: bound('none'),
+  anywhere: bound('anywhere'),
+  onN2: bound('onN2'),
+  alone: bound('anywhere', 'ReadWriteOncePod'),
+};
+const claiming = (...names: readonly string[]): Partial<PodSpec> => ({
+  volumes: names.map((claimName) => ({ name: claimName, persistentVolumeClaim: { claimName } })),
+});
+
 function place(wanted: Pod, nodes: readonly Node[], placed: readonly Pod[] = []): string {
   const cluster = new ClusterState();
   for (const entry of nodes) cluster.setNode(entry);
@@ -38,6 +67,10 @@ function place(wanted: Pod, nodes: readonly Node[], placed: readonly Pod[] = [])
   const placement = placePod(wanted, cluster, {
     namespaceOf: (name) => ({ metadata: { name, labels: { name } } }),
     siblings: (other) => other.metadata?.labels?.['app'] === wanted.metadata?.labels?.['app'],
+    claims: {
+      claim: (_namespace, name) => claims[name],
+      volume: (name) => volumes[name],
+    },
   });
   return placement.kind === 'bind' ? placement.nodeName : placement.message;
 }
@@ -66,6 +99,38 @@ const cases: readonly {
   want: string;
 }[] = [
   { name: 'no nodes', pod: pod('a'), nodes: [], want: 'no nodes available to schedule pods' },
+  ...(
+    [
+      ['that is not there', 'none', 'persistentvolumeclaim "none" not found.'],
+      ['that is not bound', 'pending', 'pod has unbound immediate PersistentVolumeClaims.'],
+      ['that goes', 'leaving', 'persistentvolumeclaim "leaving" is being deleted.'],
+      ['whose volume is gone', 'dangling', 'persistentvolume "none" not found.'],
+    ] as const
+  ).map(([what, claim, reason]) => ({
+    name: `a claim ${what}`,
+    pod: pod('a', claiming('anywhere', claim)),
+    nodes: [node('n1')],
+    want: `0/1 nodes are available: ${reason}`,
+  })),
+  {
+    name: 'a claim whose volume lies on one node',
+    pod: pod('a', claiming('anywhere', 'onN2')),
+    nodes: [node('n1'), node('n2'), node('n3')],
+    want: 'n2',
+  },
+  {
+    name: 'a claim whose volume lies on no node that is here',
+    pod: pod('a', claiming('onN2')),
+    nodes: [node('n1')],
+    want: "0/1 nodes are available: 1 node(s) didn't match PersistentVolume's node affinity.",
+  },
+  {
+    name: 'a claim for one Pod that another one has',
+    pod: pod('a', claiming('alone')),
+    nodes: [node('n1'), node('n2')],
+    placed: [pod('b', { nodeName: 'n1', ...claiming('alone') })],
+    want: '0/2 nodes are available: node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode.',
+  },
   { name: 'the only node', pod: pod('a'), nodes: [node('n1')], want: 'n1' },
   {
     name: 'Pods of one Service spread',

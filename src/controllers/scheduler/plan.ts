@@ -1,5 +1,6 @@
-import type { Pod } from '../../api/gen/core-v1.ts';
+import type { PersistentVolume, Pod } from '../../api/gen/core-v1.ts';
 import { type ClusterState, hostPortsOf, type NodeState, requestsOf } from './cluster.ts';
+import { canReach, type ClaimLookup, findClaimedPlaces } from './claims.ts';
 import { matchesNodeSelection, matchesTerm, tolerates, untoleratedTaint } from './node-match.ts';
 import { countPodAffinities, type NamespaceLookup, type PodAffinities } from './pod-affinity.ts';
 import { countSpread, type Spread } from './spread.ts';
@@ -13,6 +14,7 @@ export type PlacementContext = {
   readonly namespaceOf: NamespaceLookup;
   /** True for Pods behind the same Service. */
   readonly siblings: (other: Pod) => boolean;
+  readonly claims: ClaimLookup;
 };
 
 const unschedulableTaint = { key: 'node.kubernetes.io/unschedulable', effect: 'NoSchedule' } as const;
@@ -20,7 +22,14 @@ const unschedulableTaint = { key: 'node.kubernetes.io/unschedulable', effect: 'N
 /** Chooses the node for one Pod: those that it cannot run on fall out, of the rest the best score wins. */
 export function placePod(pod: Pod, cluster: ClusterState, context: PlacementContext): Placement {
   if (cluster.size === 0) return { kind: 'unschedulable', message: 'no nodes available to schedule pods' };
+  const places = findClaimedPlaces(pod, cluster.placedPods, context.claims);
+  if (places.kind === 'nowhere')
+    return {
+      kind: 'unschedulable',
+      message: `0/${cluster.size} nodes are available: ${places.reason}.`,
+    };
   const wishes: Wishes = {
+    volumes: places.volumes,
     requests: requestsOf(pod),
     ports: hostPortsOf(pod),
     affinities: countPodAffinities(pod, cluster, context.namespaceOf),
@@ -43,6 +52,7 @@ export function placePod(pod: Pod, cluster: ClusterState, context: PlacementCont
 }
 
 type Wishes = {
+  readonly volumes: readonly PersistentVolume[];
   readonly requests: ReadonlyMap<string, number>;
   readonly ports: ReturnType<typeof hostPortsOf>;
   readonly affinities: PodAffinities;
@@ -59,6 +69,7 @@ function refusalsOf(pod: Pod, state: NodeState, wishes: Wishes): readonly string
   const taint = untoleratedTaint(tolerations, node.spec?.taints, ['NoSchedule', 'NoExecute']);
   if (taint !== undefined) return [`node(s) had untolerated taint {${taint.key}: ${taint.value ?? ''}}`];
   if (!matchesNodeSelection(pod, node)) return ["node(s) didn't match Pod's node affinity/selector"];
+  if (!canReach(node, wishes.volumes)) return ["node(s) didn't match PersistentVolume's node affinity"];
   if (hasPortConflict(state, wishes)) return ["node(s) didn't have free ports for the requested pod ports"];
   const short = shortResources(state, wishes.requests);
   if (short.length > 0) return short;

@@ -6,7 +6,7 @@ import { done, type Outcome } from '../../control/reconciler.ts';
 import { WorkQueue } from '../../control/work-queue.ts';
 import { type ControllerContext, reconcilerTask, withEvents } from '../context.ts';
 import { statusPatch } from '../status-patch.ts';
-import { findVolume } from './plan.ts';
+import { findVolume, stateOf } from './plan.ts';
 
 /**
  * Binds claims to the PersistentVolumes that somebody made by hand. Nothing is provisioned: a claim that no volume fits
@@ -83,15 +83,11 @@ export function volumeBinderController(context: ControllerContext): Task {
     const reference = volume.spec?.claimRef;
     const claim =
       reference === undefined ? undefined : claims.get(objectKey(reference.namespace, reference.name ?? ''));
-    const lost = reference?.uid !== undefined && claim?.metadata?.uid !== reference.uid;
-    const phase = lost
-      ? 'Released'
-      : claim !== undefined && reference?.uid !== undefined
-        ? 'Bound'
-        : 'Available';
-    if (volume.status?.phase === phase) return;
+    const { event, ...status } = stateOf(volume, claim);
+    if (volume.status?.phase === status.phase) return;
     const options = { subresource: 'status', signal };
-    await client.patch(persistentVolumes, undefined, name, 'merge', { status: { phase } }, options);
+    await client.patch(persistentVolumes, undefined, name, 'merge', { status }, options);
+    if (event !== undefined) recorder.event(volume, 'Warning', event, status.message ?? '');
   }
 
   async function reconcile(key: string, signal: AbortSignal): Promise<Outcome> {

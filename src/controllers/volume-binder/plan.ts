@@ -36,3 +36,31 @@ function fits({ spec }: PersistentVolumeClaim, volume: PersistentVolume): boolea
   if (spec?.selector !== undefined && !matchesSelector(spec.selector, volume.metadata?.labels)) return false;
   return sizeOf(volume) >= quantityValue(spec?.resources?.requests?.['storage']);
 }
+
+export type VolumeState = {
+  readonly phase: 'Available' | 'Bound' | 'Released' | 'Failed';
+  /** Null takes an earlier one away. */
+  readonly message: string | null;
+  /** Reason of the Event that tells of a failure. */
+  readonly event?: string;
+};
+
+/** Set by whoever provisioned the volume, who is then the one to delete it. */
+const provisionedBy = 'pv.kubernetes.io/provisioned-by';
+
+/** How a volume is; `claim` is the one of the name that its claimRef has. */
+export function stateOf(volume: PersistentVolume, claim: PersistentVolumeClaim | undefined): VolumeState {
+  const { claimRef, persistentVolumeReclaimPolicy: policy } = volume.spec ?? {};
+  if (claimRef?.uid === undefined) return { phase: 'Available', message: null };
+  if (claim?.metadata?.uid === claimRef.uid) return { phase: 'Bound', message: null };
+  const isForeign = volume.metadata?.annotations?.[provisionedBy] !== undefined;
+  if (policy === 'Delete' && !isForeign) {
+    const message = `error getting deleter volume plugin for volume ${JSON.stringify(volume.metadata?.name)}: no deletable volume plugin matched`;
+    return { phase: 'Failed', message, event: 'VolumeFailedDelete' };
+  }
+  if (policy === 'Recycle') {
+    const message = 'No recycler plugin found for the volume!';
+    return { phase: 'Failed', message, event: 'VolumeFailedRecycle' };
+  }
+  return { phase: 'Released', message: null };
+}

@@ -1,0 +1,66 @@
+import type { Node, PersistentVolume, PersistentVolumeClaim, Pod } from '../../api/gen/core-v1.ts';
+import { matchesTerm } from './node-match.ts';
+
+export type ClaimLookup = {
+  claim(namespace: string, name: string): PersistentVolumeClaim | undefined;
+  volume(name: string): PersistentVolume | undefined;
+};
+
+/** What the claims of a Pod ask of its node. */
+export type ClaimedPlaces =
+  /** No node will do; in Kubernetes' words. */
+  | { readonly kind: 'nowhere'; readonly reason: string }
+  | { readonly kind: 'volumes'; readonly volumes: readonly PersistentVolume[] };
+
+/** The volumes that a Pod's claims are bound to. A Pod waits until all of them are. */
+export function findClaimedPlaces(
+  pod: Pod,
+  placed: Iterable<Pod>,
+  { claim: claimOf, volume: volumeOf }: ClaimLookup,
+): ClaimedPlaces {
+  const namespace = pod.metadata?.namespace ?? 'default';
+  const volumes: PersistentVolume[] = [];
+  for (const name of claimNamesOf(pod)) {
+    const quoted = JSON.stringify(name);
+    const claim = claimOf(namespace, name);
+    if (claim === undefined) return nowhere(`persistentvolumeclaim ${quoted} not found`);
+    if (claim.metadata?.deletionTimestamp !== undefined)
+      return nowhere(`persistentvolumeclaim ${quoted} is being deleted`);
+    const volumeName = claim.spec?.volumeName ?? '';
+    if (volumeName === '' || claim.status?.phase !== 'Bound')
+      return nowhere('pod has unbound immediate PersistentVolumeClaims');
+    const volume = volumeOf(volumeName);
+    if (volume === undefined) return nowhere(`persistentvolume ${JSON.stringify(volumeName)} not found`);
+    if (claim.spec?.accessModes?.includes('ReadWriteOncePod') === true && isUsed(namespace, name, placed))
+      return nowhere(
+        'node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode',
+      );
+    volumes.push(volume);
+  }
+  return { kind: 'volumes', volumes };
+}
+
+function nowhere(reason: string): ClaimedPlaces {
+  return { kind: 'nowhere', reason };
+}
+
+function claimNamesOf(pod: Pod): readonly string[] {
+  return (pod.spec?.volumes ?? []).flatMap(({ persistentVolumeClaim }) =>
+    persistentVolumeClaim === undefined ? [] : [persistentVolumeClaim.claimName],
+  );
+}
+
+function isUsed(namespace: string, name: string, placed: Iterable<Pod>): boolean {
+  for (const other of placed) {
+    if (other.metadata?.namespace === namespace && claimNamesOf(other).includes(name)) return true;
+  }
+  return false;
+}
+
+/** True where all of the volumes can be reached from the node. */
+export function canReach(node: Node, volumes: readonly PersistentVolume[]): boolean {
+  return volumes.every(({ spec }) => {
+    const terms = spec?.nodeAffinity?.required?.nodeSelectorTerms;
+    return terms === undefined || terms.some((term) => matchesTerm(term, node));
+  });
+}
