@@ -32,9 +32,25 @@ function defaultStatefulSet(set: JsonObject): void {
   defaultPodTemplate(ensureObject(spec, 'template'));
 }
 
+/** As its Pods will be: each claim is a volume of that name, which the template's containers may mount. */
+function withClaims(spec: JsonObject): JsonObject {
+  const template = objectAt(spec, 'template') ?? {};
+  const podSpec = objectAt(template, 'spec') ?? {};
+  const claims = objectsAt(spec, 'volumeClaimTemplates').map((claim) => stringAt(claim, 'metadata', 'name'));
+  const others = objectsAt(podSpec, 'volumes').filter((volume) => !claims.includes(stringAt(volume, 'name')));
+  const volumes = [
+    ...others,
+    ...claims.map((name) => ({ name, persistentVolumeClaim: { claimName: name } })),
+  ];
+  return { ...spec, template: { ...template, spec: { ...podSpec, volumes } } };
+}
+
 function validateStatefulSet(set: JsonObject): readonly FieldError[] {
   const spec = objectAt(set, 'spec') ?? {};
-  const errors: FieldError[] = [...validateWorkload(spec), ...notNegative(spec, 'revisionHistoryLimit')];
+  const errors: FieldError[] = [
+    ...validateWorkload(withClaims(spec)),
+    ...notNegative(spec, 'revisionHistoryLimit'),
+  ];
   const policy = stringAt(spec, 'podManagementPolicy');
   if (policy !== 'OrderedReady' && policy !== 'Parallel') {
     errors.push(invalid('spec.podManagementPolicy', policy, "must be 'OrderedReady' or 'Parallel'"));

@@ -5,6 +5,7 @@ import type { JsonObject } from '../object.ts';
 import { deploymentKind } from './deployment.ts';
 import { jobKind } from './job.ts';
 import { replicaSetKind } from './replicaset.ts';
+import { statefulSetKind } from './statefulset.ts';
 
 const template: JsonObject = {
   metadata: { labels: { app: 'web' } },
@@ -133,6 +134,27 @@ test('deployment: the selector is immutable', () => {
   (other['spec'] as JsonObject)['selector'] = { matchLabels: { app: 'x' } };
   assert.deepEqual(texts(deploymentKind.validateUpdate?.(other, old)), [
     'spec.selector: Invalid value: {"matchLabels":{"app":"x"}}: field is immutable',
+  ]);
+});
+
+test('statefulset: containers may mount what the claims will give, and nothing else', () => {
+  const mounting = (name: string) => ({
+    ...template,
+    spec: { containers: [{ name: 'a', image: 'caddy', volumeMounts: [{ name, mountPath: '/data' }] }] },
+  });
+  const claim = {
+    metadata: { name: 'data' },
+    spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Gi' } } },
+  };
+  const errors = (name: string) =>
+    texts(
+      statefulSetKind.validate?.(
+        made(statefulSetKind, { template: mounting(name), volumeClaimTemplates: [claim] }),
+      ),
+    );
+  assert.deepEqual(errors('data'), []);
+  assert.deepEqual(errors('dato'), [
+    'spec.template.spec.containers[0].volumeMounts[0].name: Not found: "dato"',
   ]);
 });
 
