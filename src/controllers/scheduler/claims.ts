@@ -13,23 +13,19 @@ export type ClaimedPlaces =
   | { readonly kind: 'volumes'; readonly volumes: readonly PersistentVolume[] };
 
 /** The volumes that a Pod's claims are bound to. A Pod waits until all of them are. */
-export function findClaimedPlaces(
-  pod: Pod,
-  placed: Iterable<Pod>,
-  { claim: claimOf, volume: volumeOf }: ClaimLookup,
-): ClaimedPlaces {
+export function findClaimedPlaces(pod: Pod, placed: Iterable<Pod>, lookup: ClaimLookup): ClaimedPlaces {
   const namespace = pod.metadata?.namespace ?? 'default';
   const volumes: PersistentVolume[] = [];
   for (const name of claimNamesOf(pod)) {
     const quoted = JSON.stringify(name);
-    const claim = claimOf(namespace, name);
+    const claim = lookup.claim(namespace, name);
     if (claim === undefined) return nowhere(`persistentvolumeclaim ${quoted} not found`);
     if (claim.metadata?.deletionTimestamp !== undefined)
       return nowhere(`persistentvolumeclaim ${quoted} is being deleted`);
     const volumeName = claim.spec?.volumeName ?? '';
     if (volumeName === '' || claim.status?.phase !== 'Bound')
       return nowhere('pod has unbound immediate PersistentVolumeClaims');
-    const volume = volumeOf(volumeName);
+    const volume = lookup.volume(volumeName);
     if (volume === undefined) return nowhere(`persistentvolume ${JSON.stringify(volumeName)} not found`);
     if (claim.spec?.accessModes?.includes('ReadWriteOncePod') === true && isUsed(namespace, name, placed))
       return nowhere(
