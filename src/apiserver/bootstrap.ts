@@ -1,8 +1,8 @@
 import { randomUUID, X509Certificate } from 'node:crypto';
-import { jsonEqual, objectAt } from '../api/fields.ts';
+import { jsonEqual, objectAt, stringsAt } from '../api/fields.ts';
 import type { AggregationRule, ClusterRole, PolicyRule } from '../api/gen/rbac-v1.ts';
 import type { Json, JsonObject } from '../api/object.ts';
-import { serviceCidrFinalizer } from '../api/kinds/servicecidr.ts';
+import { serviceCidrFinalizer, serviceCidrKind } from '../api/kinds/servicecidr.ts';
 import { kindNamed } from '../api/registry.ts';
 import { aggregatedRules } from '../api/role-aggregation.ts';
 import { assert } from '../base/assert.ts';
@@ -187,9 +187,18 @@ function jsonOf(value: object): Json {
   return structuredClone(value) as unknown as Json;
 }
 
+/** What the ServiceCIDR `kubernetes` says: as in Kubernetes it gets a second range when the server does, and is else kept. */
+function rangesToShow(context: ApiContext): string[] {
+  const { serviceCidrs } = context.config;
+  const entry = context.store.get(keyOfObject(serviceCidrKind, '', 'kubernetes'));
+  const before = entry === undefined ? [] : stringsAt(parseEntry(entry), 'spec', 'cidrs');
+  const isExtended = before.every((cidr, position) => cidr === serviceCidrs[position]);
+  return [...(isExtended && serviceCidrs.length > before.length ? serviceCidrs : before)];
+}
+
 function serviceObjects(context: ApiContext, advertisePort: number): readonly Wanted[] {
-  const { advertiseAddress, serviceCidr } = context.config;
-  const range = parseCidr(serviceCidr);
+  const { advertiseAddress, serviceCidrs } = context.config;
+  const range = parseCidr(serviceCidrs[0] ?? '');
   const first = range === undefined ? undefined : cidrAddress(range, 1n);
   assert(first !== undefined, 'the service range was checked when the configuration was read');
   const clusterIp = formatIp(first);
@@ -202,8 +211,8 @@ function serviceObjects(context: ApiContext, advertisePort: number): readonly Wa
       namespace: '',
       name: 'kubernetes',
       finalizers: [serviceCidrFinalizer],
-      rest: { spec: { cidrs: [serviceCidr] } },
-      existing: 'keep',
+      rest: { spec: { cidrs: rangesToShow(context) } },
+      existing: 'restore',
     },
     {
       ...common,
@@ -215,7 +224,7 @@ function serviceObjects(context: ApiContext, advertisePort: number): readonly Wa
           clusterIP: clusterIp,
           clusterIPs: [clusterIp],
           internalTrafficPolicy: 'Cluster',
-          ipFamilies: ['IPv4'],
+          ipFamilies: [`IPv${first.family}`],
           ipFamilyPolicy: 'SingleStack',
           ports: [{ name: 'https', port: 443, protocol: 'TCP', targetPort: advertisePort }],
           sessionAffinity: 'None',
@@ -240,7 +249,7 @@ function serviceObjects(context: ApiContext, advertisePort: number): readonly Wa
       kind: 'EndpointSlice',
       labels: { 'kubernetes.io/service-name': 'kubernetes' },
       rest: {
-        addressType: 'IPv4',
+        addressType: advertiseAddress.includes(':') ? 'IPv6' : 'IPv4',
         endpoints: [{ addresses: [advertiseAddress], conditions: { ready: true } }],
         ports: [port],
       },

@@ -13,8 +13,11 @@ export type ApiServerConfig = {
   readonly advertiseAddress: string;
   /** Default: the port of the first `listen` address. */
   readonly advertisePort?: number;
-  /** IPv4 range of ClusterIPs; its first address is the Service default/kubernetes. */
-  readonly serviceCidr: string;
+  /**
+   * Ranges of ClusterIPs: one, or one of each family. The first address of the first is the Service default/kubernetes, and
+   * its family the one that Services get that ask for none.
+   */
+  readonly serviceCidrs: readonly string[];
   readonly clusterDomain: string;
   readonly nodePortRange: { readonly first: number; readonly last: number };
   readonly pki: ApiServerPki;
@@ -78,7 +81,7 @@ export const apiServerDefaults = {
   listen: [{ host: '127.0.0.1', port: 6443 }],
   listenFds: [],
   advertiseAddress: '127.0.0.1',
-  serviceCidr: '10.43.0.0/16',
+  serviceCidrs: ['10.43.0.0/16'],
   clusterDomain: 'cluster.local',
   nodePortRange: { first: 30_000, last: 32_767 },
   limits: apiServerLimits,

@@ -115,8 +115,11 @@ async function openStore(config: ApiServerConfig, log: Logger): Promise<Store> {
 }
 
 function createContext(config: ApiServerConfig, log: Logger, store: Store): ApiContext {
-  const serviceCidr = parseCidr(config.serviceCidr);
-  assert(serviceCidr !== undefined, `service CIDR ${config.serviceCidr} is a range of addresses`);
+  const serviceCidrs = config.serviceCidrs.map((text) => {
+    const cidr = parseCidr(text);
+    assert(cidr !== undefined, `service CIDR ${text} is a range of addresses`);
+    return cidr;
+  });
   const clock = systemClock;
   return {
     config,
@@ -130,7 +133,7 @@ function createContext(config: ApiServerConfig, log: Logger, store: Store): ApiC
       publicKeyPem: config.pki.serviceAccountPublicKey,
     }),
     services: createServiceAllocator(store, {
-      serviceCidr,
+      serviceCidrs,
       nodePortRange: config.nodePortRange,
       random: (below) => randomInt(below),
     }),

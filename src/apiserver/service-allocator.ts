@@ -3,10 +3,19 @@ import { ensureObject, numberAt, objectAt, objectsAt, stringAt, stringsAt } from
 import type { FieldError } from '../api/kind.ts';
 import { ipAddressKind } from '../api/kinds/servicecidr.ts';
 import type { JsonObject } from '../api/object.ts';
-import { type Cidr, cidrAddress, cidrContains, cidrSize, formatCidr, formatIp, parseIp } from '../base/ip.ts';
+import {
+  canonicalIp,
+  type Cidr,
+  cidrAddress,
+  cidrContains,
+  cidrSize,
+  formatCidr,
+  formatIp,
+  parseIp,
+} from '../base/ip.ts';
 import type { Entry, Store, StoreEvent } from '../store/store.ts';
 import { parseEntry, prefixOf } from './objects.ts';
-import { familyProblems } from './service-families.ts';
+import { type FamilyName, keepsFamilies, settleFamilies } from './service-families.ts';
 import { followServiceRanges, isAllocated } from './service-ranges.ts';
 
 /** Addresses and node ports that one write of a Service holds until it is done. */
@@ -26,7 +35,8 @@ export type ServiceAllocator = {
 };
 
 export type AllocatorOptions = {
-  readonly serviceCidr: Cidr;
+  /** The server's own ranges: one, or one of each family. That of the first is the default family. */
+  readonly serviceCidrs: readonly Cidr[];
   readonly nodePortRange: { readonly first: number; readonly last: number };
   /** Uniform in 0 … below - 1. */
   readonly random: (below: number) => number;
@@ -67,7 +77,7 @@ export function createServiceAllocator(store: Store, options: AllocatorOptions):
     for (const entry of entries) count(claimsIn(entry), 1);
     return store.watch(each, revision, onEvents);
   });
-  const ranges = followServiceRanges(store, options.serviceCidr);
+  const ranges = followServiceRanges(store, options.serviceCidrs);
   return {
     reserve(service, old) {
       const own = old === undefined ? [] : claimsOf(old);
@@ -82,7 +92,7 @@ export function createServiceAllocator(store: Store, options: AllocatorOptions):
       };
       if (old !== undefined) keepAllocated(service, old);
       const errors = [
-        ...fillAddress(service, pool, options, ranges.usable()),
+        ...fillAddresses(service, old, pool, { ...options, ranges: ranges.usable() }),
         ...fillPorts(service, pool, options),
       ];
       let released = false;
@@ -107,7 +117,8 @@ type Pool = { isFree(claim: Claim): boolean; take(claim: Claim): void };
 function claimsOf(service: JsonObject): readonly Claim[] {
   const spec = objectAt(service, 'spec');
   const claims = new Set<Claim>();
-  for (const ip of stringsAt(spec, 'clusterIPs')) if (ip !== 'None' && ip !== '') claims.add(`ip ${ip}`);
+  for (const ip of stringsAt(spec, 'clusterIPs'))
+    if (ip !== 'None' && ip !== '') claims.add(addressClaim(ip));
   for (const port of objectsAt(spec, 'ports')) {
     const nodePort = numberAt(port, 'nodePort') ?? 0;
     if (nodePort > 0) claims.add(`${protocolOf(port)} ${nodePort}`);
@@ -119,7 +130,12 @@ function claimsOf(service: JsonObject): readonly Claim[] {
 
 /** An IPAddress that somebody made by hand keeps its address from Services; the allocator's own only show theirs. */
 function claimsOfAddress(address: JsonObject): readonly Claim[] {
-  return isAllocated(address) ? [] : [`ip ${stringAt(address, 'metadata', 'name')}`];
+  return isAllocated(address) ? [] : [addressClaim(stringAt(address, 'metadata', 'name'))];
+}
+
+/** One claim for all ways to write an IPv6 address. */
+function addressClaim(address: string): Claim {
+  return `ip ${canonicalIp(address) ?? address}`;
 }
 
 function protocolOf(port: JsonObject): string {
@@ -139,18 +155,10 @@ function needsHealthPort(spec: JsonObject): boolean {
   return typeOf(spec) === 'LoadBalancer' && stringAt(spec, 'externalTrafficPolicy') === 'Local';
 }
 
-/** What the client left out of an update stays; what the new type has no use for goes, unless the client changed it. */
+/** Node ports that the client left out of an update stay; what the new type has no use for goes, unless the client changed it. */
 function keepAllocated(service: JsonObject, old: JsonObject): void {
   const spec = ensureObject(service, 'spec');
   const oldSpec = objectAt(old, 'spec') ?? {};
-  if (typeOf(spec) === 'ExternalName') {
-    if (spec['clusterIP'] === oldSpec['clusterIP']) dropAddress(spec);
-  } else if (typeOf(oldSpec) !== 'ExternalName' && stringAt(spec, 'clusterIP') === '') {
-    for (const field of ['clusterIP', 'clusterIPs', 'ipFamilies', 'ipFamilyPolicy']) {
-      const value = oldSpec[field];
-      if (value !== undefined) spec[field] = value;
-    }
-  }
   const oldPorts = objectsAt(oldSpec, 'ports');
   for (const port of objectsAt(spec, 'ports')) {
     const same = oldPorts.find(
@@ -169,40 +177,43 @@ function keepAllocated(service: JsonObject, old: JsonObject): void {
   if (!needsHealthPort(spec) && health === oldHealth) delete spec['healthCheckNodePort'];
 }
 
-function dropAddress(spec: JsonObject): void {
-  for (const field of ['clusterIP', 'clusterIPs', 'ipFamilies', 'ipFamilyPolicy']) delete spec[field];
-}
-
-function fillAddress(
+/** An update keeps the addresses it has: only a second one may come, or go. */
+function fillAddresses(
   service: JsonObject,
+  old: JsonObject | undefined,
   pool: Pool,
-  options: AllocatorOptions,
-  ranges: readonly Cidr[],
+  { serviceCidrs, ranges, random }: AllocatorOptions & { readonly ranges: readonly Cidr[] },
 ): readonly FieldError[] {
   const spec = ensureObject(service, 'spec');
   if (typeOf(spec) === 'ExternalName') return [];
-  const problems = familyProblems(service, options.serviceCidr.family);
+  const oldSpec = objectAt(old, 'spec');
+  if (oldSpec !== undefined && keepsFamilies(spec, oldSpec)) return [];
+  const problems = settleFamilies(
+    spec,
+    oldSpec,
+    serviceCidrs.map(({ family }): FamilyName => `IPv${family}`),
+  );
   if (problems.length > 0) return problems;
-  const asked = stringAt(spec, 'clusterIP') || (stringsAt(spec, 'clusterIPs')[0] ?? '');
-  if (asked === 'None') {
-    setAddress(spec, 'None', options);
-    return [];
-  }
-  if (asked === '') {
-    const free = firstFree(ranges, (range) => pickAddress(pool, range, options.random));
-    if (free === undefined) {
+  const addresses = [...stringsAt(spec, 'clusterIPs')];
+  if (addresses[0] === 'None') return [];
+  const kept = stringsAt(oldSpec, 'clusterIPs').length;
+  for (const [position, family] of stringsAt(spec, 'ipFamilies').entries()) {
+    if (position < kept) continue;
+    const mine = ranges.filter((range) => `IPv${range.family}` === family);
+    const asked = addresses[position];
+    const problem = asked === undefined ? undefined : problemOfAddress(asked, pool, mine);
+    if (problem !== undefined) {
+      return [invalid('spec.clusterIPs', addresses, `failed to allocate IP ${asked}: ${problem}`)];
+    }
+    const address = asked ?? firstFree(mine, (range) => pickAddress(pool, range, random));
+    if (address === undefined) {
       return [invalid('spec.clusterIPs', [], 'failed to allocate a serviceIP: range is full')];
     }
-    pool.take(`ip ${free}`);
-    setAddress(spec, free, options);
-    return [];
+    pool.take(addressClaim(address));
+    addresses[position] = address;
   }
-  const problem = problemOfAddress(asked, pool, ranges);
-  if (problem !== undefined) {
-    return [invalid('spec.clusterIPs', [asked], `failed to allocate IP ${asked}: ${problem}`)];
-  }
-  pool.take(`ip ${asked}`);
-  setAddress(spec, asked, options);
+  spec['clusterIP'] = addresses[0] ?? '';
+  spec['clusterIPs'] = addresses;
   return [];
 }
 
@@ -214,14 +225,7 @@ function problemOfAddress(text: string, pool: Pool, ranges: readonly Cidr[]): st
   if (!inRange) {
     return `the provided IP (${text}) is not in the valid range. The range of valid IPs is ${ranges.map(formatCidr).join(', ')}`;
   }
-  return pool.isFree(`ip ${text}`) ? undefined : 'provided IP is already allocated';
-}
-
-function setAddress(spec: JsonObject, address: string, options: AllocatorOptions): void {
-  spec['clusterIP'] = address;
-  spec['clusterIPs'] = [address];
-  spec['ipFamilies'] ??= [options.serviceCidr.family === 4 ? 'IPv4' : 'IPv6'];
-  spec['ipFamilyPolicy'] ??= 'SingleStack';
+  return pool.isFree(addressClaim(text)) ? undefined : 'provided IP is already allocated';
 }
 
 function firstFree(ranges: readonly Cidr[], pick: (range: Cidr) => string | undefined): string | undefined {

@@ -114,9 +114,16 @@ test('service ranges: another range extends the pool, a reserved address is not 
   const serviceCidr = parseCidr('10.43.0.0/30');
   certain(serviceCidr !== undefined, 'a range');
   const nodePortRange = { first: 30_000, last: 30_001 };
-  const allocator = createServiceAllocator(store, { serviceCidr, nodePortRange, random: () => 0 });
+  const allocator = createServiceAllocator(store, {
+    serviceCidrs: [serviceCidr],
+    nodePortRange,
+    random: () => 0,
+  });
   const addressOf = (asked = ''): string => {
-    const made: JsonObject = { metadata: { name: 'x' }, spec: asked === '' ? {} : { clusterIP: asked } };
+    const made: JsonObject = {
+      metadata: { name: 'x' },
+      spec: asked === '' ? {} : { clusterIP: asked, clusterIPs: [asked] },
+    };
     const { errors } = allocator.reserve(made, undefined); // kept: what was given stays taken
     return errors[0]?.message ?? stringAt(made, 'spec', 'clusterIP');
   };

@@ -4,7 +4,7 @@ import type { Kind } from '../api/kind.ts';
 import { ipAddressKind, serviceCidrFinalizer, serviceCidrKind } from '../api/kinds/servicecidr.ts';
 import type { JsonObject } from '../api/object.ts';
 import { type Clock, rfc3339 } from '../base/clock.ts';
-import { type Cidr, cidrContains, parseCidr, parseIp } from '../base/ip.ts';
+import { canonicalIp, type Cidr, cidrContains, parseCidr, parseIp } from '../base/ip.ts';
 import { aborted } from '../base/lifetime.ts';
 import { type Entry, isStoreError, type Store, type StoreEvent } from '../store/store.ts';
 import {
@@ -32,8 +32,14 @@ export function isAllocated(address: JsonObject): boolean {
   return stringMapAt(address, 'metadata', 'labels')[managedLabel] === allocatorName;
 }
 
-/** The ranges that Services may get addresses of: the server's own first, then those that users made. */
-export function followServiceRanges(store: Store, own: Cidr): { usable(): readonly Cidr[]; stop(): void } {
+/**
+ * The ranges that Services may get addresses of: the server's own first, then those that users made, as far as they are of a
+ * family that the server has a range of.
+ */
+export function followServiceRanges(
+  store: Store,
+  own: readonly Cidr[],
+): { usable(): readonly Cidr[]; stop(): void } {
   let ranges: readonly Cidr[] = [];
   const refresh = (): void => {
     const made = store
@@ -41,8 +47,9 @@ export function followServiceRanges(store: Store, own: Cidr): { usable(): readon
       .entries.map((entry) => parseEntry(entry))
       .filter((range) => !isBeingDeleted(range))
       .flatMap(cidrsOf)
-      .filter((cidr) => cidr.family === own.family && !isSame(cidr, own));
-    ranges = [own, ...made];
+      .filter((cidr) => own.some(({ family }) => family === cidr.family))
+      .filter((cidr) => !own.some((mine) => isSame(cidr, mine)));
+    ranges = [...own, ...made];
   };
   refresh();
   const watching = store.watch(rangesPrefix, store.revision, refresh);
@@ -136,7 +143,7 @@ async function again(write: () => Promise<unknown> | undefined): Promise<void> {
 }
 
 function addressesOf(service: JsonObject): readonly string[] {
-  return stringsAt(service, 'spec', 'clusterIPs').filter((ip) => ip !== '' && ip !== 'None');
+  return stringsAt(service, 'spec', 'clusterIPs').flatMap((ip) => canonicalIp(ip) ?? []);
 }
 
 function keepAddress(

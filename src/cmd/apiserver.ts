@@ -10,7 +10,7 @@ import {
   parseListenAddress,
   parsePortRange,
 } from '../apiserver/config.ts';
-import { parseCidr } from '../base/ip.ts';
+import { cidrSize, familyOf, formatCidr, parseCidr } from '../base/ip.ts';
 import { etcdPrefixDefault, parseEtcdEndpoints } from '../store/etcd-endpoints.ts';
 
 type Options = {
@@ -18,7 +18,7 @@ type Options = {
   readonly listen?: readonly ListenAddress[];
   readonly listenFd?: readonly number[];
   readonly advertiseAddress: string;
-  readonly serviceCidr: string;
+  readonly serviceCidr: readonly string[];
   readonly clusterDomain: string;
   readonly pkiDir: string;
   readonly nodePortRange: ApiServerConfig['nodePortRange'];
@@ -46,7 +46,12 @@ export function apiserverCommand(): Command {
       'the address at which Pods reach this server',
       apiServerDefaults.advertiseAddress,
     )
-    .option('--service-cidr <range>', 'addresses of Services', readCidr, apiServerDefaults.serviceCidr)
+    .option(
+      '--service-cidr <range[,range]>',
+      'addresses of Services: one range, or one of each family for dual stack; the first is of the default family, that of --advertise-address',
+      readServiceCidrs,
+      apiServerDefaults.serviceCidrs,
+    )
     .option('--cluster-domain <domain>', 'domain of the cluster', apiServerDefaults.clusterDomain)
     .option('--node-port-range <from-to>', 'node ports', readPortRange, apiServerDefaults.nodePortRange)
     .addOption(
@@ -71,7 +76,7 @@ export function apiserverCommand(): Command {
         listen: options.listen ?? (options.listenFd === undefined ? apiServerDefaults.listen : []),
         listenFds: options.listenFd ?? [],
         advertiseAddress: options.advertiseAddress,
-        serviceCidr: options.serviceCidr,
+        serviceCidrs: readPrimary(options),
         clusterDomain: options.clusterDomain,
         nodePortRange: options.nodePortRange,
         pki: await readApiServerPki(options.pkiDir),
@@ -161,10 +166,40 @@ function appendFd(text: string, earlier: readonly number[] | undefined): readonl
   return [...(earlier ?? []), Number(text)];
 }
 
-function readCidr(text: string): string {
-  if (parseCidr(text)?.family !== 4)
-    throw new InvalidArgumentError('use an IPv4 range, such as 10.43.0.0/16');
-  return text;
+/** default/kubernetes, one for another Service, and the first and the last, which nobody gets. */
+const addressesMin = 4n;
+/** Wider ranges are a slip of the pen. Kubernetes, too, ends at /64. */
+const prefixBitsMin = { 4: 8, 6: 64 } as const;
+
+/** One range of Service addresses, or one of each family. Throws what commander tells the user. */
+export function readServiceCidrs(text: string): readonly string[] {
+  const ranges = text.split(',').map((part) => {
+    const range = parseCidr(part.trim());
+    if (range === undefined) {
+      throw new InvalidArgumentError('use ranges such as 10.43.0.0/16 or 10.43.0.0/16,fd43::/112');
+    }
+    const widest = prefixBitsMin[range.family];
+    if (range.prefixBits < widest || cidrSize(range) < addressesMin) {
+      throw new InvalidArgumentError(
+        `${formatCidr(range)} must have a prefix from /${widest} to /${range.family === 4 ? 30 : 126}`,
+      );
+    }
+    return range;
+  });
+  if (ranges.length > 2) throw new InvalidArgumentError('give at most two ranges');
+  if (ranges[0]?.family === ranges[1]?.family) {
+    throw new InvalidArgumentError('the two ranges must be of different IP families');
+  }
+  return ranges.map(formatCidr);
+}
+
+/** default/kubernetes leads from an address of the first range to the advertised one: they must be of one family. */
+function readPrimary({ serviceCidr, advertiseAddress }: Options): readonly string[] {
+  const family = parseCidr(serviceCidr[0] ?? '')?.family;
+  if (familyOf(advertiseAddress) === family) return serviceCidr;
+  throw new InvalidArgumentError(
+    `--advertise-address ${advertiseAddress} must be of the family of the first --service-cidr, IPv${family}.`,
+  );
 }
 
 function readPortRange(text: string): ApiServerConfig['nodePortRange'] {

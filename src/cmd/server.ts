@@ -56,7 +56,7 @@ async function runServer({ clusterFile, fds }: ServerOptions): Promise<void> {
     listenFds: fds,
     advertiseAddress: code.nodesOf(config)[0]?.address ?? '',
     advertisePort: code.apiNodePort,
-    serviceCidr: code.serviceCidr,
+    serviceCidrs: [code.serviceCidr],
     clusterDomain: code.clusterDomain,
     pki,
   };

@@ -21,7 +21,11 @@ export type TestApiServer = {
 };
 
 export async function startApiServer(
-  options: { readonly limits?: Partial<ApiServerLimits>; readonly log?: Logger } = {},
+  options: {
+    readonly limits?: Partial<ApiServerLimits>;
+    readonly log?: Logger;
+    readonly serviceCidrs?: readonly string[];
+  } = {},
 ): Promise<TestApiServer> {
   const pki = await createTestPki();
   const admin = await pki.client('fairlead-admin', ['system:masters']);
@@ -32,6 +36,7 @@ export async function startApiServer(
     {
       ...apiServerDefaults,
       dataDir: folder,
+      serviceCidrs: options.serviceCidrs ?? apiServerDefaults.serviceCidrs,
       store: 'memory',
       listen: [{ host: '127.0.0.1', port: 0 }],
       pki: pki.server,

@@ -12,6 +12,7 @@ import {
 import { validateLabels } from '../object-meta.ts';
 import type { JsonObject } from '../object.ts';
 import { validatePortReference } from './container-validation.ts';
+import { validateAddressUpdate, validateServiceAddresses } from './service-address-validation.ts';
 
 const types = ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'] as const;
 const affinityTimeoutSecondsMax = 86_400;
@@ -44,11 +45,7 @@ export function validateService(service: JsonObject): readonly FieldError[] {
 function validateExternalName(spec: JsonObject): readonly FieldError[] {
   const name = stringAt(spec, 'externalName').replace(/\.$/, '');
   if (name === '') return [required('spec.externalName')];
-  const errors = dnsSubdomainProblems(name).map((problem) => invalid('spec.externalName', name, problem));
-  if (stringAt(spec, 'clusterIP') !== '') {
-    errors.push(forbidden('spec.clusterIPs', 'may not be set for ExternalName services'));
-  }
-  return errors;
+  return dnsSubdomainProblems(name).map((problem) => invalid('spec.externalName', name, problem));
 }
 
 function validatePorts(ports: readonly JsonObject[], type: string): readonly FieldError[] {
@@ -117,21 +114,7 @@ function validateAffinity(spec: JsonObject): readonly FieldError[] {
 }
 
 function validateAddresses(spec: JsonObject, type: string): readonly FieldError[] {
-  const errors: FieldError[] = [];
-  const clusterIPs = stringsAt(spec, 'clusterIPs');
-  clusterIPs.forEach((address, position) => {
-    if (address === 'None' && clusterIPs.length === 1) return;
-    const at = index('spec.clusterIPs', position);
-    errors.push(...ipProblems(address).map((problem) => invalid(at, address, problem)));
-  });
-  const [first] = clusterIPs;
-  const clusterIP = stringAt(spec, 'clusterIP');
-  if (first !== undefined && clusterIP !== '' && first !== clusterIP) {
-    errors.push(invalid('spec.clusterIPs', clusterIPs, 'first value must match `clusterIP`'));
-  }
-  if (clusterIPs.length > 2) {
-    errors.push(invalid('spec.clusterIPs', clusterIPs, 'may only hold up to 2 values'));
-  }
+  const errors: FieldError[] = [...validateServiceAddresses(spec)];
   stringsAt(spec, 'externalIPs').forEach((address, position) => {
     const at = index('spec.externalIPs', position);
     errors.push(...ipProblems(address).map((problem) => invalid(at, address, problem)));
@@ -198,24 +181,11 @@ function validatePolicies(spec: JsonObject, type: string): readonly FieldError[]
 
 /** Addresses, once given, stay; a change to or from ExternalName gives or takes them. */
 export function validateServiceUpdate(service: JsonObject, old: JsonObject): readonly FieldError[] {
-  const errors: FieldError[] = [];
   const spec = objectAt(service, 'spec') ?? {};
   const oldSpec = objectAt(old, 'spec') ?? {};
   const type = stringAt(spec, 'type');
   const oldType = stringAt(oldSpec, 'type');
-  if (type !== 'ExternalName' && oldType !== 'ExternalName') {
-    const before = stringsAt(oldSpec, 'clusterIPs')[0] ?? stringAt(oldSpec, 'clusterIP');
-    const now = stringsAt(spec, 'clusterIPs')[0] ?? stringAt(spec, 'clusterIP');
-    if (before !== '' && now !== before) {
-      const value = stringsAt(spec, 'clusterIPs');
-      errors.push(invalid('spec.clusterIPs[0]', value.length === 0 ? null : value, 'field is immutable'));
-    }
-    const familyBefore = stringsAt(oldSpec, 'ipFamilies')[0];
-    const familyNow = stringsAt(spec, 'ipFamilies')[0];
-    if (familyBefore !== undefined && familyNow !== undefined && familyBefore !== familyNow) {
-      errors.push(invalid('spec.ipFamilies[0]', familyNow, 'field is immutable'));
-    }
-  }
+  const errors: FieldError[] = [...validateAddressUpdate(spec, oldSpec)];
   if (type === 'LoadBalancer' && oldType === 'LoadBalancer') {
     const before = stringAt(oldSpec, 'loadBalancerClass');
     const now = stringAt(spec, 'loadBalancerClass');

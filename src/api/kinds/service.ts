@@ -1,7 +1,8 @@
-import { ensureObject, numberAt, objectAt, objectsAt, setDefault, stringAt, stringsAt } from '../fields.ts';
+import { ensureObject, numberAt, objectAt, objectsAt, setDefault, stringAt } from '../fields.ts';
 import type { Kind } from '../kind.ts';
 import type { JsonObject } from '../object.ts';
 import { defineKind } from './define.ts';
+import { addressFields, completeClusterIPs, keepAddresses } from './service-address-validation.ts';
 import { serviceColumns } from './service-columns.ts';
 import { validateService, validateServiceUpdate } from './service-validation.ts';
 
@@ -26,11 +27,6 @@ function defaultService(service: JsonObject): void {
   if (type === 'NodePort' || type === 'LoadBalancer') setDefault(spec, 'externalTrafficPolicy', 'Cluster');
   if (type === 'LoadBalancer') setDefault(spec, 'allocateLoadBalancerNodePorts', true);
   if (type !== 'ExternalName') setDefault(spec, 'internalTrafficPolicy', 'Cluster');
-  // The two spellings of the first address are one field.
-  const [first] = stringsAt(spec, 'clusterIPs');
-  const clusterIP = stringAt(spec, 'clusterIP');
-  if (clusterIP !== '' && first === undefined) spec['clusterIPs'] = [clusterIP];
-  else if (clusterIP === '' && first !== undefined) spec['clusterIP'] = first;
 }
 
 /**
@@ -43,15 +39,7 @@ function prepareServiceUpdate(service: JsonObject, old: JsonObject): void {
   const type = stringAt(spec, 'type');
   if (type === 'ExternalName') {
     if (stringAt(oldSpec, 'type') !== 'ExternalName') dropAddresses(spec, oldSpec);
-  } else if (stringAt(oldSpec, 'type') !== 'ExternalName') {
-    for (const field of ['clusterIP', 'clusterIPs', 'ipFamilies', 'ipFamilyPolicy']) {
-      const before = oldSpec[field];
-      if (spec[field] === undefined && before !== undefined) spec[field] = before;
-    }
-    if (stringAt(spec, 'clusterIP') === '' && oldSpec['clusterIP'] !== undefined) {
-      spec['clusterIP'] = oldSpec['clusterIP'];
-    }
-  }
+  } else keepAddresses(spec, oldSpec);
   if (type !== 'LoadBalancer') {
     const wasBalanced = stringAt(oldSpec, 'type') === 'LoadBalancer';
     for (const field of ['allocateLoadBalancerNodePorts', 'loadBalancerClass', 'healthCheckNodePort']) {
@@ -74,7 +62,7 @@ function prepareServiceUpdate(service: JsonObject, old: JsonObject): void {
 }
 
 function dropAddresses(spec: JsonObject, oldSpec: JsonObject): void {
-  for (const field of ['clusterIP', 'clusterIPs', 'ipFamilies', 'ipFamilyPolicy', 'internalTrafficPolicy']) {
+  for (const field of [...addressFields, 'internalTrafficPolicy']) {
     if (JSON.stringify(spec[field]) === JSON.stringify(oldSpec[field])) delete spec[field];
   }
 }
@@ -112,6 +100,7 @@ export const serviceKind: Kind = defineKind({
   setDefaults: defaultService,
   prepareForCreate(service: JsonObject): void {
     service['status'] = { loadBalancer: {} };
+    completeClusterIPs(ensureObject(service, 'spec'));
   },
   prepareForUpdate: prepareServiceUpdate,
   validate: validateService,
