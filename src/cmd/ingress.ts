@@ -3,6 +3,7 @@ import type { Logger } from '../base/log.ts';
 import type { IngressConfig } from '../l7/config.ts';
 import type { Engine } from '../l7/engine.ts';
 import type { IngressDeps } from '../l7/run.ts';
+import { checkOptions } from './ingress-option-rules.ts';
 
 type Place = { readonly host: string; readonly port: number };
 
@@ -30,6 +31,7 @@ type IngressOptions = {
   readonly transport: 'auto' | 'uring' | 'net';
   readonly workers: number | 'auto';
   readonly lameDuck: number;
+  readonly drainTimeout: number;
   readonly config?: string;
   readonly lease?: Named | undefined;
 };
@@ -62,8 +64,14 @@ export function ingressCommand(): Command {
     .option(
       '--lame-duck <seconds>',
       'after SIGTERM still take connections for so long while /readyz fails',
-      parseSeconds,
+      secondsUpTo(3600),
       0,
+    )
+    .option(
+      '--drain-timeout <seconds>',
+      'then requests and tunnels under way have so long to end before they are cut',
+      secondsUpTo(86_400),
+      30,
     )
     .option('--ca-cert <file>', 'certificate of the CA that signs for hosts without a Secret')
     .option('--ca-key <file>', 'its key')
@@ -87,7 +95,8 @@ export function ingressCommand(): Command {
       parseWorkers,
       1,
     )
-    .action(async (options: Partial<IngressOptions>) => {
+    .action(async (options: Partial<IngressOptions>, self: Command) => {
+      checkOptions(self);
       await run({
         http: [{ host: anyHost, port: 8000 }],
         https: [{ host: anyHost, port: 8443 }],
@@ -208,13 +217,11 @@ async function run(options: IngressOptions): Promise<void> {
     proxyProtocol: options.proxyProtocol,
     ...requestConfig(options),
     lameDuckMs: options.lameDuck * 1000,
+    drainTimeoutMs: options.drainTimeout * 1000,
   });
   const stop = new AbortController();
   for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort());
   if (options.config !== undefined) {
-    if (options.kubeconfig !== undefined) {
-      throw new InvalidArgumentError('--config is for work without a cluster: give it or --kubeconfig.');
-    }
     await runStaticIngress(config, options.config, log, stop.signal, deps);
     return;
   }
@@ -298,10 +305,14 @@ function parseShare(text: string): number {
   return share;
 }
 
-function parseSeconds(text: string): number {
-  const seconds = Number(text);
-  if (!/^\d+$/.test(text) || seconds > 3600) throw new InvalidArgumentError('give whole seconds, 0 to 3600.');
-  return seconds;
+function secondsUpTo(most: number): (text: string) => number {
+  return (text) => {
+    const seconds = Number(text);
+    if (!/^\d+$/.test(text) || seconds > most) {
+      throw new InvalidArgumentError(`give whole seconds, 0 to ${most}.`);
+    }
+    return seconds;
+  };
 }
 
 function addPlace(text: string, before: readonly Place[] = []): readonly Place[] {

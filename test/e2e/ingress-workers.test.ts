@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -184,5 +185,55 @@ test(
     assert.match(await answer, /at last/);
     await once(instance.child, 'exit');
     assert.equal(instance.child.exitCode, 0);
+  },
+);
+
+/** A backend for tunnels that sends back what comes. */
+async function startEcho(t: TestContext): Promise<Backend> {
+  const backend = await startBackend(t, 'echo');
+  backend.server.on('upgrade', (_, socket: Socket) => {
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
+    socket.on('error', () => {}); // cut, as it may be
+    socket.pipe(socket);
+  });
+  return backend;
+}
+
+async function openTunnel(port: number): Promise<Socket> {
+  const socket = connect(port, localhost);
+  socket.on('error', () => {});
+  socket.write(
+    'GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n',
+  );
+  const [head] = (await once(socket, 'data')) as [Buffer];
+  assert.match(head.toString(), /^HTTP\/1.1 101/);
+  return socket;
+}
+
+test(
+  'a WebSocket outlives an upgrade for as long as --drain-timeout says, and no longer',
+  options,
+  async (t) => {
+    const backend = await startEcho(t);
+    const short = await start(t, [backend], ['--drain-timeout', '1']);
+    const { fds, port } = await openSharedSockets(localhost, 0, 1);
+    const fd = fds[0] ?? 0;
+    t.after(() => closeSync(fd));
+    const long = await start(t, [backend], ['--drain-timeout', '600'], fd);
+    const [cut, kept] = [await openTunnel(short.http), await openTunnel(port)];
+    const next = await start(t, [backend], [], fd);
+    long.child.kill('SIGTERM');
+    short.child.kill('SIGTERM');
+    await once(short.child, 'exit');
+    if (!cut.closed) await once(cut, 'close');
+    assert.equal(long.child.exitCode, null);
+    assert.equal((await get(port, '/', false)).body, 'echo'); // the next instance serves beside it
+    assert.equal(next.child.exitCode, null);
+    kept.write('still here');
+    const [answer] = (await once(kept, 'data')) as [Buffer];
+    assert.equal(answer.toString(), 'still here');
+    kept.end();
+    await once(long.child, 'exit');
+    assert.equal(long.child.exitCode, 0);
   },
 );
