@@ -159,6 +159,9 @@ function nodeProcess(config: ClusterConfig, node: Node, isServer: boolean): Proc
       podCidr,
       '--service-cidr',
       serviceCidr,
+      // `up` sets it, too; an interface that goes down loses it.
+      '--gateway',
+      gatewayAddress,
       '--resolv-conf',
       paths.resolvConf,
       '--cni-bin-dir',

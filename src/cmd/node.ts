@@ -18,6 +18,7 @@ type NodeOptions = {
   readonly clusterDomain: string;
   readonly clusterCidr: string;
   readonly serviceCidr: string;
+  readonly gateway?: string;
   readonly resolvConf: string;
   readonly cniBinDir: string;
   readonly registriesDir?: string;
@@ -55,6 +56,7 @@ export function nodeCommand(): Command {
     .option('--cluster-domain <domain>', 'domain of the cluster’s names', 'cluster.local')
     .option('--cluster-cidr <ranges>', 'ranges of all Pods, separated by commas', '10.42.0.0/16')
     .option('--service-cidr <ranges>', 'ranges of all ClusterIPs, separated by commas', '10.43.0.0/16')
+    .option('--gateway <address>', 'keep a default route to this address (default: leave that route alone)')
     .option('--resolv-conf <file>', 'resolver settings of Pods with dnsPolicy Default', '/etc/resolv.conf')
     .option('--cni-bin-dir <dir>', 'where the CNI plugins are', '/usr/lib/cni')
     .option(
@@ -136,6 +138,7 @@ async function kubeletConfigOf(options: NodeOptions): Promise<KubeletConfig> {
     clusterDomain: options.clusterDomain,
     resolvConf: options.resolvConf,
     serviceCidr: options.serviceCidr.split(',')[0],
+    gateway: options.gateway,
     cgroupRoot: `/fairlead/${basename(runDir)}/${nodeName}`,
     leaseDurationSeconds: Math.max(1, options.nodeLeaseDurationSeconds),
     zeroLoss: { ...kubeletDefaults.zeroLoss, settleMs: options.settleMs },

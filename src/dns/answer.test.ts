@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import type { Service } from '../api/gen/core-v1.ts';
 import type { Endpoint, EndpointSlice } from '../api/gen/discovery-v1.ts';
 import { formatIp, ipFromBytes } from '../base/ip.ts';
-import { type Answer, type AnswerOptions, answer, endpointTtlSecondsMax } from './answer.ts';
+import { aliasesMax, type Answer, type AnswerOptions, answer, endpointTtlSecondsMax } from './answer.ts';
 import { PodTable } from './pods.ts';
 import { compileService } from './records.ts';
 import { noHosts, parseSettings } from './settings.ts';
@@ -362,5 +362,22 @@ describe('table', () => {
     const got = render(ask('5.0.42.10.in-addr.arpa PTR', table));
     assert.match(got, /db-0\.db\.default\.svc/);
     assert.match(got, /db-0\.db\.other\.svc/);
+  });
+
+  test('a chain of as many aliases as the bound is followed to its end, one more is SERVFAIL', () => {
+    const table = exampleTable();
+    for (let at = 0; at <= aliasesMax; at++) {
+      const externalName = `${at === 0 ? 'web' : `a${at}`}.default.svc.cluster.local`;
+      table.setService(
+        `default/a${at + 1}`,
+        compileService(service({ type: 'ExternalName', externalName }), () => []),
+      );
+    }
+    const most = ask(`a${aliasesMax}.default.svc.cluster.local A`, table);
+    assert.ok(most.kind === 'local');
+    assert.deepEqual([most.rcode, most.answers.length], [rcodes.NOERROR, aliasesMax + 1]);
+    const more = ask(`a${aliasesMax + 1}.default.svc.cluster.local A`, table);
+    assert.ok(more.kind === 'local');
+    assert.deepEqual([more.rcode, more.answers.length], [rcodes.SERVFAIL, 0]);
   });
 });

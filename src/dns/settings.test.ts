@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { upstreamsFor } from './forward.ts';
 import { addressKey } from './records.ts';
-import { parseSettings } from './settings.ts';
+import { parseSettings, settingsLimits } from './settings.ts';
 
 const zone = 'cluster.local';
 
@@ -56,6 +56,32 @@ describe('settings', () => {
       const parsed = parseSettings(data, zone);
       assert.equal(parsed.ok, false);
       assert.match(parsed.errors[0] ?? '', error);
+    });
+  }
+
+  const { upstreamsMax, stubDomainsMax, hostsMax } = settingsLimits;
+  const listOf = (count: number) => JSON.stringify(Array.from({ length: count }, (_, at) => `10.0.0.${at}`));
+  const domainsOf = (count: number) =>
+    JSON.stringify(
+      Object.fromEntries(Array.from({ length: count }, (_, at) => [`d${at}.test`, ['10.0.0.1']])),
+    );
+  const hostsOf = (count: number) =>
+    Array.from({ length: count }, (_, at) => `10.0.0.1 h${at}.test`).join('\n');
+  for (const [key, most, textOf, error] of [
+    [
+      'upstreamNameservers',
+      upstreamsMax,
+      listOf,
+      /^upstreamNameservers: must be a list of 1 to 8 addresses$/,
+    ],
+    ['stubDomains', stubDomainsMax, domainsOf, /^stubDomains: more than 256 domains$/],
+    ['hosts', hostsMax, hostsOf, /^hosts: more than 10000 names$/],
+  ] as const) {
+    test(`${key}: as many as the bound are taken, one more is refused`, () => {
+      assert.equal(parseSettings({ [key]: textOf(most) }, zone).ok, true);
+      const parsed = parseSettings({ [key]: textOf(most + 1) }, zone);
+      assert.equal(parsed.ok, false);
+      assert.match(parsed.errors.join(), error);
     });
   }
 });

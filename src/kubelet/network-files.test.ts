@@ -61,6 +61,15 @@ for (const { name, spec, want } of [
   });
 }
 
+test('resolv.conf: a Pod whose settings are empty does not get the machine’s file from containerd', () => {
+  const nothing = { servers: [], searches: [], options: [] };
+  const lonely = pod({ dnsPolicy: 'Default' });
+  assert.equal(renderResolvConf(compileDnsConfig(lonely, cluster, nothing)), 'nameserver 127.0.0.1\n');
+  assert.deepEqual(dnsConfigProblems(lonely, cluster, nothing), []);
+  const own = pod({ dnsPolicy: 'Default', dnsConfig: { nameservers: ['192.0.2.9'] } });
+  assert.equal(renderResolvConf(compileDnsConfig(own, cluster, nothing)), 'nameserver 192.0.2.9\n');
+});
+
 test('resolv.conf: what is too much is left out and told', () => {
   const many = pod({ dnsConfig: { nameservers: ['192.0.2.1', '192.0.2.2', '192.0.2.3'] } });
   assert.deepEqual(compileDnsConfig(many, cluster, host).servers, ['10.43.0.10', '192.0.2.1', '192.0.2.2']);

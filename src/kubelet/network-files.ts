@@ -12,14 +12,21 @@ export type DnsConfig = {
   readonly options: readonly string[];
 };
 
+const ownMachine: DnsConfig = { servers: ['127.0.0.1'], searches: [], options: [] };
+
 /** Limits of Kubernetes' API, and of what resolvers read. */
 const nameserversMax = 3;
 const searchesMax = 32;
 const searchCharactersMax = 2048;
 
-/** The Pod's resolver settings by dnsPolicy and dnsConfig. `host` is the node's own resolv.conf. What is too much is left out. */
+/**
+ * The Pod's resolver settings by dnsPolicy and dnsConfig. `host` is the node's own resolv.conf. What is too much is left out.
+ * Never empty: containerd takes empty settings for none and gives the Pod the /etc/resolv.conf of the machine. A resolver that
+ * is told nothing asks its own machine (resolv.conf(5)), so that is written down, as kubelet does for `--resolv-conf=`.
+ */
 export function compileDnsConfig(pod: Pod, cluster: ClusterDns, host: DnsConfig): DnsConfig {
   const all = wantedDnsConfig(pod, cluster, host);
+  if (all.servers.length + all.searches.length + all.options.length === 0) return ownMachine;
   return {
     servers: all.servers.slice(0, nameserversMax),
     searches: searchesThatFit(all.searches),
@@ -36,7 +43,7 @@ export function dnsConfigProblems(pod: Pod, cluster: ClusterDns, host: DnsConfig
       ? []
       : [`${what} limits were exceeded, some have been left out; applied: ${applied.join(' ')}`];
   return [
-    ...told('Nameserver', all.servers, kept.servers),
+    ...(kept === ownMachine ? [] : told('Nameserver', all.servers, kept.servers)),
     ...told('Search line', all.searches, kept.searches),
   ];
 }

@@ -9,7 +9,7 @@ import type { Informer } from '../control/informer.ts';
 import { cniConfigFile, renderCniConfig } from './cni.ts';
 import type { Cri } from './cri.ts';
 import { readOwnRoutes, runIpBatch } from './ip-command.ts';
-import { planRoutes, type Route, renderRouteChanges } from './routes.ts';
+import { planRoutes, type Route, renderFixedRoutes, renderRouteChanges } from './routes.ts';
 
 /** After `ip` failed, ms. */
 const retryMs = 1_000;
@@ -24,12 +24,14 @@ export type NetworkOptions = {
   readonly nodeIp: string;
   /** Gets a route on the node's interface, so that local processes' packets to Services reach the service proxy. */
   readonly serviceCidr: string | undefined;
+  /** Where the node's default route leads; undefined: that route is somebody else's care. */
+  readonly gateway: string | undefined;
 };
 
 /** How often routes are read back: an interface that goes down takes them along, and brings none when it comes back. */
 const routesCheckMs = 5_000;
 
-/** Keeps routes to the other nodes' Pods and to Services until the signal aborts. `nextChange` resolves when Nodes change. */
+/** Keeps routes to the other nodes' Pods, to Services and to the gateway until the signal aborts. `nextChange` resolves when Nodes change. */
 export async function runRoutes(
   nodes: Informer<Node>,
   nextChange: () => Promise<void>,
@@ -47,7 +49,7 @@ export async function runRoutes(
       applied ??= await readOwnRoutes();
       const wanted = planRoutes(nodes.list(), options.nodeName);
       await runIpBatch(renderRouteChanges(applied, wanted));
-      await routeServiceCidr(options);
+      await runIpBatch(renderFixedRoutes(options, deviceOf(options.nodeIp)));
       applied = wanted;
       failing = false;
       const due = Symbol('due');
@@ -91,12 +93,6 @@ export async function configureCni(
     }
     await clock.sleep(cniPollMs, signal);
   }
-}
-
-async function routeServiceCidr(options: NetworkOptions): Promise<void> {
-  const device = deviceOf(options.nodeIp);
-  if (options.serviceCidr === undefined || device === undefined) return;
-  await runIpBatch([`route replace ${options.serviceCidr} dev ${device}`]);
 }
 
 /** The interface that has the address; undefined where none has. */

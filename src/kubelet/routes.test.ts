@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Node } from '../api/gen/core-v1.ts';
-import { planRoutes, renderRouteChanges } from './routes.ts';
+import { planRoutes, renderFixedRoutes, renderRouteChanges } from './routes.ts';
 
 const node = (name: string, podCIDR: string | undefined, address: string | undefined): Node => ({
   metadata: { name },
@@ -52,3 +52,17 @@ for (const { name, applied, wanted, want } of [
 ] as const) {
   test(`routes: ${name}`, () => assert.deepEqual(renderRouteChanges(applied, wanted), want));
 }
+
+test('routes: an interface that was down gets the way to Services and the default route back', () => {
+  const wanted = { serviceCidr: '10.43.0.0/16', gateway: '10.41.0.1' };
+  assert.deepEqual(renderFixedRoutes(wanted, 'eth0'), [
+    'route replace 10.43.0.0/16 dev eth0',
+    'route replace default via 10.41.0.1',
+  ]);
+  // Still down: ip refuses this one, so that it is tried again soon.
+  assert.deepEqual(renderFixedRoutes(wanted, undefined), ['route replace default via 10.41.0.1']);
+});
+
+test('routes: a node that was told no gateway leaves the default route alone', () => {
+  assert.deepEqual(renderFixedRoutes({ serviceCidr: undefined, gateway: undefined }, 'eth0'), []);
+});

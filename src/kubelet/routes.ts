@@ -46,3 +46,20 @@ export function renderRouteChanges(applied: readonly Route[], wanted: readonly R
       ),
   ];
 }
+
+/**
+ * Commands for `ip -batch`, which may be repeated: Services by the node's own interface (`device`; undefined: it is down, and the
+ * route would have nowhere to lead), everything else by the gateway.
+ */
+export function renderFixedRoutes(
+  wanted: { readonly serviceCidr: string | undefined; readonly gateway: string | undefined },
+  device: string | undefined,
+): readonly string[] {
+  const { serviceCidr, gateway } = wanted;
+  return [
+    ...(serviceCidr === undefined || device === undefined
+      ? []
+      : [`route replace ${serviceCidr} dev ${device}`]),
+    ...(gateway === undefined ? [] : [`route replace default via ${gateway}`]),
+  ];
+}

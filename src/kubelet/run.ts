@@ -44,6 +44,8 @@ export type KubeletConfig = {
   /** resolv.conf of Pods that do not use the cluster's DNS. */
   readonly resolvConf: string;
   readonly serviceCidr: string | undefined;
+  /** Kept as the node's default route; undefined: that route is left alone. */
+  readonly gateway?: string | undefined;
   /** Parent of all control groups of this node: "/fairlead/NAME/NODE". */
   readonly cgroupRoot: string;
   readonly zeroLoss: ZeroLossOptions;
@@ -291,6 +293,7 @@ async function runNode(context: NodeContext, signal: AbortSignal): Promise<void>
     nodeName: config.nodeName,
     nodeIp: config.nodeIps[0] ?? '',
     serviceCidr: config.serviceCidr,
+    gateway: config.gateway,
   };
   const paths = containerdPathsOf(config);
   const [registered, runtimeVersion] = await Promise.all([

@@ -11,8 +11,8 @@ import {
 import type { Service } from '../api/gen/core-v1.ts';
 import type { EndpointSlice } from '../api/gen/discovery-v1.ts';
 import { buildNodeView } from '../model/view.ts';
-import { type CompileOptions, compileRuleset } from './compile.ts';
-import { renderCanonical } from './render.ts';
+import { type CompileOptions, compileRuleset, endpointsPerPortMax } from './compile.ts';
+import { affinityClientsMax, renderCanonical, renderFull } from './render.ts';
 import type { Ruleset } from './ruleset.ts';
 import { type Fate, tracePacket, type VirtualPacket } from './trace.ts';
 
@@ -312,4 +312,27 @@ test('l4: a remembered choice means the same endpoint whatever comes and goes be
       .find((line) => line.startsWith('vips_tcp_affine') && line.endsWith(': 10.42.1.2 . 8080'));
   assert.ok(markOf([remote]) !== undefined);
   assert.equal(markOf([local, remote]), markOf([remote]));
+});
+
+test('l4: endpoints beyond the bound of a port are left out, and the ruleset stays one that a kernel takes', () => {
+  const pods = Array.from({ length: endpointsPerPortMax + 10 }, (_, index) => ({
+    address: `10.${64 + (index >> 16)}.${(index >> 8) & 255}.${index & 255}`,
+    node: 'node-1',
+  }));
+  const ruleset = compile([serviceOf('web', '10.43.0.5')], [sliceOf('web', pods)]);
+  const fateOf = (draw: number): string =>
+    fateText(tracePacket(ruleset, nodeFacts.addresses, packetOf(`${localPod} to 10.43.0.5:80`, draw)));
+  assert.match(fateOf(endpointsPerPortMax - 1), /^forward /);
+  assert.notEqual(fateOf(endpointsPerPortMax - 1), fateOf(0));
+  assert.equal(fateOf(endpointsPerPortMax), fateOf(0), 'draws go round within the bound');
+});
+
+test('l4: the kernel remembers no more clients with affinity than the bound', () => {
+  const affine = serviceOf('web', '10.43.0.5', { sessionAffinity: 'ClientIP' });
+  for (const family of [4, 6] as const) {
+    const text = renderFull(compile([affine], [sliceOf('web', [local])], family));
+    const maps = text.split('\n').filter((line) => /\bmap \w+_clients\b/.test(line));
+    assert.ok(maps.length > 0);
+    for (const line of maps) assert.match(line, new RegExp(`size ${affinityClientsMax};`));
+  }
 });

@@ -22,7 +22,7 @@ async function kernelTracksSctp(): Promise<boolean> {
 }
 
 /** Flows deleted after one change. The rest goes with the next change, or times out after the kernel's 30 to 120 s. */
-const deletionsPerPassMax = 2000;
+export const deletionsPerPassMax = 2000;
 
 /** Through the conntrack(8) tool. Without it nothing is deleted, which is said once. */
 export function createSpawnedConntrack(log: Logger, command: readonly string[] = ['conntrack']): Conntrack {

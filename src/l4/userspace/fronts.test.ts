@@ -5,7 +5,7 @@ import type { Service } from '../../api/gen/core-v1.ts';
 import type { EndpointSlice } from '../../api/gen/discovery-v1.ts';
 import { buildNodeView } from '../../model/view.ts';
 import { Balancer } from './balance.ts';
-import { backendsFor, type Front, insideRanges, planFronts } from './fronts.ts';
+import { backendsFor, type Front, frontsMax, insideRanges, planFronts } from './fronts.ts';
 
 const options = {
   clusterCidrs: ['10.42.0.0/16'],
@@ -86,4 +86,23 @@ test('l4 userspace: a remembered client comes first to its endpoint until its ti
   assert.deepEqual(balancer.order(front, '10.42.0.9', [first]), [first]);
   nowMs = 10_800_000;
   assert.deepEqual(balancer.order(front, '10.42.0.9', front.inside), [first, second]);
+});
+
+test('l4 userspace: sockets beyond the bound are left out and told of, one problem each, oldest Services first', () => {
+  const old = serviceOf('web', '10.43.0.5');
+  const many = Array.from({ length: frontsMax + 1 }, (_, index) => ({ port: index + 1 }));
+  const wide = serviceOf('wide', '10.43.0.6', { ports: many }, undefined);
+  const late: Service = {
+    ...wide,
+    metadata: { ...wide.metadata, creationTimestamp: '2030-01-01T00:00:00Z' },
+  };
+  const view = buildNodeView([late, old], [sliceOf('web', pods), sliceOf('wide', pods)], nodeFacts);
+  const { fronts, problems } = planFronts(view, options, []);
+  assert.equal(fronts.size, frontsMax);
+  assert.ok(fronts.has('tcp 10.43.0.5 80'), 'the older Service is served');
+  assert.deepEqual(
+    problems.map(({ service, reason }) => `${service} ${reason}`),
+    ['default/wide TooManyPorts', 'default/wide TooManyPorts'],
+  );
+  assert.match(problems[0]?.message ?? '', /^more than 8192 sockets: tcp 10\.43\.0\.6 8192 is left out$/);
 });
