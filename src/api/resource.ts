@@ -18,7 +18,7 @@ import type {
 import type { CustomResourceDefinition } from './gen/apiextensions-v1.ts';
 import type { CronJob, Job } from './gen/batch-v1.ts';
 import type { EndpointSlice } from './gen/discovery-v1.ts';
-import type { Ingress, IngressClass } from './gen/networking-v1.ts';
+import type { Ingress, IngressClass, ServiceCIDR } from './gen/networking-v1.ts';
 import type { PodDisruptionBudget } from './gen/policy-v1.ts';
 import type { ClusterRole, ClusterRoleBinding, Role, RoleBinding } from './gen/rbac-v1.ts';
 import type { KubeObject } from './object.ts';
@@ -118,6 +118,12 @@ export const ingressClasses = resource<IngressClass>(
   'networking.k8s.io/v1',
   'ingressclasses',
   'IngressClass',
+  'Cluster',
+);
+export const serviceCidrs = resource<ServiceCIDR>(
+  'networking.k8s.io/v1',
+  'servicecidrs',
+  'ServiceCIDR',
   'Cluster',
 );
 export const leases = resource<Lease>('coordination.k8s.io/v1', 'leases', 'Lease', 'Namespaced');

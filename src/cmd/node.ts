@@ -55,7 +55,11 @@ export function nodeCommand(): Command {
     .option('--cluster-dns <addresses>', 'DNS servers of Pods, separated by commas', '10.43.0.10')
     .option('--cluster-domain <domain>', 'domain of the cluster’s names', 'cluster.local')
     .option('--cluster-cidr <ranges>', 'ranges of all Pods, separated by commas', '10.42.0.0/16')
-    .option('--service-cidr <ranges>', 'ranges of all ClusterIPs, separated by commas', '10.43.0.0/16')
+    .option(
+      '--service-cidr <ranges>',
+      'ranges of ClusterIPs, separated by commas; those of ServiceCIDRs come to them',
+      '10.43.0.0/16',
+    )
     .option('--gateway <address>', 'keep a default route to this address (default: leave that route alone)')
     .option('--resolv-conf <file>', 'resolver settings of Pods with dnsPolicy Default', '/etc/resolv.conf')
     .option('--cni-bin-dir <dir>', 'where the CNI plugins are', '/usr/lib/cni')

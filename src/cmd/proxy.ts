@@ -24,7 +24,7 @@ export function proxyCommand(): Command {
     .option('--cluster-cidr <ranges>', 'ranges of all Pods, separated by commas', '10.42.0.0/16')
     .option(
       '--service-cidr <ranges>',
-      'ranges of all ClusterIPs, separated by commas; what has no rule in them is refused',
+      'ranges of ClusterIPs, separated by commas; what has no rule in them, or in a ServiceCIDR of the API, is refused',
       '10.43.0.0/16',
     )
     .option(

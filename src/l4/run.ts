@@ -1,10 +1,10 @@
 import type { Node, Service } from '../api/gen/core-v1.ts';
 import type { EndpointSlice } from '../api/gen/discovery-v1.ts';
 import { keyOf } from '../api/object.ts';
-import { apiVersionOf, endpointSlices, nodes, services } from '../api/resource.ts';
+import { apiVersionOf, endpointSlices, nodes, serviceCidrs, services } from '../api/resource.ts';
 import { type Clock, systemClock } from '../base/clock.ts';
 import type { HealthAddress } from '../base/health-server.ts';
-import { type IpFamily, parseCidr } from '../base/ip.ts';
+import type { IpFamily } from '../base/ip.ts';
 import { runTogether, type Task } from '../base/lifetime.ts';
 import type { Logger } from '../base/log.ts';
 import type { ApiClient } from '../client/client.ts';
@@ -28,6 +28,7 @@ import { createSystemNft } from './libnftables.ts';
 import { emptyLocalSummary, summarizeLocals } from './local-summary.ts';
 import { createProxyMetrics, type ProxyMetrics } from './metrics.ts';
 import { createServiceHealthServers, serviceHealthsOf } from './service-health.ts';
+import { familiesOf, serviceRangesOf } from './service-ranges.ts';
 import type { Relay } from './userspace/relay.ts';
 import { ViewTracker } from './view-tracker.ts';
 
@@ -38,7 +39,7 @@ export type ProxyConfig = {
   readonly nodeName: string;
   /** Ranges of all Pods. Their traffic keeps its source inside the cluster. */
   readonly clusterCidrs: readonly string[];
-  /** Ranges of all ClusterIPs. Addresses in them without a rule are refused. */
+  /** Ranges of ClusterIPs, to which those of the API's ServiceCIDRs come. Addresses in them without a rule are refused. */
   readonly serviceCidrs: readonly string[];
   /** undefined: no health and metrics server. */
   readonly healthAddress: HealthAddress | undefined;
@@ -95,7 +96,7 @@ export async function runProxy(
   machine?: ProxyPorts,
 ): Promise<void> {
   const ports = machine ?? (await systemPorts(log));
-  const families = familiesOf(config);
+  const families = familiesOf([...config.clusterCidrs, ...config.serviceCidrs]);
   for (const { setting, error } of await ports.applySettings(kernelSettings(families))) {
     log.warn(`cannot set ${setting.path} to ${setting.value}, so that ${setting.purpose}`, { error });
   }
@@ -192,14 +193,6 @@ async function systemPorts(log: Logger): Promise<ProxyPorts> {
   };
 }
 
-/** IPv4 always; IPv6 where the cluster has a range of it. */
-function familiesOf(config: ProxyConfig): readonly IpFamily[] {
-  const hasIpv6 = [...config.clusterCidrs, ...config.serviceCidrs].some(
-    (text) => parseCidr(text)?.family === 6,
-  );
-  return hasIpv6 ? [4, 6] : [4];
-}
-
 /** The informers of a proxy. Objects are stripped to what is read here: a node has them all in memory. */
 function createWatched(config: ProxyConfig, client: ApiClient, log: Logger) {
   const serviceInformer = createInformer(client, services, { log, transform: withoutBallast<Service> });
@@ -208,6 +201,8 @@ function createWatched(config: ProxyConfig, client: ApiClient, log: Logger) {
     transform: withoutBallast<EndpointSlice>,
   });
   const nodeInformer = createInformer(client, nodes, { log, transform: nodeEssence });
+  // A cluster may be too old to have them: then the ranges are those of the options.
+  const rangeInformer = createInformer(client, serviceCidrs, { log, mayBeAbsent: true });
   sliceInformer.addIndex(sliceIndex, (slice) => {
     const key = serviceKeyOfSlice(slice);
     return key === undefined ? [] : [key];
@@ -216,6 +211,7 @@ function createWatched(config: ProxyConfig, client: ApiClient, log: Logger) {
     services: serviceInformer,
     slices: sliceInformer,
     nodes: nodeInformer,
+    ranges: rangeInformer,
     tracker: new ViewTracker(config.nodeName, {
       service: (key) => serviceInformer.get(key),
       slices: (key) => sliceInformer.byIndex(sliceIndex, key),
@@ -226,6 +222,7 @@ function createWatched(config: ProxyConfig, client: ApiClient, log: Logger) {
       { name: 'services informer', run: (scope: AbortSignal) => serviceInformer.run(scope) },
       { name: 'endpointslices informer', run: (scope: AbortSignal) => sliceInformer.run(scope) },
       { name: 'nodes informer', run: (scope: AbortSignal) => nodeInformer.run(scope) },
+      { name: 'servicecidrs informer', run: (scope: AbortSignal) => rangeInformer.run(scope) },
     ],
   };
 }
@@ -254,7 +251,7 @@ class Proxy {
   readonly #watched: Watched;
   readonly #choose: (signal: AbortSignal) => Promise<Dataplane>;
   #dataplane: Dataplane | undefined;
-  /** undefined: a node changed since they were read. */
+  /** undefined: a node or a ServiceCIDR changed since they were read. */
   #options: CompileOptions | undefined;
   readonly #log: Logger;
   readonly #ports: ProxyPorts;
@@ -303,14 +300,19 @@ class Proxy {
       if (key === config.nodeName) watched.tracker.markNode();
       this.#changed();
     });
+    watched.ranges.onChange((_key, now, old) => {
+      if (String(now?.spec?.cidrs) === String(old?.spec?.cidrs)) return; // its status alone
+      this.#options = undefined;
+      this.#changed();
+    });
   }
 
   async run(healthPort: number | undefined, signal: AbortSignal): Promise<void> {
-    const { services: serviceInformer, slices, nodes: nodeInformer } = this.#watched;
+    const { services: serviceInformer, slices, nodes: nodeInformer, ranges } = this.#watched;
     // Finding out what the machine can do takes a tool's start: the lists are read meanwhile.
     const [dataplane] = await Promise.all([
       this.#choose(signal),
-      ...[serviceInformer, slices, nodeInformer].map((informer) => informer.whenSynced(signal)),
+      ...[serviceInformer, slices, nodeInformer, ranges].map((informer) => informer.whenSynced(signal)),
     ]);
     this.#dataplane = dataplane;
     const servers = createServiceHealthServers(this.#log, () => this.report().alive);
@@ -414,7 +416,7 @@ class Proxy {
     }
   }
 
-  /** The same object until a node changes. */
+  /** The same object until a node or a range changes. */
   #compileOptions(): CompileOptions {
     this.#options ??= this.#readOptions();
     return this.#options;
@@ -426,7 +428,7 @@ class Proxy {
     );
     return {
       clusterCidrs: this.#config.clusterCidrs,
-      serviceCidrs: this.#config.serviceCidrs,
+      serviceCidrs: serviceRangesOf(this.#config.serviceCidrs, this.#watched.ranges.list()),
       clusterNodeAddresses: [...addresses].toSorted(),
     };
   }

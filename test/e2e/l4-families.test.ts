@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { Service, ServiceSpec } from '../../src/api/gen/core-v1.ts';
 import type { EndpointSlice } from '../../src/api/gen/discovery-v1.ts';
-import { endpointSlices, services } from '../../src/api/resource.ts';
+import { endpointSlices, serviceCidrs, services } from '../../src/api/resource.ts';
 import { FakeApi } from '../support/fake-api.ts';
 import { runOk } from '../support/shell.ts';
 import {
@@ -151,6 +151,20 @@ test('l4 families: over IPv6 a Pod reaches itself, and without endpoints the ans
     'ECONNREFUSED',
     'an address without Service',
   );
+});
+
+test('l4 families: an address of any ServiceCIDR that no Service has is refused', { skip }, async () => {
+  const answers = (from: AgentName) =>
+    Promise.all(['10.44.0.9', 'fd44::9'].map((host) => network.agents[from].tcp(host, 80)));
+  assert.ok(!(await answers('pod-c')).includes('ECONNREFUSED'), 'before there is one');
+  api.seed(serviceCidrs, { metadata: { name: 'more' }, spec: { cidrs: ['10.44.0.0/24', 'fd44::/112'] } });
+  for (const from of ['pod-c', 'node-0'] as const) {
+    const areRefused = async () => (await answers(from)).every((answer) => answer === 'ECONNREFUSED');
+    await comesTrue(areRefused, `${from} is refused`);
+  }
+  api.remove(serviceCidrs, 'more');
+  const list = ['netns', 'exec', network.namespace('node-1'), 'nft', 'list', 'table', 'ip6', 'fairlead'];
+  await comesTrue(async () => !(await runOk('ip', list)).includes('fd44::'), 'the range goes with it');
 });
 
 test('l4 families: over IPv6 session affinity keeps a client at one endpoint', { skip }, async () => {
