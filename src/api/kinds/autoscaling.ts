@@ -1,7 +1,7 @@
-import { required, invalid } from '../field-errors.ts';
 import { ensureObject, numberAt, objectAt, objectsAt, setDefault, stringAt } from '../fields.ts';
-import type { FieldError, Kind } from '../kind.ts';
+import type { Kind } from '../kind.ts';
 import type { JsonObject } from '../object.ts';
+import { validateScaler } from './autoscaling-validation.ts';
 import { ageColumn, column, nameColumn } from './columns.ts';
 import { defineKind } from './define.ts';
 
@@ -96,22 +96,6 @@ function pick(object: JsonObject, fields: readonly string[]): JsonObject {
   return Object.fromEntries(Object.entries(object).filter(([key]) => fields.includes(key)));
 }
 
-function validateScaler(object: JsonObject): readonly FieldError[] {
-  const spec = objectAt(object, 'spec') ?? {};
-  const errors: FieldError[] = [];
-  const least = numberAt(spec, 'minReplicas') ?? 1;
-  const most = numberAt(spec, 'maxReplicas') ?? 0;
-  if (least < 1) errors.push(invalid('spec.minReplicas', least, 'must be greater than or equal to 1'));
-  if (most < 1) errors.push(invalid('spec.maxReplicas', most, 'must be greater than 0'));
-  if (most < least) {
-    errors.push(invalid('spec.maxReplicas', most, 'must be greater than or equal to `minReplicas`'));
-  }
-  for (const field of ['kind', 'name']) {
-    if (stringAt(spec, 'scaleTargetRef', field) === '') errors.push(required(`spec.scaleTargetRef.${field}`));
-  }
-  return errors;
-}
-
 function targets(object: JsonObject): string {
   const metrics = objectsAt(object, 'spec', 'metrics');
   if (metrics.length === 0) return '<none>';
@@ -191,7 +175,7 @@ const scalerV1: Kind = defineKind({
     if (annotations?.[metricsAnnotation] === undefined)
       setDefault(spec, 'targetCPUUtilizationPercentage', 80);
   },
-  validate: validateScaler,
+  validate: (object) => validateScaler(toV2(object)),
   warnings: () => [unscaled],
 });
 

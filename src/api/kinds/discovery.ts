@@ -1,26 +1,37 @@
 import { child, duplicate, index, invalid, notSupported, required, tooMany } from '../field-errors.ts';
-import { listAt, objectsAt, setDefault, stringAt, stringsAt } from '../fields.ts';
+import { listAt, objectAt, objectsAt, setDefault, stringAt, stringsAt } from '../fields.ts';
 import type { EndpointSlice } from '../gen/discovery-v1.ts';
 import type { FieldError, Kind } from '../kind.ts';
-import { dnsLabelProblems, dnsSubdomainProblems, isIPv4, isIPv6, portNumberProblems } from '../names.ts';
+import {
+  dnsLabelProblems,
+  dnsSubdomainProblems,
+  isIPv4,
+  isIPv6,
+  labelKeyProblems,
+  labelValueProblems,
+  portNumberProblems,
+} from '../names.ts';
 import type { JsonObject } from '../object.ts';
 import { abbreviated, ageColumn, column, nameColumn } from './columns.ts';
 import { oneOf } from './container-validation.ts';
 import { defineKind } from './define.ts';
+import { endpointAddressProblems } from './endpoint-address.ts';
 
 /** Endpoints of one slice, addresses of one endpoint, ports of one slice. */
 const endpointsMax = 1000;
 const addressesMax = 100;
 const portsMax = 20_000;
+/** Zones, and nodes, that one endpoint is meant for. */
+const hintsMax = 8;
 
 const addressTypes = ['FQDN', 'IPv4', 'IPv6'] as const;
 
 function addressProblems(type: string, address: string): readonly string[] {
   switch (type) {
     case 'IPv4':
-      return isIPv4(address) ? [] : ['must be an IPv4 address'];
+      return isIPv4(address) ? endpointAddressProblems(address) : ['must be an IPv4 address'];
     case 'IPv6':
-      return isIPv6(address) ? [] : ['must be an IPv6 address'];
+      return isIPv6(address) ? endpointAddressProblems(address) : ['must be an IPv6 address'];
     case 'FQDN':
       return dnsSubdomainProblems(address);
     default:
@@ -53,9 +64,31 @@ function validateSlice(slice: JsonObject): readonly FieldError[] {
     if (hostname !== '') {
       errors.push(...dnsLabelProblems(hostname).map((p) => invalid(child(at, 'hostname'), hostname, p)));
     }
+    const node = endpoint['nodeName'];
+    if (typeof node === 'string')
+      errors.push(...dnsSubdomainProblems(node).map((p) => invalid(child(at, 'nodeName'), node, p)));
+    errors.push(...validateHints(objectAt(endpoint, 'hints'), child(at, 'hints')));
   });
   errors.push(...validatePorts(objectsAt(slice, 'ports')));
   return errors;
+}
+
+function validateHints(hints: JsonObject | undefined, path: string): readonly FieldError[] {
+  return ['forZones', 'forNodes'].flatMap((list) => {
+    const at = child(path, list);
+    const entries = objectsAt(hints, list);
+    if (entries.length > hintsMax) return [tooMany(at, entries.length, hintsMax)];
+    const names = new Set<string>();
+    return entries.flatMap((entry, position) => {
+      const field = child(index(at, position), 'name');
+      const name = stringAt(entry, 'name');
+      if (name === '') return [required(field)];
+      if (names.has(name)) return [duplicate(field, name)];
+      names.add(name);
+      const problems = list === 'forZones' ? labelValueProblems(name) : dnsSubdomainProblems(name);
+      return problems.map((problem) => invalid(field, name, problem));
+    });
+  });
 }
 
 function validatePorts(ports: readonly JsonObject[]): readonly FieldError[] {
@@ -69,7 +102,11 @@ function validatePorts(ports: readonly JsonObject[]): readonly FieldError[] {
     if (names.has(name)) errors.push(duplicate(child(at, 'name'), name));
     names.add(name);
     errors.push(...oneOf(port, at, 'protocol', ['TCP', 'UDP', 'SCTP']));
-    const { port: number } = port;
+    const { port: number, appProtocol } = port;
+    if (typeof appProtocol === 'string') {
+      const problems = labelKeyProblems(appProtocol);
+      errors.push(...problems.map((problem) => invalid(child(at, 'appProtocol'), appProtocol, problem)));
+    }
     if (number !== undefined) {
       errors.push(
         ...portNumberProblems(number).map((problem) => invalid(child(at, 'port'), number, problem)),

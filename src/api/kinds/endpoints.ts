@@ -1,11 +1,13 @@
 import { child, index, invalid, required } from '../field-errors.ts';
-import { objectsAt, setDefault, stringAt } from '../fields.ts';
+import { jsonEqual, objectsAt, setDefault, stringAt } from '../fields.ts';
 import type { Endpoints } from '../gen/core-v1.ts';
 import type { FieldError, Kind } from '../kind.ts';
-import { dnsLabelProblems, ipProblems, portNumberProblems } from '../names.ts';
+import { dnsLabelProblems, dnsSubdomainProblems, portNumberProblems } from '../names.ts';
 import type { JsonObject } from '../object.ts';
 import { abbreviated, ageColumn, column, nameColumn } from './columns.ts';
+import { oneOf } from './container-validation.ts';
 import { defineKind } from './define.ts';
+import { endpointAddressProblems } from './endpoint-address.ts';
 
 function endpointsText(object: JsonObject): string {
   const all = ((object as unknown as Endpoints).subsets ?? []).flatMap((subset) => {
@@ -17,7 +19,9 @@ function endpointsText(object: JsonObject): string {
   return abbreviated(all, 3);
 }
 
-function validateEndpoints(endpoints: JsonObject): readonly FieldError[] {
+/** Subsets that an update leaves alone are not asked again: they may be older than a rule. */
+function validateEndpoints(endpoints: JsonObject, old?: JsonObject): readonly FieldError[] {
+  if (old !== undefined && jsonEqual(endpoints['subsets'], old['subsets'])) return [];
   return objectsAt(endpoints, 'subsets').flatMap((subset, position) => {
     const at = index('subsets', position);
     const errors: FieldError[] = [];
@@ -26,9 +30,20 @@ function validateEndpoints(endpoints: JsonObject): readonly FieldError[] {
     }
     for (const list of ['addresses', 'notReadyAddresses']) {
       objectsAt(subset, list).forEach((address, addressPosition) => {
-        const field = child(index(child(at, list), addressPosition), 'ip');
+        const addressAt = index(child(at, list), addressPosition);
+        const field = child(addressAt, 'ip');
         const ip = stringAt(address, 'ip');
-        errors.push(...ipProblems(ip).map((problem) => invalid(field, ip, problem)));
+        errors.push(...endpointAddressProblems(ip).map((problem) => invalid(field, ip, problem)));
+        const hostname = stringAt(address, 'hostname');
+        if (hostname !== '') {
+          const problems = dnsLabelProblems(hostname);
+          errors.push(...problems.map((p) => invalid(child(addressAt, 'hostname'), hostname, p)));
+        }
+        const node = stringAt(address, 'nodeName');
+        if (node !== '')
+          errors.push(
+            ...dnsSubdomainProblems(node).map((p) => invalid(child(addressAt, 'nodeName'), node, p)),
+          );
       });
     }
     const ports = objectsAt(subset, 'ports');
@@ -38,6 +53,7 @@ function validateEndpoints(endpoints: JsonObject): readonly FieldError[] {
       if (name === '' && ports.length > 1) errors.push(required(child(field, 'name')));
       if (name !== '')
         errors.push(...dnsLabelProblems(name).map((p) => invalid(child(field, 'name'), name, p)));
+      errors.push(...oneOf(port, field, 'protocol', ['TCP', 'UDP', 'SCTP']));
       const number = port['port'] ?? 0;
       errors.push(...portNumberProblems(number).map((p) => invalid(child(field, 'port'), number, p)));
     });

@@ -14,6 +14,7 @@ import {
 import type { JsonObject } from '../object.ts';
 import { ageColumn, column, nameColumn, orNone } from './columns.ts';
 import { defineKind } from './define.ts';
+import { validateLoadBalancerStatus } from './load-balancer-status.ts';
 
 const pathTypes = ['Exact', 'ImplementationSpecific', 'Prefix'] as const;
 
@@ -197,5 +198,6 @@ export const ingressKind: Kind = defineKind({
   validate: (ingress, old) => [
     ...validateIngress(ingress),
     ...(old === undefined ? validateIngressOnCreate(ingress) : []),
+    ...validateLoadBalancerStatus(ingress, old, 'Ingress'),
   ],
 });

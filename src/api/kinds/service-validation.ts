@@ -5,7 +5,6 @@ import {
   cidrProblems,
   dnsLabelProblems,
   dnsSubdomainProblems,
-  ipProblems,
   labelKeyProblems,
   portNumberProblems,
 } from '../names.ts';
@@ -13,6 +12,7 @@ import { validateLabels } from '../object-meta.ts';
 import type { JsonObject } from '../object.ts';
 import { validatePortReference } from './container-validation.ts';
 import { validateAddressUpdate, validateServiceAddresses } from './service-address-validation.ts';
+import { endpointAddressProblems } from './endpoint-address.ts';
 
 const types = ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'] as const;
 const affinityTimeoutSecondsMax = 86_400;
@@ -117,7 +117,7 @@ function validateAddresses(spec: JsonObject, type: string): readonly FieldError[
   const errors: FieldError[] = [...validateServiceAddresses(spec)];
   stringsAt(spec, 'externalIPs').forEach((address, position) => {
     const at = index('spec.externalIPs', position);
-    errors.push(...ipProblems(address).map((problem) => invalid(at, address, problem)));
+    errors.push(...endpointAddressProblems(address).map((problem) => invalid(at, address, problem)));
   });
   const ranges = stringsAt(spec, 'loadBalancerSourceRanges');
   if (ranges.length > 0 && type !== 'LoadBalancer') {

@@ -3,6 +3,7 @@ import type { Kind } from '../kind.ts';
 import type { JsonObject } from '../object.ts';
 import { defineKind } from './define.ts';
 import { addressFields, completeClusterIPs, keepAddresses } from './service-address-validation.ts';
+import { defaultIpModes, validateLoadBalancerStatus } from './load-balancer-status.ts';
 import { serviceColumns } from './service-columns.ts';
 import { validateService, validateServiceUpdate } from './service-validation.ts';
 
@@ -27,6 +28,7 @@ function defaultService(service: JsonObject): void {
   if (type === 'NodePort' || type === 'LoadBalancer') setDefault(spec, 'externalTrafficPolicy', 'Cluster');
   if (type === 'LoadBalancer') setDefault(spec, 'allocateLoadBalancerNodePorts', true);
   if (type !== 'ExternalName') setDefault(spec, 'internalTrafficPolicy', 'Cluster');
+  defaultIpModes(service);
 }
 
 /**
@@ -103,7 +105,10 @@ export const serviceKind: Kind = defineKind({
     completeClusterIPs(ensureObject(service, 'spec'));
   },
   prepareForUpdate: prepareServiceUpdate,
-  validate: validateService,
+  validate: (service, old) => [
+    ...validateService(service),
+    ...validateLoadBalancerStatus(service, old, 'Service'),
+  ],
   validateUpdate: validateServiceUpdate,
   selectableFields: (service) => ({
     'spec.clusterIP': stringAt(service, 'spec', 'clusterIP'),

@@ -53,7 +53,8 @@ export function serviceLbController(context: ControllerContext): Task {
       const message = `${service.spec?.loadBalancerIP ?? ''} is no address of a node that takes its traffic: all nodes' addresses are given`;
       recorder.event(service, 'Warning', 'LoadBalancerIPUnavailable', message);
     }
-    const current = service.status?.loadBalancer?.ingress ?? [];
+    // Servers since 1.29 add the mode of an address.
+    const current = (service.status?.loadBalancer?.ingress ?? []).map(({ ipMode: _mode, ...point }) => point);
     if (conditions === undefined && canonicalJson(current) === canonicalJson(ingress)) return done;
     const { namespace, name = '' } = service.metadata ?? {};
     const status = {
