@@ -13,7 +13,7 @@ import { writeWithHead } from './join-head.ts';
 import type { Connection, ConnectionHandler } from './transport.ts';
 
 /** Bytes that a client may still send after an early answer. Beyond, it is cut and may miss the answer. */
-const lingerBytesMax = 1024 * 1024;
+export const lingerBytesMax = 1024 * 1024;
 
 /** `linger`: our direction has ended, what still comes is thrown away. */
 type State = 'head' | 'exchange' | 'linger' | 'closed';

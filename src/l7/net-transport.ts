@@ -10,6 +10,7 @@ import {
 } from 'node:tls';
 import type { ProxyProtocolOptions } from './proxied-connection.ts';
 import { parseProxyHeader, type Peer } from './proxy-protocol.ts';
+import { TlsSessions } from './tls-sessions.ts';
 import type {
   AcceptedFrom,
   Acceptor,
@@ -36,18 +37,15 @@ export const netTransport: ServerTransport = {
   close() {},
 };
 
-/** Endpoints whose last session is remembered for one ConnectTls. The oldest is forgotten: its next handshake is a whole one. */
-const sessionsMax = 1024;
-
 /** What is kept for a ConnectTls. `context` undefined: its PEM texts cannot be used. */
-type Client = { readonly context: SecureContext | undefined; readonly sessions: Map<string, Buffer> };
+type Client = { readonly context: SecureContext | undefined; readonly sessions: TlsSessions };
 
 const clients = new WeakMap<ConnectTls, Client>();
 
 function clientOf(tls: ConnectTls): Client {
   let client = clients.get(tls);
   if (client === undefined) {
-    client = { context: clientContext(tls), sessions: new Map() };
+    client = { context: clientContext(tls), sessions: new TlsSessions() };
     clients.set(tls, client);
   }
   return client;
@@ -76,7 +74,7 @@ function connectEncrypted(
 ): Connection {
   const { context, sessions } = clientOf(tls);
   const place = `${address} ${port}`;
-  const session = sessions.get(place);
+  const session = sessions.of(place);
   const raw = connect({ host: address, port, noDelay: true, allowHalfOpen: true });
   if (preamble !== undefined) raw.write(preamble);
   const socket = connectTls({
@@ -90,12 +88,7 @@ function connectEncrypted(
   });
   socket.allowHalfOpen = true;
   socket.once('secureConnect', () => handler.onConnect(agreedProtocol(socket)));
-  socket.on('session', (latest) => {
-    sessions.delete(place);
-    sessions.set(place, latest);
-    const oldest = sessions.keys().next();
-    if (sessions.size > sessionsMax && oldest.done !== true) sessions.delete(oldest.value);
-  });
+  socket.on('session', (latest) => sessions.remember(place, latest));
   attach(socket, handler);
   if (context === undefined) socket.destroy(Object.assign(new Error('bad PEM'), { code: badPem }));
   return new NetConnection(socket, '');

@@ -4,7 +4,7 @@ import type { RatePolicy } from './policy.ts';
 /** Clients remembered for rate limits, over all Ingresses. Beyond, the one asked for longest ago starts afresh. */
 export const rateClientsMax = 65_536;
 /** Passwords remembered as right, so that their costly check is made once. Beyond, the oldest is checked again. */
-const passwordsMax = 4_096;
+export const passwordsMax = 4_096;
 /** Answers of authentication services that are remembered. Beyond, the oldest is asked for again. */
 const authsMax = 4_096;
 

@@ -36,9 +36,20 @@ export class Certificates implements TlsSource {
   readonly #issued = new Map<string, Promise<Issued>>();
 
   readonly #ticketKeys: TicketKeys;
+  readonly #issuedMax: number;
 
-  /** @param tickets those of another worker; undefined: our own */
-  constructor(log: Logger, clock: Clock, authority: KeyPair | undefined, tickets?: TicketSecret) {
+  /**
+   * @param tickets those of another worker; undefined: our own
+   * @param most certificates of our own in memory
+   */
+  constructor(
+    log: Logger,
+    clock: Clock,
+    authority: KeyPair | undefined,
+    tickets?: TicketSecret,
+    most = issuedMax,
+  ) {
+    this.#issuedMax = most;
     this.#ticketKeys = new TicketKeys(tickets ?? ticketSecret(randomBytes(32), clock.nowMs()));
     this.#log = log;
     this.#clock = clock;
@@ -115,7 +126,7 @@ export class Certificates implements TlsSource {
     this.#issued.delete(name);
     this.#issued.set(name, made);
     const oldest = this.#issued.keys().next();
-    if (this.#issued.size > issuedMax && oldest.done !== true) this.#issued.delete(oldest.value);
+    if (this.#issued.size > this.#issuedMax && oldest.done !== true) this.#issued.delete(oldest.value);
     try {
       return await made;
     } catch (error) {

@@ -17,7 +17,7 @@ import { ingressDefaults } from '../../src/l7/config.ts';
 import { defaultLimits } from '../../src/l7/limits.ts';
 import { type IngressPorts, runStaticIngress } from '../../src/l7/run.ts';
 import { type CorpusCase, corpus, mutate, randomOf } from '../support/http1-corpus.ts';
-import { localhost, until } from './ingress-harness.ts';
+import { localhost, testTransport, until } from './ingress-harness.ts';
 
 const seed = Number(process.env['FUZZ_SEED'] ?? 20261127);
 const count = Number(process.env['FUZZ_COUNT'] ?? 100);
@@ -191,7 +191,7 @@ describe('ingress differential: nginx, HAProxy and Fairlead', { timeout: 300_000
         lingerTimeoutMs: 50,
       },
     };
-    const deps = { clock: systemClock, onReady: ready.resolve };
+    const deps = { clock: systemClock, onReady: ready.resolve, transport: await testTransport() };
     running = runStaticIngress(config, file, silentLogger, stop.signal, deps);
     running.catch(ready.reject);
     return { name: 'fairlead', port: (await ready.promise).http[0] ?? 0, recorder };
