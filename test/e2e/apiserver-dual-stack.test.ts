@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { endpointSlices, serviceCidrs, services } from '../../src/api/resource.ts';
 import { findKubectls, startApiServer, type TestApiServer } from '../support/apiserver.ts';
+import { startApiServerProcess } from '../support/apiserver-process.ts';
 import { type RunResult, run, runOk } from '../support/shell.ts';
 
 /** An API server with Service addresses of both families, as kubectl meets it. */
@@ -128,4 +130,53 @@ test('dual stack: another ServiceCIDR extends the range of its own family', { sk
     await apply('far', { clusterIP: 'fd45::7' }, fails),
     /failed to allocate IP fd45::7: the provided IP \(fd45::7\) is not in the valid range. The range of valid IPs is fd43::\/112, fd44::\/112/,
   );
+});
+
+test('dual stack: a server that gets a second range shows it, moves no Service, and can go back', async () => {
+  const process = await startApiServerProcess({ storeArguments: ['--service-cidr', '10.43.0.0/16'] });
+  try {
+    const client = await process.client('fairlead-admin', ['system:masters']);
+    const ranges = async () => (await client.get(serviceCidrs, undefined, 'kubernetes')).spec?.cidrs;
+    const familiesOf = async (name: string) =>
+      (await client.get(services, 'default', name)).spec?.ipFamilies ?? [];
+    const make = (name: string) =>
+      client.create(services, {
+        metadata: { name, namespace: 'default' },
+        spec: { ipFamilyPolicy: 'PreferDualStack', ports: [{ port: 80 }] },
+      });
+    await make('early');
+    assert.deepEqual([await ranges(), await familiesOf('early')], [['10.43.0.0/16'], ['IPv4']]);
+
+    await process.kill();
+    await process.startAgain(['--service-cidr', '10.43.0.0/16,fd43::/112']);
+    await make('late');
+    assert.deepEqual(await ranges(), ['10.43.0.0/16', 'fd43::/112']);
+    assert.deepEqual([await familiesOf('early'), await familiesOf('late')], [['IPv4'], ['IPv4', 'IPv6']]);
+
+    await process.kill();
+    await process.startAgain();
+    const patch = { metadata: { labels: { changed: 'yes' } } };
+    await client.patch(services, 'default', 'late', 'merge', patch);
+    assert.deepEqual(await familiesOf('late'), ['IPv4', 'IPv6']);
+  } finally {
+    await process.stop();
+  }
+});
+
+test('dual stack: where IPv6 is first the Service kubernetes has it, and the advertised address must be of it', async () => {
+  const ranges = ['--service-cidr', 'fd43::/112,10.43.0.0/16'];
+  await assert.rejects(
+    startApiServerProcess({ storeArguments: ranges }),
+    /--advertise-address 127.0.0.1 must be of the family of the first --service-cidr, IPv6/,
+  );
+  const process = await startApiServerProcess({ storeArguments: [...ranges, '--advertise-address', '::1'] });
+  try {
+    const client = await process.client('fairlead-admin', ['system:masters']);
+    const { spec } = await client.get(services, 'default', 'kubernetes');
+    assert.deepEqual([spec?.clusterIPs, spec?.ipFamilies], [['fd43::1'], ['IPv6']]);
+    const slice = await client.get(endpointSlices, 'default', 'kubernetes');
+    assert.deepEqual([slice.addressType, slice.endpoints?.[0]?.addresses], ['IPv6', ['::1']]);
+  } finally {
+    await process.stop();
+  }
 });

@@ -19,8 +19,8 @@ export type ApiServerProcess = {
   kubeconfig(commonName: string, organizations?: readonly string[]): Promise<string>;
   /** SIGKILL. */
   kill(): Promise<void>;
-  /** At the same address. */
-  startAgain(): Promise<void>;
+  /** At the same address; with other arguments where there are some. */
+  startAgain(others?: readonly string[]): Promise<void>;
   stop(): Promise<void>;
 };
 
@@ -50,8 +50,8 @@ export async function startApiServerProcess(
       return made;
     },
     kill: () => end(running.child, 'SIGKILL'),
-    async startAgain() {
-      running = await spawnServer(folder, port, storeArguments);
+    async startAgain(others = storeArguments) {
+      running = await spawnServer(folder, port, others);
     },
     async stop() {
       for (const client of clients) client.close();
