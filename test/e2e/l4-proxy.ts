@@ -88,7 +88,7 @@ export async function startProxyIn(
 }
 
 /** Far beyond what anything here takes: a cut-off node is missed after its grace period. */
-const comesTrueWithinMs = 30_000;
+const comesTrueWithinMs = 90_000;
 
 export async function comesTrue(check: () => Promise<boolean>, what: string): Promise<void> {
   const endAtMs = Date.now() + comesTrueWithinMs;

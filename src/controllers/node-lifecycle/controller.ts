@@ -51,6 +51,8 @@ class NodeLifecycle {
   readonly #monitorGraceMs: number;
   /** When we last heard of a node, on our own clock: those of nodes may be wrong. */
   readonly #heardAtMs = new Map<string, number>();
+  /** renewTime of a node's Lease when it was last read instead of watched. */
+  readonly #readRenewTimes = new Map<string, string>();
 
   constructor(context: ControllerContext, monitorGraceMs: number) {
     this.#monitorGraceMs = monitorGraceMs;
@@ -70,9 +72,11 @@ class NodeLifecycle {
     this.#nodeInformer.onChange((name, now, old) => {
       if (now === undefined) {
         this.#heardAtMs.delete(name);
+        this.#readRenewTimes.delete(name);
         return;
       }
-      if (old === undefined || heartbeatOf(now) !== heartbeatOf(old))
+      // What says Unknown was written by us.
+      if (old === undefined || (!isSilent(now) && heartbeatOf(now) !== heartbeatOf(old)))
         this.#heardAtMs.set(name, this.#clock.monotonicMs());
       this.nodeQueue.add(name);
       if (hasNoExecute(now) || (old !== undefined && hasNoExecute(old))) {
@@ -102,7 +106,7 @@ class NodeLifecycle {
   async reconcileNode(name: string, signal: AbortSignal): Promise<Outcome> {
     const node = this.#nodeInformer.get(name);
     if (node === undefined) return done;
-    const silentForMs = this.#clock.monotonicMs() - (this.#heardAtMs.get(name) ?? 0);
+    const silentForMs = await this.#silentForMs(name, signal);
     if (silentForMs >= this.#monitorGraceMs) {
       const conditions = silentConditions(node, this.#clock.nowMs());
       if (conditions !== undefined) {
@@ -125,8 +129,36 @@ class NodeLifecycle {
       await this.#client.patch(nodes, undefined, name, 'merge', patch, { signal });
     }
     if (isReady(node)) return requeueAfter(Math.max(1000, this.#monitorGraceMs - silentForMs));
-    if (isSilent(node)) await this.#markPodsNotReady(name, signal);
+    // Not while the node is heard again and is about to say so itself: its kubelet would take the marks back at once.
+    if (isSilent(node) && silentForMs >= this.#monitorGraceMs) await this.#markPodsNotReady(name, signal);
     return silentForMs < this.#monitorGraceMs ? requeueAfter(this.#monitorGraceMs - silentForMs) : done;
+  }
+
+  /**
+   * Since we last heard of the node. Before that is taken for its silence we ask once: on a busy machine it is our own watch
+   * that lags, and then every node would seem lost at the same time.
+   */
+  async #silentForMs(name: string, signal: AbortSignal): Promise<number> {
+    const silentForMs = this.#clock.monotonicMs() - (this.#heardAtMs.get(name) ?? 0);
+    if (silentForMs < this.#monitorGraceMs || isSilent(this.#nodeInformer.get(name))) return silentForMs;
+    const known = this.leaseInformer.get(`${leaseNamespace}/${name}`)?.spec?.renewTime;
+    const renewTime = await this.#renewTimeOf(name, signal);
+    // What was read here and seen by no watch yet is read once: else a watch that hangs would keep a dead node alive.
+    if (renewTime === undefined || renewTime === known || renewTime === this.#readRenewTimes.get(name)) {
+      return silentForMs;
+    }
+    this.#readRenewTimes.set(name, renewTime);
+    this.#heardAtMs.set(name, this.#clock.monotonicMs());
+    return 0;
+  }
+
+  async #renewTimeOf(name: string, signal: AbortSignal): Promise<string | undefined> {
+    try {
+      return (await this.#client.get(leases, leaseNamespace, name, signal)).spec?.renewTime;
+    } catch (error) {
+      if (isApiError(error, 'NotFound')) return undefined; // heartbeats in its status alone
+      throw error;
+    }
   }
 
   /** Pods of an unreachable node get no traffic, whatever they last said of themselves. */
