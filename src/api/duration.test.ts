@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ageOf, humanDuration } from './duration.ts';
+import { ageOf, humanDuration, parseDurationMs } from './duration.ts';
 
 const minute = 60;
 const hour = 60 * minute;
@@ -33,3 +33,19 @@ test('duration: an age needs a time', () => {
   assert.equal(ageOf('', 0), '<unknown>');
   assert.equal(ageOf('2026-01-01T00:00:00Z', Date.parse('2026-01-01T00:05:03Z')), '5m3s');
 });
+
+for (const [text, want] of [
+  ['0', 0],
+  ['1s', 1000],
+  ['1m30.5s', 90_500],
+  ['-2h', -7_200_000],
+  ['100us', 0.1],
+  ['.5ms', 0.5],
+  ['', undefined],
+  ['1', undefined],
+  ['1d', undefined],
+  ['s', undefined],
+  ['1s ', undefined],
+] as const) {
+  test(`Go's duration ${JSON.stringify(text)}`, () => assert.equal(parseDurationMs(text), want));
+}

@@ -1,3 +1,24 @@
+/** Length of Go's units of time, ms. */
+const goUnitsMs: Readonly<Record<string, number>> = {
+  ns: 1e-6,
+  us: 1e-3,
+  µs: 1e-3,
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+};
+
+/** Go's text form of a duration (`1m30s`, `0.5s`, `-1h`, `0`), in ms. Undefined when it is none. Spec: Go, time.ParseDuration. */
+export function parseDurationMs(text: string): number | undefined {
+  const found = /^([+-]?)(0|(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|ms|s|m|h))+)$/.exec(text);
+  if (found === null) return undefined;
+  let sum = 0;
+  for (const [, amount, unit = ''] of (found[2] ?? '').matchAll(/([\d.]+)(ns|us|µs|ms|s|m|h)/g))
+    sum += Number(amount) * (goUnitsMs[unit] ?? 0);
+  return found[1] === '-' ? -sum : sum;
+}
+
 const secondMs = 1000;
 const minuteMs = 60 * secondMs;
 const hourMs = 60 * minuteMs;

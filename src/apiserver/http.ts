@@ -9,6 +9,7 @@ import {
 import type { TLSSocket } from 'node:tls';
 import { promisify } from 'node:util';
 import { bodyBytesMax } from '../api/decode.ts';
+import { parseDurationMs } from '../api/duration.ts';
 import { findKind } from '../api/registry.ts';
 import {
   badRequest,
@@ -154,8 +155,10 @@ async function answer(
   const counter = streams ? 'streams' : 'inFlight';
   metrics[counter]++;
   try {
+    // The query of a proxied request is the back end's, not ours.
+    const timeoutMs = streams ? 0 : timeoutOf(request, config.limits.requestTimeoutMs);
     const routing = route(context, authorized, info);
-    const reply = streams ? await routing : await withinTime(context, routing);
+    const reply = streams ? await routing : await withinTime(context, routing, timeoutMs);
     await send(context, response, reply, request);
     return reply.status;
   } finally {
@@ -169,10 +172,21 @@ function isStreaming(info: RequestInfo, request: ApiRequest): boolean {
   return info.subresource === 'log' && isTrue(request.query.get('follow'));
 }
 
-async function withinTime(context: ApiContext, routing: Promise<Reply>): Promise<Reply> {
+/** How long the client wants to wait, ms: at most as long as the server does. Throws StatusError 400 for what is no duration. */
+function timeoutOf(request: ApiRequest, maxMs: number): number {
+  const text = request.query.get('timeout') ?? '';
+  if (text === '') return maxMs;
+  const ms = parseDurationMs(text);
+  if (ms === undefined)
+    throw badRequest(
+      `invalid timeout specified in the request URL - time: invalid duration ${JSON.stringify(text)}`,
+    );
+  return ms <= 0 ? maxMs : Math.min(ms, maxMs);
+}
+
+async function withinTime(context: ApiContext, routing: Promise<Reply>, ms: number): Promise<Reply> {
   let cancel = (): void => {};
   const late = new Promise<never>((_resolve, reject) => {
-    const ms = context.config.limits.requestTimeoutMs;
     cancel = context.clock.after(ms, () =>
       reject(timeout('request did not complete within the allotted time', 1)),
     );

@@ -1,5 +1,6 @@
 import { stringAt } from '../api/fields.ts';
 import type { Kind, Subresource } from '../api/kind.ts';
+import { bindingKind } from '../api/kinds/binding.ts';
 import { findKind } from '../api/registry.ts';
 import { badRequest, deleted, forbidden, methodNotAllowed, pathNotFound } from '../api/status.ts';
 import type { RemoteApi } from './aggregation/registry.ts';
@@ -21,7 +22,15 @@ import { proxyRequest } from './proxy.ts';
 import { attributesOf, refusalText } from './rbac.ts';
 import { parseRequest, type RequestInfo, type Verb } from './request-info.ts';
 import { answerReview } from './reviews.ts';
-import { bindPod, evictPod, getScale, patchScale, putScale, requestToken } from './subresources.ts';
+import {
+  bindNamedPod,
+  bindPod,
+  evictPod,
+  getScale,
+  patchScale,
+  putScale,
+  requestToken,
+} from './subresources.ts';
 import { watchObjects } from './watch.ts';
 import { isDryRun } from './dry-run.ts';
 import { changeObject, createObject, decodeRequest, type WritablePart, type Written } from './write.ts';
@@ -42,6 +51,7 @@ const objectRoutes: Routes = {
 };
 
 const reviewRoutes: Routes = { create: answerReview };
+const bindingRoutes: Routes = { create: bindNamedPod };
 const componentRoutes: Routes = { get: getComponent, list: listComponents };
 
 /** Subresources that show the whole object and write a part of it. */
@@ -149,7 +159,7 @@ export function resolveTarget(
 }
 
 function routesOf(kind: Kind, target: Target): Routes {
-  if (kind.ephemeral === true) return reviewRoutes;
+  if (kind.ephemeral === true) return kind === bindingKind ? bindingRoutes : reviewRoutes;
   if (kind.readOnly === true) return target.subresource === '' ? componentRoutes : {};
   if (target.subresource === '') return objectRoutes;
   const known = kind.subresources.find((subresource) => subresource === target.subresource);

@@ -10,9 +10,10 @@ import {
 } from '../api/fields.ts';
 import type { Column, Kind } from '../api/kind.ts';
 import { ageColumn, column, nameColumn } from '../api/kinds/columns.ts';
+import { podKind } from '../api/kinds/pod.ts';
 import { isJsonObject, type Json, type JsonObject } from '../api/object.ts';
 import { scaleOf, withScale } from '../api/scale.ts';
-import { badRequest, conflict, forbidden, notFound } from '../api/status.ts';
+import { badRequest, conflict, forbidden, invalid, notFound } from '../api/status.ts';
 import { rfc3339 } from '../base/clock.ts';
 import { applyChange, decodeConfiguration, isApply } from './apply.ts';
 import type { BodyKind } from './admission-request.ts';
@@ -156,9 +157,26 @@ function objectOf(target: Target, written: Written): JsonObject {
 
 /** What the scheduler does: gives an unbound Pod its node. */
 export async function bindPod(context: ApiContext, target: Target): Promise<Reply> {
-  const dryRun = isDryRun(target);
   const asked = await decodeIdentity(target, bindingIdentity);
-  const binding = await admitBody(context, target, 'CREATE', bindingIdentity, asked, dryRun);
+  const binding = await admitBody(context, target, 'CREATE', bindingIdentity, asked, isDryRun(target));
+  return bind(context, target, binding);
+}
+
+/** The same by a Binding that is posted to its namespace, where its own name is the Pod's. */
+export async function bindNamedPod(context: ApiContext, target: Target): Promise<Reply> {
+  const asked = await decodeIdentity(target, bindingIdentity);
+  const binding = await admitBody(context, target, 'CREATE', bindingIdentity, asked, isDryRun(target));
+  const name = stringAt(binding, 'metadata', 'name');
+  const errors = target.kind.validate?.(binding) ?? [];
+  if (errors.length > 0) throw invalid(target.kind, name, errors);
+  const namespace = stringAt(binding, 'metadata', 'namespace');
+  if (namespace !== '' && namespace !== target.namespace)
+    throw badRequest('the namespace of the provided object does not match the namespace sent on the request');
+  return bind(context, { ...target, kind: podKind, name, subresource: 'binding' }, binding);
+}
+
+async function bind(context: ApiContext, target: Target, binding: JsonObject): Promise<Reply> {
+  const dryRun = isDryRun(target);
   const nodeName = stringAt(binding, 'target', 'name');
   const kind = stringAt(binding, 'target', 'kind');
   if (nodeName === '' || (kind !== '' && kind !== 'Node')) {

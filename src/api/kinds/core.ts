@@ -1,3 +1,4 @@
+import { bindingKind } from './binding.ts';
 import type { Kind } from '../kind.ts';
 import { componentStatusKind } from './componentstatus.ts';
 import { configMapKind, secretKind, serviceAccountKind } from './config.ts';
@@ -14,6 +15,7 @@ import { replicationControllerKind } from './replicationcontroller.ts';
 import { serviceKind } from './service.ts';
 
 export const coreKinds: readonly Kind[] = [
+  bindingKind,
   componentStatusKind,
   configMapKind,
   endpointsKind,
