@@ -91,6 +91,26 @@ describe('dns in a cluster', { skip: missing ?? false, timeout: 300_000 }, () =>
     assert.equal(srv, '0 100 53 kube-dns.kube-system.svc.cluster.local.');
   });
 
+  test('kdig inside a Pod asks the cluster over both transports', async () => {
+    const kdig = async (...args: string[]): Promise<string> =>
+      (await kubectl('exec', 'dig', '--', 'kdig', ...args)).trim();
+    for (const transport of ['+notcp', '+tcp']) {
+      const name = 'kubernetes.default.svc.cluster.local';
+      assert.equal(await kdig(transport, '+short', name), '10.43.0.1', transport);
+      assert.match(await kdig(transport, 'gone.default.svc.cluster.local'), /status: NXDOMAIN/, transport);
+    }
+    assert.match(await kdig('-x', '10.43.0.1', '+short'), /^kubernetes\.default\.svc\.cluster\.local\.$/);
+  });
+
+  test('with no way out a Pod of dnsPolicy Default does not get the resolver settings of the machine', async () => {
+    const own = ['run', 'default-dns', '--image=alpine:latest', '--restart=Never'];
+    const overrides = `--overrides=${JSON.stringify({ spec: { dnsPolicy: 'Default' } })}`;
+    await kubectl(...own, overrides, '--command', '--', 'sleep', '3600');
+    await kubectl('wait', '--for=condition=Ready', 'pod/default-dns', '--timeout=60s');
+    const file = await kubectl('exec', 'default-dns', '--', 'cat', '/etc/resolv.conf');
+    assert.equal(file, 'nameserver 127.0.0.1\n');
+  });
+
   test('a Pod finds at its first search what its last would find, and explain tells why', async () => {
     // "kubernetes.default" as a Pod of namespace default asks for it first.
     const first = 'kubernetes.default.default.svc.cluster.local';

@@ -73,7 +73,15 @@ describe('images', { skip, timeout: 300_000 }, () => {
     [
       'alpine',
       'docker.io/library/alpine:latest',
-      ['usr/bin/sh', 'usr/bin/curl', 'usr/bin/dig', 'usr/bin/nslookup', 'usr/bin/wget', 'usr/bin/nc'],
+      [
+        'usr/bin/sh',
+        'usr/bin/curl',
+        'usr/bin/dig',
+        'usr/bin/kdig',
+        'usr/bin/nslookup',
+        'usr/bin/wget',
+        'usr/bin/nc',
+      ],
     ],
     ['echo', 'fairlead.dev/echo:1', ['usr/bin/perl', 'usr/local/bin/echo.pl']],
     ['busybox', 'fairlead.dev/busybox:1', ['usr/bin/busybox', 'usr/bin/sh']],
@@ -109,7 +117,11 @@ describe('images', { skip, timeout: 300_000 }, () => {
       for (const [name, command, want] of [
         [
           'alpine',
-          ['/bin/sh', '-c', 'curl --version; dig -v 2>&1; nc -h 2>&1; nslookup 2>&1; cat /etc/os-release'],
+          [
+            '/bin/sh',
+            '-c',
+            'curl --version; dig -v 2>&1; kdig -V 2>&1; nc -h 2>&1; nslookup 2>&1; cat /etc/os-release',
+          ],
           /curl 7|curl 8/,
         ],
         [
@@ -123,7 +135,7 @@ describe('images', { skip, timeout: 300_000 }, () => {
         await unpack(archiveOf(name), root);
         const result = await run('chroot', [root, ...command], { env: { LC_ALL: 'C' } });
         assert.match(`${result.stdout}${result.stderr}`, want);
-        if (name === 'alpine') assert.match(result.stdout, /DiG 9[^]*OpenBSD netcat/);
+        if (name === 'alpine') assert.match(result.stdout, /DiG 9[^]*kdig \(Knot DNS\)[^]*OpenBSD netcat/);
       }
     } finally {
       await rm(folder, { recursive: true, force: true });

@@ -245,6 +245,38 @@ describe('l4 on four nodes', { skip: missing ?? false, timeout: 600_000 }, () =>
     for (const at of nodes) assert.equal(await health(at), half.includes(at) ? '200' : '503', at);
   });
 
+  test('Endpoints written by hand are mirrored, and packets go where they say', async () => {
+    const podIp = async (node: NodeName): Promise<string> =>
+      cluster.kubectl(
+        `get pods -l app=all --field-selector spec.nodeName=${node} -o jsonpath={.items[0].status.podIP}`,
+      );
+    const write = async (node: NodeName) => {
+      const subsets = [{ addresses: [{ ip: await podIp(node) }], ports: [{ port: 8080 }] }];
+      const object = { apiVersion: 'v1', kind: 'Endpoints', metadata: { name: 'by-hand' }, subsets };
+      await cluster.kubectl('apply -f -', { input: JSON.stringify(object) });
+    };
+    const spec = { ports: [{ port: 80, targetPort: 8080 }] };
+    const noSelector = { apiVersion: 'v1', kind: 'Service', metadata: { name: 'by-hand' }, spec };
+    await cluster.kubectl('apply -f -', { input: JSON.stringify(noSelector) });
+    const ip = await cluster.kubectl('get service by-hand -o jsonpath={.spec.clusterIP}');
+    for (const node of ['agent-1', 'server-0'] as const) {
+      await write(node);
+      for (const from of nodes) {
+        const only = async () => nodesIn(await asked(from, ip, 80)).join() === node;
+        await comesTrue(only, `${from} goes to ${node}`);
+      }
+    }
+    const by = await cluster.kubectl(
+      'get endpointslices -l kubernetes.io/service-name=by-hand -o jsonpath={.items[*].metadata.labels.endpointslice\\.kubernetes\\.io/managed-by}',
+    );
+    assert.equal(by, 'endpointslicemirroring-controller.k8s.io');
+    await cluster.kubectl('delete endpoints by-hand');
+    for (const from of nodes) {
+      const refused = async () => (await ask(from, ip, 80)).node === 'ECONNREFUSED';
+      await comesTrue(refused, `${from} is refused`);
+    }
+  });
+
   test('explain tells the same, for a cluster by its name', async () => {
     const { name } = cluster;
     const said = await cluster.cli([

@@ -70,14 +70,24 @@ const caddy: Recipe = {
 
 const alpine: Recipe = {
   reference: 'docker.io/library/alpine:latest',
-  packages: ['busybox-static', 'curl', 'bind9-dnsutils', 'netcat-openbsd', 'ca-certificates'],
+  packages: [
+    'busybox-static',
+    'curl',
+    'bind9-dnsutils',
+    'knot-dnsutils',
+    'netcat-openbsd',
+    'ca-certificates',
+  ],
   config: {
     cmd: ['/bin/sh'],
     env: [path, 'ENV=/etc/shell-aliases'],
-    labels: labels('Shell', 'busybox, curl, dig and nc from Debian packages, in the place of Alpine Linux'),
+    labels: labels(
+      'Shell',
+      'busybox, curl, dig, kdig and nc from Debian packages, in the place of Alpine Linux',
+    ),
   },
   plan: (pool) => ({
-    include: ['usr/bin/busybox', 'usr/bin/curl', 'usr/bin/dig', 'usr/bin/nc.openbsd'],
+    include: ['usr/bin/busybox', 'usr/bin/curl', 'usr/bin/dig', 'usr/bin/kdig', 'usr/bin/nc.openbsd'],
     files: new Map([
       ...commonFiles('Shell test image made from Debian packages (this is not Alpine Linux)'),
       ['etc/ssl/certs/ca-certificates.crt', { data: certificateBundle(pool) }],
