@@ -63,7 +63,7 @@ function validateContainer(
   errors.push(...oneOf(container, path, 'terminationMessagePolicy', ['File', 'FallbackToLogsOnError']));
   errors.push(...validatePorts(objectsAt(container, 'ports'), child(path, 'ports'), context));
   errors.push(...validateEnv(objectsAt(container, 'env'), child(path, 'env')));
-  errors.push(...validateMounts(objectsAt(container, 'volumeMounts'), child(path, 'volumeMounts'), context));
+  errors.push(...validateMounts(container, child(path, 'volumeMounts'), context));
   errors.push(...validateResources(objectAt(container, 'resources'), child(path, 'resources')));
   errors.push(...validateProbes(container, path, context));
   for (const hook of ['postStart', 'preStop']) {
@@ -165,12 +165,12 @@ function validateEnv(env: readonly JsonObject[], path: string): readonly FieldEr
 }
 
 function validateMounts(
-  mounts: readonly JsonObject[],
+  container: JsonObject,
   path: string,
   context: ContainerContext,
 ): readonly FieldError[] {
   const paths = new Set<string>();
-  return mounts.flatMap((mount, position) => {
+  return objectsAt(container, 'volumeMounts').flatMap((mount, position) => {
     const at = index(path, position);
     const errors: FieldError[] = [];
     const name = stringAt(mount, 'name');
@@ -180,11 +180,24 @@ function validateMounts(
     if (mountPath === '') errors.push(required(child(at, 'mountPath')));
     else if (paths.has(mountPath)) errors.push(invalid(child(at, 'mountPath'), mountPath, 'must be unique'));
     paths.add(mountPath);
-    const subPath = stringAt(mount, 'subPath');
-    if (subPath.startsWith('/')) {
-      errors.push(invalid(child(at, 'subPath'), subPath, 'must be a relative path'));
-    } else if (subPath.split('/').includes('..')) {
-      errors.push(invalid(child(at, 'subPath'), subPath, "must not contain '..'"));
+    for (const field of ['subPath', 'subPathExpr']) {
+      const subPath = stringAt(mount, field);
+      if (subPath.startsWith('/')) {
+        errors.push(invalid(child(at, field), subPath, 'must be a relative path'));
+      } else if (subPath.split('/').includes('..')) {
+        errors.push(invalid(child(at, field), subPath, "must not contain '..'"));
+      }
+    }
+    const expression = stringAt(mount, 'subPathExpr');
+    if (expression !== '' && stringAt(mount, 'subPath') !== '') {
+      const detail = 'subPathExpr and subPath are mutually exclusive';
+      errors.push(invalid(child(at, 'subPathExpr'), expression, detail));
+    }
+    errors.push(...oneOf(mount, at, 'mountPropagation', ['Bidirectional', 'HostToContainer', 'None']));
+    const isPrivileged = objectAt(container, 'securityContext')?.['privileged'] === true;
+    if (stringAt(mount, 'mountPropagation') === 'Bidirectional' && !isPrivileged) {
+      const detail = 'Bidirectional mount propagation is available only to privileged containers';
+      errors.push(forbidden(child(at, 'mountPropagation'), detail));
     }
     return errors;
   });

@@ -316,6 +316,29 @@ const invalid: readonly {
     want: ['spec.containers[0].volumeMounts[0].name: Not found: "v"'],
   },
   {
+    name: 'mounts',
+    spec: {
+      volumes: [{ name: 'v', emptyDir: {} }],
+      containers: [
+        {
+          name: 'a',
+          image: 'x',
+          volumeMounts: [
+            { name: 'v', mountPath: '/a', subPath: 'b', subPathExpr: '../$(C)' },
+            { name: 'v', mountPath: '/b', mountPropagation: 'Both' },
+            { name: 'v', mountPath: '/c', mountPropagation: 'Bidirectional' },
+          ],
+        },
+      ],
+    },
+    want: [
+      'spec.containers[0].volumeMounts[0].subPathExpr: Invalid value: "../$(C)": must not contain \'..\'',
+      'spec.containers[0].volumeMounts[0].subPathExpr: Invalid value: "../$(C)": subPathExpr and subPath are mutually exclusive',
+      'spec.containers[0].volumeMounts[1].mountPropagation: Unsupported value: "Both": supported values: "Bidirectional", "HostToContainer", "None"',
+      'spec.containers[0].volumeMounts[2].mountPropagation: Forbidden: Bidirectional mount propagation is available only to privileged containers',
+    ],
+  },
+  {
     name: 'ports',
     spec: {
       containers: [
