@@ -2,7 +2,7 @@ import type { IngressParameters, StaticResponse } from '../api/fairlead-kinds.ts
 import type { ConfigMap, Secret, Service } from '../api/gen/core-v1.ts';
 import type { EndpointSlice } from '../api/gen/discovery-v1.ts';
 import type { Ingress, IngressClass } from '../api/gen/networking-v1.ts';
-import { keyOf, type ObjectKey } from '../api/object.ts';
+import type { ObjectKey } from '../api/object.ts';
 import { canonicalIp } from '../base/ip.ts';
 import { endpointsForBackend, usableEndpoints } from '../model/endpoints.ts';
 import { servicePortNamed } from '../model/service-port.ts';
@@ -14,12 +14,14 @@ import {
   backendProtocol,
   backendTls,
   defaultServerName,
+  plainAccess,
 } from './backend-protocol.ts';
 import { isOwned, ownedClasses } from './class.ts';
 import { type ClassDefaults, classDefaults, defaultsFor } from './class-parameters.ts';
 import { type CompiledAnswer, configMapOf, staticAnswer } from './static-answer.ts';
-import type { Problem } from './problem.ts';
-import { type BackendRef, firstPort, renderPlace } from './backend-refs.ts';
+import type { Problem, ProblemReason } from './problem.ts';
+import { type BackendRef, firstPort, renderPlace, vacantRef } from './backend-refs.ts';
+import { rankOf } from './route-fragment.ts';
 import {
   plainOptions,
   type RouteStructure,
@@ -81,7 +83,8 @@ type BackendSource = {
 /**
  * Makes the route table. Equal inputs give equal tables, whatever the order of `ingresses`: for the same host and path
  * the oldest Ingress wins, ties by key. What has not changed since `previous` is taken over from it: a change of
- * endpoints costs a look at each backend, not the making of all routes.
+ * endpoints costs a look at each backend, one of an Ingress the making of its hosts. Only the numbers of backends depend on
+ * what was before.
  */
 export function compileRoutes(
   view: IngressView,
@@ -92,30 +95,29 @@ export function compileRoutes(
   const ingressClasses = [...view.ingressClasses];
   const ingresses = [...view.ingresses];
   const before = previous?.basis;
-  const same =
+  const sameClasses =
     before !== undefined &&
     sameItems(before.configuredClassNames, configuredClassNames) &&
-    sameItems(before.ingressClasses, ingressClasses) &&
-    sameItems(before.ingresses, ingresses);
+    sameItems(before.ingressClasses, ingressClasses);
   const classes = ownedClasses(ingressClasses, configuredClassNames, {
     controllerName: options.controllerName,
     takesNginx: options.nginxAnnotations,
   });
   const owned =
-    same && previous !== undefined
+    previous !== undefined && sameClasses && sameItems(before.ingresses, ingresses)
       ? previous.owned
       : ownedIngresses(ingresses, classes, previous?.owned ?? []);
-  const defaults = classDefaults(ingressClasses, classes.names, (key) => view.parameters(key));
-  const structure =
-    same && sameItems(before.defaults.objects, defaults.objects) && sameSecrets(before.structure, view)
-      ? before.structure
-      : structureRoutes(
-          owned,
-          (key) => view.secret(key),
-          previous?.table,
-          options,
-          (ingress) => defaultsFor(ingress, defaults),
-        );
+  const defaultsNow = classDefaults(ingressClasses, classes.names, (key) => view.parameters(key));
+  // What Ingresses were made with stays the same object while it says the same.
+  const defaults =
+    sameClasses && sameItems(before.defaults.objects, defaultsNow.objects) ? before.defaults : defaultsNow;
+  const structure = structureRoutes(
+    owned,
+    (key) => view.secret(key),
+    before?.structure,
+    options,
+    (ingress) => defaultsFor(ingress, defaults),
+  );
   const sources = structure.backends.map((ref) => sourceOf(view, ref, before));
   const backends = structure.backends.map((ref, index) =>
     backendOf(ref, index, sources[index]!, previous?.table.backends[index]),
@@ -123,7 +125,7 @@ export function compileRoutes(
   const { exactHosts, wildcardHosts, anyHost, defaultRoute, certificates } = structure;
   return {
     table: { backends, exactHosts, wildcardHosts, anyHost, defaultRoute, certificates },
-    problems: [...defaults.problems, ...structure.problems, ...backendProblems(structure.backends, sources)],
+    problems: [...defaults.problems, ...structure.problems, ...backendProblems(structure, sources)],
     owned,
     basis: {
       ingressClasses,
@@ -158,10 +160,6 @@ function ownedIngresses(
   return merged;
 }
 
-function rankOf(ingress: Ingress): string {
-  return `${ingress.metadata?.creationTimestamp ?? ''} ${keyOf(ingress)}`;
-}
-
 /** Index of the first of `sorted`, from `low` on, whose rank is above `rank`. */
 function firstAbove(sorted: readonly Ingress[], rank: string, low: number): number {
   let from = low;
@@ -174,14 +172,8 @@ function firstAbove(sorted: readonly Ingress[], rank: string, low: number): numb
   return from;
 }
 
-function sameSecrets(structure: RouteStructure, view: IngressView): boolean {
-  for (const [key, secret] of structure.secrets) {
-    if (view.secret(key) !== secret) return false;
-  }
-  return true;
-}
-
 function sourceOf(view: IngressView, ref: BackendRef, before: Basis | undefined): BackendSource {
+  if (ref === vacantRef) return vacantSource;
   const service = ref.external ?? (ref.service === undefined ? undefined : view.service(ref.service));
   const slices = ref.service === undefined || service === undefined ? [] : [...view.slices(ref.service)];
   const index = before?.structure.backendIndexes.get(ref.id);
@@ -210,6 +202,17 @@ function sourceOf(view: IngressView, ref: BackendRef, before: Basis | undefined)
   };
 }
 
+const vacantSource: BackendSource = {
+  service: undefined,
+  slices: [],
+  resource: undefined,
+  configMap: undefined,
+  answer: undefined,
+  endpoints: undefined,
+  tls: undefined,
+  protocol: backendProtocol(plainAccess, undefined),
+};
+
 function tlsOf(ref: BackendRef, service: Service, before: BackendTls | undefined): BackendTls | undefined {
   const { spec } = service;
   const external = spec?.type === 'ExternalName' ? spec.externalName?.replace(/\.$/, '') : undefined;
@@ -236,38 +239,43 @@ function backendOf(
   return { id: ref.id, key: ref.key, index, endpoints, tls, protocol, balance, proxyProtocol, answer };
 }
 
-function backendProblems(refs: readonly BackendRef[], sources: readonly BackendSource[]): readonly Problem[] {
+function backendProblems(
+  { backends, fragments }: RouteStructure,
+  sources: readonly BackendSource[],
+): readonly Problem[] {
+  const told = new Map<number, BackendTrouble>();
+  for (const [index, source] of sources.entries()) {
+    const trouble = troubleOf(backends[index]!, source);
+    if (trouble !== undefined) told.set(index, trouble);
+  }
+  if (told.size === 0) return [];
   const problems: Problem[] = [];
-  for (const [index, { service, endpoints }] of sources.entries()) {
-    const ref = refs[index]!;
-    problems.push(...resourceProblems(ref, sources[index]!));
-    if (endpoints !== undefined || ref.service === undefined) continue; // the latter has been told already
-    for (const { ingress, place } of ref.users) {
-      const field = renderPlace(place);
-      problems.push(
-        service === undefined
-          ? { ingress, reason: 'ServiceNotFound', message: `${field}: there is no Service ${ref.service}` }
-          : {
-              ingress,
-              reason: 'PortNotFound',
-              message: `${field}: Service ${ref.service} has no TCP port ${ref.port}`,
-            },
-      );
+  for (const { ingress, uses } of fragments) {
+    for (const { backend, place } of uses) {
+      const trouble = told.get(backend);
+      if (trouble === undefined) continue;
+      const message = `${renderPlace(place)}: ${trouble.text}`;
+      problems.push({ ingress, reason: trouble.reason, message });
     }
   }
   return problems;
 }
 
-function resourceProblems({ resource, users }: BackendRef, { answer }: BackendSource): readonly Problem[] {
-  if (resource === undefined || answer?.ok === true) return [];
-  return users.map(({ ingress, place }) => ({
-    ingress,
-    reason: answer === undefined ? 'ResourceNotFound' : 'InvalidResource',
-    message:
-      answer === undefined
-        ? `${renderPlace(place)}: there is no StaticResponse ${resource}`
-        : `${renderPlace(place)}: StaticResponse ${resource}: ${answer.problem}`,
-  }));
+type BackendTrouble = { readonly reason: ProblemReason; readonly text: string };
+
+function troubleOf(ref: BackendRef, source: BackendSource): BackendTrouble | undefined {
+  const { service: key, resource: name } = ref;
+  const { service, endpoints, answer } = source;
+  if (name !== undefined) {
+    if (answer?.ok === true) return undefined;
+    return answer === undefined
+      ? { reason: 'ResourceNotFound', text: `there is no StaticResponse ${name}` }
+      : { reason: 'InvalidResource', text: `StaticResponse ${name}: ${answer.problem}` };
+  }
+  if (endpoints !== undefined || key === undefined) return undefined; // the latter has been told already
+  return service === undefined
+    ? { reason: 'ServiceNotFound', text: `there is no Service ${key}` }
+    : { reason: 'PortNotFound', text: `Service ${key} has no TCP port ${ref.port}` };
 }
 
 const noEndpoints: readonly Endpoint[] = [];

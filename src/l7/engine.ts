@@ -10,8 +10,8 @@ export type Engine = {
   /** Counters of all workers; one object, which `refresh` brings up to date. */
   readonly metrics: ProxyMetrics;
   refresh(): Promise<void>;
-  /** The endpoints of a backend as the workers know them. */
-  endpointsOf(backend: number): Promise<readonly LiveEndpoint[]>;
+  /** The endpoints of a backend as the workers know them; by `Backend.id`, for each process numbers them by itself. */
+  endpointsOf(backendId: string): Promise<readonly LiveEndpoint[]>;
   /** Takes no more connections, lets requests under way finish for at most `graceMs`, then cuts what is left. */
   drain(graceMs: number): Promise<void>;
   /** Ends everything at once. */

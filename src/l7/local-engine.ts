@@ -121,8 +121,8 @@ export class LocalEngine implements Engine {
     return Promise.resolve();
   }
 
-  endpointsOf(backend: number): Promise<readonly LiveEndpoint[]> {
-    return Promise.resolve(this.#proxy.endpointsOf(backend));
+  endpointsOf(backendId: string): Promise<readonly LiveEndpoint[]> {
+    return Promise.resolve(this.#proxy.endpointsOf(backendId));
   }
 
   async drain(graceMs: number): Promise<void> {

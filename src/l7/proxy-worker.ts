@@ -1,5 +1,8 @@
 import type { Clock } from '../base/clock.ts';
+import { BackendMetrics } from './backend-metrics.ts';
+import { vacantRef } from './backend-refs.ts';
 import { BackendState } from './backend-state.ts';
+import { defaultBalance } from './balance-policy.ts';
 import { ClientConnection, type ClientHandler, type ClientOwner } from './client-connection.ts';
 import type { AccessRecord, ProxyContext } from './context.ts';
 import type { LiveEndpoint } from './explain.ts';
@@ -43,6 +46,8 @@ export class ProxyWorker implements Acceptor {
   /** By Backend.id. */
   readonly #states = new Map<string, BackendState>();
   readonly #random: () => number;
+  /** Stands where a table has no backend: no route leads there. */
+  readonly #vacant: BackendState;
   readonly #tickMs: number;
   #generation = 0; // of tables
   #cancelTick: (() => void) | undefined;
@@ -64,6 +69,7 @@ export class ProxyWorker implements Acceptor {
     const { limits } = options;
     const nowMs = (): number => clock.monotonicMs();
     this.#random = randomFrom(clock.nowMs());
+    this.#vacant = new BackendState('', defaultBalance, new BackendMetrics(), this.#random);
     this.#options = options;
     this.#clock = clock;
     this.#context = {
@@ -104,8 +110,8 @@ export class ProxyWorker implements Acceptor {
   }
 
   /** The endpoints of a backend as this worker knows them, for people to read. */
-  endpointsOf(backend: number): readonly LiveEndpoint[] {
-    const endpoints = this.#context.live.states[backend]?.endpoints ?? [];
+  endpointsOf(backendId: string): readonly LiveEndpoint[] {
+    const endpoints = this.#states.get(backendId)?.endpoints ?? [];
     return endpoints.map(({ key, pending, ejection, lastError }) => ({
       key,
       pending,
@@ -167,6 +173,7 @@ export class ProxyWorker implements Acceptor {
   /** What is known of a backend stays with it, so that its turn goes on where it was. */
   #state(backend: Backend): BackendState {
     const { id, key, balance } = backend;
+    if (id === vacantRef.id) return this.#vacant;
     let state = this.#states.get(id);
     if (state === undefined) {
       state = new BackendState(key, balance, this.metrics.backends.of(key), this.#random);

@@ -42,53 +42,42 @@ export type CertificateUse = {
   readonly certificate: Certificate;
 };
 
-/** Gathers the certificates of Ingresses, which must be given oldest first. */
-export class RouteCertificates {
-  /** As in RouteTable. */
-  readonly byHost = new Map<string, Certificate>();
-  readonly uses: CertificateUse[] = [];
-  readonly #secret: (key: ObjectKey) => Secret | undefined;
-  readonly #before: ReadonlyMap<string, Certificate> | undefined;
-  readonly #onProblem: (ingress: Ingress, reason: ProblemReason, message: string) => void;
-
-  constructor(
-    secret: (key: ObjectKey) => Secret | undefined,
-    before: ReadonlyMap<string, Certificate> | undefined,
-    onProblem: (ingress: Ingress, reason: ProblemReason, message: string) => void,
-  ) {
-    this.#secret = secret;
-    this.#before = before;
-    this.#onProblem = onProblem;
+/** The certificates that one Ingress names. */
+export function certificateUses(
+  ingress: Ingress,
+  secret: (key: ObjectKey) => Secret | undefined,
+  before: (host: string) => Certificate | undefined,
+  onProblem: (reason: ProblemReason, message: string) => void,
+): readonly CertificateUse[] {
+  const uses: CertificateUse[] = [];
+  for (const [index, tls] of (ingress.spec?.tls ?? []).entries()) {
+    const { secretName } = tls;
+    if (secretName === undefined || secretName === '') continue; // whatever else fits is shown
+    const field = `spec.tls[${index}]`;
+    const secretKey = objectKey(ingress.metadata?.namespace, secretName);
+    const hosts = certificateHosts(ingress, tls.hosts);
+    const certificate = certificateOf(secretKey, secret(secretKey), before(hosts[0] ?? ''));
+    if ('reason' in certificate) onProblem(certificate.reason, `${field}: ${certificate.message}`);
+    else uses.push({ ingress, field, hosts, certificate });
   }
+  return uses;
+}
 
-  add(ingress: Ingress): void {
-    for (const [index, tls] of (ingress.spec?.tls ?? []).entries()) {
-      const { secretName } = tls;
-      if (secretName === undefined || secretName === '') continue; // whatever else fits is shown
-      const field = `spec.tls[${index}]`;
-      const secretKey = objectKey(ingress.metadata?.namespace, secretName);
-      const hosts = certificateHosts(ingress, tls.hosts);
-      const before = this.#before?.get(hosts[0] ?? '');
-      const certificate = certificateOf(secretKey, this.#secret(secretKey), before);
-      if ('reason' in certificate) {
-        this.#onProblem(ingress, certificate.reason, `${field}: ${certificate.message}`);
-        continue;
-      }
-      this.uses.push({ ingress, field, hosts, certificate });
-      for (const host of hosts) this.#show(ingress, field, host, certificate);
-    }
-  }
-
-  #show(ingress: Ingress, field: string, host: string, certificate: Certificate): void {
-    const other = this.byHost.get(host);
-    if (other === undefined) this.byHost.set(host, certificate);
-    else if (other.secret !== certificate.secret) {
-      const what = host === '' ? 'all other hosts' : host;
-      const verb = host === '' ? 'have' : 'has';
-      const message = `${field}: ${what} already ${verb} the certificate of Secret ${other.secret}`;
-      this.#onProblem(ingress, 'HostConflict', message);
-    }
-  }
+/** Which of the uses for one host, best first, is shown, and what those of other Secrets must be told. */
+export function winnerOf(
+  host: string,
+  uses: readonly CertificateUse[],
+): {
+  readonly winner: Certificate | undefined;
+  readonly losers: readonly (readonly [CertificateUse, string])[];
+} {
+  const winner = uses[0]?.certificate;
+  const lost = uses.filter(({ certificate }) => certificate.secret !== winner?.secret);
+  const what = host === '' ? 'all other hosts already have' : `${host} already has`;
+  return {
+    winner,
+    losers: lost.map((use) => [use, `${use.field}: ${what} the certificate of Secret ${winner?.secret}`]),
+  };
 }
 
 /** Without hosts an entry is for those of the rules; without these, or for a rule of any host, for all that nothing else fits. */

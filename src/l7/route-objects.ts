@@ -58,8 +58,8 @@ export function routeObjectsOf({ owned, basis }: CompiledRoutes): RouteObjects {
     slices.set(key, source.slices);
   }
   const secrets = new Map<ObjectKey, Secret>();
-  for (const [key, secret] of basis.structure.secrets) {
-    if (secret !== undefined) secrets.set(key, secret);
+  for (const { secrets: named } of basis.structure.fragments) {
+    for (const [key, secret] of named) if (secret !== undefined) secrets.set(key, secret);
   }
   return {
     ingressClasses: new Map(basis.ingressClasses.map((item) => [keyOf(item), item])),
@@ -107,7 +107,7 @@ function sameItems(a: readonly EndpointSlice[], b: readonly EndpointSlice[]): bo
   return a.length === b.length && a.every((item, index) => item === b[index]);
 }
 
-/** The same objects in another process: compiling them gives the same table, with backends at the same indexes. */
+/** The same objects in another process: compiling them gives the same table, but for the numbers of backends. */
 export class RouteReplica implements IngressView {
   readonly #ingressClasses = new Map<ObjectKey, IngressClass>();
   readonly #ingresses = new Map<ObjectKey, Ingress>();

@@ -125,7 +125,10 @@ class IngressController {
                 asked.set(index, []);
                 return [];
               });
-              for (const index of asked.keys()) asked.set(index, await this.#engine.endpointsOf(index));
+              for (const index of asked.keys()) {
+                const id = compiled.table.backends[index]?.id;
+                if (id !== undefined) asked.set(index, await this.#engine.endpointsOf(id));
+              }
               return explainRequest(compiled, request, (index) => asked.get(index) ?? []);
             },
           });

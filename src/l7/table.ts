@@ -16,7 +16,7 @@ export type Endpoint = {
 
 /** A Service port and who serves it now. Each distinct one stands once in a table. */
 export type Backend = {
-  /** Of all but the endpoints: what is known of it goes on from table to table. */
+  /** Of all but the endpoints: what is known of it goes on from table to table. '': a vacant place, where no route leads. */
   readonly id: string;
   /** "namespace/service:port", the port as the Ingress names it. */
   readonly key: string;

@@ -34,7 +34,7 @@ export type ToWorker =
   /** Answered by `done` with the same number. One is under way at a time. */
   | { readonly kind: 'routes'; readonly number: number; readonly routes: RouteObjectsChange }
   /** Answered by `reading`. */
-  | { readonly kind: 'read'; readonly number: number; readonly backend: number | undefined }
+  | { readonly kind: 'read'; readonly number: number; readonly backendId: string | undefined }
   /** Stops accepting, lets requests finish for at most so long, and ends. */
   | { readonly kind: 'drain'; readonly graceMs: number };
 

@@ -157,8 +157,8 @@ export class WorkerPool implements Engine {
     ]);
   }
 
-  async endpointsOf(backend: number): Promise<readonly LiveEndpoint[]> {
-    const lists = await Promise.all(this.#workers.map((worker) => worker.read(backend)));
+  async endpointsOf(backendId: string): Promise<readonly LiveEndpoint[]> {
+    const lists = await Promise.all(this.#workers.map((worker) => worker.read(backendId)));
     const sum = new Map<string, LiveEndpoint>();
     for (const endpoint of lists.flat()) {
       const { key, pending, ejected, lastError } = endpoint;
@@ -320,7 +320,7 @@ class Worker {
   }
 
   /** Brings `reading` up to date. The endpoints of `backend`; none if it does not answer in time. */
-  read(backend: number | undefined): Promise<readonly LiveEndpoint[]> {
+  read(backendId: string | undefined): Promise<readonly LiveEndpoint[]> {
     if (!this.alive) return Promise.resolve([]);
     this.#number += 1;
     const number = this.#number;
@@ -333,7 +333,7 @@ class Worker {
         clearTimeout(late);
         resolve(endpoints);
       });
-      this.#send({ kind: 'read', number, backend });
+      this.#send({ kind: 'read', number, backendId });
     });
   }
 

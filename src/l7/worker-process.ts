@@ -50,7 +50,7 @@ class WorkerProcess {
         this.#tell({ kind: 'done', number: message.number });
         return;
       case 'read':
-        void this.#read(message.number, message.backend);
+        void this.#read(message.number, message.backendId);
         return;
       case 'drain':
         this.end(message.graceMs);
@@ -77,8 +77,8 @@ class WorkerProcess {
     this.#engine?.publish(this.#compiled);
   }
 
-  async #read(number: number, backend: number | undefined): Promise<void> {
-    const endpoints = backend === undefined ? [] : ((await this.#engine?.endpointsOf(backend)) ?? []);
+  async #read(number: number, backendId: string | undefined): Promise<void> {
+    const endpoints = backendId === undefined ? [] : ((await this.#engine?.endpointsOf(backendId)) ?? []);
     const metrics = this.#engine === undefined ? {} : readingOf(this.#engine.metrics);
     this.#tell({ kind: 'reading', number, metrics, endpoints });
   }
