@@ -12,7 +12,7 @@ import { WorkQueue } from '../control/work-queue.ts';
 import { ingressClassesToCreate } from './class.ts';
 import type { CompiledRoutes } from './compile.ts';
 import type { IngressConfig } from './config.ts';
-import { planStatus, publishedAddresses } from './ingress-status.ts';
+import { planRemoval, planStatus, publishedAddresses } from './ingress-status.ts';
 import type { Problem } from './problem.ts';
 import type { Watched } from './watched.ts';
 
@@ -33,6 +33,8 @@ export class ApiWriter {
   readonly #recorder: Recorder;
   readonly #onLeading: () => void;
   #owned: CompiledRoutes['owned'] = [];
+  /** Ingresses that are ours no more, whose status may still have our addresses. */
+  readonly #left = new Set<ObjectKey>();
   /** By key; made when somebody asks. */
   #ownedByKey: ReadonlyMap<ObjectKey, Ingress> | undefined;
   /** Those that `queue` has been given, or that need nothing, for `addresses`: a change of one Ingress must not cost a look at all. */
@@ -67,10 +69,21 @@ export class ApiWriter {
 
   update(compiled: CompiledRoutes): void {
     if (compiled.owned !== this.#owned) {
+      this.#noteLeft(this.#owned, compiled.owned);
       this.#owned = compiled.owned;
       this.#ownedByKey = undefined;
     }
     this.#enqueue();
+  }
+
+  /** Those that were ours and are not, as when their class has changed. */
+  #noteLeft(before: CompiledRoutes['owned'], now: CompiledRoutes['owned']): void {
+    if (this.#queue === undefined) return; // another process writes, and takes them out
+    const fresh = new Set(now);
+    for (const ingress of before) {
+      if (!fresh.delete(ingress)) this.#left.add(keyOf(ingress));
+    }
+    for (const ingress of fresh) this.#left.delete(keyOf(ingress)); // only changed
   }
 
   report({ ingress, reason, message }: Problem): void {
@@ -91,6 +104,7 @@ export class ApiWriter {
       at.add(ingress);
       if (planStatus(ingress, addresses) !== undefined) queue.add(keyOf(ingress));
     }
+    for (const key of this.#left) queue.add(key);
   }
 
   async #lead(signal: AbortSignal): Promise<void> {
@@ -122,21 +136,36 @@ export class ApiWriter {
       await runReconciler(reconciler, signal, { log: this.#log });
     } finally {
       this.#queue = undefined;
+      this.#left.clear();
     }
   }
 
   async #writeStatus(key: ObjectKey, signal: AbortSignal): Promise<Outcome> {
     this.#ownedByKey ??= new Map(this.#owned.map((owned) => [keyOf(owned), owned]));
-    const ingress = this.#ownedByKey.get(key);
-    const patch = ingress === undefined ? undefined : planStatus(ingress, this.#addresses());
-    if (ingress === undefined || patch === undefined) return done;
+    const owned = this.#ownedByKey.get(key);
+    const ingress = owned ?? this.#findLeft(key);
+    this.#left.delete(key);
+    if (ingress === undefined) return done;
+    const plan = owned === undefined ? planRemoval : planStatus;
+    const patch = plan(ingress, this.#addresses());
+    if (patch === undefined) return done;
     const { namespace, name = '' } = ingress.metadata ?? {};
     try {
       await this.#client.patch(ingresses, namespace, name, 'merge', patch, { subresource: 'status', signal });
     } catch (error) {
-      if (!isApiError(error, 'NotFound')) throw error; // deleted meanwhile: nothing to write
+      if (isApiError(error, 'NotFound')) return done; // deleted meanwhile: nothing to write
+      if (owned === undefined) this.#left.add(key); // looked at again
+      throw error;
     }
     return done;
+  }
+
+  #findLeft(key: ObjectKey): Ingress | undefined {
+    if (!this.#left.has(key)) return undefined;
+    for (const ingress of this.#watched.view.ingresses) {
+      if (keyOf(ingress) === key) return ingress;
+    }
+    return undefined;
   }
 
   #addresses(): ReturnType<typeof publishedAddresses> {

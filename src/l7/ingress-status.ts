@@ -24,11 +24,24 @@ export function planStatus(
   const current = ingress.status?.loadBalancer?.ingress ?? [];
   const same =
     current.length === addresses.length &&
-    addresses.every(({ ip, hostname, ports }, index) => {
-      const other = current[index];
-      return other?.ip === ip && other?.hostname === hostname && samePorts(other?.ports ?? [], ports ?? []);
-    });
+    addresses.every((address, index) => sameAddress(current[index]!, address));
   return same ? undefined : { status: { loadBalancer: { ingress: addresses } } };
+}
+
+/**
+ * The merge patch that takes `addresses` out of the status of an Ingress that is ours no more; undefined when it has none of them.
+ * What else stands there is another controller's, and so is a status that has changed meanwhile: then the patch is a conflict.
+ */
+export function planRemoval(ingress: Ingress, addresses: readonly IngressLoadBalancerIngress[]) {
+  const current = ingress.status?.loadBalancer?.ingress ?? [];
+  const rest = current.filter((other) => !addresses.some((address) => sameAddress(other, address)));
+  if (rest.length === current.length) return undefined;
+  const resourceVersion = ingress.metadata?.resourceVersion ?? '';
+  return { metadata: { resourceVersion }, status: { loadBalancer: { ingress: rest } } };
+}
+
+function sameAddress(a: IngressLoadBalancerIngress, b: IngressLoadBalancerIngress): boolean {
+  return a.ip === b.ip && a.hostname === b.hostname && samePorts(a.ports ?? [], b.ports ?? []);
 }
 
 type Ports = NonNullable<IngressLoadBalancerIngress['ports']>;
