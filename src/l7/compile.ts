@@ -111,13 +111,17 @@ export function compileRoutes(
   // What Ingresses were made with stays the same object while it says the same.
   const defaults =
     sameClasses && sameItems(before.defaults.objects, defaultsNow.objects) ? before.defaults : defaultsNow;
-  const structure = structureRoutes(
-    owned,
-    (key) => view.secret(key),
-    before?.structure,
-    options,
-    (ingress) => defaultsFor(ingress, defaults),
-  );
+  const unchanged = owned === previous?.owned && defaults === before?.defaults;
+  const structure =
+    unchanged && before !== undefined && sameSecrets(before.structure, view)
+      ? before.structure
+      : structureRoutes(
+          owned,
+          (key) => view.secret(key),
+          before?.structure,
+          options,
+          (ingress) => defaultsFor(ingress, defaults),
+        );
   const sources = structure.backends.map((ref) => sourceOf(view, ref, before));
   const backends = structure.backends.map((ref, index) =>
     backendOf(ref, index, sources[index]!, previous?.table.backends[index]),
@@ -170,6 +174,13 @@ function firstAbove(sorted: readonly Ingress[], rank: string, low: number): numb
     else from = middle + 1;
   }
   return from;
+}
+
+function sameSecrets({ fragments }: RouteStructure, view: IngressView): boolean {
+  for (const { secrets } of fragments) {
+    for (const [key, secret] of secrets) if (view.secret(key) !== secret) return false;
+  }
+  return true;
 }
 
 function sourceOf(view: IngressView, ref: BackendRef, before: Basis | undefined): BackendSource {
