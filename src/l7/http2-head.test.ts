@@ -159,6 +159,14 @@ test('http2 heads: answers that no client should see', () => {
   assert.equal(bad([':status', '200'], ['content-length', '1'], ['content-length', '1']), 'malformed');
 });
 
+test('http2 heads: an answer that has no body has no length, whatever its content-length', () => {
+  for (const status of ['204', '304']) {
+    const fields = list([':status', status], ['content-length', '5']);
+    const head = responseOf(fields, false, { method: 'GET', minorVersion: 1 }, new FieldLines(100));
+    assert.deepEqual(head.kind === 'response' && [head.body, head.contentLength], ['none', 0], status);
+  }
+});
+
 test('http2 heads: trailers are lines, without what frames a message', () => {
   assert.equal(
     trailersOf(list(['grpc-status', '0'], ['grpc-message', ''])),

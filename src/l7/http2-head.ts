@@ -445,7 +445,7 @@ export function responseOf(
     status,
     minorVersion: 1,
     body,
-    contentLength: Math.max(contentLength, 0),
+    contentLength: body === 'length' ? contentLength : 0,
     keepAlive: body !== 'close',
     upgrade: undefined,
     connectionTokens: '',
