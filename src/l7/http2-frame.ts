@@ -1,5 +1,7 @@
 /** Frames of HTTP/2 (RFC 9113 §4, §6) as numbers, and how they are written. Reading is in http2-session.ts. */
 
+import { blockBytes, bodyBlockBytes, giveBlock, takeBlock } from './output-blocks.ts';
+
 export const FRAME_DATA = 0;
 export const FRAME_HEADERS = 1;
 export const FRAME_PRIORITY = 2;
@@ -57,6 +59,8 @@ export const connectionPreface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',
 
 export type Setting = readonly [id: number, value: number];
 
+const empty = Buffer.alloc(0);
+
 /**
  * Bytes on their way out, gathered until `take`. What was taken is never written to again, so the network may keep it;
  * a new block is made when the current one is full.
@@ -78,8 +82,9 @@ export class OutputBuffer {
     const waiting = this.at - this.#taken;
     // Bodies come in frames of 16 KiB: several of them share a block, and what waits is copied at most once.
     const least = bytes > blockBytes / 4 ? bodyBlockBytes : blockBytes;
-    const grown = Buffer.allocUnsafeSlow(Math.max(least, 2 * waiting + bytes));
+    const grown = takeBlock(Math.max(least, 2 * waiting + bytes));
     this.data.copy(grown, 0, this.#taken, this.at);
+    if (this.#taken === 0) giveBlock(this.data);
     this.data = grown;
     if (this.#lastFrame !== -1) this.#lastFrame -= this.#taken;
     this.#taken = 0;
@@ -132,6 +137,14 @@ export class OutputBuffer {
     this.at += 4;
   }
 
+  /** Nobody keeps what was taken: its memory serves others, so that few blocks serve any number of connections. */
+  recycle(): void {
+    if (this.at > this.#taken) return;
+    giveBlock(this.data);
+    this.data = empty;
+    this.clear();
+  }
+
   /** All that is gathered; undefined if there is nothing. */
   take(): Buffer | undefined {
     if (this.at === this.#taken) return undefined;
@@ -141,11 +154,6 @@ export class OutputBuffer {
     return taken;
   }
 }
-
-const bodyBlockBytes = 131_072;
-/** Most turns fit into one block; an idle connection keeps none beyond what it has not filled. */
-const blockBytes = 16_384;
-const empty = Buffer.alloc(0);
 
 export function writeFrameHeader(
   data: Buffer,

@@ -24,14 +24,17 @@ export class Http2Link {
     if (this.#session.send.out.length >= flushBytes) this.flush();
     else if (!this.#scheduled) {
       this.#scheduled = true;
-      queueMicrotask(this.#flushLater);
+      if (this.#connection.atTurnEnd === undefined) queueMicrotask(this.#flushLater);
+      else this.#connection.atTurnEnd(this.#flushLater);
     }
   }
 
   flush(): void {
     const { send } = this.#session;
     const bytes = send.out.take();
-    if (bytes !== undefined && !this.#connection.write(bytes)) send.blocked = true;
+    if (bytes === undefined) return;
+    if (!this.#connection.write(bytes)) send.blocked = true;
+    if (this.#connection.keepsNothing === true) send.out.recycle();
   }
 
   onDrain(): void {

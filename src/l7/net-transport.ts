@@ -120,6 +120,16 @@ class NetConnection implements Connection {
     };
   }
 
+  /** A socket that has handed all to the kernel, or to TLS, counts nothing as waiting. */
+  get keepsNothing(): boolean {
+    return this.#socket.writableLength === 0;
+  }
+
+  /** libuv tells of all sockets that are ready, then runs what was set for immediately. */
+  atTurnEnd(callback: () => void): void {
+    setImmediate(callback);
+  }
+
   write(data: Buffer | string): boolean {
     const socket = this.#socket;
     if (socket.destroyed || socket.writableEnded) return true;

@@ -90,6 +90,12 @@ function behind(connection: Connection, client: Peer): Connection {
   return {
     remoteAddress: client.address,
     copies: connection.copies === true,
+    get keepsNothing() {
+      return connection.keepsNothing === true;
+    },
+    ...(connection.atTurnEnd === undefined
+      ? {}
+      : { atTurnEnd: (callback) => connection.atTurnEnd?.(callback) }),
     ends: () => {
       const ends = connection.ends?.();
       return ends === undefined ? undefined : { ...ends, remote: client };

@@ -12,6 +12,13 @@ export type Connection = {
   ends?(): ConnectionEnds | undefined;
   /** True: `write` copies at once, so that nothing is saved by joining small writes, or by keeping a big one apart. */
   readonly copies?: boolean;
+  /** Nothing that was given to `write` is kept: its buffers may be changed again. */
+  readonly keepsNothing?: boolean;
+  /**
+   * Calls back once, when the events of this turn have been told and before what is queued leaves: what they cause on a
+   * connection gathers till then. It comes even if the connection ends meanwhile.
+   */
+  atTurnEnd?(callback: () => void): void;
   /**
    * Queues bytes. A string is Latin-1. The transport may keep the buffer until it is sent, so it must not be changed.
    * False: more is queued than the high-water mark, so stop and wait for `onDrain`. After the end it does nothing.

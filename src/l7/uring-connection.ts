@@ -44,6 +44,7 @@ const buffersHeldMax = readBuffers / 2;
  */
 export class UringConnection implements Connection {
   readonly copies = true;
+  readonly keepsNothing = true;
   readonly remoteAddress: string;
   readonly user: number;
   /** Waits for `settle`. */
@@ -69,6 +70,7 @@ export class UringConnection implements Connection {
   #drainAwaited = false;
   #ending = false;
   #finished = false;
+  #atTurnEnd: (() => void)[] = [];
 
   constructor(host: UringHost, user: number, fd: number, remoteAddress: string) {
     this.#host = host;
@@ -93,6 +95,11 @@ export class UringConnection implements Connection {
     if (this.#queuedBytes <= highWaterBytes) return true;
     this.#drainAwaited = true;
     return false;
+  }
+
+  atTurnEnd(callback: () => void): void {
+    this.#atTurnEnd.push(callback);
+    this.#schedule();
   }
 
   end(): void {
@@ -162,6 +169,8 @@ export class UringConnection implements Connection {
 
   /** Does what gathered since the last time. */
   settle(): void {
+    this.scheduled = false;
+    if (this.#atTurnEnd.length > 0) this.#endTurn();
     if (this.#isOver) {
       this.#closeWhenQuiet();
       return;
@@ -175,6 +184,14 @@ export class UringConnection implements Connection {
     this.#receive();
     this.#send();
     this.#finish();
+  }
+
+  #endTurn(): void {
+    const callbacks = this.#atTurnEnd;
+    this.#atTurnEnd = [];
+    this.scheduled = true; // what they write leaves with this call
+    for (const callback of callbacks) callback();
+    this.scheduled = false;
   }
 
   complete(kind: number, result: number, flags: number): void {

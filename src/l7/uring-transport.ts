@@ -205,7 +205,6 @@ export class UringTransport implements ServerTransport {
       this.#scheduled = this.#settling;
       this.#settling = batch;
       for (const connection of batch) {
-        connection.scheduled = false;
         connection.settle();
       }
       batch.length = 0;

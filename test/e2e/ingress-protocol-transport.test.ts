@@ -158,6 +158,73 @@ for (const [name, transport] of transports) {
     await until(() => client.has('close'));
   });
 
+  check(
+    'a turn ends once for each who asks, and what is written then leaves in order',
+    async (t, transport) => {
+      let turns = 0;
+      const { port, accepted } = await serve(t, transport, (recorder) => {
+        recorder.onBytes = () => {
+          const { connection } = recorder;
+          connection.atTurnEnd?.(() => {
+            turns += 1;
+            connection.write('c');
+          });
+          connection.atTurnEnd?.(() => {
+            turns += 1;
+            connection.write('d');
+          });
+          connection.write('a');
+          connection.write('b');
+        };
+      });
+      const client = dial(transport, port);
+      client.connection.write('1');
+      await until(() => client.text === 'abcd');
+      client.connection.write('2');
+      await until(() => client.text === 'abcdabcd');
+      assert.equal(turns, 4);
+      let late = 0;
+      accepted[0]?.connection.destroy();
+      accepted[0]?.connection.atTurnEnd?.(() => {
+        late += 1;
+        accepted[0]?.connection.write('gone');
+      });
+      await until(() => late === 1 && client.has('end'));
+      assert.equal(client.text, 'abcdabcd');
+      client.connection.destroy();
+      await until(() => client.has('close'));
+    },
+  );
+
+  check('a buffer may be changed where the connection says that it keeps nothing', async (t, transport) => {
+    const { port, accepted } = await serve(t, transport);
+    const socket = connect(port, localhost);
+    let received = 0;
+    await until(() => accepted.length === 1);
+    const connection = accepted[0]!.connection;
+    let sent = 0;
+    let reused = 0;
+    const memory = Buffer.alloc(32_768);
+    let buffer = memory;
+    // Nobody reads at first, so that the network fills up and the transport has to keep bytes.
+    while (sent < 16 << 20 && (connection.keepsNothing === true || reused === 0)) {
+      buffer.fill('x');
+      connection.write(buffer);
+      sent += buffer.length;
+      if (connection.keepsNothing === true) {
+        buffer.fill('-');
+        reused += 1;
+      } else buffer = Buffer.alloc(buffer.length);
+    }
+    socket.on('data', (chunk: Buffer) => {
+      assert.ok(!chunk.includes('-'), 'bytes that were changed after keepsNothing have left');
+      received += chunk.length;
+    });
+    await until(() => received === sent);
+    assert.ok(reused > 0);
+    socket.destroy();
+  });
+
   check('a half-closed connection goes on in the other direction', async (t, transport) => {
     const { port, accepted } = await serve(t, transport);
     const socket = connect({ port, host: localhost, allowHalfOpen: true });
