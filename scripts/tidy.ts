@@ -56,7 +56,7 @@ const functionLinesRatchet: Readonly<Record<string, number>> = {
   'src/apiserver/tokens.ts#createTokenAuthority': 76,
   'src/controllers/volume-binder/controller.ts#volumeBinderController': 91,
   'src/kubelet/containerd.ts#startContainerd': 78,
-  'src/kubelet/run.ts#runKubelet': 131,
+  'src/kubelet/run.ts#runKubelet': 122,
 };
 
 type Source = { readonly path: string; readonly text: string; readonly lines: readonly string[] };

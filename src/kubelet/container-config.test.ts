@@ -20,6 +20,7 @@ const context: ContainerContext = {
   mounts: [],
   specHash: 'busybox',
   memoryCapacityBytes: 1000 * 2 ** 20,
+  hasSelinux: false,
 };
 const compile = (
   container: Partial<Container>,
@@ -283,8 +284,25 @@ for (const { name, spec, want } of [
   },
 ] satisfies readonly { name: string; spec: Partial<PodSpec>; want: RegExp | undefined }[]) {
   test(`unsupported: ${name}`, () => {
-    const found = findUnsupported(pod(spec));
+    const found = findUnsupported(pod(spec), { hasSelinux: true });
     if (want === undefined) assert.equal(found, undefined);
     else assert.match(found?.message ?? '', want);
   });
 }
+
+test('SELinux fields mean nothing, and are let pass, on a machine without SELinux', () => {
+  const seLinuxOptions = { level: 's0:c1,c2', type: 'spc_t' };
+  const container = { name: 'main', securityContext: { seLinuxOptions } };
+  const spec: Partial<PodSpec> = {
+    securityContext: { seLinuxOptions, seLinuxChangePolicy: 'MountOption' },
+    initContainers: [container],
+    containers: [container],
+  };
+  assert.equal(findUnsupported(pod(spec), { hasSelinux: false }), undefined);
+  assert.notEqual(findUnsupported(pod(spec), { hasSelinux: true }), undefined);
+  assert.equal(compile(container, spec).metadata?.name, 'main');
+  assert.throws(
+    () => compile(container, spec, { hasSelinux: true }),
+    new ContainerConfigError('securityContext.seLinuxOptions is not supported by this node'),
+  );
+});

@@ -7,7 +7,7 @@ import type { Partially } from '../base/protobuf.ts';
 import { resourcesKeyOf } from './resize.ts';
 import { linuxResourcesOf } from './resources.ts';
 import { namespaceOptionsOf, runtimeLabels, seccompOf, supplementalGroupsOf } from './sandbox-config.ts';
-import { unsupportedContainerField } from './unsupported.ts';
+import { type SecurityFacts, unsupportedContainerField } from './unsupported.ts';
 
 /** One bind mount into a container. */
 export type HostMount = {
@@ -17,7 +17,7 @@ export type HostMount = {
   readonly propagation: keyof typeof mountPropagations;
 };
 
-export type ContainerContext = {
+export type ContainerContext = SecurityFacts & {
   /** Counts this container's starts from 0. */
   readonly attempt: number;
   /** The image's id in the runtime ("sha256:…"), so that what was checked is what runs. */
@@ -50,7 +50,7 @@ export function compileContainerConfig(
   container: Container,
   context: ContainerContext,
 ): Partially<ContainerConfig> {
-  const unsupported = unsupportedContainerField(container);
+  const unsupported = unsupportedContainerField(container, context);
   if (unsupported !== undefined)
     throw new ContainerConfigError(`${unsupported} is not supported by this node`);
   const { name = '', namespace = 'default', uid = '' } = pod.metadata ?? {};

@@ -4,12 +4,13 @@ import type { MachineFacts } from './node-object.ts';
 
 /** Reads what this machine is. `dataDir`: on the file system whose size counts as the node's storage. */
 export async function readMachine(dataDir: string): Promise<MachineFacts> {
-  const [osRelease, machineId, bootId, systemUuid, storage] = await Promise.all([
+  const [osRelease, machineId, bootId, systemUuid, storage, selinux] = await Promise.all([
     readText('/etc/os-release'),
     readText('/etc/machine-id'),
     readText('/proc/sys/kernel/random/boot_id'),
     readText('/sys/class/dmi/id/product_uuid'),
     statfs(dataDir),
+    readText('/sys/fs/selinux/enforce'), // there, with 0 or 1, while the kernel has a policy's file system
   ]);
   return {
     cpus: availableParallelism(),
@@ -21,10 +22,11 @@ export async function readMachine(dataDir: string): Promise<MachineFacts> {
     machineId: machineId.trim(),
     bootId: bootId.trim(),
     systemUuid: systemUuid.trim(),
+    hasSelinux: selinux !== '',
   };
 }
 
-/** Empty where the file is not there: none of them is needed for anything but to be shown. */
+/** Empty where the file is not there. */
 async function readText(path: string): Promise<string> {
   return readFile(path, 'utf8').catch(() => '');
 }

@@ -12,6 +12,7 @@ export type MachineFacts = {
   readonly machineId: string;
   readonly bootId: string;
   readonly systemUuid: string;
+  readonly hasSelinux: boolean;
 };
 
 export type NodeImage = { readonly names: readonly string[]; readonly sizeBytes: number };

@@ -10,10 +10,11 @@ import type { NodePaths } from './pod-paths.ts';
 import type { RegistryCheck } from './registry-check.ts';
 import type { RuntimeView } from './runtime-view.ts';
 import type { PodTokens } from './tokens.ts';
+import type { SecurityFacts } from './unsupported.ts';
 import type { WatchedObjects } from './watched-objects.ts';
 
 /** What the node is, as its Pods see it. */
-export type NodeFacts = {
+export type NodeFacts = SecurityFacts & {
   readonly name: string;
   readonly ips: readonly string[];
   readonly allocatable: Readonly<Record<string, string>>;

@@ -128,5 +128,6 @@ export async function containerConfigOf(
     specHash: specHashOf(container),
     targetContainerId: context.targetContainerId,
     memoryCapacityBytes: deps.node.memoryCapacityBytes,
+    hasSelinux: deps.node.hasSelinux,
   });
 }

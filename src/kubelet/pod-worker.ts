@@ -210,7 +210,7 @@ export class PodWorker {
 
   /** Reasons for which the Pod cannot run here at all, or not any longer. */
   #findFailure(): void {
-    const unsupported = findUnsupported(this.#pod);
+    const unsupported = findUnsupported(this.#pod, this.#deps.node);
     if (unsupported !== undefined && this.#failure === undefined) {
       const event = unsupported.reason === 'UnsupportedVolume' ? 'FailedMount' : 'Failed';
       this.#deps.event(this.#pod, 'Warning', event, unsupported.message);

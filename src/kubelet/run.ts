@@ -16,7 +16,7 @@ import { createDrain } from './drain.ts';
 import { readMachine } from './machine.ts';
 import { configureCni, runRoutes } from './network.ts';
 import { parseResolvConf } from './network-files.ts';
-import { allocatableOf, type NodeImage, type NodeInput } from './node-object.ts';
+import { allocatableOf, type MachineFacts, type NodeImage, type NodeInput } from './node-object.ts';
 import { registerNode, runLease, writeNodeStatus } from './node-registration.ts';
 import { ensurePauseImage } from './pause-import.ts';
 import { pauseImage } from './pause-image.ts';
@@ -107,15 +107,6 @@ export async function runKubelet(
     readMachine(config.paths.nodeDir),
     readFile(config.resolvConf, 'utf8').catch(() => ''),
   ]);
-  const facts: NodeFacts = {
-    name: config.nodeName,
-    ips: config.nodeIps,
-    allocatable: allocatableOf(machine),
-    memoryCapacityBytes: machine.memoryBytes,
-    clusterDns: { nameservers: config.clusterDns, domain: config.clusterDomain },
-    hostDns: parseResolvConf(resolvConf),
-    cgroupRoot: config.cgroupRoot,
-  };
   const recorder = createRecorder(client, 'kubelet', { log });
   const informers = createKubeletInformers(client, config.nodeName, log);
   const view = createRuntimeView(cri, config.paths, clock);
@@ -128,7 +119,7 @@ export async function runKubelet(
     clock,
     log,
     paths: config.paths,
-    node: facts,
+    node: nodeFactsOf(config, machine, resolvConf),
     services: informers.services,
     watched,
     tokens: createPodTokens(client, clock),
@@ -207,6 +198,19 @@ export async function runKubelet(
     signal,
   );
   grpc.close();
+}
+
+function nodeFactsOf(config: KubeletConfig, machine: MachineFacts, resolvConf: string): NodeFacts {
+  return {
+    name: config.nodeName,
+    ips: config.nodeIps,
+    allocatable: allocatableOf(machine),
+    memoryCapacityBytes: machine.memoryBytes,
+    hasSelinux: machine.hasSelinux,
+    clusterDns: { nameservers: config.clusterDns, domain: config.clusterDomain },
+    hostDns: parseResolvConf(resolvConf),
+    cgroupRoot: config.cgroupRoot,
+  };
 }
 
 function staticDirs(config: KubeletConfig) {

@@ -1,6 +1,12 @@
 import type { Container, Pod, Volume } from '../api/gen/core-v1.ts';
 import { isFilesVolume } from './volume-files.ts';
 
+/** Of the machine, what decides whether a field means anything on it. */
+export type SecurityFacts = {
+  /** Whether the kernel labels files and processes by SELinux. Where it does not, Kubernetes ignores SELinux fields, too. */
+  readonly hasSelinux: boolean;
+};
+
 export type Unsupported = {
   readonly reason: 'UnsupportedVolume' | 'UnsupportedPodSpec';
   readonly message: string;
@@ -13,7 +19,7 @@ const ephemeralStorage = 'ephemeral-storage';
  * running it without what it asks for would be worse. Ephemeral containers are not looked at: the Pod that they come to
  * runs already, so each is refused by itself when it is to start.
  */
-export function findUnsupported(pod: Pod): Unsupported | undefined {
+export function findUnsupported(pod: Pod, machine: SecurityFacts): Unsupported | undefined {
   const spec = pod.spec;
   for (const volume of spec?.volumes ?? []) {
     const problem = volumeProblem(volume);
@@ -22,7 +28,9 @@ export function findUnsupported(pod: Pod): Unsupported | undefined {
     return { reason: 'UnsupportedVolume', message };
   }
   const containers = [...(spec?.initContainers ?? []), ...(spec?.containers ?? [])];
-  const field = podField(pod) ?? containers.map(namedContainerField).find(Boolean);
+  const field =
+    podField(pod, machine) ??
+    containers.map((container) => namedContainerField(container, machine)).find(Boolean);
   if (field === undefined) return undefined;
   return { reason: 'UnsupportedPodSpec', message: `${field} is not supported by this node` };
 }
@@ -42,7 +50,7 @@ function volumeProblem(volume: Volume): string | undefined {
   return kind === undefined ? undefined : `is of kind ${kind}`;
 }
 
-function podField({ spec }: Pod): string | undefined {
+function podField({ spec }: Pod, { hasSelinux }: SecurityFacts): string | undefined {
   if (spec?.hostUsers === false) return 'spec.hostUsers: false';
   if (spec?.runtimeClassName !== undefined && spec.runtimeClassName !== '') return 'spec.runtimeClassName';
   if ((spec?.resourceClaims ?? []).length > 0) return 'spec.resourceClaims';
@@ -54,19 +62,23 @@ function podField({ spec }: Pod): string | undefined {
   if (security?.appArmorProfile?.type === 'Localhost') return 'an AppArmor profile of type Localhost';
   if (security?.supplementalGroupsPolicy === 'Strict')
     return 'spec.securityContext.supplementalGroupsPolicy: Strict';
-  if (security?.seLinuxOptions !== undefined) return 'spec.securityContext.seLinuxOptions';
-  if (security?.seLinuxChangePolicy !== undefined) return 'spec.securityContext.seLinuxChangePolicy';
+  if (hasSelinux && security?.seLinuxOptions !== undefined) return 'spec.securityContext.seLinuxOptions';
+  if (hasSelinux && security?.seLinuxChangePolicy !== undefined)
+    return 'spec.securityContext.seLinuxChangePolicy';
   if (security?.windowsOptions !== undefined) return 'spec.securityContext.windowsOptions';
   return undefined;
 }
 
-function namedContainerField(container: Container): string | undefined {
-  const field = unsupportedContainerField(container);
+function namedContainerField(container: Container, machine: SecurityFacts): string | undefined {
+  const field = unsupportedContainerField(container, machine);
   return field === undefined ? undefined : `container ${container.name}: ${field}`;
 }
 
 /** The first field of a container that this node cannot honour; undefined where it can run. */
-export function unsupportedContainerField(container: Container): string | undefined {
+export function unsupportedContainerField(
+  container: Container,
+  { hasSelinux }: SecurityFacts,
+): string | undefined {
   if ((container.volumeDevices ?? []).length > 0) return 'volumeDevices';
   if (container.lifecycle?.stopSignal !== undefined) return 'lifecycle.stopSignal';
   if ((container.restartPolicyRules ?? []).length > 0) return 'restartPolicyRules';
@@ -76,7 +88,7 @@ export function unsupportedContainerField(container: Container): string | undefi
   if (recursive !== undefined) return `recursiveReadOnly: Enabled of volumeMount ${recursive.mountPath}`;
   const security = container.securityContext;
   if (security?.appArmorProfile?.type === 'Localhost') return 'an AppArmor profile of type Localhost';
-  if (security?.seLinuxOptions !== undefined) return 'securityContext.seLinuxOptions';
+  if (hasSelinux && security?.seLinuxOptions !== undefined) return 'securityContext.seLinuxOptions';
   if (security?.windowsOptions !== undefined) return 'securityContext.windowsOptions';
   return undefined;
 }
