@@ -32,6 +32,7 @@ type NodeOptions = {
   readonly relay: readonly { readonly fd: number; readonly port: number }[];
   readonly nodeLeaseDurationSeconds: number;
   readonly settleMs: number;
+  readonly diskCheckMs: number;
   readonly proxy: boolean;
 };
 
@@ -87,6 +88,12 @@ export function nodeCommand(): Command {
       [],
     )
     .option('--settle-ms <ms>', 'between a Pod’s leaving its Services and its SIGTERM', parseCount, 500)
+    .option(
+      '--disk-check-ms <ms>',
+      'between two looks at the disk usage of Pods that have limits of it; those above are evicted',
+      parseCount,
+      10_000,
+    )
     .option(
       '--node-lease-duration-seconds <count>',
       'how long the node counts as alive after a renewal of its Lease, which it makes four times in that time',
@@ -146,6 +153,7 @@ async function kubeletConfigOf(options: NodeOptions): Promise<KubeletConfig> {
     cgroupRoot: `/fairlead/${basename(runDir)}/${nodeName}`,
     leaseDurationSeconds: Math.max(1, options.nodeLeaseDurationSeconds),
     zeroLoss: { ...kubeletDefaults.zeroLoss, settleMs: options.settleMs },
+    diskCheckMs: Math.max(100, options.diskCheckMs),
     server: {
       certificateFile: options.tlsCert ?? join(pkiDir, `kubelet-${nodeName}.crt`),
       keyFile: options.tlsKey ?? join(pkiDir, `kubelet-${nodeName}.key`),

@@ -156,3 +156,15 @@ const epoch = '1970-01-01T00:00:00Z';
 function containerId(container: RuntimeContainer, runtimeName: string): string {
   return `${runtimeName}://${container.id}`;
 }
+
+/** What the API says of this very container: known at the first look at an adopted one. */
+export function statusOf(
+  { status }: Pod,
+  containerId: string,
+): { readonly started: boolean; readonly ready: boolean } | undefined {
+  const { containerStatuses = [], initContainerStatuses = [] } = status ?? {};
+  const found = [...containerStatuses, ...initContainerStatuses].find(
+    ({ containerID }) => containerID?.endsWith(`//${containerId}`) === true,
+  );
+  return found === undefined ? undefined : { started: found.started ?? false, ready: found.ready };
+}

@@ -213,6 +213,7 @@ const containerStats = message({
   ),
   cpu: optional(2, message({ timestamp: int64(1), usageCoreNanoSeconds: optional(2, uint64Value) })),
   memory: optional(3, message({ timestamp: int64(1), workingSetBytes: optional(2, uint64Value) })),
+  writableLayer: optional(4, message({ timestamp: int64(1), usedBytes: optional(3, uint64Value) })),
 });
 
 export type PodSandboxConfig = Decoded<typeof podSandboxConfig>;

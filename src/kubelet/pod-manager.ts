@@ -61,6 +61,11 @@ export class PodManager {
     for (const uid of podUids) this.#workers.get(uid)?.worker.refresh();
   }
 
+  /** Ends a Pod that takes more of the node than it may; its containers are killed at once. */
+  evict(uid: string, message: string): void {
+    this.#workers.get(uid)?.worker.evict(message);
+  }
+
   find(namespace: string, name: string): Pod | undefined {
     return this.#pods.get(`${namespace}/${name}` satisfies ObjectKey);
   }

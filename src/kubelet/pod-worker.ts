@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Container, Pod, PodStatus } from '../api/gen/core-v1.ts';
 import { StatusWriter } from './status-writer.ts';
 import { pruneEnded, StartError, startContainer, targetOf } from './container-start.ts';
-import type { Waiting } from './container-status.ts';
+import { statusOf, type Waiting } from './container-status.ts';
 import type { PullBackoffs } from './images.ts';
 import { type Action, isCompleted, type Plan, planPod, ranMs } from './plan.ts';
 import type { PodDeps, ZeroLossOptions } from './pod-deps.ts';
@@ -22,7 +22,7 @@ import {
   stopContainer,
   stopSandboxes,
 } from './termination.ts';
-import { unlessAborted } from './unless-aborted.ts';
+import { isAbort, unlessAborted } from './unless-aborted.ts';
 import { findUnsupported } from './unsupported.ts';
 
 /** Rounds of plan and act in one pass; a Pod that still has something to do then is looked at again at once. */
@@ -31,6 +31,9 @@ const roundsMax = 50;
 const passRetryMs = 1_000;
 /** Grace of a Pod whose object is gone already, s: it was deleted by force. */
 const goneGraceSeconds = 2;
+
+/** Grace of an evicted Pod's containers, s. Kubernetes' own number. */
+const evictedGraceSeconds = 1;
 
 type Failure = { readonly reason: string; readonly message: string };
 
@@ -110,6 +113,15 @@ export class PodWorker {
     this.wake();
   }
 
+  /** Ends the Pod as Failed; its containers are killed at once. */
+  evict(message: string): void {
+    const phase = this.#lastStatus?.phase;
+    if (this.#failure !== undefined || phase === 'Succeeded' || phase === 'Failed') return;
+    this.#deps.event(this.#pod, 'Warning', 'Evicted', message);
+    this.#failure = { reason: 'Evicted', message };
+    this.wake();
+  }
+
   /** The Pod would have more CPU or memory when another one leaves. */
   get waitsForResources(): boolean {
     return this.#resizer.pending?.reason === 'Deferred';
@@ -134,7 +146,7 @@ export class PodWorker {
         nextMs = await unlessAborted(this.#sync(either), signal);
       } catch (error) {
         if (signal.aborted) break;
-        if (!this.#interrupt.signal.aborted || this.#isFailure(error)) {
+        if (!this.#interrupt.signal.aborted || !isAbort(error)) {
           this.#deps.log.warn('pod pass failed, trying again', { pod: this.#pod.metadata?.name, error });
           nextMs = this.#deps.clock.nowMs() + passRetryMs;
         }
@@ -144,10 +156,6 @@ export class PodWorker {
       await this.#waitUntil(nextMs, signal);
     }
     this.#prober.stop();
-  }
-
-  #isFailure(error: unknown): boolean {
-    return !(error instanceof Error && error.name === 'AbortError');
   }
 
   #isLeaving(): boolean {
@@ -311,7 +319,10 @@ export class PodWorker {
         await this.#resizer.apply(this.#pod, action.spec, action.container);
         break;
       case 'stop-container': {
-        const seconds = this.#pod.spec?.terminationGracePeriodSeconds ?? 30;
+        const isEvicted = this.#failure?.reason === 'Evicted';
+        const seconds = isEvicted
+          ? evictedGraceSeconds
+          : (this.#pod.spec?.terminationGracePeriodSeconds ?? 30);
         const deadlineMs = this.#deps.clock.nowMs() + seconds * 1000;
         const podIp = this.#podIps(runtime)[0] ?? '';
         await stopContainer(this.#deps, this.#pod, action.container, {
@@ -396,18 +407,9 @@ export class PodWorker {
     const running = runtime.containers.flatMap((container) => {
       const spec = specs.find(({ name }) => name === container.name);
       if (spec === undefined || container.state !== 'running') return [];
-      return [{ spec, runtime: container, before: this.#statusBefore(container.id) }];
+      return [{ spec, runtime: container, before: statusOf(this.#pod, container.id) }];
     });
     this.#prober.reconcile(this.#pod, this.#podIps(runtime)[0] ?? '', running);
-  }
-
-  /** What the API says of this very container: known at the first look at an adopted one. */
-  #statusBefore(containerId: string): { readonly started: boolean; readonly ready: boolean } | undefined {
-    const { containerStatuses = [], initContainerStatuses = [] } = this.#pod.status ?? {};
-    const found = [...containerStatuses, ...initContainerStatuses].find(
-      ({ containerID }) => containerID?.endsWith(`//${containerId}`) === true,
-    );
-    return found === undefined ? undefined : { started: found.started ?? false, ready: found.ready };
   }
 
   #publish(runtime: RuntimePod, terminated: boolean): void {

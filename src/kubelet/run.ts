@@ -51,6 +51,8 @@ export type KubeletConfig = {
   readonly zeroLoss: ZeroLossOptions;
   /** undefined: Kubernetes' 40. */
   readonly leaseDurationSeconds?: number | undefined;
+  /** Between two looks at how much of the disk Pods with limits of it take, ms. */
+  readonly diskCheckMs: number;
   /** The HTTPS server for logs, exec and port-forward; undefined: none. */
   readonly server: ServerTls | undefined;
   /** Folder of static Pods; undefined: none. */
@@ -69,6 +71,7 @@ export type ServerTls = {
 export const kubeletDefaults = {
   zeroLoss: { drainTimeoutMs: 5_000, settleMs: 500 },
   clusterDomain: 'cluster.local',
+  diskCheckMs: 10_000,
 } as const;
 
 /** Between two looks at the images and whether the node still is what its status says, ms. */
@@ -315,6 +318,7 @@ async function runNode(context: NodeContext, signal: AbortSignal): Promise<void>
   await runTogether(
     [
       { name: 'pods', run: (inner) => context.pods.run(inner) },
+      { name: 'disk limits', run: (inner) => evictByDisk(context, inner) },
       { name: 'lease', run: (inner) => runLease(client, registered, config, clock, log, inner) },
       {
         name: 'routes',
@@ -351,6 +355,13 @@ async function runNode(context: NodeContext, signal: AbortSignal): Promise<void>
     ],
     signal,
   );
+}
+
+async function evictByDisk({ config, cri, pods, log }: NodeContext, signal: AbortSignal): Promise<void> {
+  const { runDiskEviction } = await import('./disk-eviction.ts');
+  const deps = { cri, clock: systemClock, log, paths: config.paths, checkMs: config.diskCheckMs };
+  const evict = (uid: string, message: string) => pods.evict(uid, message);
+  await runDiskEviction({ ...deps, pods: () => pods.pods(), evict }, signal);
 }
 
 /** Resolves when sandboxes could be run but for the network. Returns "containerd://VERSION". */

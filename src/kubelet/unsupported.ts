@@ -37,11 +37,8 @@ export function findUnsupported(pod: Pod, machine: SecurityFacts): Unsupported |
 
 function volumeProblem(volume: Volume): string | undefined {
   if (volume.emptyDir !== undefined) {
-    const { medium = '', sizeLimit } = volume.emptyDir;
-    if (medium !== '' && medium !== 'Memory') return `has emptyDir.medium ${medium}`;
-    // A tmpfs has a size; a folder has none, and nothing here measures it.
-    if (medium === '' && sizeLimit !== undefined) return 'has emptyDir.sizeLimit on disk';
-    return undefined;
+    const { medium = '' } = volume.emptyDir;
+    return medium !== '' && medium !== 'Memory' ? `has emptyDir.medium ${medium}` : undefined;
   }
   if (isFilesVolume(volume) || volume.hostPath !== undefined || volume.persistentVolumeClaim !== undefined)
     return undefined;
@@ -82,8 +79,6 @@ export function unsupportedContainerField(
   if ((container.volumeDevices ?? []).length > 0) return 'volumeDevices';
   if (container.lifecycle?.stopSignal !== undefined) return 'lifecycle.stopSignal';
   if ((container.restartPolicyRules ?? []).length > 0) return 'restartPolicyRules';
-  if (container.resources?.limits?.[ephemeralStorage] !== undefined)
-    return `resources.limits[${ephemeralStorage}]`;
   const recursive = container.volumeMounts?.find(({ recursiveReadOnly }) => recursiveReadOnly === 'Enabled');
   if (recursive !== undefined) return `recursiveReadOnly: Enabled of volumeMount ${recursive.mountPath}`;
   const security = container.securityContext;

@@ -127,6 +127,7 @@ export async function openTestNode(): Promise<TestNode> {
     start('node', 'src/cmd/node.ts', 'nodeCommand', [
       ...['--kubeconfig', agent, '--node-name', 'server-0', '--node-ip', nodeAddress, '--data-dir', dataDir],
       ...['--run-dir', runDir, '--label', 'node-role.kubernetes.io/control-plane=true', '--no-proxy'],
+      ...['--disk-check-ms', '200'],
     ]);
   const kubectl = async (...args: readonly string[]) => exec('kubectl', `--kubeconfig=${admin}`, ...args);
 

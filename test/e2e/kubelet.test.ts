@@ -442,6 +442,46 @@ describe('kubelet', { skip: skip ?? false }, () => {
     });
   });
 
+  /** Writes 20 MB to a file, then refuses to end by SIGTERM: only a kill at once makes it go in the time of a test. */
+  const hoard = (file: string) =>
+    shell(`trap "" TERM; busybox dd if=/dev/zero of=${file} bs=1M count=20; while true; do sleep 0.05; done`);
+  const stubborn = { terminationGracePeriodSeconds: 600 };
+
+  test('a Pod whose emptyDir outgrows its sizeLimit is evicted', async () => {
+    const volumes = [{ name: 'scratch', emptyDir: { sizeLimit: '10Mi' } }];
+    const volumeMounts = [{ name: 'scratch', mountPath: '/scratch' }];
+    const modest = { ...shell(`echo little > /scratch/file; ${forever}`), volumeMounts };
+    await node.apply(pod('modest', modest, { volumes }));
+    await ready('modest');
+    await node.apply(pod('hoarder', { ...hoard('/scratch/file'), volumeMounts }, { ...stubborn, volumes }));
+    const found = await phase('hoarder', 'Failed');
+    const message = 'Usage of EmptyDir volume "scratch" exceeds the limit "10Mi". ';
+    assert.deepEqual([found.status?.reason, found.status?.message], ['Evicted', message]);
+    await eventually('its container is killed', async () => {
+      const state = (await get('hoarder')).status?.containerStatuses?.[0]?.state;
+      return state?.terminated?.exitCode === 137;
+    });
+    assert.ok((await events('hoarder')).includes(`Evicted: ${message}`));
+    assert.equal((await get('modest')).status?.phase, 'Running');
+    await remove('hoarder');
+    await remove('modest');
+  });
+
+  test('a container that writes more than its limit of ephemeral storage is evicted with its Pod', async () => {
+    const resources = { limits: { 'ephemeral-storage': '10Mi' } };
+    const beside = { name: 'beside', image: 'busybox', imagePullPolicy: 'IfNotPresent', ...shell(forever) };
+    const roomy = { ...beside, resources: { limits: { 'ephemeral-storage': '1Gi' } } };
+    const layer = pod('layer', { ...hoard('/tmp/file'), resources }, stubborn);
+    await node.apply({
+      ...layer,
+      spec: { ...layer.spec, containers: [...(layer.spec?.containers ?? []), roomy] },
+    });
+    const found = await phase('layer', 'Failed');
+    assert.equal(found.status?.reason, 'Evicted');
+    assert.equal(found.status?.message, 'Container main exceeded its local ephemeral storage limit "10Mi". ');
+    await remove('layer');
+  });
+
   test('Pods outlive the node agent and containerd, and are adopted', async () => {
     await node.apply(pod('steady', shell(forever)));
     const memory = { volumes: [{ name: 'memory', emptyDir: { medium: 'Memory' } }] };
