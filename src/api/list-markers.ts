@@ -27,6 +27,7 @@ const markers: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   'authorization/v1.SubjectRulesReviewStatus': { nonResourceRules: 'atomic', resourceRules: 'atomic' },
   'core/v1.Capabilities': { add: 'atomic', drop: 'atomic' },
   'core/v1.CephFSVolumeSource': { monitors: 'atomic' },
+  'core/v1.ComponentStatus': { conditions: 'map type; merge type' },
   'core/v1.ConfigMapProjection': { items: 'atomic' },
   'core/v1.ConfigMapVolumeSource': { items: 'atomic' },
   'core/v1.Container': {
@@ -203,6 +204,8 @@ const markers: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   'networking/v1.NetworkPolicyEgressRule': { ports: 'atomic', to: 'atomic' },
   'networking/v1.NetworkPolicyIngressRule': { from: 'atomic', ports: 'atomic' },
   'networking/v1.NetworkPolicySpec': { egress: 'atomic', ingress: 'atomic', policyTypes: 'atomic' },
+  'networking/v1.ServiceCIDRSpec': { cidrs: 'atomic' },
+  'networking/v1.ServiceCIDRStatus': { conditions: 'map type; merge type' },
   'node/v1.Scheduling': { nodeSelector: 'atomicMap', tolerations: 'atomic' },
   'policy/v1.PodDisruptionBudgetSpec': { selector: '; replace' },
   'policy/v1.PodDisruptionBudgetStatus': { conditions: 'map type; merge type' },
