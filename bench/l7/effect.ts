@@ -5,8 +5,8 @@ import type { AddressInfo } from 'node:net';
 import { endpointSlices, ingressClasses, ingresses, services } from '../../src/api/resource.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { silentLogger } from '../../src/base/log.ts';
-import { ingressDefaults } from '../../src/l7/config.ts';
-import { type IngressPorts, runIngress } from '../../src/l7/run.ts';
+import { ingressDefaults } from '../../src/l7/controller/config.ts';
+import { type IngressPorts, runIngress } from '../../src/l7/controller/run.ts';
 import { FakeApi } from '../../test/support/fake-api.ts';
 
 export type Effect = {

@@ -1,5 +1,5 @@
 import { Command, InvalidArgumentError } from 'commander';
-import type { ExplainRequest } from '../l7/explain.ts';
+import type { ExplainRequest } from '../l7/routes/explain.ts';
 import { nameOption } from './up.ts';
 
 type Options = {
@@ -105,9 +105,9 @@ async function askCluster(url: URL, options: Options): Promise<void> {
 /** Compiles the routes that an ingress would have, and explains by them. */
 async function workOut(kubeconfig: string, url: URL, options: Options): Promise<void> {
   const [{ loadView }, { compileRoutes }, { explainRequest }, { connectAdmin }] = await Promise.all([
-    import('../l7/listed-view.ts'),
-    import('../l7/compile.ts'),
-    import('../l7/explain.ts'),
+    import('../l7/controller/listed-view.ts'),
+    import('../l7/routes/compile.ts'),
+    import('../l7/routes/explain.ts'),
     import('./connect.ts'),
   ]);
   const client = await connectAdmin(kubeconfig);

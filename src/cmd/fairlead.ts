@@ -37,7 +37,8 @@ const entries: Readonly<Record<string, Entry>> = {
   },
   ingress: {
     load: async () => (await import('./ingress.ts')).ingressCommand(),
-    preload: async () => Promise.all([...clientCode(), import('../l7/run.ts'), import('../l7/config.ts')]),
+    preload: async () =>
+      Promise.all([...clientCode(), import('../l7/controller/run.ts'), import('../l7/controller/config.ts')]),
   },
   'ingress-worker': {
     load: async () => (await import('./ingress-worker.ts')).ingressWorkerCommand(),

@@ -5,7 +5,7 @@ export function ingressWorkerCommand(): Command {
   return new Command('ingress-worker').description('a worker of `ingress --workers`').action(async () => {
     const [{ createLogger }, { runWorkerProcess }] = await Promise.all([
       import('../base/log.ts'),
-      import('../l7/worker-process.ts'),
+      import('../l7/controller/worker-process.ts'),
     ]);
     await runWorkerProcess(createLogger('ingress').child({ pid: process.pid }));
     process.exit(0); // what a transport still holds must not keep a drained worker

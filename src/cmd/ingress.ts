@@ -1,8 +1,8 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { Logger } from '../base/log.ts';
-import type { IngressConfig } from '../l7/config.ts';
-import type { Engine } from '../l7/engine.ts';
-import type { IngressDeps } from '../l7/run.ts';
+import type { IngressConfig } from '../l7/controller/config.ts';
+import type { Engine } from '../l7/controller/engine.ts';
+import type { IngressDeps } from '../l7/controller/run.ts';
 import { checkOptions } from './ingress-option-rules.ts';
 
 type Place = { readonly host: string; readonly port: number };
@@ -184,9 +184,9 @@ async function run(options: IngressOptions): Promise<void> {
     { availableParallelism, hostname },
   ] = await Promise.all([
     import('../base/log.ts'),
-    import('../l7/config.ts'),
-    import('../l7/run.ts'),
-    import('../l7/transport-choice.ts'),
+    import('../l7/controller/config.ts'),
+    import('../l7/controller/run.ts'),
+    import('../l7/transport/transport-choice.ts'),
     import('../base/clock.ts'),
     import('node:os'),
   ]);
@@ -245,7 +245,7 @@ async function workerPools(
   log: Logger,
 ): Promise<(config: IngressConfig) => Engine> {
   const [{ WorkerPool }, { systemClock }] = await Promise.all([
-    import('../l7/worker-pool.ts'),
+    import('../l7/controller/worker-pool.ts'),
     import('../base/clock.ts'),
   ]);
   const command = [process.execPath, ...process.execArgv, process.argv[1] ?? '', 'ingress-worker'] as const;

@@ -3,7 +3,7 @@ import { request as httpRequest } from 'node:http';
 import type { TestContext } from 'node:test';
 import type { Ingress } from '../../src/api/gen/networking-v1.ts';
 import { endpointSlices, ingressClasses, ingresses, services } from '../../src/api/resource.ts';
-import type { IngressConfig } from '../../src/l7/config.ts';
+import type { IngressConfig } from '../../src/l7/controller/config.ts';
 import { FakeApi } from '../support/fake-api.ts';
 import {
   type Cluster,

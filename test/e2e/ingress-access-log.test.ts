@@ -5,7 +5,7 @@ import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { openAccessLogSink } from '../../src/l7/access-log-sink.ts';
+import { openAccessLogSink } from '../../src/l7/observe/access-log-sink.ts';
 import { get as getUrl } from '../support/load.ts';
 import { get, localhost, startBackend, until } from './ingress-harness.ts';
 

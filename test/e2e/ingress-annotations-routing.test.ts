@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Ingress } from '../../src/api/gen/networking-v1.ts';
 import { endpointSlices, events, ingresses, secrets, services } from '../../src/api/resource.ts';
-import { apr1 } from '../../src/l7/password-hash.ts';
+import { apr1 } from '../../src/l7/policy/password-hash.ts';
 import { type Annotations, annotated, ask, start } from './annotation-harness.ts';
 import { localhost, service, slice, startBackend, until } from './ingress-harness.ts';
 

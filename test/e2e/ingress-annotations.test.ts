@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import { endpointSlices, events, ingresses, secrets, services } from '../../src/api/resource.ts';
-import { apr1 } from '../../src/l7/password-hash.ts';
+import { apr1 } from '../../src/l7/policy/password-hash.ts';
 import { type Annotations, type Answer, annotated, ask, start } from './annotation-harness.ts';
 import { exchangeRaw, service, slice, startBackend, startIngress, until } from './ingress-harness.ts';
 

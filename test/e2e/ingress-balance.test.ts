@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { Agent } from 'node:http';
 import { test, type TestContext } from 'node:test';
 import { endpointSlices, ingresses } from '../../src/api/resource.ts';
-import { defaultLimits } from '../../src/l7/limits.ts';
+import { defaultLimits } from '../../src/l7/proxy/limits.ts';
 import { FakeApi } from '../support/fake-api.ts';
 import { get as getUrl } from '../support/load.ts';
 import {

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { Agent, createServer, request as httpRequest, type Server } from 'node:http';
 import { test, type TestContext } from 'node:test';
 import { endpointSlices } from '../../src/api/resource.ts';
-import { defaultLimits } from '../../src/l7/limits.ts';
+import { defaultLimits } from '../../src/l7/proxy/limits.ts';
 import { FakeApi } from '../support/fake-api.ts';
 import { enterNewNetworkNamespace } from '../support/namespace.ts';
 import { get, localhost, seedWeb, slice, startIngress, until } from './ingress-harness.ts';

@@ -13,9 +13,9 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { systemClock } from '../../src/base/clock.ts';
 import { silentLogger } from '../../src/base/log.ts';
-import { ingressDefaults } from '../../src/l7/config.ts';
-import { defaultLimits } from '../../src/l7/limits.ts';
-import { type IngressPorts, runStaticIngress } from '../../src/l7/run.ts';
+import { ingressDefaults } from '../../src/l7/controller/config.ts';
+import { defaultLimits } from '../../src/l7/proxy/limits.ts';
+import { type IngressPorts, runStaticIngress } from '../../src/l7/controller/run.ts';
 import { type CorpusCase, corpus, mutate, randomOf } from '../support/http1-corpus.ts';
 import { localhost, testTransport, until } from './ingress-harness.ts';
 

@@ -18,10 +18,10 @@ import { endpointSlices, ingressClasses, ingresses, services } from '../../src/a
 import { systemClock } from '../../src/base/clock.ts';
 import { silentLogger } from '../../src/base/log.ts';
 import type { ApiClient } from '../../src/client/client.ts';
-import { type IngressConfig, ingressDefaults } from '../../src/l7/config.ts';
-import type { ServerTransport } from '../../src/l7/net-transport.ts';
-import { type IngressPorts, runIngress } from '../../src/l7/run.ts';
-import { chooseTransport } from '../../src/l7/transport-choice.ts';
+import { type IngressConfig, ingressDefaults } from '../../src/l7/controller/config.ts';
+import type { ServerTransport } from '../../src/l7/transport/net-transport.ts';
+import { type IngressPorts, runIngress } from '../../src/l7/controller/run.ts';
+import { chooseTransport } from '../../src/l7/transport/transport-choice.ts';
 import type { FakeApi } from '../support/fake-api.ts';
 
 export const localhost = '127.0.0.1';

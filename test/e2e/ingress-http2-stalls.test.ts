@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { constants, type ClientHttp2Stream, type ServerHttp2Stream } from 'node:http2';
 import { test } from 'node:test';
-import { defaultLimits } from '../../src/l7/limits.ts';
+import { defaultLimits } from '../../src/l7/proxy/limits.ts';
 import { FakeApi } from '../support/fake-api.ts';
 import { http2Client, seedHttp2, startHttp2Backend } from './http2-harness.ts';
 import { seedWeb, startBackend, startIngress } from './ingress-harness.ts';

@@ -4,7 +4,7 @@ import { connect as connectHttp2, constants, createSecureServer, type ServerHttp
 import { type AddressInfo, connect } from 'node:net';
 import { test } from 'node:test';
 import { endpointSlices, ingresses, secrets } from '../../src/api/resource.ts';
-import { defaultLimits } from '../../src/l7/limits.ts';
+import { defaultLimits } from '../../src/l7/proxy/limits.ts';
 import { FakeApi } from '../support/fake-api.ts';
 import { createTestPki } from '../support/pki.ts';
 import {

@@ -9,7 +9,7 @@ import {
   secrets,
   services,
 } from '../../src/api/resource.ts';
-import { apr1 } from '../../src/l7/password-hash.ts';
+import { apr1 } from '../../src/l7/policy/password-hash.ts';
 import { FakeApi } from '../support/fake-api.ts';
 import { type Annotations, type Answer, ask } from './annotation-harness.ts';
 import {

@@ -4,11 +4,11 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
-import { type Listener, netTransport, type ServerTransport } from '../../src/l7/net-transport.ts';
-import type { Connection, ConnectionHandler } from '../../src/l7/transport.ts';
-import { encodeSocketAddress } from '../../src/l7/uring-address.ts';
-import { openKernel } from '../../src/l7/uring-kernel.ts';
-import { openUringTransport } from '../../src/l7/uring-transport.ts';
+import { type Listener, netTransport, type ServerTransport } from '../../src/l7/transport/net-transport.ts';
+import type { Connection, ConnectionHandler } from '../../src/l7/transport/transport.ts';
+import { encodeSocketAddress } from '../../src/l7/transport/uring-address.ts';
+import { openKernel } from '../../src/l7/transport/uring-kernel.ts';
+import { openUringTransport } from '../../src/l7/transport/uring-transport.ts';
 import { closed, localhost, until } from './ingress-harness.ts';
 
 const transports: readonly (readonly [name: string, transport: ServerTransport | string])[] = [

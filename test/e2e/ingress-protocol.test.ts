@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { endpointSlices } from '../../src/api/resource.ts';
-import { defaultLimits } from '../../src/l7/limits.ts';
+import { defaultLimits } from '../../src/l7/proxy/limits.ts';
 import { FakeApi } from '../support/fake-api.ts';
 import {
   curl,

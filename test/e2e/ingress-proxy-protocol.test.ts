@@ -7,8 +7,8 @@ import { type TestContext, test } from 'node:test';
 import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
 import { ingresses } from '../../src/api/resource.ts';
 import type { KeyPair } from '../../src/base/certificates.ts';
-import { defaultLimits } from '../../src/l7/limits.ts';
-import { parseProxyHeader, renderProxyHeader } from '../../src/l7/proxy-protocol.ts';
+import { defaultLimits } from '../../src/l7/proxy/limits.ts';
+import { parseProxyHeader, renderProxyHeader } from '../../src/l7/transport/proxy-protocol.ts';
 import { FakeApi } from '../support/fake-api.ts';
 import { createTestPki } from '../support/pki.ts';
 import {

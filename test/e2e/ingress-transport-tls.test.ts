@@ -15,9 +15,14 @@ import {
   type ServerTransport,
   serverTlsOptions,
   type TlsSource,
-} from '../../src/l7/net-transport.ts';
-import type { AcceptedFrom, Connection, ConnectionHandler, ConnectTls } from '../../src/l7/transport.ts';
-import { openUringTransport } from '../../src/l7/uring-transport.ts';
+} from '../../src/l7/transport/net-transport.ts';
+import type {
+  AcceptedFrom,
+  Connection,
+  ConnectionHandler,
+  ConnectTls,
+} from '../../src/l7/transport/transport.ts';
+import { openUringTransport } from '../../src/l7/transport/uring-transport.ts';
 import { createTestPki } from '../support/pki.ts';
 import { localhost, until } from './ingress-harness.ts';
 

@@ -1,6 +1,6 @@
 /** What an Ingress and its annotations mean, once more with io_uring below instead of node:net. */
 import { test } from 'node:test';
-import { openUringTransport } from '../../src/l7/uring-transport.ts';
+import { openUringTransport } from '../../src/l7/transport/uring-transport.ts';
 
 const refused = probe();
 

@@ -7,7 +7,7 @@ import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { openSharedSockets } from '../../src/l7/listen-sockets.ts';
+import { openSharedSockets } from '../../src/l7/transport/listen-sockets.ts';
 import { get as getUrl, startLoad } from '../support/load.ts';
 import { type Backend, curl, exchangeRaw, get, localhost, startBackend, until } from './ingress-harness.ts';
 

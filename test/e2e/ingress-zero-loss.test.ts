@@ -18,8 +18,8 @@ import {
 import { createAuthority } from '../../src/base/certificates.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { silentLogger } from '../../src/base/log.ts';
-import { ingressDefaults } from '../../src/l7/config.ts';
-import { type IngressPorts, runStaticIngress } from '../../src/l7/run.ts';
+import { ingressDefaults } from '../../src/l7/controller/config.ts';
+import { type IngressPorts, runStaticIngress } from '../../src/l7/controller/run.ts';
 import { FakeApi } from '../support/fake-api.ts';
 import {
   type Backend,

@@ -440,8 +440,8 @@ test('stopping lets a request under way finish', options, async (t) => {
   seedWeb(api, [backend]);
   const stop = new AbortController();
   t.after(() => stop.abort());
-  const { runIngress } = await import('../../src/l7/run.ts');
-  const { ingressDefaults } = await import('../../src/l7/config.ts');
+  const { runIngress } = await import('../../src/l7/controller/run.ts');
+  const { ingressDefaults } = await import('../../src/l7/controller/config.ts');
   const { silentLogger } = await import('../../src/base/log.ts');
   const { systemClock } = await import('../../src/base/clock.ts');
   const ready = Promise.withResolvers<number>();

@@ -1,4 +1,4 @@
-import { urlTargetOf } from '../annotations/url-target.ts';
+import { urlTargetOf } from '../policy/annotations/url-target.ts';
 import type { Translator } from './translation.ts';
 
 /** Who is asked whether a request may pass, and who gets a copy of it. */

@@ -1,8 +1,8 @@
 import type { HTTPIngressPath, Ingress } from '../../api/gen/networking-v1.ts';
 import { keyOf, type ObjectKey } from '../../api/object.ts';
-import { annotationPrefix } from '../annotations/reader.ts';
-import { parseAnnotations } from '../annotations.ts';
-import { legacyClassAnnotation } from '../class.ts';
+import { annotationPrefix } from '../policy/annotations/reader.ts';
+import { parseAnnotations } from '../policy/annotations.ts';
+import { legacyClassAnnotation } from '../controller/class.ts';
 import { type Finding, nginxPrefix, type Translation, type Verdict } from './translation.ts';
 import { translateIngress } from './translations.ts';
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { objectKey } from '../../api/object.ts';
-import { annotationPrefix } from '../annotations/reader.ts';
-import { parseAnnotations } from '../annotations.ts';
+import { annotationPrefix } from '../policy/annotations/reader.ts';
+import { parseAnnotations } from '../policy/annotations.ts';
 import { documentedNames, translateNginx } from './translate.ts';
 import { nginxPrefix, type Translation, type Verdict } from './translation.ts';
 

@@ -1,0 +1,204 @@
+import type { Ingress } from '../../api/gen/networking-v1.ts';
+import { keyOf, type ObjectKey, objectKey } from '../../api/object.ts';
+import { ingressClasses, ingresses } from '../../api/resource.ts';
+import type { Clock } from '../../base/clock.ts';
+import type { Task } from '../../base/lifetime.ts';
+import type { Logger } from '../../base/log.ts';
+import { type ApiClient, isApiError } from '../../client/client.ts';
+import { LostLeaseError, runAsLeader } from '../../control/leader.ts';
+import { done, type Outcome, runReconciler } from '../../control/reconciler.ts';
+import { createRecorder, type Recorder } from '../../control/recorder.ts';
+import { WorkQueue } from '../../control/work-queue.ts';
+import { ingressClassesToCreate } from './class.ts';
+import type { CompiledRoutes } from '../routes/compile.ts';
+import type { IngressConfig } from './config.ts';
+import { planRemoval, planStatus, publishedAddresses } from './ingress-status.ts';
+import type { Problem } from './problem.ts';
+import type { Watched } from './watched.ts';
+
+/** Statuses written at once. */
+const statusConcurrency = 4;
+
+/**
+ * All that the controller writes: statuses, Events and, if asked to, IngressClasses. With a Lease only its holder writes
+ * statuses and Events; losing it, as when the API server is away for long, stops these writes and nothing else.
+ */
+export class ApiWriter {
+  readonly tasks: readonly Task[];
+  readonly #config: IngressConfig;
+  readonly #client: ApiClient;
+  readonly #watched: Watched;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #recorder: Recorder;
+  readonly #onLeading: () => void;
+  #owned: CompiledRoutes['owned'] = [];
+  /** Ingresses that are ours no more, whose status may still have our addresses. */
+  readonly #left = new Set<ObjectKey>();
+  /** By key; made when somebody asks. */
+  #ownedByKey: ReadonlyMap<ObjectKey, Ingress> | undefined;
+  /** Those that `queue` has been given, or that need nothing, for `addresses`: a change of one Ingress must not cost a look at all. */
+  #looked:
+    | { readonly queue: WorkQueue<ObjectKey>; readonly addresses: string; readonly at: WeakSet<Ingress> }
+    | undefined;
+  /** undefined: another process writes. */
+  #queue: WorkQueue<ObjectKey> | undefined;
+
+  /** @param onLeading this process writes from now on: what it held back may be told again */
+  constructor(
+    config: IngressConfig,
+    client: ApiClient,
+    watched: Watched,
+    log: Logger,
+    clock: Clock,
+    onLeading: () => void,
+  ) {
+    this.#config = config;
+    this.#client = client;
+    this.#watched = watched;
+    this.#log = log;
+    this.#clock = clock;
+    this.#onLeading = onLeading;
+    this.#recorder = createRecorder(client, 'fairlead-ingress', { log });
+    this.tasks = [
+      { name: 'ingress events', run: (signal) => this.#recorder.run(signal) },
+      { name: 'ingress statuses', run: (signal) => this.#lead(signal) },
+      { name: 'ingress classes', run: (signal) => this.#createClasses(signal) },
+    ];
+  }
+
+  update(compiled: CompiledRoutes): void {
+    if (compiled.owned !== this.#owned) {
+      this.#noteLeft(this.#owned, compiled.owned);
+      this.#owned = compiled.owned;
+      this.#ownedByKey = undefined;
+    }
+    this.#enqueue();
+  }
+
+  /** Those that were ours and are not, as when their class has changed. */
+  #noteLeft(before: CompiledRoutes['owned'], now: CompiledRoutes['owned']): void {
+    if (this.#queue === undefined) return; // another process writes, and takes them out
+    const fresh = new Set(now);
+    for (const ingress of before) {
+      if (!fresh.delete(ingress)) this.#left.add(keyOf(ingress));
+    }
+    for (const ingress of fresh) this.#left.delete(keyOf(ingress)); // only changed
+  }
+
+  report({ ingress, reason, message }: Problem): void {
+    if (this.#queue !== undefined) this.#recorder.event(ingress, 'Warning', reason, message);
+  }
+
+  #enqueue(): void {
+    const queue = this.#queue;
+    if (queue === undefined) return;
+    const addresses = this.#addresses();
+    const text = JSON.stringify(addresses);
+    if (this.#looked?.queue !== queue || this.#looked.addresses !== text) {
+      this.#looked = { queue, addresses: text, at: new WeakSet() };
+    }
+    const { at } = this.#looked;
+    for (const ingress of this.#owned) {
+      if (at.has(ingress)) continue;
+      at.add(ingress);
+      if (planStatus(ingress, addresses) !== undefined) queue.add(keyOf(ingress));
+    }
+    for (const key of this.#left) queue.add(key);
+  }
+
+  async #lead(signal: AbortSignal): Promise<void> {
+    const { leaderElection } = this.#config;
+    if (leaderElection === undefined) {
+      await this.#writeStatuses(signal);
+      return;
+    }
+    const options = { ...leaderElection, log: this.#log };
+    while (!signal.aborted) {
+      try {
+        await runAsLeader(this.#client, options, signal, (scope) => this.#writeStatuses(scope));
+      } catch (error) {
+        if (!(error instanceof LostLeaseError)) throw error;
+        this.#log.warn('another process may write statuses now; requests are served as before', { error });
+      }
+    }
+  }
+
+  async #writeStatuses(signal: AbortSignal): Promise<void> {
+    const queue = new WorkQueue<ObjectKey>(this.#clock);
+    this.#queue = queue;
+    this.#enqueue();
+    this.#onLeading();
+    const reconcile = async (key: ObjectKey, scope: AbortSignal): Promise<Outcome> =>
+      this.#writeStatus(key, scope);
+    const reconciler = { name: 'ingress-status', queue, concurrency: statusConcurrency, reconcile };
+    try {
+      await runReconciler(reconciler, signal, { log: this.#log });
+    } finally {
+      this.#queue = undefined;
+      this.#left.clear();
+    }
+  }
+
+  async #writeStatus(key: ObjectKey, signal: AbortSignal): Promise<Outcome> {
+    this.#ownedByKey ??= new Map(this.#owned.map((owned) => [keyOf(owned), owned]));
+    const owned = this.#ownedByKey.get(key);
+    const ingress = owned ?? this.#findLeft(key);
+    this.#left.delete(key);
+    if (ingress === undefined) return done;
+    const plan = owned === undefined ? planRemoval : planStatus;
+    const patch = plan(ingress, this.#addresses());
+    if (patch === undefined) return done;
+    const { namespace, name = '' } = ingress.metadata ?? {};
+    try {
+      await this.#client.patch(ingresses, namespace, name, 'merge', patch, { subresource: 'status', signal });
+    } catch (error) {
+      if (isApiError(error, 'NotFound')) return done; // deleted meanwhile: nothing to write
+      if (owned === undefined) this.#left.add(key); // looked at again
+      throw error;
+    }
+    return done;
+  }
+
+  #findLeft(key: ObjectKey): Ingress | undefined {
+    if (!this.#left.has(key)) return undefined;
+    for (const ingress of this.#watched.view.ingresses) {
+      if (keyOf(ingress) === key) return ingress;
+    }
+    return undefined;
+  }
+
+  #addresses(): ReturnType<typeof publishedAddresses> {
+    const { publishService } = this.#config;
+    if (publishService === undefined) return [];
+    const key = objectKey(publishService.namespace, publishService.name);
+    return publishedAddresses(this.#watched.view.service(key));
+  }
+
+  /** Makes our IngressClasses where they do not exist. One that exists is left as it is, whoever's it may be. */
+  async #createClasses(signal: AbortSignal): Promise<void> {
+    if (!this.#config.createIngressClasses) return;
+    const wanted = new Map(
+      ingressClassesToCreate(this.#config.ingressClasses, this.#config.controllerName).map((made) => [
+        keyOf(made),
+        made,
+      ]),
+    );
+    const queue = new WorkQueue<ObjectKey>(this.#clock);
+    for (const key of wanted.keys()) queue.add(key);
+    let left = wanted.size;
+    const reconcile = async (key: ObjectKey, scope: AbortSignal): Promise<Outcome> => {
+      try {
+        await this.#client.create(ingressClasses, wanted.get(key)!, { signal: scope });
+      } catch (error) {
+        if (!isApiError(error, 'AlreadyExists')) throw error;
+      }
+      left -= 1;
+      if (left === 0) queue.close();
+      return done;
+    };
+    await runReconciler({ name: 'ingress-class', queue, concurrency: 1, reconcile }, signal, {
+      log: this.#log,
+    });
+  }
+}

@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { objectKey } from '../../api/object.ts';
+import { type ParsedAnnotations, parseAnnotations } from './annotations.ts';
+
+function parse(annotations: Readonly<Record<string, string>>): ParsedAnnotations {
+  const long = Object.entries(annotations).map(([name, value]) => [`fairlead.dev/${name}`, value]);
+  return parseAnnotations(objectKey('default', 'web'), Object.fromEntries(long));
+}
+
+test('l7 annotations: those of others and none at all ask for nothing', () => {
+  const key = objectKey('default', 'web');
+  const foreign = { 'nginx.ingress.kubernetes.io/rewrite-target': '/', note: 'x' };
+  assert.deepEqual(parseAnnotations(key, foreign), parseAnnotations(key, undefined));
+  assert.equal(parseAnnotations(key, foreign).policy, undefined);
+});
+
+test('l7 annotations: a value that only says "off" makes no policy', () => {
+  assert.equal(parse({ 'ssl-redirect': 'false', 'enable-cors': 'false', canary: 'false' }).policy, undefined);
+});
+
+test('l7 annotations: each timeout and the body size become limits', () => {
+  const limits = (name: string, value: string): unknown => parse({ [name]: value }).policy?.limits;
+  assert.deepEqual(limits('connect-timeout', '2'), { upstreamConnectTimeoutMs: 2000 });
+  assert.deepEqual(limits('send-timeout', '500ms'), { upstreamSendTimeoutMs: 500 });
+  assert.deepEqual(limits('read-timeout', '2m'), {
+    upstreamHeaderTimeoutMs: 120_000,
+    upstreamBodyTimeoutMs: 120_000,
+  });
+  assert.deepEqual(limits('body-size', '8m'), { requestBodyBytesMax: 8 * 1024 * 1024 });
+  assert.deepEqual(limits('body-size', '0'), { requestBodyBytesMax: Number.MAX_SAFE_INTEGER });
+});
+
+test('l7 annotations: an unclear rule about who gets in lets nobody in', () => {
+  for (const name of ['allow-source-range', 'deny-source-range']) {
+    const { policy, problems } = parse({ [name]: '10.0.0.0/8, nonsense' });
+    assert.deepEqual(policy?.sources, { allow: [], deny: [] });
+    assert.equal(problems.length, 1);
+  }
+  assert.deepEqual(parse({ 'basic-auth-secret': 'No Name' }).basicAuth, {
+    secretName: undefined,
+    realm: 'Authentication required',
+  });
+});
+
+test('l7 annotations: credentials are for named origins only', () => {
+  const { policy, problems } = parse({ 'enable-cors': 'true', 'cors-allow-credentials': 'true' });
+  assert.equal(policy?.cors?.credentials, false);
+  assert.equal(problems.length, 1);
+});

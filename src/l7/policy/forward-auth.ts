@@ -1,0 +1,140 @@
+import { createHash } from 'node:crypto';
+import type { PolicyAnswer } from './admit.ts';
+import type { ProxyContext } from '../proxy/context.ts';
+import { editFields, withoutField, withTarget } from '../http1/head-edit.ts';
+import type { RequestHead } from '../http1/http1-parse.ts';
+import type { ProxyLimits } from '../proxy/limits.ts';
+import type { FieldEdit, ForwardAuthPolicy } from './policy.ts';
+import { type SideAnswer, SideRequest } from './side-request.ts';
+
+/** The service lets the request through, with these fields in place of the client's. */
+export type AuthPassed = {
+  readonly kind: 'passed';
+  readonly fields: readonly FieldEdit[];
+  readonly cookies: string;
+};
+
+export type AuthVerdict = AuthPassed | PolicyAnswer;
+
+/** What is asked about: a client's request. */
+export type AuthSubject = {
+  readonly head: RequestHead;
+  /** Its head as it would go to the backend. */
+  readonly text: string;
+  readonly scheme: string;
+  readonly ingress: string;
+  /** Values of `cacheFields`, in their order. */
+  readonly cacheValues: readonly string[];
+  readonly limits: ProxyLimits;
+};
+
+/**
+ * Asks the service; `onVerdict` is called once, maybe from inside. The result gives up asking.
+ * A service that cannot be asked lets nobody in.
+ */
+export function askForwardAuth(
+  context: ProxyContext,
+  policy: ForwardAuthPolicy,
+  subject: AuthSubject,
+  onVerdict: (verdict: AuthVerdict) => void,
+): () => void {
+  const nowMs = context.nowMs();
+  const key = policy.cacheMs === 0 ? undefined : cacheKeyOf(policy, subject);
+  const known = key === undefined ? undefined : context.policyStates.authPassed(key, nowMs);
+  const endpoint = context.live.states[policy.backend]?.choose(undefined, undefined, nowMs);
+  if (known !== undefined || endpoint === undefined) {
+    onVerdict(known ?? unavailable('there is nobody to ask whether this request may pass'));
+    return () => {};
+  }
+  const { upstreamConnectTimeoutMs, upstreamHeaderTimeoutMs } = subject.limits;
+  const timeouts = { connectTimeoutMs: upstreamConnectTimeoutMs, answerTimeoutMs: upstreamHeaderTimeoutMs };
+  const request = new SideRequest(context, endpoint, questionOf(policy, subject), timeouts, (answer) => {
+    const verdict = verdictOf(policy, subject, answer);
+    if (key !== undefined && verdict.kind === 'passed') {
+      context.policyStates.rememberAuth(key, verdict, context.nowMs() + policy.cacheMs);
+    }
+    onVerdict(verdict);
+  });
+  request.start();
+  return () => request.cancel();
+}
+
+/** Secrets are not kept: only a hash of what the service has seen. */
+function cacheKeyOf({ backend, path }: ForwardAuthPolicy, { ingress, cacheValues }: AuthSubject): string {
+  return createHash('sha256')
+    .update(JSON.stringify([ingress, backend, path, ...cacheValues]))
+    .digest('base64');
+}
+
+const bodyFields = ['Content-Length', 'Transfer-Encoding', 'Content-Type', 'Expect', 'Upgrade', 'Connection'];
+
+/** The client's head without its body, for the service's own host and path. */
+function questionOf(policy: ForwardAuthPolicy, { head, text, scheme }: AuthSubject): string {
+  const target = text.slice(head.method.length + 1, text.indexOf(' ', head.method.length + 1));
+  let question = withTarget(text, head.method, target, policy.path);
+  question = `${policy.method}${question.slice(head.method.length)}`;
+  question = question.replace(/ HTTP\/1\.0\r\n/, ' HTTP/1.1\r\n');
+  for (const name of bodyFields) question = withoutField(question, name);
+  const url = `${scheme}://${head.authority}${head.target}`;
+  return editFields(question, [
+    { name: 'Host', value: policy.authority },
+    { name: 'X-Original-URL', value: url },
+    { name: 'X-Original-Method', value: head.method },
+    { name: 'X-Forwarded-Method', value: head.method },
+    { name: 'X-Forwarded-Uri', value: head.target },
+    { name: 'X-Auth-Request-Redirect', value: policy.requestRedirect ?? head.target },
+    ...(policy.method === 'POST' ? [{ name: 'Content-Length', value: '0' }] : []),
+  ]);
+}
+
+function verdictOf(
+  policy: ForwardAuthPolicy,
+  subject: AuthSubject,
+  answer: SideAnswer | undefined,
+): AuthVerdict {
+  if (answer === undefined)
+    return unavailable('whoever decides whether this request may pass does not answer');
+  const { status, fields } = answer;
+  const linesOf = (...names: readonly string[]): string =>
+    fields
+      .filter(([name]) => names.includes(name))
+      .map(([name, value]) => `${name}: ${value}\r\n`)
+      .join('');
+  if (status >= 200 && status < 300) {
+    const passed = policy.answerFields.map((name) => ({
+      name,
+      value: fields.find(([other]) => other === name)?.[1] ?? '', // what the client claims of itself does not pass
+    }));
+    return { kind: 'passed', fields: passed, cookies: linesOf('set-cookie') };
+  }
+  const cookies = linesOf('set-cookie');
+  if (status === 401 && policy.signin !== undefined) {
+    const location = `Location: ${signinUrl(policy, policy.signin, subject)}\r\n`;
+    return { kind: 'answer', status: 302, reason: 'sign in first', fields: `${location}${cookies}` };
+  }
+  if (status >= 300 && status < 500) {
+    const told = linesOf('www-authenticate', 'location');
+    return { kind: 'answer', status, reason: 'this request may not pass', fields: `${told}${cookies}` };
+  }
+  return unavailable('whoever decides whether this request may pass has failed');
+}
+
+function unavailable(reason: string): PolicyAnswer {
+  return { kind: 'answer', status: 503, reason, fields: '' };
+}
+
+/** With the way back as a query parameter, unless the URL says itself where it stands. */
+function signinUrl(
+  { signinParameter }: ForwardAuthPolicy,
+  signin: string,
+  { head, scheme }: AuthSubject,
+): string {
+  const url = signin
+    .replaceAll('$scheme', scheme)
+    .replaceAll('$host', () => head.host)
+    .replaceAll('$escaped_request_uri', () => encodeURIComponent(head.target))
+    .replaceAll('$request_uri', () => head.target);
+  if (new RegExp(`[?&]${signinParameter.replaceAll(/[^A-Za-z0-9_-]/g, '\\$&')}=`).test(url)) return url;
+  const back = encodeURIComponent(`${scheme}://${head.authority}${head.target}`);
+  return `${url}${url.includes('?') ? '&' : '?'}${signinParameter}=${back}`;
+}

@@ -1,0 +1,498 @@
+import { admit } from '../policy/admit.ts';
+import { type AttemptOwner, Attempts } from '../balance/attempts.ts';
+import { type BodyTranslator, bodyTranslator } from '../http2/body-translate.ts';
+import { accessRecord, type ProxyContext } from './context.ts';
+import type { CodedClient } from '../http2/coded-client.ts';
+import type { ExchangeClient } from './exchange-client.ts';
+import { proxyHeader, renderClientResponse, renderUpstreamRequest } from './headers.ts';
+import type { RequestHead, ResponseHead } from '../http1/http1-parse.ts';
+import { grpcLimits, type ProxyLimits } from './limits.ts';
+import { matchRoute } from '../routes/match.ts';
+import type { PolicedRequest } from '../policy/policed-request.ts';
+import { isIdempotent, ReplayBuffer, reusePolicy } from '../http1/replay.ts';
+import type { RequestMarks } from './request-marks.ts';
+import type { StaticAnswer } from '../policy/static-answer.ts';
+import type { Route } from '../routes/table.ts';
+import type { UpstreamEndpoint } from '../balance/upstream.ts';
+import { openRequest, type UpstreamRequest, type UpstreamRequestOwner } from '../balance/upstream-request.ts';
+
+type State = 'connecting' | 'waiting' | 'relaying' | 'tunnel' | 'over';
+
+/** One request on its way to an endpoint, and the answer on its way back. */
+export class Exchange implements UpstreamRequestOwner, AttemptOwner {
+  state: State = 'connecting';
+  /** Bytes of an answer have been written to the client: nothing can be retried or answered by us any more. */
+  responded = false;
+  /** A call of gRPC; to an endpoint that speaks no HTTP/2 it is a request like any other. */
+  mayBeSilent = false;
+  readonly head: RequestHead;
+  readonly #context: ProxyContext;
+  readonly #client: ExchangeClient;
+  #coded: CodedClient | undefined; // stands between the answer and the client
+  readonly #startedMs: number;
+  #requestText: string;
+  #marks: RequestMarks | undefined;
+  /** Those of the process, or with what the route's policy says instead. */
+  #limits: ProxyLimits;
+  /** undefined: the route has no policy. */
+  #policed: PolicedRequest | undefined;
+  readonly #attempts: Attempts;
+  #upstream: UpstreamRequest | undefined;
+  #response: ResponseHead | undefined;
+  #upstreamPaused = false;
+  #upstreamBlocked = false;
+  #clientEnded = false; // of a tunnel
+  #keepAlive = false;
+  /** undefined, as nearly always: the body goes on as it comes. */
+  #requestBody: BodyTranslator | undefined;
+  #responseBody: BodyTranslator | undefined;
+  #requestEnded = false; // towards the endpoint
+  #replay: ReplayBuffer | undefined;
+  #informational = 0;
+  #repeatable: boolean;
+  #bodyBytes = 0;
+
+  /** `context.requestLines` must still be those of `head`. */
+  constructor(context: ProxyContext, client: ExchangeClient, head: RequestHead, startedMs: number) {
+    this.#context = context;
+    this.#client = client;
+    this.#limits = context.limits;
+    this.head = head;
+    this.#startedMs = startedMs;
+    this.#attempts = new Attempts(context, this, head);
+    const text = renderUpstreamRequest(head, context.requestLines, client.facts);
+    this.#marks = context.marker?.mark(head, context.requestLines, client.facts, text);
+    this.#requestText = this.#marks?.head ?? text;
+    this.#repeatable = isIdempotent(head.method);
+    if (head.body !== 'none' && this.#repeatable) {
+      this.#replay = new ReplayBuffer(context.limits.replayBytesMax);
+    }
+  }
+
+  start(): void {
+    const route = matchRoute(this.#context.live.table, this.head.host, this.head.path);
+    if (route?.policy !== undefined && !this.#admit(route)) return;
+    const tooLarge = this.head.contentLength > this.#limits.requestBodyBytesMax;
+    if (tooLarge) return void this.#answer(413, 'the request body is too large');
+    const policed = this.#policed;
+    if (policed?.needsAuthorization !== true) return this.#attempts.begin(route, policed);
+    const onText = (text: string): void => {
+      this.#requestText = text;
+      this.#attempts.begin(matchRoute(this.#context.live.table, this.head.host, this.head.path), policed);
+      this.#client.afterInput();
+    };
+    policed.authorize(this.#context, this.#requestText, onText, (...no) => this.#answer(...no));
+  }
+
+  /** False: the route's policy has answered the request. */
+  #admit(route: Route): boolean {
+    const verdict = admit(route, this.head, this.#client.facts, this.#context);
+    if (verdict.kind === 'answer') return this.#answer(verdict.status, verdict.reason, verdict.fields);
+    this.#policed = verdict;
+    if (verdict.limits !== this.#context.limits) this.#limits = verdict.limits;
+    this.#requestText = verdict.editRequest(this.#requestText);
+    if (verdict.mirrors) this.#replay ??= new ReplayBuffer(this.#context.limits.replayBytesMax);
+    return true;
+  }
+
+  onEndpoint(endpoint: UpstreamEndpoint, fresh: boolean): void {
+    const policy = fresh ? 'new' : reusePolicy(this.head.minorVersion, this.#repeatable);
+    this.state = 'connecting';
+    // Whoever may refuse a stream of HTTP/2 must be able to be asked again, whatever the method.
+    if (endpoint.protocol === 'http2' && this.head.body !== 'none' && this.#attempts.sent === 0) {
+      this.#replay ??= new ReplayBuffer(this.#context.limits.replayBytesMax);
+    }
+    const grpc = endpoint.protocol === 'http2' ? this.head.http2?.grpc : undefined;
+    this.mayBeSilent = grpc !== undefined;
+    this.#limits = grpcLimits(this.#limits, this.#context.limits, grpc);
+    const version = endpoint.proxyProtocol;
+    const preamble = version === undefined ? undefined : proxyHeader(version, this.#client.facts);
+    const upstream = openRequest(this.#context, endpoint, this, policy, preamble);
+    this.#upstream = upstream;
+    if (upstream.connected) this.#send(upstream);
+    else upstream.deadlineMs = this.#context.nowMs() + this.#limits.upstreamConnectTimeoutMs;
+  }
+
+  onNoEndpoint(status: number, reason: string, answer?: StaticAnswer): void {
+    this.#answer(status, reason, answer?.fields, answer?.body);
+  }
+
+  onOutOfTime(): void {
+    if (this.state === 'tunnel') return;
+    this.#fail(504, 'the request took longer than it may');
+  }
+
+  onUpstreamConnect(): void {
+    if (this.#upstream === undefined) return;
+    this.#send(this.#upstream);
+    this.#client.afterInput();
+  }
+
+  #send(upstream: UpstreamRequest): void {
+    const { input, framer, unframed } = this.#client;
+    this.state = 'waiting';
+    this.#upstreamBlocked = false;
+    this.#requestEnded = false;
+    const replay = this.#replay;
+    const start = input.start;
+    // The first bytes of the body are checked before the head leaves: a malformed one reaches nobody.
+    const end = framer.done ? start : framer.consume(input.data, start, input.end);
+    if (framer.failure !== undefined) return void this.#answer(400, framer.failure);
+    if (!this.#countBody(end - start)) return;
+    this.#attempts.sent += 1;
+    const resent = replay !== undefined && replay.length > 0;
+    input.start = end;
+    this.#requestBody = bodyTranslator(unframed, upstream.unframed, this.head.body);
+    let flowing: boolean;
+    if (resent) {
+      flowing = this.#sendHead(upstream, replay.bytes(), 0, replay.length);
+      if (end > start) flowing = this.#sendBody(upstream, input.data, start, end);
+    } else {
+      flowing = this.#sendHead(upstream, input.data, start, end);
+    }
+    if (end > start) replay?.add(input.data, start, end);
+    this.#upstreamBlocked = !flowing;
+    if (framer.done) this.#endRequest(upstream);
+    this.#setWaitDeadline(upstream);
+  }
+
+  #sendHead(upstream: UpstreamRequest, data: Buffer, start: number, end: number): boolean {
+    const body = this.#requestBody?.translate(data, start, end);
+    if (body === undefined) return upstream.send(this.#requestText, this.head.http2, data, start, end);
+    return upstream.send(this.#requestText, this.head.http2, body, 0, body.length);
+  }
+
+  #sendBody(upstream: UpstreamRequest, data: Buffer, start: number, end: number): boolean {
+    const bytes = this.#requestBody?.translate(data, start, end) ?? data.subarray(start, end);
+    return bytes.length === 0 || upstream.write(bytes);
+  }
+
+  #endRequest(upstream: UpstreamRequest): void {
+    this.#requestEnded = true;
+    const trailers = this.#client.unframed ? this.#client.trailers : (this.#requestBody?.trailers ?? '');
+    const end = this.#requestBody?.finish(trailers) ?? '';
+    if (end !== '') upstream.write(end);
+    upstream.endBody(trailers);
+    this.#policed?.mirror(this.#context, this.#requestText, this.#replay, this.#client.unframed);
+  }
+
+  /** While the client still sends its body, the client is who must make progress. */
+  #setWaitDeadline(upstream: UpstreamRequest): void {
+    const { upstreamHeaderTimeoutMs, upstreamSendTimeoutMs, upstreamStallMs } = this.#limits;
+    let waitMs = Number.POSITIVE_INFINITY;
+    if (this.#client.framer.done) waitMs = upstreamHeaderTimeoutMs;
+    else if (this.#upstreamBlocked) waitMs = upstreamSendTimeoutMs;
+    const nowMs = this.#context.nowMs();
+    upstream.deadlineMs = nowMs + waitMs;
+    upstream.stallMs = nowMs + upstreamStallMs;
+  }
+
+  /** False: the body is beyond its bound, and the client has been told. */
+  #countBody(bytes: number): boolean {
+    this.#bodyBytes += bytes;
+    if (this.#bodyBytes <= this.#limits.requestBodyBytesMax) return true;
+    return this.#fail(413, 'the request body is too large');
+  }
+
+  /** There may be more in the client's input. */
+  onClientData(): void {
+    const upstream = this.#upstream;
+    if (upstream === undefined || this.state === 'connecting' || this.state === 'over') return;
+    const { input, framer } = this.#client;
+    if (this.state === 'tunnel') {
+      if (input.length === 0 || this.#upstreamBlocked) return;
+      const start = input.start;
+      framer.consume(input.data, start, input.end); // only one that counts what is held acts on it
+      input.start = input.end;
+      this.#client.touch();
+      this.#upstreamBlocked = !upstream.write(input.data.subarray(start, input.end));
+      if (this.#clientEnded) upstream.endTunnel();
+      return;
+    }
+    if (this.#requestEnded || this.#upstreamBlocked || (input.length === 0 && !framer.done)) return;
+    const { start } = input;
+    const end = framer.consume(input.data, start, input.end);
+    if (framer.failure !== undefined) return void this.#fail(400, framer.failure);
+    if (!this.#countBody(end - start)) return;
+    input.start = end;
+    this.#replay?.add(input.data, start, end);
+    if (end > start) this.#upstreamBlocked = !this.#sendBody(upstream, input.data, start, end);
+    if (framer.done) this.#endRequest(upstream);
+    if (this.state === 'waiting') this.#setWaitDeadline(upstream);
+    else if (this.#upstreamBlocked) this.#setRelayDeadline(upstream);
+  }
+
+  /** An endpoint that holds up bytes of the client must take them, whatever else it may be silent about. */
+  #setRelayDeadline(upstream: UpstreamRequest): void {
+    if (this.#upstreamPaused) return; // it is the client who must make progress
+    const { upstreamBodyTimeoutMs, upstreamSendTimeoutMs } = this.#limits;
+    const waitMs = this.#upstreamBlocked ? upstreamSendTimeoutMs : upstreamBodyTimeoutMs;
+    upstream.deadlineMs = this.#context.nowMs() + Math.min(waitMs, upstreamBodyTimeoutMs);
+  }
+
+  onUpstreamDrain(): void {
+    this.#upstreamBlocked = false;
+    if (this.state === 'relaying' && this.#upstream !== undefined) this.#setRelayDeadline(this.#upstream);
+    this.onClientData();
+    this.#client.afterInput();
+  }
+
+  onAnswerInvalid(): void {
+    this.#fail(502, 'the backend sent an answer that is not valid HTTP');
+  }
+
+  onInformational(head: ResponseHead): void {
+    this.#informational += 1;
+    if (this.#informational > this.#context.limits.informationalMax) return this.onAnswerInvalid();
+    if (this.head.minorVersion === 0 || (head.status === 100 && !this.head.expectContinue)) return;
+    this.responded = true;
+    const text = renderClientResponse(head, this.#context.responseLines, 'keep-alive', 1);
+    this.#client.writeInformational(text, head.status);
+    // A later failure can still be answered, but the request is not sent again: the client may have acted on this.
+    this.responded = false;
+    this.#repeatable = false;
+  }
+
+  onUpgraded(head: ResponseHead, data: Buffer, start: number, end: number): void {
+    if (this.head.upgrade === undefined || head.upgrade === undefined) return this.onAnswerInvalid();
+    const upstream = this.#upstream!;
+    this.#response = head;
+    this.responded = true;
+    this.state = 'tunnel';
+    this.#context.metrics.tunnels += 1;
+    upstream.deadlineMs = Number.POSITIVE_INFINITY;
+    upstream.stallMs = Number.POSITIVE_INFINITY;
+    const text = renderClientResponse(head, this.#context.responseLines, 'upgrade', 1);
+    if (!this.#client.writeHead(text, 101, data, start, end)) this.#pauseUpstream();
+    this.#client.touch();
+    this.onClientData();
+    this.#client.afterInput();
+  }
+
+  onTunnelData(data: Buffer): void {
+    this.#client.touch();
+    if (!this.#client.write(data)) this.#pauseUpstream();
+  }
+
+  onTunnelEnd(): void {
+    this.#client.endTunnel();
+  }
+
+  onAnswer(head: ResponseHead, data: Buffer, start: number, end: number, ended: boolean): void {
+    const { minorVersion } = this.head;
+    // An HTTP/1.0 request was answered in a way that its client cannot read.
+    if (minorVersion === 0 && head.body === 'chunked') return this.onAnswerInvalid();
+    const upstream = this.#upstream!;
+    if (this.#attempts.answered(head.status, this.#mayRepeat())) {
+      this.#discard();
+      this.#attempts.retryAnswer();
+      this.#client.afterInput();
+      return;
+    }
+    upstream.stallMs = Number.POSITIVE_INFINITY;
+    this.#response = head;
+    this.responded = true;
+    this.state = 'relaying';
+    this.#keepAlive =
+      this.head.keepAlive && head.body !== 'close' && !this.#context.draining && this.#client.framer.done;
+    const after = this.#keepAlive ? 'keep-alive' : 'close';
+    let text = renderClientResponse(head, this.#context.responseLines, after, minorVersion);
+    if (this.#policed !== undefined) {
+      const to = {
+        client: this.#client,
+        lines: this.#context.responseLines,
+        onRoom: () => this.onClientDrain(),
+      };
+      ({ text, coded: this.#coded } = this.#policed.editAnswer(text, head, upstream.endpoint, to));
+    }
+    const client = this.#coded ?? this.#client;
+    this.#setRelayDeadline(upstream);
+    this.#responseBody = bodyTranslator(upstream.unframed, client.unframed, head.body);
+    const body = this.#responseBody?.translate(data, start, end);
+    const from = body === undefined ? start : 0;
+    const flowing = client.writeHead(text, head.status, body ?? data, from, body?.length ?? end);
+    if (this.state !== 'relaying') return; // the client has gone meanwhile
+    if (ended) this.#complete('');
+    else if (!flowing) this.#pauseUpstream();
+  }
+
+  onAnswerBody(data: Buffer, start: number, end: number, ended: boolean): void {
+    let bytes = this.#responseBody?.translate(data, start, end);
+    bytes ??= end === data.length && start === 0 ? data : data.subarray(start, end);
+    const flowing = bytes.length === 0 || (this.#coded ?? this.#client).write(bytes);
+    if (this.state !== 'relaying') return;
+    if (ended) this.#complete('');
+    else if (!flowing) this.#pauseUpstream();
+    else this.#setRelayDeadline(this.#upstream!);
+  }
+
+  onAnswerEnd(trailers: string): void {
+    this.#complete(trailers);
+  }
+
+  #pauseUpstream(): void {
+    const upstream = this.#upstream;
+    if (upstream === undefined) return;
+    this.#upstreamPaused = true;
+    upstream.deadlineMs = Number.POSITIVE_INFINITY; // now it is the client who must make progress
+    upstream.pause();
+  }
+
+  onClientDrain(): void {
+    if (this.#coded?.onClientDrain() === false) return;
+    const upstream = this.#upstream;
+    if (!this.#upstreamPaused || upstream === undefined) return;
+    this.#upstreamPaused = false;
+    if (this.state === 'relaying') this.#setRelayDeadline(upstream);
+    upstream.resume();
+  }
+
+  /** The whole answer has come. */
+  #complete(trailers: string): void {
+    const upstream = this.#upstream!;
+    const client = this.#coded ?? this.#client;
+    const end = this.#responseBody?.finish(trailers) ?? '';
+    if (end !== '') client.write(end);
+    client.endBody(this.#responseBody?.trailers ?? trailers);
+    const requestDone = client.framer.done;
+    this.#upstream = undefined;
+    upstream.complete(requestDone && this.#requestEnded && !this.#upstreamBlocked);
+    this.#attempts.release(); // last: who waits for an endpoint finds its connection unused
+    this.#over(this.#response!.status, upstream.endpoint.key);
+    client.finish(this.#keepAlive && requestDone);
+  }
+
+  onUpstreamClose(error: string | undefined): void {
+    if (this.state === 'connecting') this.#connectFailed(error ?? 'closed');
+    else if (this.state === 'waiting') this.#sendFailed(error ?? 'closed');
+    else if (this.state === 'tunnel' && error === undefined) {
+      this.#finishTunnel();
+      this.#client.endTunnel();
+    } else this.#cut();
+  }
+
+  onUpstreamRefused(stale: boolean): void {
+    this.#discard();
+    if (this.state !== 'waiting') return this.#cut();
+    const whole = this.#replay?.overflown !== true;
+    // One that takes no more requests on this connection does on another: it is asked again itself.
+    if (stale || !whole) this.#attempts.unanswered('ECONNRESET', true, whole);
+    else this.#attempts.refused('ECONNRESET');
+    this.#client.afterInput();
+  }
+
+  onUpstreamTimeout(): void {
+    if (this.state === 'connecting') this.#connectFailed('ETIMEDOUT');
+    else if (this.state === 'waiting') {
+      this.#discard();
+      this.#attempts.timedOut(this.#mayRepeat());
+      this.#client.afterInput();
+    } else this.#cut();
+  }
+
+  onUpstreamLost(): void {
+    if (this.state === 'waiting' && this.#mayRepeat()) this.#sendFailed('EHOSTUNREACH');
+  }
+
+  /** Sending it again is as good as sending it once, and is possible. */
+  #mayRepeat(): boolean {
+    return this.#repeatable && this.#replay?.overflown !== true;
+  }
+
+  #connectFailed(error: string): void {
+    this.#discard();
+    this.#attempts.unreachable(error);
+    this.#client.afterInput();
+  }
+
+  #sendFailed(error: string): void {
+    const wasReused = this.#upstream?.reused === true;
+    this.#discard();
+    this.#attempts.unanswered(error, wasReused, this.#mayRepeat());
+    this.#client.afterInput();
+  }
+
+  onClientEnd(): void {
+    if (this.state === 'tunnel') {
+      this.#clientEnded = true;
+      if (this.#client.input.length === 0) this.#upstream?.endTunnel();
+    } else if (!this.#client.framer.done) this.#cut(); // the rest of the body will never come
+  }
+
+  /** The client is gone, or too slow. */
+  onClientClose(): void {
+    this.#coded?.destroy();
+    if (this.state === 'over') return;
+    if (this.state === 'tunnel') this.#finishTunnel();
+    else {
+      this.#drop();
+      this.#over(this.responded ? (this.#response?.status ?? 499) : 499, '');
+    }
+  }
+
+  /** Ends the exchange with an answer of our own. */
+  #answer(status: number, reason: string, fields = '', body?: Buffer): false {
+    if (this.state === 'over') return false;
+    const endpoint = this.#upstream?.endpoint.key ?? '';
+    this.#drop();
+    this.#over(status, endpoint);
+    this.#client.answer(status, reason, fields, body);
+    return false;
+  }
+
+  /** For the client's side: it has waited too long for the client's body. */
+  timeOutBody(): void {
+    this.#fail(408, 'the request body did not arrive in time');
+  }
+
+  /** An answer of our own where one can still be given. */
+  #fail(status: number, reason: string): false {
+    if (!this.responded) return this.#answer(status, reason);
+    this.#cut();
+    return false;
+  }
+
+  #cut(): void {
+    if (this.state === 'over') return;
+    const endpoint = this.#upstream?.endpoint.key ?? '';
+    if (this.state === 'tunnel') this.#finishTunnel();
+    else {
+      this.#drop();
+      this.#over(this.responded ? (this.#response?.status ?? 502) : 499, endpoint);
+    }
+    this.#client.abort();
+  }
+
+  #finishTunnel(): void {
+    const endpoint = this.#upstream?.endpoint.key ?? '';
+    this.#context.metrics.tunnels -= 1;
+    this.#drop();
+    this.#over(101, endpoint);
+  }
+
+  /** Lets go of the endpoint for good. */
+  #drop(): void {
+    this.#discard();
+    this.#attempts.release();
+  }
+
+  /** Closes the connection, if there is one. */
+  #discard(): void {
+    const upstream = this.#upstream;
+    this.#upstream = undefined;
+    upstream?.destroy();
+  }
+
+  #over(status: number, endpoint: string): void {
+    const { metrics, onAccess } = this.#context;
+    this.state = 'over';
+    this.#policed?.over();
+    const durationMs = Math.round((this.#context.nowMs() - this.#startedMs) * 1000) / 1000;
+    metrics.count(status, durationMs, this.#attempts.counts);
+    if (this.#client.unframed) metrics.http2Requests += 1;
+    if (onAccess === undefined) return;
+    const { backendKey: backend, sent: attempts } = this.#attempts;
+    const outcome = { status, durationMs, backend, endpoint, attempts };
+    onAccess(accessRecord(this.#client.facts, this.head, outcome, this.#marks));
+  }
+}

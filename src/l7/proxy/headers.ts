@@ -1,0 +1,208 @@
+import { type Peer, renderProxyHeader } from '../transport/proxy-protocol.ts';
+import type { Connection } from '../transport/transport.ts';
+import {
+  FIELD_CONNECTION,
+  FIELD_CONTENT_LENGTH,
+  FIELD_FORWARDED,
+  FIELD_FORWARDED_FOR,
+  FIELD_FORWARDED_HOST,
+  FIELD_FORWARDED_OTHER,
+  FIELD_FORWARDED_PORT,
+  FIELD_FORWARDED_PROTO,
+  FIELD_HOP_BY_HOP,
+  FIELD_HOST,
+  FIELD_OTHER,
+  FIELD_REAL_IP,
+  FIELD_TRANSFER_ENCODING,
+  FIELD_UPGRADE,
+  type FieldLines,
+  listHasToken,
+} from '../http1/http1-fields.ts';
+import type { RequestHead, ResponseHead } from '../http1/http1-parse.ts';
+
+/** Where a request came from; one a connection. */
+export type ClientFacts = {
+  readonly address: string;
+  readonly scheme: 'http' | 'https';
+  /** The peer is a proxy whose X-Forwarded-… are believed. */
+  readonly trusted: boolean;
+  /** Tells the client's port and which of our addresses it has connected to. */
+  readonly connection?: Pick<Connection, 'ends'> | undefined;
+  /** Default: `x`. */
+  readonly forwarded?: ForwardedStyle;
+};
+
+/** `x`: X-Forwarded-… and X-Real-IP; `rfc7239`: Forwarded (RFC 7239). */
+export type ForwardedStyle = 'x' | 'rfc7239' | 'both';
+
+/**
+ * The head to send upstream. Hop-by-hop fields end here (RFC 9110 §7.6.1). X-Forwarded-For, -Proto, -Host, -Port and
+ * X-Real-IP are ours: what an untrusted client sent of that family is dropped; a trusted proxy's are kept, with its
+ * own address joined to X-Forwarded-For. Forwarded is treated alike, and written if the worker is to. An HTTP/1.0 request goes on as HTTP/1.0 on a
+ * connection of its own, so that the answer is one that its client can read.
+ */
+export function renderUpstreamRequest(head: RequestHead, lines: FieldLines, client: ClientFacts): string {
+  const { text } = head;
+  const dropped = dropsNamedFields(head.connectionTokens);
+  const firstLine = lines.count === 0 ? lines.linesEnd : lines.lineStarts[0]!;
+  let out = '';
+  let runStart = 0;
+  if (head.absolute) {
+    out = `${head.method} ${head.target} HTTP/1.${head.minorVersion}\r\nHost: ${head.authority}\r\n`;
+    runStart = firstLine;
+  }
+  const theirs: Forwarded = { for: '', proto: '', host: '', port: '', realIp: '', forwarded: '' };
+  for (let i = 0; i < lines.count; i += 1) {
+    const field = lines.fields[i]!;
+    if (requestFieldPasses(field, head, client)) {
+      if (!dropped || field !== FIELD_OTHER || !namesLine(head.connectionTokens, text, lines, i)) continue;
+    } else if (client.trusted && field >= FIELD_FORWARDED_FOR) {
+      remember(theirs, field, text.slice(lines.valueStarts[i], lines.valueEnds[i]));
+    }
+    const lineStart = lines.lineStarts[i]!;
+    if (lineStart > runStart) out += text.slice(runStart, lineStart);
+    runStart = i + 1 < lines.count ? lines.lineStarts[i + 1]! : lines.linesEnd;
+  }
+  if (lines.linesEnd > runStart) out += text.slice(runStart, lines.linesEnd);
+  if (head.upgrade !== undefined) out += 'Connection: Upgrade\r\n';
+  else if (head.minorVersion === 0) out += 'Connection: close\r\n';
+  if (client.forwarded === 'rfc7239') return `${out}${forwardedLine(theirs, head, client)}\r\n`;
+  if (client.forwarded === 'both') out += forwardedLine(theirs, head, client);
+  const forwardedFor = theirs.for === '' ? client.address : `${theirs.for}, ${client.address}`;
+  const realIp = theirs.realIp === '' ? client.address : theirs.realIp;
+  const proto = theirs.proto === '' ? client.scheme : theirs.proto;
+  const port = theirs.port === '' ? portOf(head.authority, client.scheme) : theirs.port;
+  const host = theirs.host === '' ? head.authority : theirs.host;
+  return `${out}X-Forwarded-For: ${forwardedFor}\r\nX-Forwarded-Host: ${host}\r\nX-Forwarded-Port: ${port}\r\nX-Forwarded-Proto: ${proto}\r\nX-Real-IP: ${realIp}\r\n\r\n`;
+}
+
+function requestFieldPasses(field: number, head: RequestHead, client: ClientFacts): boolean {
+  switch (field) {
+    case FIELD_CONNECTION:
+    case FIELD_HOP_BY_HOP:
+    case FIELD_FORWARDED_FOR:
+    case FIELD_FORWARDED_PROTO:
+    case FIELD_FORWARDED_HOST:
+    case FIELD_FORWARDED_PORT:
+    case FIELD_REAL_IP:
+      return false;
+    case FIELD_FORWARDED_OTHER:
+      return client.trusted;
+    case FIELD_FORWARDED:
+      return client.trusted && (client.forwarded ?? 'x') === 'x';
+    case FIELD_UPGRADE:
+      return head.upgrade !== undefined;
+    case FIELD_HOST:
+      return !head.absolute;
+    default:
+      return true;
+  }
+}
+
+type Forwarded = {
+  for: string;
+  proto: string;
+  host: string;
+  port: string;
+  realIp: string;
+  forwarded: string;
+};
+
+/** RFC 7239 §4. Each proxy adds its own element, so what trusted ones have said stays in front. */
+function forwardedLine(theirs: Forwarded, { authority }: RequestHead, client: ClientFacts): string {
+  const { address, scheme } = client;
+  const node = address.includes(':') ? `"[${address}]"` : address;
+  const host = authority === '' ? '' : `;host=${/^[\w.-]+$/.test(authority) ? authority : `"${authority}"`}`;
+  const before = theirs.forwarded === '' ? '' : `${theirs.forwarded}, `;
+  return `Forwarded: ${before}for=${node}${host};proto=${scheme}\r\n`;
+}
+
+function remember(theirs: Forwarded, field: number, value: string): void {
+  if (value === '') return;
+  if (field === FIELD_FORWARDED_FOR) theirs.for = theirs.for === '' ? value : `${theirs.for}, ${value}`;
+  else if (field === FIELD_FORWARDED_PROTO) theirs.proto = value;
+  else if (field === FIELD_FORWARDED_HOST) theirs.host = value;
+  else if (field === FIELD_FORWARDED_PORT) theirs.port = value;
+  else if (field === FIELD_REAL_IP) theirs.realIp = value;
+  else if (field === FIELD_FORWARDED)
+    theirs.forwarded = theirs.forwarded === '' ? value : `${theirs.forwarded}, ${value}`;
+}
+
+/** The port in the Host field, else the scheme's own: what the client believes to talk to, whatever we listen on. */
+function portOf(authority: string, scheme: 'http' | 'https'): string {
+  const colon = authority.lastIndexOf(':');
+  const port = colon > authority.lastIndexOf(']') ? authority.slice(colon + 1) : '';
+  return port === '' ? (scheme === 'https' ? '443' : '80') : port;
+}
+
+/** True if Connection names fields beyond the usual options, so that lines have to be compared with it. */
+function dropsNamedFields(tokens: string): boolean {
+  if (tokens === '' || tokens === 'keep-alive' || tokens === 'close' || tokens === 'Upgrade') return false;
+  const lower = tokens.toLowerCase();
+  return (
+    lower !== 'keep-alive' && lower !== 'close' && lower !== 'upgrade' && lower !== 'keep-alive, upgrade'
+  );
+}
+
+function namesLine(tokens: string, text: string, lines: FieldLines, index: number): boolean {
+  return listHasToken(tokens, text.slice(lines.lineStarts[index], lines.nameEnds[index]).toLowerCase());
+}
+
+export type ConnectionAfter = 'keep-alive' | 'close' | 'upgrade';
+
+/**
+ * The head to send to the client. `after` says what becomes of the client's connection; `minorVersion` is the
+ * client's: HTTP/1.0 must be told that the connection stays.
+ */
+export function renderClientResponse(
+  head: ResponseHead,
+  lines: FieldLines,
+  after: ConnectionAfter,
+  minorVersion: 0 | 1,
+): string {
+  const { text } = head;
+  const dropped = dropsNamedFields(head.connectionTokens);
+  const bodiless = head.status < 200 || head.status === 204;
+  let out = '';
+  let runStart = 0;
+  if (head.minorVersion === 0) {
+    out = 'HTTP/1.1';
+    runStart = 8;
+  }
+  for (let i = 0; i < lines.count; i += 1) {
+    const field = lines.fields[i]!;
+    if (responseFieldPasses(field, after, bodiless)) {
+      if (!dropped || field !== FIELD_OTHER || !namesLine(head.connectionTokens, text, lines, i)) continue;
+    }
+    const lineStart = lines.lineStarts[i]!;
+    if (lineStart > runStart) out += text.slice(runStart, lineStart);
+    runStart = i + 1 < lines.count ? lines.lineStarts[i + 1]! : lines.linesEnd;
+  }
+  if (lines.linesEnd > runStart) out += text.slice(runStart, lines.linesEnd);
+  if (after === 'upgrade') return `${out}Connection: Upgrade\r\n\r\n`;
+  if (after === 'close') return `${out}Connection: close\r\n\r\n`;
+  return minorVersion === 0 ? `${out}Connection: keep-alive\r\n\r\n` : `${out}\r\n`;
+}
+
+function responseFieldPasses(field: number, after: ConnectionAfter, bodiless: boolean): boolean {
+  switch (field) {
+    case FIELD_CONNECTION:
+    case FIELD_HOP_BY_HOP:
+      return false;
+    case FIELD_UPGRADE:
+      return after === 'upgrade';
+    case FIELD_TRANSFER_ENCODING:
+    case FIELD_CONTENT_LENGTH:
+      return !bodiless; // a 1xx or 204 has no body, so a length could only mislead (RFC 9112 §6.3)
+    default:
+      return true;
+  }
+}
+
+const unknownPeer: Peer = { address: '', port: 0 };
+
+/** The PROXY header that tells an endpoint who the client is; behind trusted proxies, the peer that has connected to us. */
+export function proxyHeader(version: 1 | 2, { connection }: ClientFacts): Buffer {
+  const { remote, local } = connection?.ends?.() ?? { remote: unknownPeer, local: unknownPeer };
+  return renderProxyHeader(version, remote, local);
+}

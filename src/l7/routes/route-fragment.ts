@@ -1,0 +1,316 @@
+import type { Secret } from '../../api/gen/core-v1.ts';
+import type { Ingress, IngressBackend } from '../../api/gen/networking-v1.ts';
+import { fairleadGroup, staticResponses } from '../../api/fairlead-kinds.ts';
+import { keyOf, type ObjectKey, objectKey } from '../../api/object.ts';
+import type { CanaryRule } from '../policy/annotations/canary.ts';
+import type { PathRules } from '../policy/annotations/paths.ts';
+import { annotationPrefix } from '../policy/annotations/reader.ts';
+import type { UrlTarget } from '../policy/annotations/url-target.ts';
+import { type ParsedAnnotations, parseAnnotations } from '../policy/annotations.ts';
+import { type BackendAccess, backendAccess, plainAccess } from './backend-protocol.ts';
+import { type BackendPlace, type BackendRefs, type BackendUse, renderPlace } from './backend-refs.ts';
+import { nginxPrefix } from '../nginx/translation.ts';
+import { translateIngress } from '../nginx/translations.ts';
+import { type PathPlace, placeOf } from './path-place.ts';
+import { parsePasswordFile } from '../policy/password-hash.ts';
+import type { BasicAuthPolicy, RoutePolicy } from '../policy/policy.ts';
+import type { Problem, ProblemReason } from '../controller/problem.ts';
+import { type CertificateUse, certificateUses, tlsHosts } from './route-certificate.ts';
+import type { Certificate, Route } from './table.ts';
+
+/** All that one Ingress says about routes, before it meets the others: it holds until the Ingress or a Secret changes. */
+export type Fragment = {
+  readonly ingress: Ingress;
+  readonly key: ObjectKey;
+  /** The older Ingress has the lower one; no two are alike. */
+  readonly rank: string;
+  /** What it was made with, beside the Ingress. */
+  readonly defaults: Readonly<Record<string, string>> | undefined;
+  readonly secrets: readonly (readonly [ObjectKey, Secret | undefined])[];
+  /** Those that do not depend on other Ingresses. */
+  readonly problems: readonly Problem[];
+  /** Each place that names a backend. */
+  readonly uses: readonly BackendUse[];
+  readonly rules: readonly FragmentRule[];
+  readonly policy: RoutePolicy | undefined;
+  readonly paths: PathRules;
+  readonly canary: CanaryRule | undefined;
+  readonly fallback: Route | undefined;
+  /** As ingress-nginx does: all paths of its hosts are then regular expressions, whoever wrote them. */
+  readonly readsRegex: boolean;
+  readonly certificates: readonly CertificateUse[];
+  /** Each once: those that it may change, where its routes also lead from others included. */
+  readonly hosts: readonly string[];
+  /** What one of its hosts has decides what another one gets, so they are made together. */
+  readonly linksHosts: boolean;
+};
+
+export type FragmentRule = {
+  /** Lower case; '' for any host. */
+  readonly host: string;
+  readonly paths: readonly FragmentPath[];
+};
+
+export type FragmentPath = {
+  readonly place: BackendPlace;
+  readonly at: PathPlace;
+  /** Index into `RouteTable.backends`. */
+  readonly backend: number;
+};
+
+export type FragmentContext = {
+  readonly refs: BackendRefs;
+  readonly nginxAnnotations: boolean;
+  readonly secret: (key: ObjectKey) => Secret | undefined;
+  /** The one that a name had last: while its Secret is the same, it stays the same object. */
+  certificateBefore(name: string): Certificate | undefined;
+};
+
+export function rankOf(ingress: Ingress): string {
+  return `${ingress.metadata?.creationTimestamp ?? ''} ${keyOf(ingress)}`;
+}
+
+/** Takes its backends in `context.refs`; whoever drops the fragment gives them back. */
+export function fragmentOf(
+  ingress: Ingress,
+  defaults: Readonly<Record<string, string>> | undefined,
+  context: FragmentContext,
+): Fragment {
+  return new FragmentBuilder(ingress, defaults, context).build();
+}
+
+/** Whether making it again would give the same. */
+export function stillHolds(
+  { defaults, secrets }: Fragment,
+  defaultsNow: Readonly<Record<string, string>> | undefined,
+  secret: (key: ObjectKey) => Secret | undefined,
+): boolean {
+  return defaults === defaultsNow && secrets.every(([key, known]) => secret(key) === known);
+}
+
+const defaultPlace: BackendPlace = { rule: -1, path: -1 };
+
+class FragmentBuilder {
+  readonly #ingress: Ingress;
+  readonly #defaults: Readonly<Record<string, string>> | undefined;
+  readonly #context: FragmentContext;
+  readonly #problems: Problem[] = [];
+  readonly #uses: BackendUse[] = [];
+  readonly #secrets = new Map<ObjectKey, Secret | undefined>();
+  #readsRegex = false;
+
+  constructor(
+    ingress: Ingress,
+    defaults: Readonly<Record<string, string>> | undefined,
+    context: FragmentContext,
+  ) {
+    this.#ingress = ingress;
+    this.#defaults = defaults;
+    this.#context = context;
+  }
+
+  build(): Fragment {
+    const ingress = this.#ingress;
+    const { spec } = ingress;
+    const parsed = this.#parse();
+    for (const problem of parsed.problems) this.#problem('InvalidAnnotation', problem);
+    const access = this.#access(parsed);
+    const { canary, paths } = parsed;
+    const policy = canary === undefined ? this.#policy(parsed) : undefined;
+    const fallback =
+      spec?.defaultBackend === undefined || canary !== undefined
+        ? undefined
+        : this.#defaultRoute(spec.defaultBackend, policy, access);
+    const rules = this.#rules(access);
+    const linksHosts = canary === undefined && (paths.hostAliases.length > 0 || paths.wwwRedirect);
+    return {
+      ingress,
+      key: keyOf(ingress),
+      rank: rankOf(ingress),
+      defaults: this.#defaults,
+      problems: this.#problems,
+      uses: this.#uses,
+      rules,
+      policy,
+      paths,
+      canary,
+      fallback,
+      readsRegex: this.#readsRegex,
+      certificates: certificateUses(
+        ingress,
+        (key) => this.#secret(key),
+        (host) => this.#context.certificateBefore(host),
+        (reason, message) => this.#problem(reason, message),
+      ),
+      secrets: [...this.#secrets],
+      hosts: hostsOf(rules, linksHosts ? paths : undefined),
+      linksHosts,
+    };
+  }
+
+  #rules(access: BackendAccess): readonly FragmentRule[] {
+    return (this.#ingress.spec?.rules ?? []).map((rule, ruleIndex) => ({
+      host: (rule.host ?? '').toLowerCase(),
+      paths: (rule.http?.paths ?? []).map((path, pathIndex) => {
+        const place = { rule: ruleIndex, path: pathIndex };
+        return { place, at: placeOf(path), backend: this.#backend(path.backend, place, access) };
+      }),
+    }));
+  }
+
+  #parse(): ParsedAnnotations {
+    const key = keyOf(this.#ingress);
+    const defaults = this.#defaults;
+    const written = this.#ingress.metadata?.annotations;
+    const own = defaults === undefined ? written : { ...defaults, ...written };
+    const nginx = this.#context.nginxAnnotations ? translateIngress(this.#ingress) : undefined;
+    if (nginx === undefined) return parseAnnotations(key, own);
+    this.#readsRegex = nginx.readsRegex && nginx.annotations['canary'] !== 'true';
+    for (const { annotation, text } of nginx.findings.filter(({ verdict }) => verdict === 'none')) {
+      const message = `metadata.annotations[${nginxPrefix}${annotation}]: ${text}`;
+      this.#problem('UnsupportedAnnotation', message);
+    }
+    const translated = Object.entries(nginx.annotations).map(([name, value]) => [
+      `${annotationPrefix}${name}`,
+      value,
+    ]);
+    return parseAnnotations(
+      key,
+      { ...defaults, ...Object.fromEntries(translated), ...written },
+      nginx.origins,
+    );
+  }
+
+  #defaultRoute(wanted: IngressBackend, policy: RoutePolicy | undefined, access: BackendAccess): Route {
+    const backend = this.#backend(wanted, defaultPlace, access);
+    return {
+      ingress: keyOf(this.#ingress),
+      host: '',
+      path: '',
+      pathType: 'Prefix',
+      pattern: undefined,
+      backend,
+      policy,
+    };
+  }
+
+  /** Index of the backend. One that we cannot serve is a problem and a backend without endpoints: 503, no other route. */
+  #backend(backend: IngressBackend, place: BackendPlace, access: BackendAccess): number {
+    const { service } = backend;
+    const port = service?.port?.name ?? service?.port?.number;
+    const { resource } = backend;
+    if (resource?.kind === staticResponses.kind && resource.apiGroup === fairleadGroup) {
+      const name = objectKey(this.#ingress.metadata?.namespace, resource.name);
+      const key = `${name} (StaticResponse)`;
+      const ref = { id: key, key, service: undefined, resource: name, port: '', access: plainAccess };
+      return this.#context.refs.index(ref, this.#uses, place);
+    }
+    if (service === undefined || port === undefined) {
+      const what = backend.resource === undefined ? 'no Service port' : `resource ${backend.resource.kind}`;
+      const message = `${renderPlace(place)}: ${what}; only a Service with a port or a StaticResponse of fairlead.dev can be a backend`;
+      this.#problem('UnsupportedBackend', message);
+      const key = `${keyOf(this.#ingress)} ${renderPlace(place)}`;
+      return this.#context.refs.index(
+        { id: key, key, service: undefined, port: '', access },
+        this.#uses,
+        place,
+      );
+    }
+    const serviceKey = objectKey(this.#ingress.metadata?.namespace, service.name);
+    const key = `${serviceKey}:${port}`;
+    const id = access.id === '' ? key : `${key} ${access.id}`;
+    return this.#context.refs.index({ id, key, service: serviceKey, port, access }, this.#uses, place);
+  }
+
+  #policy(parsed: ParsedAnnotations): RoutePolicy | undefined {
+    const { policy, https, backends } = parsed;
+    if (policy === undefined) return undefined;
+    return {
+      ...policy,
+      httpsHosts: https?.onlyTlsHosts === true ? tlsHosts(this.#ingress) : undefined,
+      basicAuth: this.#basicAuth(parsed.basicAuth),
+      ...this.#urlTargets(parsed),
+      fallback: this.#context.refs.named(this.#ingress, this.#uses, 'fallback-service', backends.fallback),
+    };
+  }
+
+  /** A service that cannot be named is one that says no to everybody. */
+  #urlTargets({ forwardAuth, mirror }: ParsedAnnotations): Pick<RoutePolicy, 'forwardAuth' | 'mirror'> {
+    const indexOf = (annotation: string, target: UrlTarget | undefined): number =>
+      target === undefined ? -1 : this.#context.refs.target(this.#uses, annotation, target);
+    const auth = forwardAuth?.target;
+    return {
+      forwardAuth: forwardAuth && {
+        ...forwardAuth,
+        backend: indexOf('auth-url', auth),
+        authority: auth?.authority ?? '',
+        path: auth?.path ?? '/',
+      },
+      mirror: mirror && {
+        backend: indexOf('mirror-target', mirror.target),
+        authority: mirror.host ?? mirror.target.authority,
+        percentage: mirror.percentage,
+        withBody: mirror.withBody,
+      },
+    };
+  }
+
+  /** A Secret that is missing or holds no password lets nobody in: better closed than open by mistake. */
+  #basicAuth(wanted: ParsedAnnotations['basicAuth']): BasicAuthPolicy | undefined {
+    if (wanted === undefined) return undefined;
+    if (wanted.secretName === undefined) return { realm: wanted.realm, users: new Map() };
+    const key = objectKey(this.#ingress.metadata?.namespace, wanted.secretName);
+    const secret = this.#secret(key);
+    const field = 'metadata.annotations[fairlead.dev/basic-auth-secret]';
+    const file = secret?.data?.['auth'];
+    if (secret === undefined) this.#problem('SecretNotFound', `${field}: there is no Secret ${key}`);
+    else if (file === undefined) {
+      const message = `${field}: Secret ${key} needs lines "user:hash" under auth`;
+      this.#problem('InvalidSecret', message);
+    }
+    const { users, unknown } = parsePasswordFile(Buffer.from(file ?? '', 'base64').toString('utf8'));
+    if (unknown.length > 0) {
+      const message = `${field}: Secret ${key}: the hash of ${unknown.slice(0, 5).join(', ')} is of a kind that is not known; allowed: $apr1$, {SHA256}, {SHA}`;
+      this.#problem('InvalidSecret', message);
+    }
+    return { realm: wanted.realm, users };
+  }
+
+  #access({ backend: rule, balance }: ParsedAnnotations): BackendAccess {
+    const name = rule?.tlsSecret?.name;
+    const key = name === undefined ? undefined : objectKey(this.#ingress.metadata?.namespace, name);
+    const secret = key === undefined ? undefined : this.#secret(key);
+    const field = 'metadata.annotations[fairlead.dev/backend-tls-secret]';
+    const { access, problem } = backendAccess(rule, secret, balance);
+    if (key !== undefined && secret === undefined) {
+      this.#problem('SecretNotFound', `${field}: there is no Secret ${key}`);
+    } else if (problem !== undefined) {
+      this.#problem('InvalidSecret', `${field}: Secret ${key} ${problem}`);
+    }
+    return access;
+  }
+
+  #secret(key: ObjectKey): Secret | undefined {
+    const secret = this.#context.secret(key);
+    this.#secrets.set(key, secret);
+    return secret;
+  }
+
+  #problem(reason: ProblemReason, message: string): void {
+    this.#problems.push({ ingress: this.#ingress, reason, message });
+  }
+}
+
+/** @param paths given: the hosts that are to lead to those of the rules are among them */
+function hostsOf(rules: readonly FragmentRule[], paths: PathRules | undefined): readonly string[] {
+  const hosts = new Set(rules.map(({ host }) => host));
+  if (paths === undefined) return [...hosts];
+  if (rules.length === 0) hosts.add(''); // aliases then lead where any host does
+  const others = paths.wwwRedirect ? [...hosts].map(wwwOther) : [];
+  return [...new Set([...hosts, ...paths.hostAliases, ...others])];
+}
+
+/** The same host without "www.", or with it. */
+export function wwwOther(host: string): string {
+  return host.startsWith('www.') ? host.slice(4) : `www.${host}`;
+}

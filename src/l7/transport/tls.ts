@@ -1,0 +1,165 @@
+import { randomBytes } from 'node:crypto';
+import { createSecureContext, type SecureContext } from 'node:tls';
+import type { Authority, KeyPair } from '../../base/certificates.ts';
+import type { Clock } from '../../base/clock.ts';
+import type { Logger } from '../../base/log.ts';
+import { serverTlsOptions, type TlsSource } from './net-transport.ts';
+import { type Certificate, emptyRouteTable, type RouteTable } from '../routes/table.ts';
+import { TicketKeys, ticketSecret, type TicketSecret } from './ticket-keys.ts';
+
+/** Name in the certificate that clients without a name, or with one that no Ingress has, are shown. */
+const defaultName = 'fairlead-ingress.local';
+/** Certificates of our own are good for this long … */
+const issuedForMs = 365 * 86_400_000;
+/** … and are replaced when they are this old. */
+const renewAfterMs = 180 * 86_400_000;
+/** They begin in the past, because clocks differ. */
+const backdateMs = 3_600_000;
+/** Own certificates in memory; beyond, the oldest is made anew when asked for again. */
+const issuedMax = 1024;
+
+type Issued = { readonly pair: KeyPair; readonly context: SecureContext; readonly atMs: number };
+
+/**
+ * Which certificate a TLS client is shown: the Secret's whose host fits its SNI name (exact, then wildcard), else that of
+ * an Ingress for all hosts, else one of our own, signed when it is first needed by the cluster's CA, or without one by a CA that lives as long as the
+ * process. A new table changes what new handshakes see; connections go on.
+ */
+export class Certificates implements TlsSource {
+  #table: RouteTable = emptyRouteTable;
+  readonly #log: Logger;
+  readonly #clock: Clock;
+  readonly #authorityPair: KeyPair | undefined;
+  #authority: Promise<Authority> | undefined;
+  /** By Certificate; a broken one is undefined. Dies with the table that names it. */
+  readonly #parsed = new WeakMap<Certificate, { readonly context: SecureContext | undefined }>();
+  readonly #issued = new Map<string, Promise<Issued>>();
+
+  readonly #ticketKeys: TicketKeys;
+  readonly #issuedMax: number;
+
+  /**
+   * @param tickets those of another worker; undefined: our own
+   * @param most certificates of our own in memory
+   */
+  constructor(
+    log: Logger,
+    clock: Clock,
+    authority: KeyPair | undefined,
+    tickets?: TicketSecret,
+    most = issuedMax,
+  ) {
+    this.#issuedMax = most;
+    this.#ticketKeys = new TicketKeys(tickets ?? ticketSecret(randomBytes(32), clock.nowMs()));
+    this.#log = log;
+    this.#clock = clock;
+    this.#authorityPair = authority;
+  }
+
+  ticketKeys(): Buffer {
+    return this.#ticketKeys.current(this.#clock.nowMs());
+  }
+
+  publish(table: RouteTable): void {
+    this.#table = table;
+  }
+
+  /** For a handshake that names its host. */
+  async contextFor(serverName: string): Promise<SecureContext> {
+    const host = serverName.toLowerCase();
+    const context = this.#parse(this.#certificateFor(host)) ?? this.#parse(this.#table.certificates.get(''));
+    return context ?? (await this.#own(this.#ownName(host))).context;
+  }
+
+  /** For handshakes that name no host. */
+  async defaultPair(): Promise<KeyPair> {
+    const certificate = this.#table.certificates.get('');
+    if (certificate !== undefined && this.#parse(certificate) !== undefined) {
+      const text = (base64: string): string => Buffer.from(base64, 'base64').toString('latin1');
+      return { certificate: text(certificate.certBase64), key: text(certificate.keyBase64) };
+    }
+    return (await this.#own(defaultName)).pair;
+  }
+
+  #certificateFor(host: string): Certificate | undefined {
+    const { certificates } = this.#table;
+    const exact = certificates.get(host);
+    if (exact !== undefined) return exact;
+    const dot = host.indexOf('.');
+    return dot === -1 ? undefined : certificates.get(`*${host.slice(dot)}`);
+  }
+
+  /** Own certificates are made only for hosts that an Ingress has, or any client could make us sign without end. */
+  #ownName(host: string): string {
+    if (this.#table.exactHosts.has(host)) return host;
+    const dot = host.indexOf('.');
+    const suffix = host.slice(dot + 1);
+    return dot > 0 && this.#table.wildcardHosts.has(suffix) ? `*.${suffix}` : defaultName;
+  }
+
+  #parse(certificate: Certificate | undefined): SecureContext | undefined {
+    if (certificate === undefined) return undefined;
+    const known = this.#parsed.get(certificate);
+    if (known !== undefined) return known.context;
+    let context: SecureContext | undefined;
+    try {
+      context = createSecureContext({
+        ...serverTlsOptions,
+        cert: Buffer.from(certificate.certBase64, 'base64'),
+        key: Buffer.from(certificate.keyBase64, 'base64'),
+      });
+    } catch (error) {
+      const { secret } = certificate;
+      this.#log.warn('the certificate of a Secret cannot be used; showing one of our own', { secret, error });
+    }
+    this.#parsed.set(certificate, { context });
+    return context;
+  }
+
+  async #own(name: string): Promise<Issued> {
+    const known = this.#issued.get(name);
+    if (known !== undefined) {
+      const issued = await known;
+      if (this.#clock.nowMs() - issued.atMs < renewAfterMs) return issued;
+    }
+    const made = this.#issue(name);
+    this.#issued.delete(name);
+    this.#issued.set(name, made);
+    const oldest = this.#issued.keys().next();
+    if (this.#issued.size > this.#issuedMax && oldest.done !== true) this.#issued.delete(oldest.value);
+    try {
+      return await made;
+    } catch (error) {
+      this.#issued.delete(name); // the next handshake tries again
+      throw error;
+    }
+  }
+
+  async #issue(name: string): Promise<Issued> {
+    const nowMs = this.#clock.nowMs();
+    this.#authority ??= this.#loadAuthority();
+    const authority = await this.#authority;
+    const pair = await authority.issue({
+      commonName: name.length <= 64 ? name : defaultName, // X.520 bounds a common name; the alternative name counts
+      dnsNames: [name],
+      usage: 'server',
+      notBefore: new Date(nowMs - backdateMs),
+      notAfter: new Date(nowMs + issuedForMs),
+    });
+    const context = createSecureContext({ ...serverTlsOptions, cert: pair.certificate, key: pair.key });
+    return { pair, context, atMs: nowMs };
+  }
+
+  async #loadAuthority(): Promise<Authority> {
+    const { loadAuthority } = await import('../../base/certificates.ts');
+    return loadAuthority(this.#authorityPair ?? (await createAuthorityPair(this.#clock.nowMs())));
+  }
+}
+
+/** A CA of our own, for as long as the process lives. */
+export async function createAuthorityPair(nowMs: number): Promise<KeyPair> {
+  const { createAuthority } = await import('../../base/certificates.ts');
+  const notBefore = new Date(nowMs - backdateMs);
+  const authority = await createAuthority('fairlead-ingress', notBefore, new Date(nowMs + 10 * issuedForMs));
+  return authority.pair;
+}
