@@ -25,6 +25,8 @@ import { chooseTransport } from '../../src/l7/transport/transport-choice.ts';
 import type { FakeApi } from '../support/fake-api.ts';
 
 export const localhost = '127.0.0.1';
+/** Of endpoints made through a real API server, in a namespace that has it (see enterNamespaceWith). */
+export const podAddress = '10.42.9.7';
 
 export type Backend = {
   readonly name: string;
@@ -38,6 +40,7 @@ export async function startBackend(
   t: TestContext,
   name: string,
   handle?: (request: IncomingMessage, response: ServerResponse) => void,
+  host = localhost,
 ): Promise<Backend> {
   const server = createServer((request, response) => {
     backend.requests += 1;
@@ -48,7 +51,7 @@ export async function startBackend(
     }
   });
   server.keepAliveTimeout = 0;
-  server.listen(0, localhost);
+  server.listen(0, host);
   await once(server, 'listening');
   const backend: Backend = { name, port: (server.address() as AddressInfo).port, server, requests: 0 };
   t.after(() => killBackend(backend));
@@ -76,7 +79,7 @@ export function service(name: string): Service {
 }
 
 /** One slice per backend, since they differ in port. */
-export function slice(name: string, index: number, port: number): EndpointSlice {
+export function slice(name: string, index: number, port: number, address = localhost): EndpointSlice {
   return {
     metadata: {
       name: `${name}-${index}`,
@@ -84,7 +87,7 @@ export function slice(name: string, index: number, port: number): EndpointSlice 
       labels: { 'kubernetes.io/service-name': name },
     },
     addressType: 'IPv4',
-    endpoints: [{ addresses: [localhost], conditions: { ready: true } }],
+    endpoints: [{ addresses: [address], conditions: { ready: true } }],
     ports: [{ name: 'http', port, protocol: 'TCP' }],
   };
 }

@@ -21,11 +21,13 @@ import {
 } from '../../src/api/resource.ts';
 import type { ApiClient } from '../../src/client/client.ts';
 import { startApiServerProcess } from '../support/apiserver-process.ts';
+import { enterNamespaceWith } from '../support/namespace.ts';
 import { annotated, ask } from './annotation-harness.ts';
 import {
   type Cluster,
   ingress,
   ourClass,
+  podAddress,
   service,
   slice,
   startBackend,
@@ -33,7 +35,8 @@ import {
   until,
 } from './ingress-harness.ts';
 
-const options = { timeout: 120_000 };
+const skip = (await enterNamespaceWith(podAddress)) ?? false;
+const options = { timeout: 120_000, skip };
 
 const deploy = join(import.meta.dirname, '../../deploy');
 
@@ -139,9 +142,9 @@ test(
   async (t) => {
     const { admin, cluster } = await start(t, true);
     const { http } = cluster;
-    const echo = await startBackend(t, 'echo');
+    const echo = await startBackend(t, 'echo', undefined, '0.0.0.0');
     await admin.create(services, service('echo'));
-    await admin.create(endpointSlices, slice('echo', 0, echo.port));
+    await admin.create(endpointSlices, slice('echo', 0, echo.port, podAddress));
     await admin.create(clusterIngressParameters, {
       metadata: { name: 'usual' },
       spec: { annotations: { 'body-size': '10', 'deny-source-range': '10.0.0.0/8' } },

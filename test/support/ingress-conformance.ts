@@ -249,7 +249,10 @@ export function ingressWithOwnDefault(): Ingress {
 }
 
 /** The Services with an endpoint each on the loopback. `ports` in the order of `backendNames`. */
-export function conformanceServices(ports: readonly number[]): {
+export function conformanceServices(
+  address: string,
+  ports: readonly number[],
+): {
   readonly services: readonly Service[];
   readonly slices: readonly EndpointSlice[];
 } {
@@ -269,7 +272,7 @@ export function conformanceServices(ports: readonly number[]): {
   const slices: EndpointSlice[] = backendNames.map((name, index) => ({
     metadata: { ...metadata(`${name}-x`), labels: { 'kubernetes.io/service-name': name } },
     addressType: 'IPv4',
-    endpoints: [{ addresses: ['127.0.0.1'], conditions: { ready: true } }],
+    endpoints: [{ addresses: [address], conditions: { ready: true } }],
     ports: [{ name: 'http', port: ports[index] ?? 0, protocol: 'TCP' }],
   }));
   return { services, slices };
