@@ -26,6 +26,19 @@ export async function proxyRequest(context: ApiContext, target: Target): Promise
     return redirect(`${request.path}/${queryOf(request)}`);
   }
   const sending = openRequest(context, target, passedHeaders(request));
+  const prefix = request.path.slice(0, request.path.length - path.length);
+  return relayAnswer(request, sending, prefix);
+}
+
+/**
+ * Sends the body of `request` after `sending` and passes on what comes back; a client that leaves ends both. `prefix`: what the
+ * path of a Location is put behind.
+ */
+export async function relayAnswer(
+  request: ApiRequest,
+  sending: ClientRequest,
+  prefix: string,
+): Promise<Reply> {
   const answering = answerOf(sending);
   const onGone = (): void => void sending.destroy(new Error('the client is gone'));
   request.signal.addEventListener('abort', onGone, { once: true });
@@ -37,7 +50,7 @@ export async function proxyRequest(context: ApiContext, target: Target): Promise
   return {
     kind: 'relayed',
     status: answer.statusCode ?? 502,
-    headers: answerHeaders(answer, `${request.path.slice(0, request.path.length - path.length)}`),
+    headers: answerHeaders(answer, prefix),
     body: answer,
   };
 }
@@ -158,7 +171,7 @@ const notReturned =
   /^(connection|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade|http2-settings)$/;
 
 /** The back end's headers for the client. A redirect within the back end must lead through here again. */
-export function answerHeaders(answer: IncomingMessage, prefix: string): Record<string, string | string[]> {
+function answerHeaders(answer: IncomingMessage, prefix: string): Record<string, string | string[]> {
   const headers: Record<string, string | string[]> = {};
   for (const [name, value] of Object.entries(answer.headers)) {
     if (value !== undefined && !notReturned.test(name)) headers[name] = value;

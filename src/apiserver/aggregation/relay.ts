@@ -1,10 +1,8 @@
 import { randomInt } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import { serviceUnavailable } from '../../api/status.ts';
 import type { ApiContext } from '../context.ts';
 import type { ApiRequest, Reply, User } from '../exchange.ts';
-import { answerHeaders, passedHeaders } from '../proxy.ts';
+import { passedHeaders, relayAnswer } from '../proxy.ts';
 import { resolveService } from '../service-endpoints.ts';
 import type { RemoteApi } from './registry.ts';
 
@@ -24,25 +22,7 @@ export async function relayToApi(context: ApiContext, api: RemoteApi, request: A
     },
     setDefaultHeaders: false,
   });
-  const onGone = (): void => void sending.destroy(new Error('the client is gone'));
-  request.signal.addEventListener('abort', onGone, { once: true });
-  const answering = new Promise<IncomingMessage>((resolve, reject) => {
-    sending.once('response', resolve);
-    sending.on('error', (cause) =>
-      reject(serviceUnavailable(`error trying to reach service: ${cause.message}`)),
-    );
-  });
-  const body = request.rawBody();
-  body.on('error', onGone);
-  body.pipe(sending);
-  const answer = await answering;
-  answer.once('close', () => request.signal.removeEventListener('abort', onGone));
-  return {
-    kind: 'relayed',
-    status: answer.statusCode ?? 502,
-    headers: answerHeaders(answer, ''),
-    body: answer,
-  };
+  return relayAnswer(request, sending, '');
 }
 
 /** As kube-apiserver tells an extension server who asks (`--requestheader-…`). */
