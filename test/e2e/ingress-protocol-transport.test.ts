@@ -8,21 +8,13 @@ import { type Listener, netTransport, type ServerTransport } from '../../src/l7/
 import type { Connection, ConnectionHandler } from '../../src/l7/transport/transport.ts';
 import { encodeSocketAddress } from '../../src/l7/transport/uring-address.ts';
 import { openKernel } from '../../src/l7/transport/uring-kernel.ts';
-import { openUringTransport } from '../../src/l7/transport/uring-transport.ts';
+import { openUring } from '../support/uring.ts';
 import { closed, localhost, until } from './ingress-harness.ts';
 
 const transports: readonly (readonly [name: string, transport: ServerTransport | string])[] = [
   ['net', netTransport],
   ['uring', openUring()],
 ];
-
-function openUring(): ServerTransport | string {
-  try {
-    return openUringTransport();
-  } catch (error) {
-    return `io_uring cannot be used: ${String(error)}`;
-  }
-}
 
 /** A handler that notes everything, with its connection. */
 class Recorder implements ConnectionHandler {

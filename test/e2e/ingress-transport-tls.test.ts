@@ -22,7 +22,7 @@ import type {
   ConnectionHandler,
   ConnectTls,
 } from '../../src/l7/transport/transport.ts';
-import { openUringTransport } from '../../src/l7/transport/uring-transport.ts';
+import { openUring } from '../support/uring.ts';
 import { createTestPki } from '../support/pki.ts';
 import { localhost, until } from './ingress-harness.ts';
 
@@ -103,14 +103,6 @@ function dial(transport: ServerTransport, port: number, tls: ConnectTls): Peer {
   const peer = new Peer();
   peer.connection = transport.connect(localhost, port, peer, tls);
   return peer;
-}
-
-function openUring(): ServerTransport | string {
-  try {
-    return openUringTransport();
-  } catch (error) {
-    return `io_uring cannot be used: ${String(error)}`;
-  }
 }
 
 for (const [name, transport] of [

@@ -1,17 +1,8 @@
 /** What an Ingress and its annotations mean, once more with io_uring below instead of node:net. */
 import { test } from 'node:test';
-import { openUringTransport } from '../../src/l7/transport/uring-transport.ts';
+import { uringRefusal } from '../support/uring.ts';
 
-const refused = probe();
-
-function probe(): string | undefined {
-  try {
-    openUringTransport().close();
-    return undefined;
-  } catch (error) {
-    return `io_uring cannot be used: ${String(error)}`;
-  }
-}
+const refused = uringRefusal();
 
 if (refused === undefined) {
   process.env['FAIRLEAD_TEST_TRANSPORT'] = 'uring';

@@ -1,0 +1,19 @@
+import type { ServerTransport } from '../../src/l7/transport/net-transport.ts';
+import { openUringTransport } from '../../src/l7/transport/uring-transport.ts';
+
+/** A transport on io_uring, or why there is none here. */
+export function openUring(): ServerTransport | string {
+  try {
+    return openUringTransport();
+  } catch (error) {
+    return `io_uring cannot be used: ${String(error)}`;
+  }
+}
+
+/** Why io_uring cannot be used here; undefined where it can. */
+export function uringRefusal(): string | undefined {
+  const opened = openUring();
+  if (typeof opened === 'string') return opened;
+  opened.close();
+  return undefined;
+}
