@@ -1,4 +1,3 @@
-import { randomBytes, randomUUID } from 'node:crypto';
 import { trackUpdate } from '../api/apply/managed-fields.ts';
 import { rootTypeOf } from '../api/apply/typed-value.ts';
 import { decodeBody, decodeObject, duplicateFieldsOf, type FieldValidation } from '../api/decode.ts';
@@ -12,6 +11,7 @@ import { type Entry, isStoreError } from '../store/store.ts';
 import { admitCreate, admitUpdate, requireNamespace } from './admission.ts';
 import { admissionRequest, type BodyKind, writeOptions } from './admission-request.ts';
 import type { ApiContext, Target } from './context.ts';
+import { storable } from './custom-resources/conversion.ts';
 import {
   mutate,
   mutateNew,
@@ -19,7 +19,6 @@ import {
   validate,
   validatesDynamically,
 } from './dynamic-admission.ts';
-import { storable } from './custom-resources/conversion.ts';
 import { managerOf } from './field-manager.ts';
 import { prepare, requireEntry } from './list.ts';
 import { companionsOf } from './namespaces.ts';
@@ -27,12 +26,12 @@ import {
   isReadyToGo,
   keyOfObject,
   parseEntry,
-  randomSuffix,
   type StoredObject,
   templateOf,
   templateOfEntry,
 } from './objects.ts';
 import type { Reservation } from './service-allocator.ts';
+import { restore, stampChanged, stampNew } from './stamp.ts';
 
 /** The result of a write: stored, or only thought through (dry run). */
 export type Written =
@@ -167,35 +166,6 @@ async function validateWrite(
 /** The object in the version that is stored, by the kind's conversion webhook. */
 function formToStore(context: ApiContext, target: Target, object: JsonObject): Promise<JsonObject> {
   return storable(context, target.kind, object, target.request.signal);
-}
-
-function stampNew(context: ApiContext, target: Target, object: JsonObject): { metadata: JsonObject } {
-  const { kind, namespace } = target;
-  const metadata = ensureObject(object, 'metadata');
-  if (stringAt(metadata, 'resourceVersion') !== '') {
-    throw badRequest('resourceVersion should not be set on objects to be created');
-  }
-  checkNamespace(target, metadata);
-  if (kind.namespaced) metadata['namespace'] = namespace;
-  const prefix = stringAt(metadata, 'generateName');
-  if (stringAt(metadata, 'name') === '' && prefix !== '') {
-    // 63 characters in all, so that the name fits a label.
-    metadata['name'] = `${prefix.slice(0, 58)}${randomSuffix(5, randomBytes(5))}`;
-  }
-  for (const field of ['deletionTimestamp', 'deletionGracePeriodSeconds', 'selfLink', 'managedFields']) {
-    delete metadata[field];
-  }
-  dropEmpty(metadata);
-  metadata['uid'] = randomUUID();
-  metadata['creationTimestamp'] = rfc3339(context.clock.nowMs());
-  return { metadata };
-}
-
-function checkNamespace(target: Target, metadata: JsonObject): void {
-  const own = stringAt(metadata, 'namespace');
-  if (target.kind.namespaced && own !== '' && own !== target.namespace) {
-    throw badRequest('the namespace of the provided object does not match the namespace sent on the request');
-  }
 }
 
 function reserve(
@@ -420,80 +390,4 @@ function recordManager(
           time: rfc3339(context.clock.nowMs()),
         }),
   );
-}
-
-const serverOwnedMetadata = [
-  'uid',
-  'creationTimestamp',
-  'deletionTimestamp',
-  'deletionGracePeriodSeconds',
-  'generation',
-  'resourceVersion',
-] as const;
-
-/** Checks identity and puts back what a client cannot change through this part. */
-function stampChanged(target: Target, change: Change, wanted: JsonObject, old: StoredObject): JsonObject {
-  const { kind, name, namespace } = target;
-  const metadata = ensureObject(wanted, 'metadata');
-  const ownName = stringAt(metadata, 'name');
-  if (ownName !== '' && ownName !== name) {
-    throw badRequest(`the name of the object (${ownName}) does not match the name on the URL (${name})`);
-  }
-  checkNamespace(target, metadata);
-  metadata['name'] = name;
-  if (kind.namespaced) metadata['namespace'] = namespace;
-  const uid = stringAt(metadata, 'uid');
-  const oldUid = stringAt(old.metadata, 'uid');
-  if (uid !== '' && uid !== oldUid) {
-    throw conflict(
-      kind,
-      name,
-      `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${oldUid}`,
-    );
-  }
-  for (const field of serverOwnedMetadata) restore(metadata, old.metadata, field);
-  delete metadata['managedFields'];
-  delete metadata['selfLink'];
-  dropEmpty(metadata);
-  switch (change.part) {
-    case 'main':
-    case 'binding':
-      return wanted;
-    case 'status': {
-      const object: JsonObject = { ...old, metadata: statusMetadata(kind.plural, metadata, old.metadata) };
-      restore(object, wanted, 'status');
-      return object;
-    }
-    case 'ephemeralcontainers':
-    case 'resize':
-      return { ...(partOf(target, change)?.take(wanted, old) ?? old), metadata: { ...old.metadata } };
-    case 'finalize': {
-      const spec = ensureObject(structuredClone(wanted), 'spec');
-      return { ...old, spec: { ...ensureObject(old, 'spec'), finalizers: spec['finalizers'] ?? [] } };
-    }
-  }
-}
-
-/** An empty map or list is the same as none, and is kept as none. */
-function dropEmpty(metadata: JsonObject): void {
-  for (const field of ['labels', 'annotations', 'finalizers', 'ownerReferences']) {
-    const value = metadata[field];
-    if (value === null || (typeof value === 'object' && Object.keys(value).length === 0))
-      delete metadata[field];
-  }
-}
-
-/** Kubelets put annotations and labels on Nodes and Pods along with their status; elsewhere metadata stays. */
-function statusMetadata(plural: string, wanted: JsonObject, old: JsonObject): JsonObject {
-  if (plural !== 'nodes' && plural !== 'pods') return old;
-  const metadata = { ...old };
-  restore(metadata, wanted, 'annotations');
-  restore(metadata, wanted, 'labels');
-  return metadata;
-}
-
-function restore(object: JsonObject, from: JsonObject, field: string): void {
-  const value = from[field];
-  if (value === undefined) delete object[field];
-  else object[field] = value;
 }
