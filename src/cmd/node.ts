@@ -168,7 +168,10 @@ function proxyTask(options: NodeOptions, nodeName: string, client: ApiClient, lo
   return {
     name: 'proxy',
     run: async (signal) => {
-      const { proxyDefaults, runProxy } = await import('../l4/run.ts');
+      const [{ proxyDefaults }, { runProxy }] = await Promise.all([
+        import('../l4/config.ts'),
+        import('../l4/run.ts'),
+      ]);
       const config = {
         ...proxyDefaults,
         relayCommand: relayCommandLine(),

@@ -1,6 +1,6 @@
 import { hostname } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import type { ProxyMode } from '../l4/run.ts';
+import type { ProxyMode } from '../l4/config.ts';
 import { relayCommandLine } from './proxy-relay.ts';
 
 type ProxyOptions = {
@@ -47,11 +47,12 @@ export function proxyCommand(): Command {
 }
 
 async function run(options: ProxyOptions): Promise<void> {
-  const [{ createLogger }, { loadClientConfig }, { createApiClient }, { proxyDefaults, runProxy }] =
+  const [{ createLogger }, { loadClientConfig }, { createApiClient }, { proxyDefaults }, { runProxy }] =
     await Promise.all([
       import('../base/log.ts'),
       import('../client/kubeconfig.ts'),
       import('../client/http.ts'),
+      import('../l4/config.ts'),
       import('../l4/run.ts'),
     ]);
   const log = createLogger('proxy');

@@ -7,7 +7,8 @@ import { type LogFields, type Logger, silentLogger } from '../../src/base/log.ts
 import type { ApiClient } from '../../src/client/client.ts';
 import { createSpawnedNft } from '../../src/l4/apply.ts';
 import { createSpawnedConntrack } from '../../src/l4/conntrack.ts';
-import { type ProxyConfig, proxyDefaults, runProxy } from '../../src/l4/run.ts';
+import { type ProxyConfig, proxyDefaults } from '../../src/l4/config.ts';
+import { runProxy } from '../../src/l4/run.ts';
 import type { FakeApi } from '../support/fake-api.ts';
 import { run } from '../support/shell.ts';
 import { addresses, addresses6, type Network, type NodeName, nodeNames } from './l4-network.ts';
