@@ -104,12 +104,14 @@ async function askCluster(url: URL, options: Options): Promise<void> {
 
 /** Compiles the routes that an ingress would have, and explains by them. */
 async function workOut(kubeconfig: string, url: URL, options: Options): Promise<void> {
-  const [{ loadView }, { compileRoutes }, { explainRequest }, { connectAdmin }] = await Promise.all([
-    import('../l7/controller/listed-view.ts'),
-    import('../l7/routes/compile.ts'),
-    import('../l7/routes/explain.ts'),
-    import('./connect.ts'),
-  ]);
+  const [{ loadView }, { compileRoutes }, { explainRequest }, { loadNginxReader }, { connectAdmin }] =
+    await Promise.all([
+      import('../l7/controller/listed-view.ts'),
+      import('../l7/routes/compile.ts'),
+      import('../l7/routes/explain.ts'),
+      import('../l7/routes/nginx-reader.ts'),
+      import('./connect.ts'),
+    ]);
   const client = await connectAdmin(kubeconfig);
   try {
     const view = await loadView(client);
@@ -123,7 +125,7 @@ async function workOut(kubeconfig: string, url: URL, options: Options): Promise<
       }),
     };
     const compiled = compileRoutes(view, options.ingressClass.split(','), undefined, {
-      nginxAnnotations: options.nginxAnnotations,
+      nginx: await loadNginxReader(options.nginxAnnotations),
       controllerName: options.controllerName,
     });
     process.stdout.write(explainRequest(compiled, request, undefined));

@@ -14,6 +14,7 @@ import { serveHealth } from './health.ts';
 import { LocalEngine } from './local-engine.ts';
 import { netTransport, type ServerTransport } from '../transport/net-transport.ts';
 import { ProblemReports } from './problem-reports.ts';
+import { loadNginxReader, type NginxReader } from '../routes/nginx-reader.ts';
 import { emptyRouteTable, renderRouteTable } from '../routes/table.ts';
 import { createWatched, type Watched } from './watched.ts';
 
@@ -46,6 +47,7 @@ export async function runIngress(
   deps: IngressDeps = { clock: systemClock },
 ): Promise<void> {
   const ingress = new IngressController(config, log, deps, {
+    nginx: await loadNginxReader(config.nginxAnnotations),
     watch: (onChange) => createWatched(client, log, onChange),
     writer: (watched, onLeading) => new ApiWriter(config, client, watched, log, deps.clock, onLeading),
   });
@@ -63,6 +65,7 @@ export async function runStaticIngress(
   const { watchStaticFile } = await import('./static-server.ts');
   const source = await watchStaticFile(file, log);
   const ingress = new IngressController(config, log, deps, {
+    nginx: undefined,
     watch: (onChange) => source.watched(onChange),
     writer: () => undefined,
   });
@@ -71,6 +74,8 @@ export async function runStaticIngress(
 
 /** Where routes come from, and who is told about them. */
 type IngressSource = {
+  /** undefined: annotations of ingress-nginx are not honoured. */
+  readonly nginx: NginxReader | undefined;
   watch(onChange: () => void): Watched;
   /** undefined: nobody but the log. */
   writer(watched: Watched, onLeading: () => void): ApiWriter | undefined;
@@ -81,6 +86,7 @@ class IngressController {
   readonly #log: Logger;
   readonly #deps: IngressDeps;
   readonly #engine: Engine;
+  readonly #nginx: NginxReader | undefined;
   readonly #watched: Watched;
   readonly #problems: ProblemReports;
   readonly #certificates: CertificateChecks;
@@ -101,6 +107,7 @@ class IngressController {
       log.warn(problem.message, { ingress: keyOf(problem.ingress), reason: problem.reason });
       this.#writer?.report(problem);
     });
+    this.#nginx = source.nginx;
     this.#certificates = new CertificateChecks(clock, () => this.#reportProblems());
     this.#watched = source.watch(() => this.#scheduleCompile());
     this.#writer = source.writer(this.#watched, () => this.#problems.again());
@@ -177,12 +184,11 @@ class IngressController {
   #compile(): void {
     const { clock } = this.#deps;
     const startMs = clock.monotonicMs();
-    const compiled = compileRoutes(
-      this.#watched.view,
-      this.#config.ingressClasses,
-      this.#compiled,
-      this.#config,
-    );
+    const { ingressClasses, controllerName } = this.#config;
+    const compiled = compileRoutes(this.#watched.view, ingressClasses, this.#compiled, {
+      nginx: this.#nginx,
+      controllerName,
+    });
     this.#compiled = compiled;
     this.#engine.publish(compiled);
     this.#engine.metrics.lastCompileSeconds = (clock.monotonicMs() - startMs) / 1000;

@@ -2,6 +2,7 @@ import { systemClock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log.ts';
 import { type CompiledRoutes, compileRoutes } from '../routes/compile.ts';
 import { LocalEngine } from './local-engine.ts';
+import { loadNginxReader, type NginxReader } from '../routes/nginx-reader.ts';
 import { readingOf } from '../observe/metrics-sum.ts';
 import { RouteReplica } from '../routes/route-objects.ts';
 import { chooseTransport } from '../transport/transport-choice.ts';
@@ -27,6 +28,7 @@ class WorkerProcess {
   readonly #end = Promise.withResolvers<void>();
   #engine: LocalEngine | undefined;
   #config: WorkerConfig | undefined;
+  #nginx: NginxReader | undefined;
   #compiled: CompiledRoutes | undefined;
   #ending = false;
 
@@ -62,6 +64,7 @@ class WorkerProcess {
 
   async #start({ config, routes }: Extract<ToWorker, { kind: 'start' }>): Promise<void> {
     const transport = await chooseTransport(config.transport, this.#log);
+    this.#nginx = await loadNginxReader(config.nginxAnnotations);
     this.#config = config;
     this.#engine = new LocalEngine(config, this.#log, systemClock, transport, config.tickets);
     this.#replica.apply(routes);
@@ -73,7 +76,9 @@ class WorkerProcess {
   /** As the main process has done: problems are told there. */
   #compile(): void {
     if (this.#config === undefined) return;
-    this.#compiled = compileRoutes(this.#replica, this.#config.ingressClasses, this.#compiled, this.#config);
+    const { ingressClasses, controllerName } = this.#config;
+    const options = { nginx: this.#nginx, controllerName };
+    this.#compiled = compileRoutes(this.#replica, ingressClasses, this.#compiled, options);
     this.#engine?.publish(this.#compiled);
   }
 

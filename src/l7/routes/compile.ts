@@ -21,7 +21,7 @@ import { type ClassDefaults, classDefaults, defaultsFor } from '../controller/cl
 import { type CompiledAnswer, configMapOf, staticAnswer } from '../policy/static-answer.ts';
 import type { Problem, ProblemReason } from '../controller/problem.ts';
 import { type BackendRef, firstPort, renderPlace, vacantRef } from './backend-refs.ts';
-import { rankOf } from './route-fragment.ts';
+import { rankOf, sameObjects } from './route-fragment.ts';
 import {
   plainOptions,
   type RouteStructure,
@@ -101,7 +101,7 @@ export function compileRoutes(
     sameItems(before.ingressClasses, ingressClasses);
   const classes = ownedClasses(ingressClasses, configuredClassNames, {
     controllerName: options.controllerName,
-    takesNginx: options.nginxAnnotations,
+    takesNginx: options.nginx !== undefined,
   });
   const owned =
     previous !== undefined && sameClasses && sameItems(before.ingresses, ingresses)
@@ -113,15 +113,11 @@ export function compileRoutes(
     sameClasses && sameItems(before.defaults.objects, defaultsNow.objects) ? before.defaults : defaultsNow;
   const unchanged = owned === previous?.owned && defaults === before?.defaults;
   const structure =
-    unchanged && before !== undefined && sameSecrets(before.structure, view)
+    unchanged &&
+    before !== undefined &&
+    before.structure.fragments.every((fragment) => sameObjects(fragment, view))
       ? before.structure
-      : structureRoutes(
-          owned,
-          (key) => view.secret(key),
-          before?.structure,
-          options,
-          (ingress) => defaultsFor(ingress, defaults),
-        );
+      : structureRoutes(owned, view, before?.structure, options, (ingress) => defaultsFor(ingress, defaults));
   const sources = structure.backends.map((ref) => sourceOf(view, ref, before));
   const backends = structure.backends.map((ref, index) =>
     backendOf(ref, index, sources[index]!, previous?.table.backends[index]),
@@ -174,13 +170,6 @@ function firstAbove(sorted: readonly Ingress[], rank: string, low: number): numb
     else from = middle + 1;
   }
   return from;
-}
-
-function sameSecrets({ fragments }: RouteStructure, view: IngressView): boolean {
-  for (const { secrets } of fragments) {
-    for (const [key, secret] of secrets) if (view.secret(key) !== secret) return false;
-  }
-  return true;
 }
 
 function sourceOf(view: IngressView, ref: BackendRef, before: Basis | undefined): BackendSource {

@@ -14,7 +14,7 @@ import { matchRoute, pathMatches, routesOfHost } from './match.ts';
 import { isAmbiguous } from './path-readings.ts';
 import type { PolicedRequest } from '../policy/policed-request.ts';
 import { PolicyStates } from '../policy/policy-states.ts';
-import { structureRoutes } from './route-structure.ts';
+import { noObjects, structureRoutes } from './route-structure.ts';
 import { endpointKey, type HostRoutes, type Route, type RouteTable } from './table.ts';
 
 /** A request that somebody wonders about. */
@@ -197,7 +197,7 @@ function explainUnserved(compiled: CompiledRoutes, head: RequestHead): readonly 
 }
 
 function wouldMatch(ingress: Ingress, head: RequestHead): boolean {
-  const { backends, ...routes } = structureRoutes([ingress], () => undefined, undefined);
+  const { backends, ...routes } = structureRoutes([ingress], noObjects, undefined);
   const table = { ...routes, backends: [] };
   return backends.length > 0 && matchRoute(table, head.host, head.path) !== undefined;
 }

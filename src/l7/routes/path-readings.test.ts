@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import type { Ingress } from '../../api/gen/networking-v1.ts';
 import { matchRoute } from './match.ts';
 import { hasReadings, isAmbiguous, readingsOf } from './path-readings.ts';
-import { structureRoutes } from './route-structure.ts';
+import { noObjects, structureRoutes } from './route-structure.ts';
 import type { RouteTable } from './table.ts';
 
 /** Each path is a prefix with a Service of its own, `/` included. */
@@ -16,7 +16,7 @@ function tableOf(paths: readonly string[]): RouteTable {
       spec: { rules: [{ http: { paths: [{ path, pathType: 'Prefix', backend }] } }] },
     };
   });
-  return { ...structureRoutes(ingresses, () => undefined, undefined), backends: [] };
+  return { ...structureRoutes(ingresses, noObjects, undefined), backends: [] };
 }
 
 const table = tableOf(['/', '/public', '/admin', '/a/b']);

@@ -1,16 +1,14 @@
-import type { Secret } from '../../api/gen/core-v1.ts';
+import type { ConfigMap, Secret } from '../../api/gen/core-v1.ts';
 import type { Ingress, IngressBackend } from '../../api/gen/networking-v1.ts';
 import { fairleadGroup, staticResponses } from '../../api/fairlead-kinds.ts';
 import { keyOf, type ObjectKey, objectKey } from '../../api/object.ts';
 import type { CanaryRule } from '../policy/annotations/canary.ts';
 import type { PathRules } from '../policy/annotations/paths.ts';
-import { annotationPrefix } from '../policy/annotations/reader.ts';
 import type { UrlTarget } from '../policy/annotations/url-target.ts';
 import { type ParsedAnnotations, parseAnnotations } from '../policy/annotations.ts';
 import { type BackendAccess, backendAccess, plainAccess } from './backend-protocol.ts';
 import { type BackendPlace, type BackendRefs, type BackendUse, renderPlace } from './backend-refs.ts';
-import { nginxPrefix } from '../nginx/translation.ts';
-import { translateIngress } from '../nginx/translations.ts';
+import type { NginxReader } from './nginx-reader.ts';
 import { type PathPlace, placeOf } from './path-place.ts';
 import { parsePasswordFile } from '../policy/password-hash.ts';
 import type { BasicAuthPolicy, RoutePolicy } from '../policy/policy.ts';
@@ -27,6 +25,7 @@ export type Fragment = {
   /** What it was made with, beside the Ingress. */
   readonly defaults: Readonly<Record<string, string>> | undefined;
   readonly secrets: readonly (readonly [ObjectKey, Secret | undefined])[];
+  readonly configMaps: readonly (readonly [ObjectKey, ConfigMap | undefined])[];
   /** Those that do not depend on other Ingresses. */
   readonly problems: readonly Problem[];
   /** Each place that names a backend. */
@@ -58,10 +57,17 @@ export type FragmentPath = {
   readonly backend: number;
 };
 
+/** Objects that Ingresses name beside their backends. */
+export type NamedObjects = {
+  secret(key: ObjectKey): Secret | undefined;
+  configMap(key: ObjectKey): ConfigMap | undefined;
+};
+
 export type FragmentContext = {
   readonly refs: BackendRefs;
-  readonly nginxAnnotations: boolean;
-  readonly secret: (key: ObjectKey) => Secret | undefined;
+  /** undefined: annotations of ingress-nginx are not read. */
+  readonly nginx: NginxReader | undefined;
+  readonly objects: NamedObjects;
   /** The one that a name had last: while its Secret is the same, it stays the same object. */
   certificateBefore(name: string): Certificate | undefined;
 };
@@ -81,11 +87,19 @@ export function fragmentOf(
 
 /** Whether making it again would give the same. */
 export function stillHolds(
-  { defaults, secrets }: Fragment,
+  fragment: Fragment,
   defaultsNow: Readonly<Record<string, string>> | undefined,
-  secret: (key: ObjectKey) => Secret | undefined,
+  objects: NamedObjects,
 ): boolean {
-  return defaults === defaultsNow && secrets.every(([key, known]) => secret(key) === known);
+  return fragment.defaults === defaultsNow && sameObjects(fragment, objects);
+}
+
+/** Whether all that it names beside backends is as it was. */
+export function sameObjects({ secrets, configMaps }: Fragment, objects: NamedObjects): boolean {
+  return (
+    secrets.every(([key, known]) => objects.secret(key) === known) &&
+    configMaps.every(([key, known]) => objects.configMap(key) === known)
+  );
 }
 
 const defaultPlace: BackendPlace = { rule: -1, path: -1 };
@@ -97,6 +111,7 @@ class FragmentBuilder {
   readonly #problems: Problem[] = [];
   readonly #uses: BackendUse[] = [];
   readonly #secrets = new Map<ObjectKey, Secret | undefined>();
+  readonly #configMaps = new Map<ObjectKey, ConfigMap | undefined>();
   #readsRegex = false;
 
   constructor(
@@ -143,6 +158,7 @@ class FragmentBuilder {
         (reason, message) => this.#problem(reason, message),
       ),
       secrets: [...this.#secrets],
+      configMaps: [...this.#configMaps],
       hosts: hostsOf(rules, linksHosts ? paths : undefined),
       linksHosts,
     };
@@ -163,22 +179,11 @@ class FragmentBuilder {
     const defaults = this.#defaults;
     const written = this.#ingress.metadata?.annotations;
     const own = defaults === undefined ? written : { ...defaults, ...written };
-    const nginx = this.#context.nginxAnnotations ? translateIngress(this.#ingress) : undefined;
+    const nginx = this.#context.nginx?.(this.#ingress);
     if (nginx === undefined) return parseAnnotations(key, own);
-    this.#readsRegex = nginx.readsRegex && nginx.annotations['canary'] !== 'true';
-    for (const { annotation, text } of nginx.findings.filter(({ verdict }) => verdict === 'none')) {
-      const message = `metadata.annotations[${nginxPrefix}${annotation}]: ${text}`;
-      this.#problem('UnsupportedAnnotation', message);
-    }
-    const translated = Object.entries(nginx.annotations).map(([name, value]) => [
-      `${annotationPrefix}${name}`,
-      value,
-    ]);
-    return parseAnnotations(
-      key,
-      { ...defaults, ...Object.fromEntries(translated), ...written },
-      nginx.origins,
-    );
+    this.#readsRegex = nginx.readsRegex;
+    for (const message of nginx.problems) this.#problem('UnsupportedAnnotation', message);
+    return parseAnnotations(key, { ...defaults, ...nginx.annotations, ...written }, nginx.origins);
   }
 
   #defaultRoute(wanted: IngressBackend, policy: RoutePolicy | undefined, access: BackendAccess): Route {
@@ -291,7 +296,7 @@ class FragmentBuilder {
   }
 
   #secret(key: ObjectKey): Secret | undefined {
-    const secret = this.#context.secret(key);
+    const secret = this.#context.objects.secret(key);
     this.#secrets.set(key, secret);
     return secret;
   }

@@ -58,8 +58,9 @@ export function routeObjectsOf({ owned, basis }: CompiledRoutes): RouteObjects {
     slices.set(key, source.slices);
   }
   const secrets = new Map<ObjectKey, Secret>();
-  for (const { secrets: named } of basis.structure.fragments) {
-    for (const [key, secret] of named) if (secret !== undefined) secrets.set(key, secret);
+  for (const fragment of basis.structure.fragments) {
+    for (const [key, secret] of fragment.secrets) if (secret !== undefined) secrets.set(key, secret);
+    for (const [key, map] of fragment.configMaps) if (map !== undefined) configMaps.set(key, map);
   }
   return {
     ingressClasses: new Map(basis.ingressClasses.map((item) => [keyOf(item), item])),

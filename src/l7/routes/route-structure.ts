@@ -1,11 +1,17 @@
-import type { Secret } from '../../api/gen/core-v1.ts';
 import type { Ingress } from '../../api/gen/networking-v1.ts';
-import type { ObjectKey } from '../../api/object.ts';
 import { PersistentMap } from '../../base/persistent-map.ts';
 import { type BackendTable, BackendRefs } from './backend-refs.ts';
 import { controllerName } from '../controller/class.ts';
 import type { Problem } from '../controller/problem.ts';
-import { type Fragment, type FragmentContext, fragmentOf, rankOf, stillHolds } from './route-fragment.ts';
+import type { NginxReader } from './nginx-reader.ts';
+import {
+  type Fragment,
+  type FragmentContext,
+  fragmentOf,
+  type NamedObjects,
+  rankOf,
+  stillHolds,
+} from './route-fragment.ts';
 import { type CertificateUse, winnerOf } from './route-certificate.ts';
 import { type MergeProblem, mergeHosts } from './route-hosts.ts';
 import type { Certificate, HostRoutes, Route, RouteTable } from './table.ts';
@@ -36,15 +42,18 @@ type FragmentIndex = PersistentMap<string, readonly Fragment[]>;
 
 /** The same for the life of a process. */
 export type StructureOptions = {
-  /** Annotations of ingress-nginx are honoured as it does. */
-  readonly nginxAnnotations: boolean;
+  /** Annotations of ingress-nginx are honoured as it does; undefined: they are not read. */
+  readonly nginx: NginxReader | undefined;
   readonly controllerName: string;
 };
 
 /** What an Ingress has of its class. */
 export type DefaultsOf = (ingress: Ingress) => Readonly<Record<string, string>> | undefined;
 
-export const plainOptions: StructureOptions = { nginxAnnotations: false, controllerName };
+/** For Ingresses that are looked at alone. */
+export const noObjects: NamedObjects = { secret: () => undefined, configMap: () => undefined };
+
+export const plainOptions: StructureOptions = { nginx: undefined, controllerName };
 
 /**
  * Merges the rules of Ingresses, which must be given oldest first. Only the hosts of those that have changed since
@@ -53,7 +62,7 @@ export const plainOptions: StructureOptions = { nginxAnnotations: false, control
  */
 export function structureRoutes(
   ingresses: readonly Ingress[],
-  secret: (key: ObjectKey) => Secret | undefined,
+  objects: NamedObjects,
   before: RouteStructure | undefined,
   options: StructureOptions = plainOptions,
   defaultsOf: DefaultsOf = () => undefined,
@@ -62,8 +71,8 @@ export function structureRoutes(
   const refs = new BackendRefs(from);
   const { fragments, added, removed } = nextFragments(ingresses, from.fragments, defaultsOf, {
     refs,
-    nginxAnnotations: options.nginxAnnotations,
-    secret,
+    nginx: options.nginx,
+    objects,
     certificateBefore: (name) => from.certificates.get(name),
   });
   if (before !== undefined && added.length === 0 && removed.length === 0) return before;
@@ -125,7 +134,7 @@ function nextFragments(
     }
     const known = before[at]?.ingress === ingress ? before[at] : undefined;
     const defaults = defaultsOf(ingress);
-    if (known !== undefined && stillHolds(known, defaults, context.secret)) {
+    if (known !== undefined && stillHolds(known, defaults, context.objects)) {
       fragments.push(known);
       at += 1;
       continue;
