@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import type { Kind } from './kind.ts';
 import type { Json, JsonObject } from './object.ts';
 import {
-  definitions,
   type Dialect,
+  definitions,
   fullName,
   kindsByApiVersion,
   openApi3,
@@ -32,17 +32,32 @@ const patchTypes = [
 ] as const;
 const answerTypes = ['application/json'] as const;
 
-/** The documents by the list of custom kinds that they were built with; those of an old list go with it. */
-const caches = new WeakMap<readonly Kind[], Map<string, Uint8Array>>();
-const noCustom: readonly Kind[] = [];
+/** What another server says of one group version that it answers for. */
+export type OtherDocuments = {
+  /** `apis/GROUP/VERSION` */
+  readonly path: string;
+  /** Its part of the one document of version 2; undefined: it has none. */
+  readonly v2: { readonly paths: JsonObject; readonly definitions: JsonObject } | undefined;
+  /** The document of version 3, as it came. */
+  readonly v3: Uint8Array | undefined;
+};
 
-function cached(custom: readonly Kind[], key: string, build: () => Uint8Array): Uint8Array {
-  const list = custom.length === 0 ? noCustom : custom;
-  let cache = caches.get(list);
-  if (cache === undefined) {
-    cache = new Map();
-    caches.set(list, cache);
-  }
+/** The documents by the lists that they were built with; those of an old list go with it. */
+const caches = new WeakMap<readonly Kind[], WeakMap<readonly OtherDocuments[], Map<string, Uint8Array>>>();
+const noCustom: readonly Kind[] = [];
+const noOthers: readonly OtherDocuments[] = [];
+
+function cached(
+  custom: readonly Kind[],
+  others: readonly OtherDocuments[],
+  key: string,
+  build: () => Uint8Array,
+): Uint8Array {
+  const cache = inMap(
+    inMap(caches, custom.length === 0 ? noCustom : custom, () => new WeakMap()),
+    others.length === 0 ? noOthers : others,
+    () => new Map<string, Uint8Array>(),
+  );
   const known = cache.get(key);
   if (known !== undefined) return known;
   const bytes = build();
@@ -50,26 +65,35 @@ function cached(custom: readonly Kind[], key: string, build: () => Uint8Array): 
   return bytes;
 }
 
+function inMap<Key extends WeakKey, Value>(map: WeakMap<Key, Value>, key: Key, make: () => Value): Value {
+  const known = map.get(key);
+  if (known !== undefined) return known;
+  const made = make();
+  map.set(key, made);
+  return made;
+}
+
 function jsonBytes(value: Json): Uint8Array {
   return new TextEncoder().encode(JSON.stringify(value));
 }
 
 /** /openapi/v2 as JSON. */
-export function openApiV2Json(custom: readonly Kind[] = noCustom): Uint8Array {
-  return cached(custom, 'v2.json', () => jsonBytes(buildSwagger(custom)));
+export function openApiV2Json(custom: readonly Kind[] = noCustom, others = noOthers): Uint8Array {
+  return cached(custom, others, 'v2.json', () => jsonBytes(buildSwagger(custom, others)));
 }
 
 /** /openapi/v2 as the protobuf message openapi.v2.Document. */
-export function openApiV2Protobuf(custom: readonly Kind[] = noCustom): Uint8Array {
-  return cached(custom, 'v2.pb', () => encodeSwagger(buildSwagger(custom)));
+export function openApiV2Protobuf(custom: readonly Kind[] = noCustom, others = noOthers): Uint8Array {
+  return cached(custom, others, 'v2.pb', () => encodeSwagger(buildSwagger(custom, others)));
 }
 
 /** /openapi/v3: the index of group versions; the hash in an URL changes with the document. */
-export function openApiV3Index(custom: readonly Kind[] = noCustom): Uint8Array {
-  return cached(custom, 'v3', () => {
-    const paths = [...kindsByApiVersion(custom).keys()].map((apiVersion): [string, Json] => {
-      const path = v3Path(apiVersion);
-      const bytes = openApiV3Document(path, custom) ?? new Uint8Array();
+export function openApiV3Index(custom: readonly Kind[] = noCustom, others = noOthers): Uint8Array {
+  return cached(custom, others, 'v3', () => {
+    const own = [...kindsByApiVersion(custom).keys()].map(v3Path);
+    const foreign = others.filter(({ v3 }) => v3 !== undefined).map(({ path }) => path);
+    const paths = [...own, ...foreign].map((path): [string, Json] => {
+      const bytes = openApiV3Document(path, custom, others) ?? new Uint8Array();
       const hash = createHash('sha256').update(bytes).digest('hex').toUpperCase();
       return [path, { serverRelativeURL: `/openapi/v3/${path}?hash=${hash}` }];
     });
@@ -78,12 +102,18 @@ export function openApiV3Index(custom: readonly Kind[] = noCustom): Uint8Array {
 }
 
 /** /openapi/v3/PATH with PATH as `api/v1` or `apis/apps/v1`; undefined when that is not served. */
-export function openApiV3Document(path: string, custom: readonly Kind[] = noCustom): Uint8Array | undefined {
+export function openApiV3Document(
+  path: string,
+  custom: readonly Kind[] = noCustom,
+  others = noOthers,
+): Uint8Array | undefined {
   for (const [apiVersion, members] of kindsByApiVersion(custom)) {
     const list = members.some((kind) => kind.custom === true) ? custom : noCustom;
-    if (v3Path(apiVersion) === path) return cached(list, path, () => jsonBytes(buildOpenApi3(members)));
+    if (v3Path(apiVersion) === path) {
+      return cached(list, noOthers, path, () => jsonBytes(buildOpenApi3(members)));
+    }
   }
-  return undefined;
+  return others.find((other) => other.path === path)?.v3;
 }
 
 function v3Path(apiVersion: string): string {
@@ -92,14 +122,20 @@ function v3Path(apiVersion: string): string {
 
 const info: Json = { title: 'Kubernetes', version: 'unversioned' };
 
-function buildSwagger(custom: readonly Kind[]): JsonObject {
+/** A definition that another server has under one of our names is the same type, so ours stands for both. */
+function buildSwagger(custom: readonly Kind[], others: readonly OtherDocuments[]): JsonObject {
   const members = [...kinds, ...custom];
   const paths = members.flatMap(pathsOf).toSorted((a, b) => (a.path < b.path ? -1 : 1));
+  const own = Object.fromEntries(paths.map((path) => [path.path, swaggerPath(path)]));
   return {
     swagger: '2.0',
     info,
-    paths: Object.fromEntries(paths.map((path) => [path.path, swaggerPath(path)])),
-    definitions: { ...definitions(members, swagger2) },
+    paths: Object.assign({}, ...others.map(({ v2 }) => v2?.paths), own) as JsonObject,
+    definitions: Object.assign(
+      {},
+      ...others.map(({ v2 }) => v2?.definitions),
+      definitions(members, swagger2),
+    ) as JsonObject,
   };
 }
 

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import type { Kind } from '../api/kind.ts';
 import { pathNotFound } from '../api/status.ts';
 import { serverVersion } from './config.ts';
 import type { ApiContext } from './context.ts';
@@ -19,7 +18,7 @@ export async function answerPath(context: ApiContext, request: ApiRequest): Prom
   if (root === 'api' || root === 'apis')
     return answerDiscovery(request, context.customs.all(), context.aggregation.versions());
   if (path.startsWith('/openapi/v3/')) {
-    return openApiDocument(request, path.slice('/openapi/v3/'.length), context.customs.all());
+    return openApiDocument(context, request, path.slice('/openapi/v3/'.length));
   }
   if (/^\/(healthz|livez|readyz)\/(ping|store)$/.test(path)) return textReply('ok');
   throw pathNotFound();
@@ -42,10 +41,10 @@ const exactPaths: Readonly<Record<string, PathHandler>> = {
     const { contentType, text } = await context.metrics.render(context.store);
     return textReply(text, 200, contentType);
   },
-  '/openapi/v2': (context, request) => openApiV2(request, context.customs.all()),
+  '/openapi/v2': openApiV2,
   '/openapi/v3': async (context, request) => {
     const { openApiV3Index } = await import('../api/openapi.ts');
-    return documentReply(request, openApiV3Index(context.customs.all()));
+    return documentReply(request, openApiV3Index(context.customs.all(), context.aggregation.documents()));
   },
   '/.well-known/openid-configuration': (context) => {
     const { issuer } = context.tokens;
@@ -68,21 +67,22 @@ function health(name: string): PathHandler {
 }
 
 /** The documents and the texts in them are loaded when somebody first asks: most servers never need them. */
-async function openApiV2(request: ApiRequest, custom: readonly Kind[]): Promise<Reply> {
+async function openApiV2(context: ApiContext, request: ApiRequest): Promise<Reply> {
+  const parts = [context.customs.all(), context.aggregation.documents()] as const;
   const { openApiV2Json, openApiV2Protobuf, openApiV2ProtobufMediaType } = await import('../api/openapi.ts');
   for (const { type } of parseAccept(request.headers.accept)) {
     if (type === openApiV2ProtobufMediaType) {
-      return documentReply(request, openApiV2Protobuf(custom), openApiV2ProtobufReplyType);
+      return documentReply(request, openApiV2Protobuf(...parts), openApiV2ProtobufReplyType);
     }
     if (acceptsJson(type)) break;
   }
-  return documentReply(request, openApiV2Json(custom));
+  return documentReply(request, openApiV2Json(...parts));
 }
 
 /** For an URL with the document's own hash the answer never changes, so it may be kept; another hash leads to the newest. */
-async function openApiDocument(request: ApiRequest, path: string, custom: readonly Kind[]): Promise<Reply> {
+async function openApiDocument(context: ApiContext, request: ApiRequest, path: string): Promise<Reply> {
   const { openApiV3Document } = await import('../api/openapi.ts');
-  const document = openApiV3Document(path, custom);
+  const document = openApiV3Document(path, context.customs.all(), context.aggregation.documents());
   if (document === undefined) throw pathNotFound();
   const asked = request.query.get('hash');
   if (asked === null || asked === '') return documentReply(request, document);

@@ -115,7 +115,8 @@ function answerOf(sending: ClientRequest): Promise<IncomingMessage> {
   });
 }
 
-function unreachable(cause: Error): Error {
+/** Of a back end that does not answer. */
+export function unreachable(cause: Error): Error {
   return serviceUnavailable(`error trying to reach service: ${cause.message}`);
 }
 

@@ -4,8 +4,8 @@ import { badRequest, tooManyRequests } from '../api/status.ts';
 import { authenticate } from './authenticate.ts';
 import { admitConnection } from './connect-admission.ts';
 import type { ApiContext, Target } from './context.ts';
-import { peerOf, readRequest, statusFor } from './http.ts';
 import { catchUp } from './freshness.ts';
+import { peerOf, readRequest, statusFor } from './http.ts';
 import { requireEntry } from './list.ts';
 import { parseEntry } from './objects.ts';
 import { isStreamSubresource, type StreamSubresource, streamPath } from './pod-streams.ts';
@@ -13,7 +13,10 @@ import { isTrue } from './request-info.ts';
 import { authorize, parseInfo, resolveTarget } from './router.ts';
 import type { ChannelProtocol } from './websocket-streams.ts';
 
-/** Answers an HTTP/1.1 request that asks for an upgrade: exec, attach, port-forward and proxy. Never rejects. */
+/**
+ * Answers an HTTP/1.1 request that asks for an upgrade: exec, attach, port-forward, proxy, and whatever another server does by
+ * one for its group version. Never rejects.
+ */
 export async function serveUpgrade(
   context: ApiContext,
   incoming: IncomingMessage,
@@ -56,6 +59,12 @@ async function relay(
   const request = authorize(context, { ...anonymousRequest, user }, info);
   if (info.kind !== 'resource') throw badRequest('this path cannot be upgraded');
   await catchUp(context, request);
+  const remote = context.aggregation.find(info.group, info.version);
+  if (remote !== undefined) {
+    const { relayUpgradeToApi } = await import('./aggregation/relay.ts');
+    await relayUpgradeToApi(context, remote, request, incoming.headers.upgrade ?? '', { socket, head });
+    return;
+  }
   const { kind, target } = resolveTarget(context, request, info);
   const { subresource } = target;
   if (subresource === 'proxy' && kind.subresources.includes('proxy')) {

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
-import { createServer, type Server } from 'node:https';
+import { createServer, request, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { after, before, test } from 'node:test';
 import { endpointSlices, services } from '../../src/api/resource.ts';
@@ -18,7 +19,8 @@ import { eventually, runOk } from '../support/shell.ts';
 
 const podAddress = '10.42.9.7';
 const group = 'metrics.example.com';
-const [found] = findKubectls().slice(-1);
+const kubectls = findKubectls();
+const [found] = kubectls.slice(-1);
 const missing = found === undefined ? 'no kubectl on PATH' : await enterNewNetworkNamespace();
 const skip = missing ?? false;
 
@@ -67,12 +69,17 @@ async function startExtension(): Promise<Server> {
       response.end(JSON.stringify(body ?? {}));
     },
   );
+  made.on('upgrade', (request, socket: Duplex) => {
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n');
+    socket.write(`${String(request.headers['x-remote-user'])} ${request.url}\n`);
+    socket.pipe(socket);
+  });
   made.listen(0, podAddress);
   await once(made, 'listening');
   return made;
 }
 
-function answerOf(request: IncomingMessage): object {
+function answerOf(request: IncomingMessage): object | undefined {
   const apiVersion = `${group}/v1beta1`;
   const [path = ''] = (request.url ?? '').split('?');
   if (path === `/apis/${group}/v1beta1`) {
@@ -86,6 +93,7 @@ function answerOf(request: IncomingMessage): object {
     const resources = [{ ...resource, verbs: ['get', 'list'] }];
     return { kind: 'APIResourceList', apiVersion: 'v1', groupVersion: apiVersion, resources };
   }
+  if (path.startsWith('/openapi/')) return openApiOf(path);
   const metadata = { name: 'one', namespace: 'default' };
   const proof = (request.socket as TLSSocket).getPeerCertificate();
   const load = {
@@ -99,6 +107,48 @@ function answerOf(request: IncomingMessage): object {
     path: request.url,
   };
   return path.endsWith('/loads') ? { apiVersion, kind: 'LoadList', metadata: {}, items: [load] } : load;
+}
+
+/** Of version 2 a document with more in it than the group version that is asked for. */
+function openApiOf(path: string): object | undefined {
+  const place = `apis/${group}/v1beta1`;
+  const schema = {
+    description: 'Load is how busy something is.',
+    type: 'object',
+    properties: { user: { description: 'Who asked.', type: 'string' } },
+    'x-kubernetes-group-version-kind': [{ group, version: 'v1beta1', kind: 'Load' }],
+  };
+  const name = 'com.example.Load';
+  const operation = (reference: object): object => ({
+    get: {
+      responses: { 200: { description: 'OK', ...reference } },
+      'x-kubernetes-action': 'get',
+      'x-kubernetes-group-version-kind': { group, version: 'v1beta1', kind: 'Load' },
+    },
+  });
+  const named = `/${place}/namespaces/{namespace}/loads/{name}`;
+  switch (path) {
+    case '/openapi/v3':
+      return { paths: { [place]: { serverRelativeURL: `/openapi/v3/${place}?hash=1` } } };
+    case `/openapi/v3/${place}`: {
+      const content = { 'application/json': { schema: { $ref: `#/components/schemas/${name}` } } };
+      return {
+        openapi: '3.0.0',
+        info: { title: 'metrics', version: '1' },
+        paths: { [named]: operation({ content }) },
+        components: { schemas: { [name]: schema } },
+      };
+    }
+    case '/openapi/v2':
+      return {
+        swagger: '2.0',
+        info: { title: 'metrics', version: '1' },
+        paths: { [named]: operation({ schema: { $ref: `#/definitions/${name}` } }), '/version/': {} },
+        definitions: { [name]: schema, 'com.example.Unused': { type: 'object' } },
+      };
+    default:
+      return undefined;
+  }
 }
 
 function apiService(spec: object, name = `v1beta1.${group}`): object {
@@ -183,6 +233,46 @@ test('APIServices: a Service answers for a group version, as the user who asked'
     await k.ok('get configmap extension-apiserver-authentication -n kube-system -o yaml'),
     /requestheader-allowed-names: '\["kube-apiserver-kubelet-client"\]'/,
   );
+});
+
+test('OpenAPI of another server is served beside ours, to kubectl explain by both versions', {
+  skip,
+}, async () => {
+  for (const { path } of kubectls) {
+    const each = kubectlOf(path, server.kubeconfig('admin', server.admin), server.folder);
+    assert.match(await each.ok('explain loads'), /Load is how busy something is\./);
+    assert.match(await each.ok('explain loads.user'), /Who asked\./);
+    assert.match(await each.ok('explain pods.spec'), /containers/);
+  }
+  const { paths, definitions } = JSON.parse(await k.ok('get --raw /openapi/v2')) as {
+    paths: Record<string, unknown>;
+    definitions: Record<string, unknown>;
+  };
+  assert.deepEqual(
+    Object.keys(paths).filter((path) => path.includes(group)),
+    [`/apis/${group}/v1beta1/namespaces/{namespace}/loads/{name}`],
+  );
+  assert.ok(Object.hasOwn(definitions, 'com.example.Load'));
+  assert.ok(!Object.hasOwn(definitions, 'com.example.Unused'), 'only what the group version leads to');
+});
+
+test('an upgrade for another server reaches it as the user who asked', { skip }, async () => {
+  const path = `/apis/${group}/v1beta1/namespaces/default/loads/one/follow?tty=true`;
+  const sending = request({
+    ...{ host: '127.0.0.1', port: server.port, path, ca: server.pki.server.caCert },
+    ...{ cert: server.admin.certificate, key: server.admin.key },
+    headers: { connection: 'Upgrade', upgrade: 'echo' },
+  });
+  sending.end();
+  const [answer, socket] = (await once(sending, 'upgrade')) as [IncomingMessage, Duplex];
+  assert.equal(answer.statusCode, 101);
+  socket.write('one\n');
+  let text = '';
+  for await (const chunk of socket) {
+    text += String(chunk);
+    if (text.endsWith('one\n')) break;
+  }
+  assert.equal(text, `fairlead-admin ${path}\none\n`);
 });
 
 test('APIServices: a server that fails, one that cannot be trusted, and none any more', {

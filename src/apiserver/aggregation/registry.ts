@@ -1,11 +1,13 @@
 import { Agent } from 'node:https';
 import { boolAt, numberAt, objectAt, stringAt } from '../../api/fields.ts';
 import type { JsonObject } from '../../api/object.ts';
+import type { OtherDocuments } from '../../api/openapi.ts';
 import type { Store } from '../../store/store.ts';
 import type { ApiServerConfig } from '../config.ts';
 import type { RemoteVersion } from '../discovery.ts';
 import { parseEntry } from '../objects.ts';
 import type { ServiceAddress } from '../service-endpoints.ts';
+import type { KnownDocuments } from './documents.ts';
 
 export const apiServicesPrefix = 'apiregistration.k8s.io/apiservices/';
 
@@ -20,13 +22,17 @@ export type RemoteApi = {
   readonly agent: Agent;
   /** What it serves, as far as it was asked. */
   readonly discovery: { current: RemoteVersion };
+  /** What it says of that in OpenAPI; undefined until it was asked. */
+  readonly documents: { current: KnownDocuments | undefined };
 };
 
 export type AggregationRegistry = {
   find(group: string, version: string): RemoteApi | undefined;
   all(): readonly RemoteApi[];
-  /** Its resources for discovery documents. The same list until something changes. */
+  /** Their resources for discovery documents. */
   versions(): readonly RemoteVersion[];
+  /** Their parts of OpenAPI. The same list until something changes. */
+  documents(): readonly OtherDocuments[];
   stop(): void;
 };
 
@@ -40,6 +46,7 @@ export function createAggregationRegistry(
   { pki }: Pick<ApiServerConfig, 'pki'>,
 ): AggregationRegistry {
   const apis = new Map<string, RemoteApi>();
+  let documents: readonly OtherDocuments[] = [];
 
   function set(key: string, object: JsonObject): void {
     const spec = objectAt(object, 'spec') ?? {};
@@ -75,6 +82,12 @@ export function createAggregationRegistry(
     },
     all: () => [...apis.values()],
     versions: () => [...apis.values()].map(({ discovery }) => discovery.current),
+    documents() {
+      const now = [...apis.values()].flatMap((api) => api.documents.current ?? []);
+      const isSame = now.length === documents.length && now.every((each, at) => each === documents[at]);
+      if (!isSame) documents = now;
+      return documents;
+    },
     stop() {
       watching.stop();
       for (const { agent } of apis.values()) agent.destroy();
@@ -120,5 +133,6 @@ function remoteApi(
       ...(bundle === '' ? {} : { ca: Buffer.from(bundle, 'base64').toString() }),
     }),
     discovery: { current: { group, version, resources: [], isCurrent: false } },
+    documents: { current: undefined },
   };
 }

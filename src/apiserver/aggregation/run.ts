@@ -1,5 +1,4 @@
 import { randomInt, randomUUID } from 'node:crypto';
-import { request as httpsRequest } from 'node:https';
 import { objectsAt, stringAt, stringMapAt } from '../../api/fields.ts';
 import { apiServiceKind, localCondition } from '../../api/kinds/apiservice.ts';
 import type { Json, JsonObject } from '../../api/object.ts';
@@ -12,7 +11,10 @@ import type { ApiContext } from '../context.ts';
 import { definitionsPrefix } from '../custom-resources/registry.ts';
 import { remoteVersion } from '../discovery.ts';
 import { parseEntry, templateOf, templateOfEntry } from '../objects.ts';
+import type { Backend } from '../proxy-location.ts';
 import { resolveService } from '../service-endpoints.ts';
+import { getFromApi } from './ask.ts';
+import { readDocuments } from './documents.ts';
 import { apiServicesPrefix, type RemoteApi } from './registry.ts';
 
 /** Keeps the list of APIServices: those of this server's own group versions, and whether the others answer. */
@@ -114,12 +116,10 @@ async function ask(context: ApiContext, api: RemoteApi, signal: AbortSignal): Pr
   const where = `https://${api.serverName}:${api.service.port}/apis/${api.group}/${api.version}`;
   try {
     const backend = resolveService(context.store, api.service, (below) => randomInt(below));
-    const list = await getResources(
-      api,
-      backend,
-      AbortSignal.any([signal, AbortSignal.timeout(checkTimeoutMs)]),
-    );
+    const inTime = AbortSignal.any([signal, AbortSignal.timeout(checkTimeoutMs)]);
+    const list = await getResources(api, backend, inTime);
     api.discovery.current = remoteVersion(api.group, api.version, list);
+    await describe(context, api, backend, inTime);
     return { status: 'True', reason: 'Passed', message: 'all checks passed' };
   } catch (error) {
     const text = error instanceof Error ? error.message : String(error);
@@ -137,48 +137,33 @@ async function ask(context: ApiContext, api: RemoteApi, signal: AbortSignal): Pr
   }
 }
 
-async function getResources(
+/** Its OpenAPI is a convenience: a server that cannot tell is available all the same. */
+async function describe(
+  context: ApiContext,
   api: RemoteApi,
-  { host, port }: { readonly host: string; readonly port: number },
+  backend: Backend,
   signal: AbortSignal,
-): Promise<Json> {
-  return new Promise((resolve, reject) => {
-    const sending = httpsRequest(
-      {
-        ...{ agent: api.agent, host, port, signal, path: `/apis/${api.group}/${api.version}` },
-        headers: {
-          accept: 'application/json',
-          host: `${api.serverName}:${api.service.port}`,
-          'x-remote-user': 'system:kube-aggregator',
-          'x-remote-group': 'system:masters',
-        },
-      },
-      (answer) => {
-        let text = '';
-        answer.setEncoding('utf8');
-        answer.on('data', (chunk: string) => {
-          text += chunk;
-          if (text.length > discoveryBytesMax)
-            answer.destroy(new Error('the list of resources is too large'));
-        });
-        answer.once('error', reject);
-        answer.once('end', () => {
-          if (answer.statusCode !== 200) reject(new Error(`bad status ${answer.statusCode}`));
-          else resolve(parsed(text, reject));
-        });
-      },
-    );
-    sending.once('error', reject);
-    sending.end();
-  });
+): Promise<void> {
+  const { documents } = api;
+  try {
+    documents.current = await readDocuments(api, backend, documents.current, signal);
+  } catch (error) {
+    context.log.debug('an aggregated API server does not tell its OpenAPI', { api: api.key, error });
+  }
 }
 
-function parsed(text: string, reject: (error: Error) => void): Json {
+/** The list of resources. Rejects when there is none. */
+async function getResources(api: RemoteApi, backend: Backend, signal: AbortSignal): Promise<Json> {
+  const path = `/apis/${api.group}/${api.version}`;
+  const { status, body } = await getFromApi(api, backend, path, signal, {
+    bytesMax: discoveryBytesMax,
+    etag: '',
+  });
+  if (status !== 200) throw new Error(`bad status ${status}`);
   try {
-    return JSON.parse(text) as Json;
+    return JSON.parse(body.toString()) as Json;
   } catch (cause) {
-    reject(new Error('the answer is no JSON', { cause }));
-    return null;
+    throw new Error('the answer is no JSON', { cause });
   }
 }
 
