@@ -1,19 +1,18 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Container, Pod, PodStatus } from '../api/gen/core-v1.ts';
 import { StatusWriter } from './status-writer.ts';
-import { pruneEnded, StartError, startContainer, targetOf } from './container-start.ts';
 import { statusOf, type Waiting } from './container-status.ts';
-import type { PullBackoffs } from './images.ts';
-import { type Action, isCompleted, type Plan, planPod, ranMs } from './plan.ts';
+import { type Action, isCompleted, type Plan, planPod } from './plan.ts';
 import type { PodDeps, ZeroLossOptions } from './pod-deps.ts';
+import { PodFailure } from './pod-failure.ts';
 import { PodResizer } from './pod-resizer.ts';
-import { resolverProblems, sandboxConfigOf, writeHosts } from './pod-setup.ts';
+import { PodStarter, podIpsOf } from './pod-starter.ts';
 import { compilePodStatus, withStatus } from './pod-status.ts';
 import { PodVolumes } from './pod-volumes.ts';
 import { Prober } from './prober.ts';
 import type { Amounts } from './resize.ts';
-import { afterRestart, type Backoff, backoffText, restartBackoff } from './restart-backoff.ts';
-import { emptyRuntimePod, type RuntimePod, readySandbox } from './runtime-pod.ts';
+import { backoffText, restartBackoff } from './restart-backoff.ts';
+import { emptyRuntimePod, type RuntimePod } from './runtime-pod.ts';
 import {
   deletePodObject,
   removePod,
@@ -23,7 +22,6 @@ import {
   stopSandboxes,
 } from './termination.ts';
 import { isAbort, unlessAborted } from './unless-aborted.ts';
-import { findUnsupported } from './unsupported.ts';
 
 /** Rounds of plan and act in one pass; a Pod that still has something to do then is looked at again at once. */
 const roundsMax = 50;
@@ -34,8 +32,6 @@ const goneGraceSeconds = 2;
 
 /** Grace of an evicted Pod's containers, s. Kubernetes' own number. */
 const evictedGraceSeconds = 1;
-
-type Failure = { readonly reason: string; readonly message: string };
 
 /** Runs one Pod: brings the runtime to what the spec asks for, one pass after another, until the Pod is removed. */
 export class PodWorker {
@@ -51,13 +47,10 @@ export class PodWorker {
   readonly #interrupt = new AbortController();
   #writer: StatusWriter | undefined;
   #lastStatus: PodStatus | undefined;
-  #failure: Failure | undefined;
+  readonly #failure: PodFailure;
   readonly #volumes: PodVolumes;
   readonly #resizer: PodResizer;
-  readonly #backoffs = new Map<string, Backoff>();
-  readonly #pulls: PullBackoffs = new Map();
-  /** Containers that cannot be started now, by name. */
-  readonly #blocked = new Map<string, { readonly waiting: Waiting; readonly untilMs: number }>();
+  readonly #starter: PodStarter;
   /** CrashLoopBackOff, by name. */
   #waiting: ReadonlyMap<string, Waiting> = new Map();
   #stopping: { deadlineMs: number; runtime: RuntimePod } | undefined;
@@ -67,7 +60,9 @@ export class PodWorker {
     this.#zeroLoss = zeroLoss;
     this.#pod = pod;
     this.#volumes = new PodVolumes(deps);
+    this.#starter = new PodStarter(deps, this.#volumes);
     this.#resizer = new PodResizer(deps, reserved);
+    this.#failure = new PodFailure(deps, () => this.wake());
     this.#prober = new Prober({
       cri: deps.cri,
       clock: deps.clock,
@@ -116,9 +111,8 @@ export class PodWorker {
   /** Ends the Pod as Failed; its containers are killed at once. */
   evict(message: string): void {
     const phase = this.#lastStatus?.phase;
-    if (this.#failure !== undefined || phase === 'Succeeded' || phase === 'Failed') return;
-    this.#deps.event(this.#pod, 'Warning', 'Evicted', message);
-    this.#failure = { reason: 'Evicted', message };
+    if (phase === 'Succeeded' || phase === 'Failed') return;
+    this.#failure.evict(this.#pod, message);
     this.wake();
   }
 
@@ -137,16 +131,18 @@ export class PodWorker {
     while (!signal.aborted) {
       this.#isDirty = false;
       let nextMs: number | undefined;
+      let pass = signal;
       try {
         if (this.#isLeaving()) {
           await unlessAborted(this.#terminate(signal), signal);
           break;
         }
-        const either = AbortSignal.any([signal, this.#interrupt.signal]);
-        nextMs = await unlessAborted(this.#sync(either), signal);
+        this.#failure.checkSupport(this.#pod);
+        pass = this.#passSignal(signal);
+        nextMs = await unlessAborted(this.#sync(pass), signal);
       } catch (error) {
         if (signal.aborted) break;
-        if (!this.#interrupt.signal.aborted || !isAbort(error)) {
+        if (!pass.aborted || !isAbort(error)) {
           this.#deps.log.warn('pod pass failed, trying again', { pod: this.#pod.metadata?.name, error });
           nextMs = this.#deps.clock.nowMs() + passRetryMs;
         }
@@ -156,6 +152,14 @@ export class PodWorker {
       await this.#waitUntil(nextMs, signal);
     }
     this.#prober.stop();
+    this.#failure.stop();
+  }
+
+  /** Aborts what a pass waits for as soon as the Pod is to go or has failed; a pass after the failure cleans up. */
+  #passSignal(signal: AbortSignal): AbortSignal {
+    const reasons = [signal, this.#interrupt.signal];
+    if (this.#failure.known === undefined) reasons.push(this.#failure.signal);
+    return AbortSignal.any(reasons);
   }
 
   #isLeaving(): boolean {
@@ -182,7 +186,6 @@ export class PodWorker {
 
   /** One pass. Returns when the next is due without a reason from outside; undefined: never. */
   async #sync(signal: AbortSignal): Promise<number | undefined> {
-    this.#findFailure();
     this.#resizer.allocate(this.#pod);
     await this.#volumes.refreshIfDue(this.#pod, signal);
     let runtime = await this.#deps.view.podOf(this.#uid);
@@ -195,8 +198,8 @@ export class PodWorker {
       this.#publish(runtime, false);
       const actions = plan.actions.filter((action) => !this.#isBlocked(action));
       if (actions.length === 0) return this.#nextDue(plan);
-      signal.throwIfAborted();
       for (const action of actions) {
+        signal.throwIfAborted();
         runtime = await this.#act(action, runtime, signal);
         if (publishedAfter.has(action.kind)) {
           this.#reconcileProbes(runtime);
@@ -213,30 +216,7 @@ export class PodWorker {
   }
 
   #isOver(runtime: RuntimePod): boolean {
-    return this.#failure !== undefined || isCompleted(this.#podWithStatus(), runtime);
-  }
-
-  /** Reasons for which the Pod cannot run here at all, or not any longer. */
-  #findFailure(): void {
-    const unsupported = findUnsupported(this.#pod, this.#deps.node);
-    if (unsupported !== undefined && this.#failure === undefined) {
-      const event = unsupported.reason === 'UnsupportedVolume' ? 'FailedMount' : 'Failed';
-      this.#deps.event(this.#pod, 'Warning', event, unsupported.message);
-      this.#failure = unsupported;
-    }
-    const deadline = this.#deadlineMs();
-    if (deadline !== undefined && deadline <= this.#deps.clock.nowMs() && this.#failure === undefined) {
-      const message = 'Pod was active on the node longer than the specified deadline';
-      if (this.#lastStatus?.phase === 'Succeeded' || this.#lastStatus?.phase === 'Failed') return;
-      this.#deps.event(this.#pod, 'Normal', 'DeadlineExceeded', message);
-      this.#failure = { reason: 'DeadlineExceeded', message };
-    }
-  }
-
-  #deadlineMs(): number | undefined {
-    const seconds = this.#pod.spec?.activeDeadlineSeconds;
-    const start = this.#podWithStatus().status?.startTime;
-    return seconds === undefined || start === undefined ? undefined : Date.parse(start) + seconds * 1000;
+    return this.#failure.known !== undefined || isCompleted(this.#podWithStatus(), runtime);
   }
 
   /** As it was allocated, with our own newest status. */
@@ -247,13 +227,15 @@ export class PodWorker {
   #plan(runtime: RuntimePod): Plan {
     const status = this.#podWithStatus();
     const pod =
-      this.#failure === undefined ? status : { ...status, status: { ...status.status, phase: 'Failed' } };
+      this.#failure.known === undefined
+        ? status
+        : { ...status, status: { ...status.status, phase: 'Failed' } };
     return planPod({
       pod,
       runtime,
       nowMs: this.#deps.clock.nowMs(),
       probes: this.#prober.results(),
-      backoffs: this.#backoffs,
+      backoffs: this.#starter.backoffs,
       limits: restartBackoff,
       resized: this.#resizer.has,
     });
@@ -281,23 +263,17 @@ export class PodWorker {
     if (action.kind === 'resize-container') {
       return (this.#resizer.failure?.retryAtMs ?? 0) > this.#deps.clock.nowMs();
     }
-    if (action.kind !== 'start-container' && action.kind !== 'create-sandbox') return false;
-    const key = action.kind === 'start-container' ? action.container.name : sandboxKey;
-    const blocked = this.#blocked.get(key);
-    if (blocked === undefined) return false;
-    if (blocked.untilMs > this.#deps.clock.nowMs()) return true;
-    return false;
+    return this.#starter.isBlocked(action);
   }
 
   #nextDue(plan: Plan): number | undefined {
     const due = [
       ...[...plan.waiting.values()].map(({ untilMs }) => untilMs),
-      ...[...this.#blocked.values()].map(({ untilMs }) => untilMs),
+      ...this.#starter.dueMs,
       this.#volumes.renewAtMs,
       plan.actions.some(({ kind }) => kind === 'resize-container')
         ? this.#resizer.failure?.retryAtMs
         : undefined,
-      this.#failure === undefined ? this.#deadlineMs() : undefined,
     ].filter((ms) => ms !== undefined);
     return due.length === 0 || plan.completed ? undefined : Math.min(...due);
   }
@@ -307,24 +283,24 @@ export class PodWorker {
     const { cri, view } = this.#deps;
     switch (action.kind) {
       case 'create-sandbox':
-        await this.#createSandbox(action.attempt, signal);
+        await this.#starter.createSandbox(this.#pod, action.attempt, signal);
         break;
       case 'stop-sandbox':
         await cri.stopPodSandbox({ podSandboxId: action.sandboxId });
         break;
       case 'start-container':
-        await this.#startContainer(action, runtime, signal);
+        await this.#starter.startContainer(this.#pod, action, runtime, signal);
         break;
       case 'resize-container':
         await this.#resizer.apply(this.#pod, action.spec, action.container);
         break;
       case 'stop-container': {
-        const isEvicted = this.#failure?.reason === 'Evicted';
+        const isEvicted = this.#failure.known?.reason === 'Evicted';
         const seconds = isEvicted
           ? evictedGraceSeconds
           : (this.#pod.spec?.terminationGracePeriodSeconds ?? 30);
         const deadlineMs = this.#deps.clock.nowMs() + seconds * 1000;
-        const podIp = this.#podIps(runtime)[0] ?? '';
+        const podIp = podIpsOf(this.#deps, this.#pod, runtime)[0] ?? '';
         await stopContainer(this.#deps, this.#pod, action.container, {
           deadlineMs,
           message: action.message,
@@ -339,66 +315,6 @@ export class PodWorker {
     return view.podOf(this.#uid);
   }
 
-  async #createSandbox(attempt: number, signal: AbortSignal): Promise<void> {
-    const config = sandboxConfigOf(this.#deps, this.#pod, attempt);
-    for (const problem of resolverProblems(this.#deps, this.#pod)) {
-      this.#deps.event(this.#pod, 'Warning', 'DNSConfigForming', problem);
-    }
-    try {
-      await this.#deps.cri.runPodSandbox({ config, runtimeHandler: '' });
-      this.#blocked.delete(sandboxKey);
-    } catch (error) {
-      if (signal.aborted) throw error;
-      const message = error instanceof Error ? error.message : String(error);
-      this.#deps.event(
-        this.#pod,
-        'Warning',
-        'FailedCreatePodSandBox',
-        `Failed to create pod sandbox: ${message}`,
-      );
-      const untilMs = this.#deps.clock.nowMs() + passRetryMs;
-      this.#blocked.set(sandboxKey, { waiting: { reason: 'ContainerCreating', message }, untilMs });
-    }
-  }
-
-  async #startContainer(
-    action: Extract<Action, { kind: 'start-container' }>,
-    runtime: RuntimePod,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const sandbox = readySandbox(runtime);
-    if (sandbox === undefined) return; // it ended meanwhile: the next plan makes a new one
-    const { container, attempt, previous } = action;
-    const podIps = this.#podIps(runtime);
-    try {
-      const targetContainerId = targetOf(this.#pod, container.name, runtime, this.#deps.clock.nowMs());
-      const volumes = await this.#volumes.ready(this.#pod, signal);
-      await writeHosts(this.#deps, this.#pod, podIps);
-      await startContainer(
-        this.#deps,
-        this.#pod,
-        container,
-        { sandbox, attempt, podIps, volumes, pulls: this.#pulls, targetContainerId },
-        signal,
-      );
-      this.#blocked.delete(container.name);
-    } catch (error) {
-      if (!(error instanceof StartError)) throw error;
-      this.#blocked.set(container.name, { waiting: error.waiting, untilMs: error.retryAtMs });
-    }
-    if (previous === undefined) return;
-    this.#backoffs.set(
-      container.name,
-      afterRestart(this.#backoffs.get(container.name), ranMs(previous), restartBackoff),
-    );
-    await pruneEnded(this.#deps, this.#pod, container.name, runtime);
-  }
-
-  #podIps(runtime: RuntimePod): readonly string[] {
-    if (this.#pod.spec?.hostNetwork === true) return this.#deps.node.ips;
-    return readySandbox(runtime)?.ips ?? [];
-  }
-
   #reconcileProbes(runtime: RuntimePod): void {
     const specs: readonly Container[] = [
       ...(this.#pod.spec?.containers ?? []),
@@ -409,25 +325,25 @@ export class PodWorker {
       if (spec === undefined || container.state !== 'running') return [];
       return [{ spec, runtime: container, before: statusOf(this.#pod, container.id) }];
     });
-    this.#prober.reconcile(this.#pod, this.#podIps(runtime)[0] ?? '', running);
+    this.#prober.reconcile(this.#pod, podIpsOf(this.#deps, this.#pod, runtime)[0] ?? '', running);
   }
 
   #publish(runtime: RuntimePod, terminated: boolean): void {
-    const blocked = [...this.#blocked].map(([name, { waiting }]) => [name, waiting] as const);
     const status = compilePodStatus({
       pod: this.#podWithStatus(),
       runtime,
       probes: this.#prober.results(),
-      waiting: new Map([...blocked, ...this.#waiting]),
+      waiting: new Map([...this.#starter.waiting, ...this.#waiting]),
       hostIps: this.#deps.node.ips,
       nowMs: this.#deps.clock.nowMs(),
       resized: this.#resizer.has,
       resizePending: this.#resizer.pending,
       resizeError: this.#resizer.failure?.message,
       terminated,
-      failure: this.#failure,
+      failure: this.#failure.known,
     });
     this.#lastStatus = status;
+    this.#failure.keepDeadline(this.#podWithStatus());
     if (!this.#isGone) this.#writer?.write(this.#pod, status);
   }
 
@@ -462,13 +378,13 @@ export class PodWorker {
     if (runtime.containers.some(({ state }) => state === 'running')) {
       this.#reconcileProbes(runtime);
       await this.#drain(signal);
-      const podIp = this.#podIps(runtime)[0] ?? '';
+      const podIp = podIpsOf(this.#deps, this.#pod, runtime)[0] ?? '';
       await stopAll(this.#deps, this.#pod, runtime, { deadlineMs: stopping.deadlineMs, podIp });
     }
     this.#prober.stop();
     const stopped = await view.podOf(this.#uid);
     this.#waiting = new Map();
-    this.#blocked.clear();
+    this.#starter.clear();
     this.#publish(stopped, true);
     await stopSandboxes(this.#deps, stopped);
     await this.#writer?.flush();
@@ -493,6 +409,3 @@ const publishedAfter: ReadonlySet<Action['kind']> = new Set([
   'start-container',
   'resize-container',
 ]);
-
-/** Under which the sandbox stands among what is blocked; no container can have this name. */
-const sandboxKey = '';

@@ -1,0 +1,126 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { FakeClock } from '../../test/support/fake-clock.ts';
+import type { Pod, PodStatus } from '../api/gen/core-v1.ts';
+import { silentLogger } from '../base/log.ts';
+import type { PodDeps } from './pod-deps.ts';
+import { PodFailure } from './pod-failure.ts';
+import { PodWorker } from './pod-worker.ts';
+
+/** A Pod on a node whose registry never answers; what its worker tells the API server. */
+async function pullingPod(t: TestContext, spec: Partial<Pod['spec']> = {}) {
+  const root = await mkdtemp(join(tmpdir(), 'fairlead-pod-worker-'));
+  t.after(() => rm(root, { recursive: true, force: true }));
+  const clock = new FakeClock();
+  const pulling = Promise.withResolvers<void>();
+  const failed = Promise.withResolvers<PodStatus>();
+  const events: string[] = [];
+  let ready = true;
+  const deps = {
+    clock,
+    log: silentLogger,
+    paths: { nodeDir: root, runDir: root },
+    node: {
+      name: 'n',
+      ips: ['10.41.0.2'],
+      allocatable: {},
+      memoryCapacityBytes: 2 ** 30,
+      clusterDns: { domain: 'cluster.local', nameservers: [] },
+      hostDns: { servers: [], searches: [], options: [] },
+      cgroupRoot: '/fairlead',
+      hasSelinux: false,
+    },
+    client: {
+      patch: async (_kind: unknown, _ns: unknown, _name: unknown, _type: unknown, patch: Pod) => {
+        if (patch.status?.phase === 'Failed') failed.resolve(patch.status);
+        return { metadata: { resourceVersion: '2' }, status: patch.status };
+      },
+    },
+    view: {
+      podOf: async () => ({
+        sandboxes: [{ id: 's', ready, attempt: 0, ips: ['10.42.0.5'], createdAtMs: 0 }],
+        containers: [],
+      }),
+    },
+    cri: {
+      imageStatus: async () => ({ image: undefined }),
+      stopPodSandbox: async () => {
+        ready = false;
+        return {};
+      },
+      pullImage: (_request: unknown, { signal }: { signal: AbortSignal }) => {
+        pulling.resolve();
+        return new Promise((_resolve, reject) => {
+          signal.addEventListener('abort', () => reject(signal.reason as Error));
+        });
+      },
+    },
+    watched: { acquire: async () => {}, configMap: () => undefined, secret: () => undefined },
+    tokens: { renew: async () => undefined, get: () => undefined },
+    services: { list: () => [] },
+    registryReachable: async () => true,
+    event: (_pod: Pod, _type: string, reason: string) => events.push(reason),
+    drain: async () => {},
+  } as unknown as PodDeps;
+  const pod: Pod = {
+    metadata: { name: 'p', namespace: 'default', uid: 'u', resourceVersion: '1' },
+    spec: { containers: [{ name: 'main', image: 'registry.example/x:1' }], ...spec },
+  };
+  const worker = new PodWorker(deps, { drainTimeoutMs: 0, settleMs: 0 }, pod, () => new Map() as never);
+  const stop = new AbortController();
+  const running = worker.run(stop.signal);
+  t.after(() => {
+    stop.abort();
+    return running;
+  });
+  await pulling.promise;
+  return { worker, clock, failed: failed.promise, events };
+}
+
+test('pod worker: an eviction does not wait for the pull of an image', async (t) => {
+  const { worker, failed, events } = await pullingPod(t);
+  worker.evict('Usage of EmptyDir volume "v" exceeds the limit "1Mi". ');
+  const { reason, message } = await failed;
+  assert.deepEqual([reason, message], ['Evicted', 'Usage of EmptyDir volume "v" exceeds the limit "1Mi". ']);
+  assert.deepEqual(events, ['Pulling', 'Evicted'], 'the pull that was given up is no failed pull');
+});
+
+test('pod worker: an active deadline does not wait for the pull of an image', async (t) => {
+  const { clock, failed, events } = await pullingPod(t, { activeDeadlineSeconds: 30 });
+  await clock.advance(30_000);
+  assert.equal((await failed).reason, 'DeadlineExceeded');
+  assert.deepEqual(events, ['Pulling', 'DeadlineExceeded']);
+});
+
+test('pod failure: a deadline beyond what a timer can hold does not fire at once', async () => {
+  const clock = new FakeClock();
+  const asked: number[] = [];
+  const failure = new PodFailure(
+    {
+      clock: {
+        ...clock,
+        nowMs: () => clock.nowMs(),
+        after: (ms: number, run: () => void) => {
+          asked.push(ms);
+          return clock.after(ms, run);
+        },
+      } as PodDeps['clock'],
+      event: () => {},
+      node: { hasSelinux: false } as PodDeps['node'],
+    },
+    () => {},
+  );
+  const startTime = new Date(clock.nowMs()).toISOString();
+  const containers = [{ name: 'main' }];
+  failure.keepDeadline({ spec: { containers, activeDeadlineSeconds: 2_147_483_647 }, status: { startTime } });
+  assert.ok(asked.every((ms) => ms <= 2_147_483_647));
+  failure.keepDeadline({ spec: { containers, activeDeadlineSeconds: 100_000 }, status: { startTime } });
+  await clock.advance(99_999_000);
+  assert.equal(failure.signal.aborted, false);
+  await clock.advance(1_000);
+  assert.equal(failure.known?.reason, 'DeadlineExceeded');
+  assert.equal(clock.pending, 0);
+});
