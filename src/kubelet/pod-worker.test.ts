@@ -101,13 +101,14 @@ test('pod failure: a deadline beyond what a timer can hold does not fire at once
   const failure = new PodFailure(
     {
       clock: {
-        ...clock,
         nowMs: () => clock.nowMs(),
-        after: (ms: number, run: () => void) => {
+        monotonicMs: () => clock.monotonicMs(),
+        sleep: (ms, signal) => clock.sleep(ms, signal),
+        after: (ms, run) => {
           asked.push(ms);
           return clock.after(ms, run);
         },
-      } as PodDeps['clock'],
+      },
       event: () => {},
       node: { hasSelinux: false } as PodDeps['node'],
     },
