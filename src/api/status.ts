@@ -178,6 +178,14 @@ export function timeout(message: string, retryAfterSeconds: number): StatusError
   return failure(504, 'Timeout', `Timeout: ${message}`, { retryAfterSeconds });
 }
 
+/** 504: the revision is not there yet. client-go knows it by its cause and lists without one. */
+export function revisionTooLarge(revision: number, current: number): StatusError {
+  return failure(504, 'Timeout', `Timeout: Too large resource version: ${revision}, current: ${current}`, {
+    retryAfterSeconds: 1,
+    causes: [{ reason: 'ResourceVersionTooLarge', message: 'Too large resource version' }],
+  });
+}
+
 /** 500. `message` is shown to the client: say what failed, never a stack. */
 export function internalError(message: string): StatusError {
   return failure(500, 'InternalError', `Internal error occurred: ${message}`, { causes: [{ message }] });

@@ -71,7 +71,12 @@ export function partialObjectMetadataList(
   objects: readonly JsonObject[],
   listMeta: JsonObject,
   version: MetaVersion,
-): JsonObject {
+): {
+  readonly kind: string;
+  readonly apiVersion: string;
+  readonly metadata: JsonObject;
+  readonly items: readonly JsonObject[];
+} {
   return {
     kind: 'PartialObjectMetadataList',
     apiVersion: `meta.k8s.io/${version}`,

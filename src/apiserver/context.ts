@@ -44,6 +44,6 @@ export type Target = {
   readonly subresource: string;
   readonly rest: readonly string[];
   readonly request: ApiRequest;
-  /** The encoder, when the client accepts protobuf and the kind has it. */
+  /** The encoder, when the client accepts protobuf. */
   readonly protobuf?: ProtobufEncoder;
 };

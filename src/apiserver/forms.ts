@@ -12,7 +12,7 @@ import type { Entry, StoreEvent } from '../store/store.ts';
 import type { ApiContext, Target } from './context.ts';
 import { jsonReply, type Reply } from './exchange.ts';
 import type { Page } from './list.ts';
-import { type Form, negotiateForm, protobufMediaType, servedMediaTypes } from './negotiate.ts';
+import { type Form, negotiateForm, servedMediaTypes } from './negotiate.ts';
 import { parseEntry, servedBytes } from './objects.ts';
 import type { ProtobufEncoder } from './protobuf-encode.ts';
 
@@ -22,7 +22,10 @@ export type EventType = 'ADDED' | 'MODIFIED' | 'DELETED';
 
 /** Throws StatusError 406. */
 export function formOf(target: Target): Form {
-  const form = negotiateForm(target.request.headers.accept, target.protobuf !== undefined);
+  const form = negotiateForm(
+    target.request.headers.accept,
+    target.protobuf?.hasProtobuf(target.kind.schema) === true,
+  );
   if (form === undefined) throw notAcceptable(servedMediaTypes);
   return form;
 }
@@ -36,7 +39,8 @@ export function renderObject(
   warnings: readonly string[] = [],
 ): Reply {
   if (target.protobuf !== undefined && form.protobuf) {
-    return protobufReply(target.protobuf, target, parseEntry(entry, target.kind), status, warnings);
+    const body = [encoded(target.protobuf, target, form, parseEntry(entry, target.kind))];
+    return { kind: 'bytes', status, contentType: form.contentType, body, warnings };
   }
   const plain = form.as === 'object';
   const bytes = plain ? servedBytes(entry, target.kind) : encode(formed(context, target, form, entry));
@@ -49,15 +53,11 @@ export function renderObject(
   };
 }
 
-function protobufReply(
-  encoder: ProtobufEncoder,
-  target: Target,
-  object: JsonObject,
-  status: number,
-  warnings: readonly string[],
-): Reply {
-  const body = [encoder.encodeObject(target.kind.schema, object)];
-  return { kind: 'bytes', status, contentType: protobufMediaType, body, warnings };
+/** An object as protobuf: whole, or its metadata. */
+function encoded(encoder: ProtobufEncoder, target: Target, form: Form, object: JsonObject): Buffer {
+  return form.as === 'metadata'
+    ? encoder.encodeMetadata(partialObjectMetadata(object, form.metaVersion))
+    : encoder.encodeObject(target.kind.schema, object);
 }
 
 /** As renderObject for an object that is not stored, such as the result of a dry run. */
@@ -70,7 +70,8 @@ export function renderUnstored(
   warnings: readonly string[] = [],
 ): Reply {
   if (target.protobuf !== undefined && form.protobuf) {
-    return protobufReply(target.protobuf, target, object, status, warnings);
+    const body = [encoded(target.protobuf, target, form, object)];
+    return { kind: 'bytes', status, contentType: form.contentType, body, warnings };
   }
   const value = form.as === 'object' ? object : formedObject(context, target, form, object);
   return jsonReply(value, status, { warnings, contentType: form.contentType });
@@ -93,6 +94,10 @@ export function renderList(context: ApiContext, target: Target, form: Form, page
   }
   if (form.as === 'metadata') {
     const list = partialObjectMetadataList(objectsOf(target, page), listMeta, form.metaVersion);
+    if (target.protobuf !== undefined && form.protobuf) {
+      const body = [target.protobuf.encodeMetadataList(form.metaVersion, list, list.items)];
+      return { kind: 'bytes', status: 200, contentType: form.contentType, body };
+    }
     return jsonReply(list, 200, { contentType: form.contentType });
   }
   const { kind } = target;
@@ -154,7 +159,8 @@ export function renderEvent(
 
 function frame(context: ApiContext, target: Target, form: Form, type: EventType, entry: Entry): Buffer {
   if (target.protobuf !== undefined && form.protobuf) {
-    return target.protobuf.encodeEvent(type, target.kind.schema, parseEntry(entry, target.kind));
+    const object = parseEntry(entry, target.kind);
+    return target.protobuf.encodeEvent(type, encoded(target.protobuf, target, form, object));
   }
   const bytes =
     form.as === 'object' ? servedBytes(entry, target.kind) : encode(formed(context, target, form, entry));
@@ -179,7 +185,7 @@ export function renderBookmark(
   };
   const object: JsonObject = { ...identity[form.as], metadata };
   if (target.protobuf !== undefined && form.protobuf) {
-    return target.protobuf.encodeEvent('BOOKMARK', target.kind.schema, object);
+    return target.protobuf.encodeEvent('BOOKMARK', encoded(target.protobuf, target, form, object));
   }
   return Buffer.from(`${JSON.stringify({ type: 'BOOKMARK', object })}\n`);
 }
@@ -187,7 +193,8 @@ export function renderBookmark(
 /** The last event of a watch that cannot go on. */
 export function renderErrorEvent(target: Target, form: Form, status: FailureStatus): Buffer {
   if (target.protobuf !== undefined && form.protobuf) {
-    return target.protobuf.encodeEvent('ERROR', 'meta/v1.Status', status as unknown as JsonObject);
+    const object = target.protobuf.encodeObject('meta/v1.Status', status as unknown as JsonObject);
+    return target.protobuf.encodeEvent('ERROR', object);
   }
   return Buffer.from(`${JSON.stringify({ type: 'ERROR', object: status })}\n`);
 }

@@ -1,4 +1,4 @@
-import { badRequest, expired, notFound, timeout } from '../api/status.ts';
+import { badRequest, expired, notFound, revisionTooLarge } from '../api/status.ts';
 import { type Entry, isStoreError, type Listing } from '../store/store.ts';
 import type { ApiContext, Target } from './context.ts';
 import { prepareEntries } from './custom-resources/conversion.ts';
@@ -123,7 +123,7 @@ function wantedRevision(context: ApiContext, query: URLSearchParams): number | u
   }
   const revision = parseRevision(text);
   if (revision > context.store.revision) {
-    throw timeout(`Too large resource version: ${revision}, current: ${context.store.revision}`, 1);
+    throw revisionTooLarge(revision, context.store.revision);
   }
   return match === 'Exact' ? revision : undefined;
 }

@@ -26,10 +26,19 @@ for (const { accept, want } of cases) {
   });
 }
 
-test('accept: protobuf only for kinds that have it, and only for plain objects', () => {
+test('accept: protobuf for kinds that have it, for the metadata of all, and never for Tables', () => {
   const both = 'application/vnd.kubernetes.protobuf,application/json';
   assert.equal(negotiateForm(both, true)?.protobuf, true);
   assert.equal(negotiateForm(both, false)?.protobuf, false);
-  const table = `application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,application/json`;
-  assert.equal(negotiateForm(table, true)?.protobuf, false);
+  const table = `application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io`;
+  assert.equal(negotiateForm(table, true), undefined);
+  assert.equal(negotiateForm(`${table},application/json`, true)?.protobuf, false);
+  const metadata = 'application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1';
+  assert.deepEqual(negotiateForm(metadata, false), {
+    as: 'metadata',
+    metaVersion: 'v1',
+    contentType: 'application/vnd.kubernetes.protobuf;g=meta.k8s.io;v=v1;as=PartialObjectMetadata',
+    streamType: 'application/vnd.kubernetes.protobuf;stream=watch',
+    protobuf: true,
+  });
 });

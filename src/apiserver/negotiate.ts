@@ -1,4 +1,5 @@
 export const protobufMediaType = 'application/vnd.kubernetes.protobuf';
+const protobufStreamType = `${protobufMediaType};stream=watch`;
 
 /** In which form the client wants its objects. */
 export type Form = {
@@ -6,7 +7,8 @@ export type Form = {
   /** Of meta.k8s.io, for tables and metadata. */
   readonly metaVersion: 'v1' | 'v1beta1';
   readonly contentType: string;
-  /** Only plain objects are encoded as protobuf. */
+  /** Of a watch: Kubernetes leaves out what the events are shown as. */
+  readonly streamType: string;
   readonly protobuf: boolean;
 };
 
@@ -14,6 +16,7 @@ const plainForm: Form = {
   as: 'object',
   metaVersion: 'v1',
   contentType: 'application/json',
+  streamType: 'application/json',
   protobuf: false,
 };
 
@@ -21,6 +24,7 @@ const protobufForm: Form = {
   as: 'object',
   metaVersion: 'v1',
   contentType: protobufMediaType,
+  streamType: protobufStreamType,
   protobuf: true,
 };
 
@@ -63,20 +67,33 @@ export function mentionsProtobuf(header: string | undefined): boolean {
   return header?.includes(protobufMediaType) === true;
 }
 
-/** The first form of the Accept header that we have; undefined: none, answer 406. `protobuf`: the kind has that form. */
+/**
+ * The first form of the Accept header that we have; undefined: none, answer 406. `protobuf`: the kind has that form. As in
+ * Kubernetes the metadata of every kind has it, and no Table.
+ */
 export function negotiateForm(header: string | undefined, protobuf = false): Form | undefined {
   for (const { type, parameters } of parseAccept(header)) {
-    if (protobuf && type === protobufMediaType && !parameters.has('as')) return protobufForm;
-    if (!acceptsJson(type)) continue;
+    const asProtobuf = type === protobufMediaType;
+    if (!asProtobuf && !acceptsJson(type)) continue;
     const as = parameters.get('as');
-    if (as === undefined) return plainForm;
+    if (as === undefined) {
+      if (!asProtobuf) return plainForm;
+      if (protobuf) return protobufForm;
+      continue;
+    }
     const metaVersion = parameters.get('v');
     if (parameters.get('g') !== 'meta.k8s.io' || (metaVersion !== 'v1' && metaVersion !== 'v1beta1'))
       continue;
-    const contentType = `application/json;as=${as};v=${metaVersion};g=meta.k8s.io`;
-    if (as === 'Table') return { as: 'table', metaVersion, contentType, protobuf: false };
+    const mediaType = asProtobuf ? protobufMediaType : 'application/json';
+    const form = {
+      metaVersion,
+      contentType: `${mediaType};g=meta.k8s.io;v=${metaVersion};as=${as}`,
+      streamType: asProtobuf ? protobufStreamType : 'application/json',
+      protobuf: asProtobuf,
+    } as const;
+    if (as === 'Table' && !asProtobuf) return { as: 'table', ...form };
     if (as === 'PartialObjectMetadata' || as === 'PartialObjectMetadataList') {
-      return { as: 'metadata', metaVersion, contentType, protobuf: false };
+      return { as: 'metadata', ...form };
     }
   }
   return undefined;

@@ -1,9 +1,10 @@
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { bodyBytesMax, bodyDepthMax } from '../api/decode.ts';
 import { isJsonObject, type Json, type JsonObject } from '../api/object.ts';
-import { type Field, type FieldType, type Scalar, typeNode } from '../api/schema.ts';
+import type { Field, FieldType, Scalar } from '../api/schema.ts';
 import { badRequest, tooLarge } from '../api/status.ts';
-import { type Numbers, numbersOf, protobufMagic as magic } from './protobuf-numbers.ts';
+import { type Numbers, protobufMagic as magic, shapedType } from './protobuf-numbers.ts';
+import { messageOf } from './protobuf-shapes.ts';
 
 /**
  * Bodies as application/vnd.kubernetes.protobuf, which kubectl from 1.32 on and client-go's typed clients send. They
@@ -56,9 +57,16 @@ function eachField(reader: BinaryReader, visit: (number: number, wireType: WireT
 function readMessage(reader: BinaryReader, typeName: string, depth: number): JsonObject {
   if (depth > bodyDepthMax) throw badRequest(`the object is nested deeper than ${bodyDepthMax} levels`);
   const object: JsonObject = {};
-  const fields = typeNode(typeName)?.fields ?? new Map<string, Field>();
-  readInto(object, reader, numbersOf(typeName), fields, depth);
+  const { numbers, fields } = messageOf(typeName);
+  readInto(object, reader, numbers, fields, depth);
   return object;
+}
+
+/** A message as the value of a field: an object, or what its JSON looks like instead. */
+function readShaped(reader: BinaryReader, typeName: string, depth: number): Json {
+  const message = readMessage(reader, typeName, depth);
+  const { shape } = messageOf(typeName);
+  return shape === undefined ? message : shape.fromMessage(message);
 }
 
 function readInto(
@@ -79,7 +87,16 @@ function readInto(
       reader.skip(wireType); // newer than our schema
       return;
     }
-    readField(object, numbered.name, reader, wireType, field, depth);
+    const { shape } = numbered;
+    const type = shape === undefined ? field.type : shapedType(field.type, shape);
+    readField(
+      object,
+      numbered.name,
+      reader,
+      wireType,
+      { type, required: field.required || shape !== undefined },
+      depth,
+    );
   });
 }
 
@@ -95,7 +112,7 @@ function readField(
     const existing = object[name];
     const list = Array.isArray(existing) ? existing : [];
     object[name] = list;
-    list.push(readValue(reader, wireType, type.of, depth) ?? '');
+    list.push(orEmpty(readValue(reader, wireType, type.of, depth)));
     return;
   }
   if (type.kind === 'map') {
@@ -128,9 +145,17 @@ const zeroMeansSomething: ReadonlySet<string> = new Set([
   'gracePeriodSeconds',
   'hostUsers',
   'immutable',
+  'maxItems',
+  'maxLength',
+  'maxProperties',
   'maxSurge',
   'maxUnavailable',
+  'maximum',
   'minAvailable',
+  'minItems',
+  'minLength',
+  'minProperties',
+  'minimum',
   'mode',
   'optional',
   'orphanDependents',
@@ -152,6 +177,7 @@ const zeroMeansSomething: ReadonlySet<string> = new Set([
   'terminationGracePeriodSeconds',
   'tolerationSeconds',
   'ttlSecondsAfterFinished',
+  'x-kubernetes-preserve-unknown-fields',
 ]);
 
 function isUnset(name: string, value: Json): boolean {
@@ -167,7 +193,12 @@ function readMapEntry(reader: BinaryReader, type: FieldType, depth: number): rea
     else if (number === 2) value = readMapValue(reader, wireType, type, depth);
     else reader.skip(wireType);
   });
-  return [key, value ?? (type.kind === 'list' ? [] : '')];
+  return [key, value === undefined && type.kind === 'list' ? [] : orEmpty(value)];
+}
+
+/** An item that says nothing. A null is something: an `enum` may have it. */
+function orEmpty(value: Json | undefined): Json {
+  return value === undefined ? '' : value;
 }
 
 /** A list as a map's value is a message with the list at 1, as `extra` of a user has it. */
@@ -180,7 +211,7 @@ function readMapValue(
   if (type.kind !== 'list') return readValue(reader, wireType, type, depth);
   const items: Json[] = [];
   const inner = new BinaryReader(reader.bytes());
-  eachField(inner, (_number, itemType) => items.push(readValue(inner, itemType, type.of, depth) ?? ''));
+  eachField(inner, (_number, itemType) => items.push(orEmpty(readValue(inner, itemType, type.of, depth))));
   return items;
 }
 
@@ -194,7 +225,7 @@ function readValue(
     case 'scalar':
       return readScalar(reader, wireType, type.scalar);
     case 'type':
-      return readMessage(new BinaryReader(reader.bytes()), type.name, depth + 1);
+      return readShaped(new BinaryReader(reader.bytes()), type.name, depth + 1);
     case 'list':
     case 'map':
       reader.skip(wireType); // no message has such a field

@@ -6,21 +6,27 @@ import type { Json, JsonObject } from '../api/object.ts';
 import { kinds } from '../api/registry.ts';
 import { type FieldType, typeNode } from '../api/schema.ts';
 import { decodeProtobufBody } from './protobuf-body.ts';
-import { encodeEvent, encodeList, encodeObject, hasProtobuf } from './protobuf-encode.ts';
+import {
+  encodeEvent,
+  encodeList,
+  encodeMetadata,
+  encodeMetadataList,
+  encodeObject,
+  hasProtobuf,
+} from './protobuf-encode.ts';
 
-test('protobuf: every built-in kind but those of apiextensions has its numbers', () => {
+test('protobuf: every built-in kind has its numbers', () => {
   const missing = kinds.filter((kind) => !hasProtobuf(kind.schema)).map((kind) => kind.schema);
-  assert.deepEqual(
-    missing.filter((name) => !/^api(extensions|registration)\//.test(name)),
-    [],
-  );
+  assert.deepEqual(missing, []);
 });
+
+const fieldNames = /(?<=\d )[^\s(),:]+/g;
 
 test('protobuf: every field of the table is a field of the schema', () => {
   for (const [typeName, text] of Object.entries(protobufFields)) {
     const fields = typeNode(typeName)?.fields;
     if (fields === undefined) continue;
-    for (const [name] of text.matchAll(/(?<=\d )[a-zA-Z$]\w*/g)) {
+    for (const [name] of text.matchAll(fieldNames)) {
       assert.ok(fields.has(name), `${typeName}.${name}`);
     }
   }
@@ -65,17 +71,33 @@ function valueOf(type: FieldType, depth: number): fc.Arbitrary<Json> {
   }
 }
 
+/** Fields of a schema whose value is one of several shapes. */
+const someSchema = { type: 'object', properties: { a: { minLength: 0, enum: [null, 'x'] } } };
+const shaped: Readonly<Record<string, fc.Arbitrary<Json>>> = {
+  'apiextensions/v1.JSONSchemaProps.items': fc.constantFrom<Json>(someSchema, [
+    someSchema,
+    { type: 'string' },
+  ]),
+  'apiextensions/v1.JSONSchemaProps.additionalProperties': fc.constantFrom<Json>(someSchema, true, false),
+  'apiextensions/v1.JSONSchemaProps.additionalItems': fc.constantFrom<Json>(someSchema, true, false),
+  'apiextensions/v1.JSONSchemaProps.dependencies': fc.constantFrom<Json>({ a: ['b'], c: someSchema }),
+  'apiextensions/v1.CustomResourceSubresources.status': fc.constant({}),
+};
+
 function objectOf(typeName: string, depth: number): fc.Arbitrary<JsonObject> {
-  const numbered = new Set(
-    [...(protobufFields[typeName] ?? '').matchAll(/(?<=\d )[a-zA-Z$]\w*/g)].map(([name]) => name),
-  );
+  const numbered = new Set([...(protobufFields[typeName] ?? '').matchAll(fieldNames)].map(([name]) => name));
   const fields = [...(typeNode(typeName)?.fields ?? [])].filter(
     ([name, { type }]) => numbered.has(name) && (depth > 0 || type.kind === 'scalar'),
   );
   return fc
-    .record(Object.fromEntries(fields.map(([name, { type }]) => [name, valueOf(type, depth)])), {
-      requiredKeys: [],
-    })
+    .record(
+      Object.fromEntries(
+        fields.map(([name, { type }]) => [name, shaped[`${typeName}.${name}`] ?? valueOf(type, depth)]),
+      ),
+      {
+        requiredKeys: [],
+      },
+    )
     .map((value) => JSON.parse(JSON.stringify(value)) as JsonObject);
 }
 
@@ -109,7 +131,38 @@ test('protobuf: a list and an event as bytes', () => {
       '12050a030a0161' +
       '1a002200',
   );
-  const event = encodeEvent('ADDED', 'core/v1.ConfigMap', { apiVersion: 'v1', kind: 'ConfigMap' });
+  const event = encodeEvent(
+    'ADDED',
+    encodeObject('core/v1.ConfigMap', { apiVersion: 'v1', kind: 'ConfigMap' }),
+  );
   assert.equal(event.readUInt32BE(0), event.length - 4);
   assert.equal(event.subarray(4, 11).toString('latin1'), '\n\x05ADDED');
 });
+
+test('protobuf: metadata alone, and its list in both versions', () => {
+  const partial = { apiVersion: 'meta.k8s.io/v1', kind: 'PartialObjectMetadata', metadata: { name: 'a' } };
+  const envelope = (kind: string, raw: string): string => {
+    const names = `0a0e${hex('meta.k8s.io/v1')}12${byte(kind.length)}${hex(kind)}`;
+    return `6b3873000a${byte(names.length / 2)}${names}12${byte(raw.length / 2)}${raw}1a002200`;
+  };
+  assert.equal(encodeMetadata(partial).toString('hex'), envelope('PartialObjectMetadata', '0a03' + '0a0161'));
+  const head = { apiVersion: 'meta.k8s.io/v1', kind: 'PartialObjectMetadataList' };
+  const list = { ...head, metadata: { resourceVersion: '7' } };
+  const [metadata, item] = ['03120137', '050a030a0161'];
+  assert.equal(
+    encodeMetadataList('v1', list, [partial]).toString('hex'),
+    envelope(list.kind, `0a${metadata}12${item}`),
+  );
+  assert.equal(
+    encodeMetadataList('v1beta1', list, [partial]).toString('hex'),
+    envelope(list.kind, `12${metadata}0a${item}`),
+  );
+});
+
+function hex(text: string): string {
+  return Buffer.from(text).toString('hex');
+}
+
+function byte(value: number): string {
+  return value.toString(16).padStart(2, '0');
+}

@@ -1,8 +1,10 @@
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
-import { stringAt } from '../api/fields.ts';
+import { objectAt, stringAt } from '../api/fields.ts';
 import { isJsonObject, type Json, type JsonObject } from '../api/object.ts';
-import { type Field, type FieldType, type Scalar, typeNode } from '../api/schema.ts';
-import { type Numbers, numbersOf, protobufMagic } from './protobuf-numbers.ts';
+import type { Field, FieldType, Scalar } from '../api/schema.ts';
+import type { MetaVersion } from '../api/table.ts';
+import { type Numbers, numbersOf, protobufMagic, shapedType } from './protobuf-numbers.ts';
+import { messageOf } from './protobuf-shapes.ts';
 
 /**
  * Objects as application/vnd.kubernetes.protobuf, which client-go's typed clients ask for: the inverse of
@@ -12,8 +14,11 @@ import { type Numbers, numbersOf, protobufMagic } from './protobuf-numbers.ts';
 
 /** What the handlers use of this file, which is loaded when a client first asks for protobuf. */
 export type ProtobufEncoder = {
+  readonly hasProtobuf: typeof hasProtobuf;
   readonly encodeObject: typeof encodeObject;
   readonly encodeList: typeof encodeList;
+  readonly encodeMetadata: typeof encodeMetadata;
+  readonly encodeMetadataList: typeof encodeMetadataList;
   readonly encodeEvent: typeof encodeEvent;
 };
 
@@ -28,21 +33,46 @@ export function encodeObject(typeName: string, object: JsonObject): Buffer {
 }
 
 /** A list: all of them have their metadata at 1 and their items at 2. */
-export function encodeList(
-  typeName: string,
-  list: { readonly apiVersion: string; readonly kind: string; readonly metadata: JsonObject },
-  items: Iterable<JsonObject>,
-): Buffer {
+export function encodeList(typeName: string, list: ListHead, items: Iterable<JsonObject>): Buffer {
   const writer = new BinaryWriter();
   writeBytes(writer, 1, encodeMessage('meta/v1.ListMeta', list.metadata));
   for (const item of items) writeBytes(writer, 2, encodeMessage(typeName, item));
   return encodeEnvelope({ apiVersion: list.apiVersion, kind: list.kind }, writer.finish());
 }
 
-/** One event of a watch: its length in four bytes, then metav1.WatchEvent {type = 1, object = 2 {raw = 1}}. */
-export function encodeEvent(type: string, typeName: string, object: JsonObject): Buffer {
+type ListHead = { readonly apiVersion: string; readonly kind: string; readonly metadata: JsonObject };
+
+/** A PartialObjectMetadata with its envelope: metadata = 1. */
+export function encodeMetadata(partial: JsonObject): Buffer {
+  return encodeEnvelope(partial, partialMessage(partial));
+}
+
+function partialMessage(partial: JsonObject): Uint8Array {
+  const writer = new BinaryWriter();
+  writeBytes(writer, 1, encodeMessage('meta/v1.ObjectMeta', objectAt(partial, 'metadata') ?? {}));
+  return writer.finish();
+}
+
+/** A PartialObjectMetadataList. v1 has its metadata at 1 and its items at 2, v1beta1 the other way round. */
+export function encodeMetadataList(
+  version: MetaVersion,
+  list: ListHead,
+  items: Iterable<JsonObject>,
+): Buffer {
+  const [metadataAt, itemsAt] = version === 'v1' ? [1, 2] : [2, 1];
+  const writer = new BinaryWriter();
+  writeBytes(writer, metadataAt, encodeMessage('meta/v1.ListMeta', list.metadata));
+  for (const item of items) writeBytes(writer, itemsAt, partialMessage(item));
+  return encodeEnvelope({ apiVersion: list.apiVersion, kind: list.kind }, writer.finish());
+}
+
+/**
+ * One event of a watch: its length in four bytes, then metav1.WatchEvent {type = 1, object = 2 {raw = 1}}. `object` is
+ * encoded, with its envelope.
+ */
+export function encodeEvent(type: string, object: Uint8Array): Buffer {
   const raw = new BinaryWriter();
-  writeBytes(raw, 1, encodeObject(typeName, object));
+  writeBytes(raw, 1, object);
   const event = new BinaryWriter();
   event.tag(1, WireType.LengthDelimited).string(type);
   writeBytes(event, 2, raw.finish());
@@ -69,12 +99,18 @@ function writeBytes(writer: BinaryWriter, number: number, bytes: Uint8Array): vo
   writer.tag(number, WireType.LengthDelimited).bytes(bytes);
 }
 
-const noFields: ReadonlyMap<string, Field> = new Map();
-
 function encodeMessage(typeName: string, object: JsonObject): Uint8Array {
   const writer = new BinaryWriter();
-  writeFields(writer, numbersOf(typeName), typeNode(typeName)?.fields ?? noFields, object);
+  const { numbers, fields } = messageOf(typeName);
+  writeFields(writer, numbers, fields, object);
   return writer.finish();
+}
+
+/** The value of a field whose type has a name. Undefined: it is not of that type. */
+function encodeValue(typeName: string, value: Json): Uint8Array | undefined {
+  const { shape } = messageOf(typeName);
+  if (shape !== undefined) return encodeMessage(typeName, shape.toMessage(value));
+  return isJsonObject(value) ? encodeMessage(typeName, value) : undefined;
 }
 
 function writeFields(
@@ -94,7 +130,8 @@ function writeFields(
     const value = object[numbered.name];
     const field = fields.get(numbered.name);
     if (field !== undefined && value !== undefined && value !== null) {
-      writeField(writer, number, field.type, value);
+      const { shape } = numbered;
+      writeField(writer, number, shape === undefined ? field.type : shapedType(field.type, shape), value);
     }
   }
 }
@@ -136,9 +173,11 @@ function writeValue(writer: BinaryWriter, number: number, type: FieldType, value
     case 'scalar':
       writeScalar(writer, number, type.scalar, value);
       return;
-    case 'type':
-      if (isJsonObject(value)) writeBytes(writer, number, encodeMessage(type.name, value));
+    case 'type': {
+      const bytes = encodeValue(type.name, value);
+      if (bytes !== undefined) writeBytes(writer, number, bytes);
       return;
+    }
     case 'list':
     case 'map':
       return; // no message has a list of lists

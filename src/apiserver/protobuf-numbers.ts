@@ -1,4 +1,5 @@
 import { protobufFields } from '../api/gen/protobuf-fields.ts';
+import type { FieldType } from '../api/schema.ts';
 
 /** Kubernetes' protobuf form: which field has which number, and what every message starts with. */
 
@@ -7,7 +8,7 @@ export const protobufMagic = Buffer.from([0x6b, 0x38, 0x73, 0x00]);
 
 /** A field by its number: a JSON field, or a message whose fields stand among its parent's. */
 export type Numbered =
-  | { readonly kind: 'field'; readonly name: string }
+  | { readonly kind: 'field'; readonly name: string; readonly shape?: string }
   | { readonly kind: 'embedded'; readonly numbers: Numbers };
 export type Numbers = ReadonlyMap<number, Numbered>;
 
@@ -22,8 +23,15 @@ export function numbersOf(typeName: string): Numbers {
   return parsed;
 }
 
-/** Reads `1 name, 2 (1 exec, 2 httpGet), 3 other`. The text is our own, so it is well formed. */
-function parseNumbers(text: string): Numbers {
+/** The type of a field whose message looks different as JSON, where the schema says `any`: its shape's name. */
+export function shapedType(type: FieldType, shape: string): FieldType {
+  return type.kind === 'map'
+    ? { kind: 'map', of: { kind: 'type', name: shape } }
+    : { kind: 'type', name: shape };
+}
+
+/** Reads `1 name, 2 (1 exec, 2 httpGet), 3 other, 4 items:SHAPE`. The text is our own, so it is well formed. */
+export function parseNumbers(text: string): Numbers {
   const numbers = new Map<number, Numbered>();
   let depth = 0;
   let start = 0;
@@ -38,11 +46,12 @@ function parseNumbers(text: string): Numbers {
       if (space === -1) continue;
       const rest = part.slice(space + 1);
       const embedded = rest.startsWith('(');
+      const [name = '', shape] = rest.split(':');
       numbers.set(
         Number(part.slice(0, space)),
         embedded
           ? { kind: 'embedded', numbers: parseNumbers(rest.slice(1, -1)) }
-          : { kind: 'field', name: rest },
+          : { kind: 'field', name, ...(shape === undefined ? {} : { shape }) },
       );
     }
   }

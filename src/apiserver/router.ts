@@ -116,8 +116,7 @@ async function relay(context: ApiContext, api: RemoteApi, request: ApiRequest): 
 /** Loads the protobuf encoder for the clients that want it. */
 async function withEncoder(target: Target): Promise<Target> {
   if (!mentionsProtobuf(target.request.headers.accept)) return target;
-  const encoder = await import('./protobuf-encode.ts');
-  return encoder.hasProtobuf(target.kind.schema) ? { ...target, protobuf: encoder } : target;
+  return { ...target, protobuf: await import('./protobuf-encode.ts') };
 }
 
 /** Takes the path apart. Throws StatusError 400 for a path that no client may send. */

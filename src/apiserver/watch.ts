@@ -30,7 +30,7 @@ export function watchObjects(context: ApiContext, target: Target): Reply {
   return {
     kind: 'stream',
     status: 200,
-    contentType: plan.form.protobuf ? `${plan.form.contentType};stream=watch` : plan.form.contentType,
+    contentType: plan.form.streamType,
     run: (stream) => counted(context, target, () => runWatch(context, target, plan, stream)),
   };
 }

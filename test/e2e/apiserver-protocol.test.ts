@@ -447,7 +447,7 @@ test('protobuf: objects, lists, watches and their ends, for the clients that ask
   const table = {
     accept: 'application/json;as=Table;v=v1;g=meta.k8s.io,application/vnd.kubernetes.protobuf',
   };
-  assert.match((await rawCall(maps, table)).contentType, /^application\/json;as=Table/);
+  assert.match((await rawCall(maps, table)).contentType, /^application\/json;.*as=Table/);
 });
 
 test('large answers are compressed for clients that take gzip', async () => {

@@ -9,7 +9,8 @@ import {
   replicaSets,
   services,
 } from '../../src/api/resource.ts';
-import { which } from '../support/shell.ts';
+import { readyGoPrograms } from '../support/clients.ts';
+import { runOk, which } from '../support/shell.ts';
 import { startCluster, until } from './in-process-cluster.ts';
 
 const skip = which('kubectl') === undefined ? 'kubectl is not installed' : false;
@@ -158,4 +159,46 @@ test('controllers: what is labelled for view is what a viewer may see', {
     /must have cluster-admin privileges to use the aggregationRule/,
   );
   await kubectl('create', 'clusterrole', 'sum', selector);
+});
+
+const programs = await readyGoPrograms();
+if (typeof programs === 'string') console.log(`skipped: ${programs}`);
+
+/** What `test/clients/go/client wire` says, line by line. */
+const wire = [
+  'definition kept true',
+  'definition established true',
+  'definition updated true',
+  'definitions listed true',
+  'definitions as application/vnd.kubernetes.protobuf',
+  'metadata of custom 2, revision true',
+  'metadata of one w1 1',
+  'metadata patched 2',
+  'metadata watched true',
+  'metadata as application/vnd.kubernetes.protobuf',
+  'metadata left 1',
+  'exact 0, not older 7',
+  'of the future true true',
+  'match of nothing true',
+  'pages 7, to page-6 true, of 1 moment, downwards true',
+  'initial events 7, their end true',
+  'another uid true',
+  'another revision true',
+  'left of a label [page-2 page-4]',
+  'left of a field [page-4]',
+  'left of a dry run [page-4]',
+  'Orphan leaves 2, without owner true',
+  'Background leaves 0',
+  'Foreground waits true',
+  'Foreground leaves 0',
+];
+
+test('client-go: definitions and metadata as protobuf, revisions, pages, preconditions, collections, propagation', {
+  skip: typeof programs === 'string' ? programs : false,
+  timeout: 120_000,
+}, async () => {
+  assert.ok(typeof programs !== 'string');
+  await using cluster = await startCluster();
+  const said = await runOk(programs.client, [cluster.kubeconfig, 'wire']);
+  assert.deepEqual(said.trim().split('\n'), wire);
 });

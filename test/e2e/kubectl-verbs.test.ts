@@ -76,6 +76,15 @@ const workload: readonly Step[] = [
   { line: 'run lone --image=busybox --restart=Never', want: /pod\/lone created/ },
   { line: 'delete pod lone --wait --timeout=30s', want: /deleted/ },
   { line: 'delete deployment,service -l app=web', want: /"web" deleted/ },
+  { line: 'create deployment kept --image=nginx', want: /created/ },
+  { line: 'rollout status deployment/kept --timeout=30s', want: /successfully rolled out/ },
+  { line: 'delete deployment kept --cascade=orphan', want: /deleted/ },
+  { line: 'get replicasets -l app=kept -o name', want: /^replicaset.apps\/kept-\w+\n$/ },
+  { line: 'delete replicasets -l app=kept --cascade=foreground --timeout=30s', want: /deleted/ },
+  { line: 'get replicasets,pods -l app=kept -o name', want: /^$/ },
+  { line: 'create deployment quick --image=nginx', want: /created/ },
+  { line: 'delete deployment quick --cascade=background', want: /deleted/ },
+  { line: 'wait --for=delete pods -l app=quick --timeout=30s', want: /condition met|no matching|^$/ },
 ];
 
 const objects: readonly Step[] = [

@@ -1,8 +1,9 @@
 /**
  * Writes `src/api/gen/protobuf-fields.ts`: the protobuf field numbers of the types in `src/api/gen/schema.ts`.
  *
- * Run by hand when the Kubernetes version moves: `node protobuf.ts FACTS.json`, with the facts read from Kubernetes'
- * generated.proto files as {"messages": {MESSAGE: [[number, name, type, "repeated" or ""], …]}}.
+ * Run by hand when the Kubernetes version moves: `node protobuf.ts FACTS.json`, with the facts read from the generated.proto
+ * files of k8s.io/api, apimachinery, apiextensions-apiserver and kube-aggregator as
+ * {"messages": {MESSAGE: [[number, name, type, "repeated" or ""], …]}}.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -16,16 +17,26 @@ const { messages } = JSON.parse(readFileSync(file, 'utf8')) as {
   readonly messages: Readonly<Record<string, readonly Fact[]>>;
 };
 
-/** Not sent as protobuf by anybody: their JSON types have no equal message. */
-const left = new Set(['apiextensions/v1', 'apiregistration/v1']);
+/** Where the messages of a group stand that is not one of k8s.io/api. */
+const packages: Readonly<Record<string, string>> = {
+  meta: 'k8s.io.apimachinery.pkg.apis.meta',
+  apiextensions: 'k8s.io.apiextensions_apiserver.pkg.apis.apiextensions',
+  apiregistration: 'k8s.io.kube_aggregator.pkg.apis.apiregistration',
+};
 
 function messageOf(typeName: string): string {
   const [groupVersion = '', name = ''] = typeName.split('.');
   const [group = '', version = ''] = groupVersion.split('/');
-  return group === 'meta'
-    ? `k8s.io.apimachinery.pkg.apis.meta.${version}.${name}`
-    : `k8s.io.api.${group}.${version}.${name}`;
+  return `${packages[group] ?? `k8s.io.api.${group}`}.${version}.${name}`;
 }
+
+/** Field names as both sides have them: aPIGroup is apiGroup, xKubernetesMapType x-kubernetes-map-type, ref $ref. */
+function plain(name: string): string {
+  return name.toLowerCase().replaceAll(/[^a-z0-9]/g, '');
+}
+
+/** Messages whose JSON is of a shape of its own, such as `true` or a schema. See src/apiserver/protobuf-shapes.ts. */
+const shapes = /JSONSchemaPropsOr\w+|CustomResourceSubresourceStatus/;
 
 /** "core/v1.Probe" + "ProbeHandler" → "core/v1.ProbeHandler". */
 function neighbour(typeName: string, message: string): string {
@@ -35,7 +46,6 @@ function neighbour(typeName: string, message: string): string {
 const rows = new Map<string, string>();
 const missing: string[] = [];
 for (const [typeName, fields] of Object.entries(schemaTable)) {
-  if (left.has(typeName.slice(0, typeName.lastIndexOf('.')))) continue;
   const facts = messages[messageOf(typeName)];
   if (facts === undefined) {
     missing.push(typeName);
@@ -57,10 +67,10 @@ function rowOf(
 ): string {
   const parts: string[] = [];
   for (const [number, name, type] of facts) {
-    // A few messages spell a name in their own way: aPIGroup, uID, Webhooks.
-    const field = Object.keys(fields).find((candidate) => candidate.toLowerCase() === name.toLowerCase());
+    const field = Object.keys(fields).find((candidate) => plain(candidate) === plain(name));
     if (field !== undefined) {
-      parts.push(`${number} ${field}`);
+      const shape = shapes.exec(type)?.[0];
+      parts.push(`${number} ${field}${shape === undefined ? '' : `:${shape}`}`);
       seen.add(field);
       continue;
     }
@@ -77,7 +87,10 @@ const lines = [...rows].map(([name, row]) => `  '${name}': '${row}',`);
 writeFileSync(
   fileURLToPath(new URL('../../src/api/gen/protobuf-fields.ts', import.meta.url)),
   `// Written by tools/generate-api/protobuf.ts. Do not edit by hand.
-/** Type name to \`NUMBER FIELD, …\`; \`NUMBER (…)\` is a message whose fields stand in the JSON object around it. */
+/**
+ * Type name to \`NUMBER FIELD, …\`; \`NUMBER (…)\` is a message whose fields stand in the JSON object around it, and
+ * \`NUMBER FIELD:SHAPE\` one that looks different as JSON.
+ */
 export const protobufFields: Readonly<Record<string, string>> = {
 ${lines.join('\n')}
 };

@@ -1,5 +1,6 @@
-// What a controller written with client-go does against the API server: `client KUBECONFIG`. Prints a line a step; commands on
-// standard input (a name a line) make the informer part go on, so that the test decides when the server restarts.
+// What a controller written with client-go does against the API server: `client KUBECONFIG` ends with an informer that follows
+// until its standard input ends, `client KUBECONFIG wire` goes through what lies beside the typed clients' daily work.
+// Prints a line a step.
 package main
 
 import (
@@ -55,6 +56,11 @@ func main() {
 	must(err)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
+	if len(os.Args) > 2 && os.Args[2] == "wire" {
+		definitions(ctx, config)
+		collections(ctx, client)
+		return
+	}
 	objects(ctx, client)
 	apply(ctx, client)
 	partial(ctx, config)
