@@ -14,6 +14,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { measureGrpcStream } from './l7/grpc-load.ts';
 import { type Http2Load, type Load, type Measured, measure, measureHttp2, residentKib } from './l7/load.ts';
 import { type Echoed, measureEcho, startEcho } from './l7/echo.ts';
 import { measureEffect } from './l7/effect.ts';
@@ -171,8 +172,31 @@ async function http2(folder: string): Promise<void> {
       }
       table(title, results);
     }
+    await grpcMessages(calls);
   } finally {
     await grpc.stop();
+  }
+}
+
+/** Streams that stay open: what a message costs that is answered before the next goes, and one among many. */
+async function grpcMessages(site: Site): Promise<void> {
+  for (const inFlight of [1, 64]) {
+    const results = new Map<string, Measured>();
+    const load = { connections: 4, inFlight, messageBytes: 100, host, path: '/bench.Echo/Stream' };
+    for (let round = 0; round < Number(values.rounds); round += 1) {
+      for (const proxy of measured) {
+        const running = await proxy.start(site);
+        try {
+          await measureGrpcStream(running.pid, running.http2Port, { ...load, seconds: 1 });
+          const it = await measureGrpcStream(running.pid, running.http2Port, { ...load, seconds });
+          keepBest(results, proxy.name, it);
+        } finally {
+          await running.stop();
+        }
+      }
+    }
+    const way = inFlight === 1 ? 'one at a time' : `${inFlight} on their way`;
+    table(`gRPC, a message and its echo on open streams, ${way}, 4 connections`, results);
   }
 }
 

@@ -111,6 +111,7 @@ worker_rlimit_nofile 65536;
 events { worker_connections 16384; }
 http {
   access_log off;
+  client_max_body_size 0;
   keepalive_requests 1000000000;
   keepalive_timeout 300s;
   server_names_hash_max_size 65536;

@@ -13,6 +13,8 @@ export type UpstreamRequest = {
   readonly reused: boolean;
   /** Bodies are plain data in both directions: the protocol frames them itself. */
   readonly unframed: boolean;
+  /** Of what was given to `send` and `write` nothing is kept, at the moment: its memory may be used again. */
+  readonly keepsNothing: boolean;
   /** Then `onUpstreamTimeout` comes. */
   deadlineMs: number;
   /** From then on it is strange that no answer has come: see ProxyLimits.upstreamStallMs. */

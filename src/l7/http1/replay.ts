@@ -1,3 +1,4 @@
+import { giveBlock, takeBlock } from './byte-blocks.ts';
 import type { ReusePolicy } from '../balance/upstream.ts';
 
 /** Requests that may be sent twice (RFC 9110 §9.2.2). */
@@ -25,7 +26,8 @@ export function reusePolicy(minorVersion: 0 | 1, repeatable: boolean): ReusePoli
 export class ReplayBuffer {
   overflown = false;
   length = 0;
-  #chunks: Buffer[] = [];
+  #dropped = false;
+  #block: Buffer | undefined;
   readonly #bytesMax: number;
 
   constructor(bytesMax: number) {
@@ -34,18 +36,35 @@ export class ReplayBuffer {
 
   /** Copies data[start, end). */
   add(data: Buffer, start: number, end: number): void {
-    if (this.overflown) return;
-    this.length += end - start;
-    if (this.length > this.#bytesMax) {
+    if (this.#dropped || start === end) return;
+    const length = this.length + end - start;
+    if (length > this.#bytesMax) {
       this.overflown = true;
-      this.length = 0;
-      this.#chunks = [];
+      this.drop();
       return;
     }
-    this.#chunks.push(Buffer.from(data.subarray(start, end)));
+    if (length > (this.#block?.length ?? 0)) this.#grow(length);
+    data.copy(this.#block!, this.length, start, end);
+    this.length = length;
   }
 
+  #grow(bytes: number): void {
+    const grown = takeBlock(bytes);
+    this.#block?.copy(grown, 0, 0, this.length);
+    if (this.#block !== undefined) giveBlock(this.#block);
+    this.#block = grown;
+  }
+
+  /** A copy, which others may keep. */
   bytes(): Buffer {
-    return Buffer.concat(this.#chunks, this.length);
+    return this.#block === undefined ? Buffer.alloc(0) : Buffer.from(this.#block.subarray(0, this.length));
+  }
+
+  /** It will not be sent again: its memory serves others, and nothing more is added. */
+  drop(): void {
+    this.#dropped = true;
+    if (this.#block !== undefined) giveBlock(this.#block);
+    this.#block = undefined;
+    this.length = 0;
   }
 }

@@ -48,6 +48,10 @@ export class Http1Request implements UpstreamRequest, UpstreamOwner {
     return this.#upstream.reused;
   }
 
+  get keepsNothing(): boolean {
+    return this.#upstream.connection.keepsNothing === true;
+  }
+
   get deadlineMs(): number {
     return this.#upstream.deadlineMs;
   }

@@ -1,3 +1,5 @@
+import { readUint32 } from './http2-frame.ts';
+
 /** Bytes before each message of gRPC: whether it is compressed, and its length. */
 const prefixBytes = 5;
 
@@ -20,6 +22,11 @@ export class GrpcMessages {
         const bytes = Math.min(this.#left, end - at);
         this.#left -= bytes;
         at += bytes;
+        continue;
+      }
+      if (this.#prefixAt === 0 && end - at >= prefixBytes) {
+        this.#left = readUint32(data, at + 1);
+        at += prefixBytes;
         continue;
       }
       if (this.#prefixAt > 0) this.#length = this.#length * 256 + data[at]!;

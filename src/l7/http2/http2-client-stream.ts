@@ -51,7 +51,7 @@ export class Http2ClientStream implements ExchangeClient, StreamHandler {
   readonly protocol = 'HTTP/2';
   readonly unframed = true;
   readonly facts: ClientFacts;
-  readonly input = new InputBuffer();
+  readonly input = new InputBuffer(true);
   readonly framer = new StreamFramer();
   trailers = '';
   blocked = false;
@@ -130,6 +130,7 @@ export class Http2ClientStream implements ExchangeClient, StreamHandler {
   /** Gives the client room for what was consumed, and keeps what was not. */
   #settle(): void {
     if (this.#finished) return;
+    if (this.#exchange.keepsInput) this.input.lend();
     this.input.retain();
     const consumed = this.#held - this.input.length;
     this.#held = this.input.length;
@@ -237,6 +238,7 @@ export class Http2ClientStream implements ExchangeClient, StreamHandler {
   finish(): void {
     this.#finished = true;
     this.deadlineMs = Number.POSITIVE_INFINITY;
+    this.input.lend(); // this may be called while it is read
     this.input.clear();
     if (this.#stream.closed) return;
     this.#connection.session.credit(this.#stream, this.#held);

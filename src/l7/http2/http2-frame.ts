@@ -1,6 +1,6 @@
 /** Frames of HTTP/2 (RFC 9113 §4, §6) as numbers, and how they are written. Reading is in http2-session.ts. */
 
-import { blockBytes, bodyBlockBytes, giveBlock, takeBlock } from './output-blocks.ts';
+import { giveBlock, takeBlock } from '../http1/byte-blocks.ts';
 
 export const FRAME_DATA = 0;
 export const FRAME_HEADERS = 1;
@@ -60,6 +60,10 @@ export const connectionPreface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',
 export type Setting = readonly [id: number, value: number];
 
 const empty = Buffer.alloc(0);
+/** What is sent in most turns. */
+const turnBytes = 16_384;
+/** The same where bodies are. */
+const bodyTurnBytes = 131_072;
 
 /**
  * Bytes on their way out, gathered until `take`. What was taken is never written to again, so the network may keep it;
@@ -81,7 +85,7 @@ export class OutputBuffer {
     if (this.data.length - this.at >= bytes) return;
     const waiting = this.at - this.#taken;
     // Bodies come in frames of 16 KiB: several of them share a block, and what waits is copied at most once.
-    const least = bytes > blockBytes / 4 ? bodyBlockBytes : blockBytes;
+    const least = bytes > turnBytes / 4 ? bodyTurnBytes : turnBytes;
     const grown = takeBlock(Math.max(least, 2 * waiting + bytes));
     this.data.copy(grown, 0, this.#taken, this.at);
     if (this.#taken === 0) giveBlock(this.data);
@@ -108,6 +112,22 @@ export class OutputBuffer {
     writeFrameHeader(this.data, this.at, type, flags, streamId, payloadBytes);
     this.#lastFrame = this.at;
     this.at += frameHeaderBytes;
+  }
+
+  /**
+   * Puts as much of data[start, end) as it can take into the last frame, if that is one of DATA of the stream and has not left yet.
+   * Returns the bytes taken.
+   */
+  extendLastFrame(streamId: number, data: Buffer, start: number, end: number): number {
+    const last = this.#lastFrame;
+    if (last === -1 || this.data[last + 3] !== FRAME_DATA) return 0;
+    if (readUint32(this.data, last + 5) !== streamId) return 0;
+    const length = this.at - last - frameHeaderBytes;
+    const taken = Math.min(end - start, frameBytesMax - length);
+    if (taken <= 0) return 0;
+    this.bytes(data, start, start + taken);
+    writeFrameHeader(this.data, this.#lastFrame, FRAME_DATA, 0, streamId, length + taken);
+    return taken;
   }
 
   /** Sets END_STREAM in the last frame, if that is one of the stream that can bear it and has not left yet. */

@@ -22,12 +22,13 @@ import {
   PROTOCOL_ERROR,
   readUint32,
 } from './http2-frame.ts';
-import { InputBuffer } from '../http1/input-buffer.ts';
+import { giveBlock, takeBlock } from '../http1/byte-blocks.ts';
 
 /** What frames say. Bytes are valid until the call returns. */
 export type FrameHandler = {
   /** A DATA frame begins: its whole payload, padding included, counts against the windows. */
   onData(streamId: number, payloadBytes: number): void;
+  /** Bytes of DATA frames, perhaps of several that came together: then after `onDataEnd` of all but the last. */
   onDataBytes(streamId: number, data: Buffer, start: number, end: number): void;
   onDataEnd(streamId: number, paddingBytes: number, ended: boolean): void;
   /** A whole header block, however many frames it came in. */
@@ -45,6 +46,10 @@ export type FrameHandler = {
   onFault(code: number, reason: string): void;
 };
 
+/** Payloads of DATA frames that follow each other are joined to one where they have at most so many bytes. */
+const joinedBytesMax = 4096;
+const empty = Buffer.alloc(0);
+
 /** `pad`: the padding's length is awaited. `data`: bytes of a DATA frame, passed on as they come. */
 type State = 'preface' | 'frame' | 'pad' | 'data';
 
@@ -60,7 +65,16 @@ export class FrameReader {
   readonly #handler: FrameHandler;
   readonly #blockBytesMax: number;
   readonly #continuationsMax: number;
-  readonly #input = new InputBuffer();
+  /** The bytes being read: data[at, end). */
+  #data: Buffer = empty;
+  #at = 0;
+  #end = 0;
+  /** The beginning of a frame, or of the preface, whose rest has not come. Never of a DATA frame's payload. */
+  #held: Buffer = empty;
+  #heldBytes = 0;
+  /** Payload that was read and not passed on, as more of the stream's may follow: data[runStart, runEnd). */
+  #runStart = 0;
+  #runEnd = 0;
   #state: State;
   #settled = false; // the first frame, which must be SETTINGS, has come
   #streamId = 0; // of the DATA frame being read
@@ -95,14 +109,64 @@ export class FrameReader {
 
   /** A header block or a frame has begun and not ended: the peer owes us the rest. */
   get unfinished(): boolean {
-    return this.#blockStream !== 0 || this.#input.length > 0;
+    return this.#blockStream !== 0 || this.#heldBytes > 0;
   }
 
+  /** `data` may be changed: payloads are moved together in it. */
   read(data: Buffer): void {
-    this.#input.offer(data);
+    const from = this.#heldBytes > 0 ? this.#completeHeld(data) : 0;
+    this.#readFrom(data, from, data.length);
+    if (this.stopped) this.#dropHeld();
+    else if (this.#at < this.#end) this.#hold(data, this.#at, this.#end);
+    this.#data = empty;
+  }
+
+  #readFrom(data: Buffer, start: number, end: number): void {
+    this.#data = data;
+    this.#at = start;
+    this.#end = end;
     while (!this.stopped && this.#step());
-    if (this.stopped) this.#input.clear();
-    else this.#input.retain();
+    this.#passRun();
+  }
+
+  /** Reads what was held with as much of `data` as it lacks; returns how much that is. */
+  #completeHeld(data: Buffer): number {
+    let taken = 0;
+    while (this.#heldBytes > 0 && taken < data.length && !this.stopped) {
+      const bytes = Math.min(this.#lacking(), data.length - taken);
+      this.#hold(data, taken, taken + bytes);
+      taken += bytes;
+      this.#readFrom(this.#held, 0, this.#heldBytes);
+      if (this.#at > 0) this.#dropHeld(); // else it wants more
+    }
+    return taken;
+  }
+
+  #dropHeld(): void {
+    giveBlock(this.#held);
+    this.#held = empty;
+    this.#heldBytes = 0;
+  }
+
+  /** How many bytes what is held needs at least to be read. */
+  #lacking(): number {
+    const held = this.#held;
+    const has = this.#heldBytes;
+    if (this.#state === 'preface') return connectionPreface.length - has;
+    if (has < frameHeaderBytes) return frameHeaderBytes - has;
+    return frameHeaderBytes + ((held[0]! << 16) | (held[1]! << 8) | held[2]!) - has;
+  }
+
+  #hold(data: Buffer, start: number, end: number): void {
+    const bytes = this.#heldBytes + end - start;
+    if (bytes > this.#held.length) {
+      const grown = takeBlock(bytes);
+      this.#held.copy(grown, 0, 0, this.#heldBytes);
+      giveBlock(this.#held);
+      this.#held = grown;
+    }
+    data.copy(this.#held, this.#heldBytes, start, end);
+    this.#heldBytes = bytes;
   }
 
   #fault(code: number, reason: string): false {
@@ -126,19 +190,21 @@ export class FrameReader {
   }
 
   #readPreface(): boolean {
-    const input = this.#input;
-    const length = Math.min(input.length, connectionPreface.length);
-    if (connectionPreface.compare(input.data, input.start, input.start + length, 0, length) !== 0) {
+    const at = this.#at;
+    const length = Math.min(this.#end - at, connectionPreface.length);
+    if (connectionPreface.compare(this.#data, at, at + length, 0, length) !== 0) {
       return this.#fault(PROTOCOL_ERROR, 'no connection preface');
     }
     if (length < connectionPreface.length) return false;
-    input.start += length;
+    this.#at = at + length;
     this.#state = 'frame';
     return true;
   }
 
   #readFrame(): boolean {
-    const { data, start, length: available } = this.#input;
+    const data = this.#data;
+    const start = this.#at;
+    const available = this.#end - start;
     if (available < frameHeaderBytes) return false;
     const length = (data[start]! << 16) | (data[start + 1]! << 8) | data[start + 2]!;
     const type = data[start + 3]!;
@@ -156,10 +222,11 @@ export class FrameReader {
     }
     if (type === FRAME_DATA) return this.#beginData(streamId, length, flags);
     if (available < frameHeaderBytes + length) return false;
+    if (!this.#passRun()) return false;
     this.#settled = true;
     this.frames += 1;
     const from = start + frameHeaderBytes;
-    this.#input.start = from + length;
+    this.#at = from + length;
     return this.#dispatch(type, flags, streamId, data, from, from + length);
   }
 
@@ -167,7 +234,8 @@ export class FrameReader {
     if (streamId === 0) return this.#fault(PROTOCOL_ERROR, 'DATA on stream 0');
     const padded = (flags & FLAG_PADDED) !== 0;
     if (padded && length === 0) return this.#fault(FRAME_SIZE_ERROR, 'no room for the length of padding');
-    this.#input.start += frameHeaderBytes;
+    if (streamId !== this.#streamId && !this.#passRun()) return false;
+    this.#at += frameHeaderBytes;
     this.#streamId = streamId;
     this.#flags = flags;
     this.#remaining = length;
@@ -179,10 +247,9 @@ export class FrameReader {
   }
 
   #readPadLength(): boolean {
-    const input = this.#input;
-    if (input.length === 0) return false;
-    const padding = input.data[input.start]!;
-    input.start += 1;
+    if (this.#at === this.#end) return false;
+    const padding = this.#data[this.#at]!;
+    this.#at += 1;
     if (padding >= this.#remaining) return this.#fault(PROTOCOL_ERROR, 'padding longer than its frame');
     this.#padding = padding;
     this.#paddingBytes = padding + 1;
@@ -192,24 +259,49 @@ export class FrameReader {
   }
 
   #readData(): boolean {
-    const input = this.#input;
-    const { start } = input;
-    const taken = Math.min(this.#remaining, input.length);
+    const start = this.#at;
+    const taken = Math.min(this.#remaining, this.#end - start);
     if (taken > 0) {
       this.#remaining -= taken;
-      input.start = start + taken;
-      this.#handler.onDataBytes(this.#streamId, input.data, start, start + taken);
-      if (this.stopped) return false;
+      this.#at = start + taken;
+      if (!this.#addToRun(start, start + taken)) return false;
     }
     if (this.#remaining > 0) return false;
-    const skipped = Math.min(this.#padding, input.length);
-    input.start += skipped;
+    const skipped = Math.min(this.#padding, this.#end - this.#at);
+    this.#at += skipped;
     this.#padding -= skipped;
     if (this.#padding > 0) return false;
     this.#state = 'frame';
     this.frames += 1;
-    this.#handler.onDataEnd(this.#streamId, this.#paddingBytes, (this.#flags & FLAG_END_STREAM) !== 0);
+    const ended = (this.#flags & FLAG_END_STREAM) !== 0;
+    if (ended && !this.#passRun()) return false;
+    this.#handler.onDataEnd(this.#streamId, this.#paddingBytes, ended);
     return true;
+  }
+
+  /** False: reading has stopped. */
+  #addToRun(start: number, end: number): boolean {
+    if (this.#runStart < this.#runEnd) {
+      if (end - start <= joinedBytesMax) {
+        this.#data.copyWithin(this.#runEnd, start, end);
+        this.#runEnd += end - start;
+        return true;
+      }
+      if (!this.#passRun()) return false;
+    }
+    this.#runStart = start;
+    this.#runEnd = end;
+    return true;
+  }
+
+  /** False: reading has stopped. */
+  #passRun(): boolean {
+    const start = this.#runStart;
+    const end = this.#runEnd;
+    this.#runStart = 0;
+    this.#runEnd = 0;
+    if (start < end && !this.stopped) this.#handler.onDataBytes(this.#streamId, this.#data, start, end);
+    return !this.stopped;
   }
 
   #dispatch(

@@ -1,3 +1,4 @@
+import { giveBlock, takeBlock } from '../http1/byte-blocks.ts';
 import { HpackEncoder } from './hpack-encode.ts';
 import {
   FLAG_END_HEADERS,
@@ -12,8 +13,11 @@ import {
 } from './http2-frame.ts';
 import type { Http2Stream } from './http2-stream.ts';
 
-/** Copies of a body that wait for a window are kept in pieces of at least this, however small its parts come. */
-const pendingBytesMin = 4096;
+/** Bytes of a body that wait for a window share blocks of at least this, however small they come. */
+const pendingBlockBytes = 4096;
+
+/** The one header block that is being written: it is sent before another begins, on whatever connection. */
+const headerBlock = new OutputBuffer();
 
 /** The sending half of a session: header blocks, bodies as far as windows let them pass, the bytes that go out. */
 export class Http2Sender {
@@ -26,7 +30,6 @@ export class Http2Sender {
   initialWindow = windowBytesDefault;
   /** DATA frames ever written. */
   dataFrames = 0;
-  readonly #block = new OutputBuffer();
   readonly #waiting = new Set<Http2Stream>();
   readonly #onEnded: (stream: Http2Stream) => void;
 
@@ -38,13 +41,13 @@ export class Http2Sender {
 
   /** Begins a header block: its fields are written with `encoder` to what is returned, then `sendBlock` sends it. */
   beginBlock(): OutputBuffer {
-    this.#block.clear();
-    this.encoder.begin(this.#block);
-    return this.#block;
+    headerBlock.clear();
+    this.encoder.begin(headerBlock);
+    return headerBlock;
   }
 
   sendBlock(stream: Http2Stream, ended: boolean): void {
-    const block = this.#block;
+    const block = headerBlock;
     const length = block.at;
     let at = 0;
     let type = FRAME_HEADERS;
@@ -76,11 +79,18 @@ export class Http2Sender {
 
   #keep(stream: Http2Stream, data: Buffer, start: number, end: number): void {
     stream.pendingBytes += end - start;
-    const last = stream.pending.at(-1);
-    if (last === undefined || last.length + end - start > pendingBytesMin) {
-      stream.pending.push(Buffer.from(data.subarray(start, end)));
-    } else {
-      stream.pending[stream.pending.length - 1] = Buffer.concat([last, data.subarray(start, end)]);
+    let at = start;
+    let block = stream.pending.at(-1);
+    while (at < end) {
+      if (block === undefined || stream.pendingEnd === block.length) {
+        block = takeBlock(Math.max(pendingBlockBytes, end - at));
+        stream.pending.push(block);
+        stream.pendingEnd = 0;
+      }
+      const bytes = Math.min(end - at, block.length - stream.pendingEnd);
+      data.copy(block, stream.pendingEnd, at, at + bytes);
+      stream.pendingEnd += bytes;
+      at += bytes;
     }
   }
 
@@ -102,11 +112,11 @@ export class Http2Sender {
     this.#onEnded(stream);
   }
 
-  /** Writes as many DATA frames as windows allow; returns the bytes written. */
+  /** Writes as much as windows allow, into the last frame where it can be; returns the bytes written. */
   #frames(stream: Http2Stream, data: Buffer, start: number, end: number): number {
     const total = Math.min(end - start, this.connectionWindow, stream.sendWindow);
     if (total <= 0) return 0;
-    let at = start;
+    let at = start + this.out.extendLastFrame(stream.id, data, start, start + total);
     while (at < start + total) {
       const bytes = Math.min(frameBytesMax, start + total - at);
       this.out.frame(FRAME_DATA, 0, stream.id, bytes);
@@ -135,13 +145,14 @@ export class Http2Sender {
     if (stream.pendingBytes === 0 || this.blocked) return;
     while (stream.pending.length > 0) {
       const first = stream.pending[0]!;
-      const sent = this.#frames(stream, first, 0, first.length);
+      const end = stream.pending.length === 1 ? stream.pendingEnd : first.length;
+      const sent = this.#frames(stream, first, stream.pendingStart, end);
       stream.pendingBytes -= sent;
-      if (sent < first.length) {
-        if (sent > 0) stream.pending[0] = first.subarray(sent);
-        return;
-      }
+      stream.pendingStart += sent;
+      if (stream.pendingStart < end) return;
       stream.pending.shift();
+      giveBlock(first);
+      stream.pendingStart = 0;
     }
     this.#waiting.delete(stream);
     if (stream.ending !== undefined) this.#end(stream, stream.ending);
@@ -150,6 +161,7 @@ export class Http2Sender {
 
   forget(stream: Http2Stream): void {
     this.#waiting.delete(stream);
+    for (const block of stream.pending) giveBlock(block);
     stream.pending = [];
     stream.pendingBytes = 0;
   }

@@ -37,7 +37,7 @@ class Server implements SessionHandler {
   }
 
   receive(data: Buffer): void {
-    this.session.receive(data, 1);
+    this.session.receive(Buffer.from(data), 1); // it may be changed
     this.flush();
   }
 
@@ -185,6 +185,49 @@ test('http2: bodies that nobody takes stop at the window, and a closed stream gi
     Buffer.concat(Array.from({ length: 4 }, () => frame(type.data, 0, 3, Buffer.alloc(16_000)))),
   );
   assert.ok(meets(server.sent, { reset: ['FLOW_CONTROL_ERROR'], stream: 3 }));
+});
+
+test('http2: parts of a body that leave together are one frame, as far as a frame goes', () => {
+  const server = new Server();
+  server.answer = () => '';
+  server.receive(
+    Buffer.concat([preface, settings([4, 100_000]), request(1, post, false), request(3, post, false)]),
+  );
+  server.sent.length = 0;
+  const { send, streams } = server.session;
+  const [one, three] = [streams.get(1)!, streams.get(3)!];
+  const bytes = Buffer.alloc(10_000, 'x');
+  for (let part = 0; part < 3; part += 1) send.data(one, bytes, 0, 10_000);
+  send.data(three, bytes, 0, 5);
+  send.data(one, bytes, 0, 6);
+  send.end(one, '');
+  server.flush();
+  const told = server.sent.map(({ stream, payload, flags }) => [stream, payload.length, flags & 1]);
+  assert.deepEqual(told, [
+    [1, 16_384, 0],
+    [1, 30_000 - 16_384, 0],
+    [3, 5, 0],
+    [1, 6, 1],
+  ]);
+});
+
+test('http2: a body that waits comes whole when windows open bit by bit', () => {
+  const server = new Server();
+  const body = Buffer.from(Array.from({ length: 40_000 }, (_, index) => index % 251));
+  server.answer = () => '';
+  server.receive(Buffer.concat([preface, settings([4, 0]), request(1, post, false)]));
+  server.sent.length = 0;
+  const { send, streams } = server.session;
+  const stream = streams.get(1)!;
+  for (let at = 0; at < body.length; at += 3000)
+    send.data(stream, body, at, Math.min(at + 3000, body.length));
+  send.end(stream, '');
+  assert.equal(stream.pendingBytes, body.length);
+  for (let step = 1; stream.pendingBytes > 0; step += 1)
+    server.receive(frame(type.window, 0, 1, uint32(step * 37)));
+  const came = server.sent.filter(({ type: kind }) => kind === type.data).map(({ payload }) => payload);
+  assert.deepEqual(Buffer.concat(came), body);
+  assert.equal(server.sent.at(-1)!.flags & 1, 1);
 });
 
 test('http2: draining tells the last stream only when the peer has had time to learn of it', () => {

@@ -40,6 +40,9 @@ export class Http2Stream {
   /** Bytes that windows or the network do not let pass, copied. Their number is the sender's to bound: see `Http2Sender.data`. */
   pending: Buffer[] = [];
   pendingBytes = 0;
+  /** Where they begin in the first of `pending`, and end in the last. */
+  pendingStart = 0;
+  pendingEnd = 0;
   /** What follows `pending`: '' for the end alone, else trailer lines. undefined: not known yet. */
   ending: string | undefined;
 

@@ -14,6 +14,7 @@ const empty = Buffer.alloc(0);
 /** A request on a stream of a connection that it shares with others. */
 export class Http2Request implements UpstreamRequest, StreamHandler, Http2User {
   readonly unframed = true;
+  readonly keepsNothing = true;
   readonly endpoint: UpstreamEndpoint;
   deadlineMs = Number.POSITIVE_INFINITY;
   stallMs = Number.POSITIVE_INFINITY;

@@ -4,6 +4,7 @@ import { type BodyTranslator, bodyTranslator } from '../http2/body-translate.ts'
 import { accessRecord, type ProxyContext } from './context.ts';
 import type { CodedClient } from '../http2/coded-client.ts';
 import type { ExchangeClient } from './exchange-client.ts';
+import { setRelayDeadline, setWaitDeadline } from './exchange-deadlines.ts';
 import { proxyHeader, renderClientResponse, renderUpstreamRequest } from './headers.ts';
 import type { RequestHead, ResponseHead } from '../http1/http1-parse.ts';
 import { grpcLimits, type ProxyLimits } from './limits.ts';
@@ -67,6 +68,11 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
     if (head.body !== 'none' && this.#repeatable) {
       this.#replay = new ReplayBuffer(context.limits.replayBytesMax);
     }
+  }
+
+  /** Somebody may keep a part of the client's input that was consumed. */
+  get keepsInput(): boolean {
+    return this.#upstream?.keepsNothing !== true;
   }
 
   start(): void {
@@ -176,15 +182,9 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
     this.#policed?.mirror(this.#context, this.#requestText, this.#replay, this.#client.unframed);
   }
 
-  /** While the client still sends its body, the client is who must make progress. */
   #setWaitDeadline(upstream: UpstreamRequest): void {
-    const { upstreamHeaderTimeoutMs, upstreamSendTimeoutMs, upstreamStallMs } = this.#limits;
-    let waitMs = Number.POSITIVE_INFINITY;
-    if (this.#client.framer.done) waitMs = upstreamHeaderTimeoutMs;
-    else if (this.#upstreamBlocked) waitMs = upstreamSendTimeoutMs;
-    const nowMs = this.#context.nowMs();
-    upstream.deadlineMs = nowMs + waitMs;
-    upstream.stallMs = nowMs + upstreamStallMs;
+    const bodyWhole = this.#client.framer.done;
+    setWaitDeadline(upstream, this.#limits, this.#context.nowMs(), bodyWhole, this.#upstreamBlocked);
   }
 
   /** False: the body is beyond its bound, and the client has been told. */
@@ -222,12 +222,9 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
     else if (this.#upstreamBlocked) this.#setRelayDeadline(upstream);
   }
 
-  /** An endpoint that holds up bytes of the client must take them, whatever else it may be silent about. */
   #setRelayDeadline(upstream: UpstreamRequest): void {
     if (this.#upstreamPaused) return; // it is the client who must make progress
-    const { upstreamBodyTimeoutMs, upstreamSendTimeoutMs } = this.#limits;
-    const waitMs = this.#upstreamBlocked ? upstreamSendTimeoutMs : upstreamBodyTimeoutMs;
-    upstream.deadlineMs = this.#context.nowMs() + Math.min(waitMs, upstreamBodyTimeoutMs);
+    setRelayDeadline(upstream, this.#limits, this.#context.nowMs(), this.#upstreamBlocked);
   }
 
   onUpstreamDrain(): void {
@@ -290,6 +287,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
       return;
     }
     upstream.stallMs = Number.POSITIVE_INFINITY;
+    if (this.#policed?.mirrors !== true) this.#replay?.drop();
     this.#response = head;
     this.responded = true;
     this.state = 'relaying';
@@ -486,6 +484,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
   #over(status: number, endpoint: string): void {
     const { metrics, onAccess } = this.#context;
     this.state = 'over';
+    this.#replay?.drop();
     this.#policed?.over();
     const durationMs = Math.round((this.#context.nowMs() - this.#startedMs) * 1000) / 1000;
     metrics.count(status, durationMs, this.#attempts.counts);
