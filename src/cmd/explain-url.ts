@@ -11,6 +11,7 @@ type Options = {
   readonly kubeconfig?: string;
   readonly ingressClass: string;
   readonly nginxAnnotations: boolean;
+  readonly nginxAllowedHeaders: readonly string[];
   readonly controllerName: string;
 };
 
@@ -36,9 +37,19 @@ export function explainUrlCommand(): Command {
       'fairlead.dev/ingress',
     )
     .option('--nginx-annotations', 'with --kubeconfig: as an ingress with this option would', false)
+    .option(
+      '--nginx-allowed-headers <name,…>',
+      'with --kubeconfig: as an ingress with this option would',
+      splitList,
+      [],
+    )
     .action(async (url: string, options: Options) => {
       await explain(parseUrl(url), options);
     });
+}
+
+function splitList(text: string): readonly string[] {
+  return text.split(',').filter((item) => item !== '');
 }
 
 function addLine(line: string, before: readonly string[]): readonly string[] {
@@ -114,7 +125,7 @@ async function workOut(kubeconfig: string, url: URL, options: Options): Promise<
     ]);
   const client = await connectAdmin(kubeconfig);
   try {
-    const view = await loadView(client);
+    const view = await loadView(client, { allConfigMaps: options.nginxAnnotations });
     const request: ExplainRequest = {
       method: options.request,
       url,
@@ -125,7 +136,7 @@ async function workOut(kubeconfig: string, url: URL, options: Options): Promise<
       }),
     };
     const compiled = compileRoutes(view, options.ingressClass.split(','), undefined, {
-      nginx: await loadNginxReader(options.nginxAnnotations),
+      nginx: await loadNginxReader(options),
       controllerName: options.controllerName,
     });
     process.stdout.write(explainRequest(compiled, request, undefined));

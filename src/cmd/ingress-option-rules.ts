@@ -10,6 +10,7 @@ const clusterOnly: Readonly<Record<string, string>> = {
   publishService: '--publish-service',
   lease: '--lease',
   nginxAnnotations: '--nginx-annotations',
+  nginxAllowedHeaders: '--nginx-allowed-headers',
 };
 
 /** @throws InvalidArgumentError that says what is wrong and what to do */
@@ -27,6 +28,11 @@ export function checkOptions(command: Command): void {
   if (given('proxyProtocol') && !given('trustedProxies')) {
     throw new InvalidArgumentError(
       '--proxy-protocol believes only proxies that are known: add --trusted-proxies with their ranges.',
+    );
+  }
+  if (given('nginxAllowedHeaders') && !given('nginxAnnotations')) {
+    throw new InvalidArgumentError(
+      '--nginx-allowed-headers is about an annotation of ingress-nginx: add --nginx-annotations.',
     );
   }
   if (given('accessLogSample') && !given('accessLog')) {

@@ -15,6 +15,7 @@ type IngressOptions = {
   readonly httpsFd: readonly number[];
   readonly ingressClass: readonly string[];
   readonly nginxAnnotations: boolean;
+  readonly nginxAllowedHeaders: readonly string[];
   readonly controllerName: string;
   readonly createIngressClass: boolean;
   readonly publishService: string;
@@ -171,6 +172,12 @@ function classOptions(command: Command): Command {
       '--nginx-annotations',
       'honour the annotations of ingress-nginx, and serve its IngressClasses that have one of those names',
       false,
+    )
+    .option(
+      '--nginx-allowed-headers <name,…>',
+      'with it: headers that custom-headers may set, as global-allowed-response-headers of ingress-nginx',
+      parseList,
+      [],
     );
 }
 
@@ -204,6 +211,7 @@ async function run(options: IngressOptions): Promise<void> {
     https: [...options.https.map(address), ...options.httpsFd.map(descriptor)],
     ingressClasses: options.ingressClass,
     nginxAnnotations: options.nginxAnnotations,
+    nginxAllowedHeaders: options.nginxAllowedHeaders,
     controllerName: options.controllerName,
     createIngressClasses: options.createIngressClass,
     publishService: parseNamed('--publish-service', options.publishService),

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import type { Ingress } from '../../src/api/gen/networking-v1.ts';
 import {
+  configMaps,
   endpointSlices,
   events,
   ingressClasses,
@@ -52,6 +53,12 @@ function nginx(name: string, host: string, annotations: Annotations, paths: read
 
 const everything: readonly Path[] = [['/', 'Prefix']];
 
+/** What the backend of error pages is told. */
+const pageFields = [
+  ...['host', 'x-code', 'x-format', 'x-original-uri', 'x-namespace', 'x-ingress-name', 'x-service-name'],
+  'x-service-port',
+];
+
 /** Backends `echo`, which tells what it was asked, and `other`, in the place of an ingress-nginx. */
 async function start(
   t: TestContext,
@@ -62,18 +69,42 @@ async function start(
     request.resume();
     request.on('end', () => {
       if (url?.startsWith('/moved') === true) response.setHeader('Location', 'http://inner/x');
+      if (url?.startsWith('/bad/') === true) response.statusCode = Number(url.slice('/bad/'.length));
       response.end(JSON.stringify({ method, url, headers }));
     });
   });
   const other = await startBackend(t, 'other');
+  const auth = await startBackend(t, 'auth', (request, response) => {
+    const { authorization, host } = request.headers;
+    response.statusCode = authorization === 'good' ? 200 : 401;
+    response.setHeader('X-Asked', `${host}${request.url} ${String(request.headers['x-told'] ?? '')}`.trim());
+    response.end();
+  });
+  const pages = await startBackend(t, 'pages', (request, response) => {
+    response.statusCode = Number(request.headers['x-code'] ?? 200);
+    response.setHeader('Content-Type', 'text/html');
+    const told = Object.entries(request.headers).filter(([name]) => pageFields.includes(name));
+    response.end(
+      JSON.stringify([request.url, ...told.map(([name, value]) => `${name}: ${String(value)}`).toSorted()]),
+    );
+  });
   const api = new FakeApi();
   api.seed(ingressClasses, { metadata: { name: 'nginx' }, spec: { controller: 'k8s.io/ingress-nginx' } });
-  for (const { name, port } of [echo, other]) {
+  api.seed(configMaps, { metadata: { name: 'told', namespace: 'default' }, data: { 'X-Told': 'by map' } });
+  api.seed(configMaps, {
+    metadata: { name: 'more', namespace: 'default' },
+    data: { 'X-Shop': 'yes', 'X-Powered-By': '' },
+  });
+  for (const { name, port } of [echo, other, auth, pages]) {
     api.seed(services, service(name));
     api.seed(endpointSlices, slice(name, 0, port));
   }
   for (const item of made) api.seed(ingresses, item);
-  return startIngress(t, api, { ingressClasses: ['nginx'], nginxAnnotations: true });
+  return startIngress(t, api, {
+    ingressClasses: ['nginx'],
+    nginxAnnotations: true,
+    nginxAllowedHeaders: ['X-Shop', 'X-Powered-By'],
+  });
 }
 
 type Echoed = { readonly url: string; readonly headers: Annotations };
@@ -182,6 +213,98 @@ const cases: Readonly<Record<string, Case>> = {
     annotations: { 'auth-type': 'basic', 'auth-secret': 'users', 'auth-realm': 'Shop' },
     want: (answer) => [answer.status, answer.headers['www-authenticate']],
     is: [401, 'Basic realm="Shop", charset="UTF-8"'],
+  },
+  'auth-url, auth-response-headers and variables': {
+    annotations: {
+      'auth-url': 'http://auth.default.svc/check?for=$host&at=$request_uri',
+      'auth-response-headers': 'X-Asked',
+      'auth-snippet': 'proxy_set_header X-Told $http_x_team/$request_method;',
+    },
+    path: '/shop?x=1',
+    headers: { Authorization: 'good', 'X-Team': 'red' },
+    want: seen('x-asked'),
+    is: 'auth.default.svc/check?for=a.example&at=/shop?x=1 red/GET',
+  },
+  'auth-url on the host of the request': {
+    annotations: { 'auth-url': 'https://$host/oauth2/auth', 'auth-response-headers': 'X-Asked' },
+    paths: [...everything, ['/oauth2', 'Prefix', 'auth']],
+    headers: { Authorization: 'good' },
+    want: seen('x-asked'),
+    is: 'a.example/oauth2/auth',
+  },
+  'auth-signin with variables': {
+    annotations: {
+      'auth-url': 'http://auth.default.svc/check',
+      'auth-signin': 'https://$host/oauth2/start?rd=$scheme://$host$request_uri',
+    },
+    path: '/shop',
+    want: location,
+    is: [302, 'https://a.example/oauth2/start?rd=http://a.example/shop'],
+  },
+  'auth-url that cannot be asked': {
+    annotations: { 'auth-url': 'http://nobody.default.svc/' },
+    headers: { Authorization: 'good' },
+    want: status,
+    is: 503,
+  },
+  'auth-proxy-set-headers': {
+    annotations: {
+      'auth-url': 'http://auth.default.svc/check',
+      'auth-response-headers': 'X-Asked',
+      'auth-proxy-set-headers': 'default/told',
+    },
+    headers: { Authorization: 'good' },
+    want: seen('x-asked'),
+    is: 'auth.default.svc/check by map',
+  },
+  'custom-headers': {
+    annotations: { 'custom-headers': 'default/more' },
+    want: ({ headers }) => [headers['x-shop'], headers['x-powered-by']],
+    is: ['yes', undefined],
+  },
+  'custom-http-errors of a backend': {
+    annotations: { 'custom-http-errors': '404,503', 'default-backend': 'pages' },
+    path: '/bad/404',
+    headers: { Accept: 'text/html' },
+    method: 'POST',
+    body: 'x',
+    want: (answer) => [answer.status, answer.headers['content-type'], JSON.parse(answer.body)],
+    is: [
+      404,
+      'text/html',
+      [
+        '/',
+        'host: a.example',
+        'x-code: 404',
+        'x-format: text/html',
+        'x-ingress-name: a',
+        'x-namespace: default',
+        'x-original-uri: /bad/404',
+        'x-service-name: echo',
+        'x-service-port: 80',
+      ],
+    ],
+  },
+  'custom-http-errors, another status': {
+    annotations: { 'custom-http-errors': '404', 'default-backend': 'pages' },
+    path: '/bad/503',
+    want: (answer) => [answer.status, echoed(answer).url],
+    is: [503, '/bad/503'],
+  },
+  'custom-http-errors of our own answers': {
+    annotations: {
+      'custom-http-errors': '403',
+      'default-backend': 'pages',
+      'whitelist-source-range': '10.0.0.0/8',
+    },
+    want: (answer) => [answer.status, (JSON.parse(answer.body) as string[])[2]],
+    is: [403, 'x-code: 403'],
+  },
+  'custom-http-errors without anybody to tell': {
+    annotations: { 'custom-http-errors': '404', 'default-backend': 'nobody' },
+    path: '/bad/404',
+    want: status,
+    is: 404,
   },
   satisfy: {
     annotations: {
@@ -327,6 +450,35 @@ test(
       'rewrite-targt 1',
       'ssl-passthrough 1',
     ]);
+  },
+);
+
+test(
+  'nginx custom-headers: the ConfigMap is followed, and sets nothing that is not allowed',
+  options,
+  async (t) => {
+    const { http, api } = await start(
+      t,
+      nginx('a', 'a.example', { 'custom-headers': 'default/more' }, everything),
+    );
+    const shop = async (): Promise<unknown> => (await ask(http, '/')).headers['x-shop'];
+    const write = (data: Annotations): void =>
+      api.seed(configMaps, { metadata: { name: 'more', namespace: 'default' }, data });
+    assert.equal(await shop(), 'yes');
+    write({ 'X-Shop': 'no' });
+    await until(async () => (await shop()) === 'no');
+    write({ 'X-Shop': 'no', 'X-Secret': 'x' });
+    await until(async () => (await shop()) === undefined);
+    const reasons = async (): Promise<readonly string[]> =>
+      (await api.list(events)).items.map(({ reason, message }) => `${reason}: ${message}`);
+    await until(async () => (await reasons()).some((line) => line.startsWith('InvalidConfigMap')));
+    assert.match(
+      (await reasons()).join('\n'),
+      /custom-headers\]: ConfigMap default\/more: X-Secret is not among --nginx-allowed-headers/,
+    );
+    await api.delete(configMaps, 'default', 'more');
+    await until(async () => (await reasons()).some((line) => line.startsWith('ConfigMapNotFound')));
+    assert.equal((await ask(http, '/')).status, 200);
   },
 );
 

@@ -17,6 +17,7 @@ if (refused === undefined) {
   await import('./ingress-forward-auth.test.ts');
   await import('./ingress-http2-stalls.test.ts');
   await import('./ingress-ipv6.test.ts');
+  await import('./ingress-nginx-annotations.test.ts');
   await import('./ingress-own-kinds.test.ts');
   await import('./ingress-paths.test.ts');
   await import('./ingress-proxy-protocol.test.ts');

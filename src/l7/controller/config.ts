@@ -19,6 +19,8 @@ export type IngressConfig = {
   readonly controllerName: string;
   /** The annotations of ingress-nginx are honoured, and classes of its controller are served if they have one of these names. */
   readonly nginxAnnotations: boolean;
+  /** With the former: what its custom-headers may set. */
+  readonly nginxAllowedHeaders: readonly string[];
   /** Make those that do not exist. */
   readonly createIngressClasses: boolean;
   /** The Service through which clients reach us: its addresses are written to each Ingress's status. undefined: none are. */
@@ -53,6 +55,7 @@ export const ingressDefaults = {
   ingressClasses: ['fairlead'],
   controllerName,
   nginxAnnotations: false,
+  nginxAllowedHeaders: [],
   createIngressClasses: false,
   publishService: { namespace: 'kube-system', name: 'ingress' },
   leaderElection: undefined,

@@ -21,6 +21,7 @@ import {
 } from '../../api/resource.ts';
 import { type ApiClient, isApiError } from '../../client/client.ts';
 import { serviceKeyOfSlice } from '../../model/endpoints.ts';
+import type { WatchOptions } from './watched.ts';
 import type { IngressView } from '../routes/compile.ts';
 
 export type ListedObjects = {
@@ -67,7 +68,7 @@ function byKey<T extends KubeObject>(objects: readonly T[]): ReadonlyMap<ObjectK
 }
 
 /** One list of each kind. */
-export async function loadView(client: ApiClient): Promise<IngressView> {
+export async function loadView(client: ApiClient, { allConfigMaps }: WatchOptions): Promise<IngressView> {
   const [classes, ingressList, serviceList, sliceList, secretList] = await Promise.all([
     client.list(ingressClasses),
     client.list(ingresses),
@@ -82,7 +83,7 @@ export async function loadView(client: ApiClient): Promise<IngressView> {
     slices: sliceList.items,
     secrets: secretList.items,
     staticResponses: await listIfThere(client, staticResponses),
-    configMaps: await listIfThere(client, configMaps, `${contentLabel}=true`),
+    configMaps: await listIfThere(client, configMaps, allConfigMaps ? undefined : `${contentLabel}=true`),
     parameters: [
       ...(await listIfThere(client, ingressParameters)),
       ...(await listIfThere(client, clusterIngressParameters)),

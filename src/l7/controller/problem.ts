@@ -5,6 +5,8 @@ export type ProblemReason =
   | 'PortNotFound'
   | 'SecretNotFound'
   | 'InvalidSecret'
+  | 'ConfigMapNotFound'
+  | 'InvalidConfigMap'
   | 'CertificateExpired'
   | 'CertificateNotYetValid'
   | 'CertificateHostMismatch'

@@ -47,8 +47,8 @@ export async function runIngress(
   deps: IngressDeps = { clock: systemClock },
 ): Promise<void> {
   const ingress = new IngressController(config, log, deps, {
-    nginx: await loadNginxReader(config.nginxAnnotations),
-    watch: (onChange) => createWatched(client, log, onChange),
+    nginx: await loadNginxReader(config),
+    watch: (onChange) => createWatched(client, log, onChange, { allConfigMaps: config.nginxAnnotations }),
     writer: (watched, onLeading) => new ApiWriter(config, client, watched, log, deps.clock, onLeading),
   });
   await ingress.run(signal);

@@ -4,7 +4,7 @@ import {
   ingressParameters,
   staticResponses,
 } from '../../api/fairlead-kinds.ts';
-import type { Secret } from '../../api/gen/core-v1.ts';
+import type { ConfigMap, Secret } from '../../api/gen/core-v1.ts';
 import {
   configMaps,
   endpointSlices,
@@ -30,8 +30,18 @@ export type Watched = {
 
 const byService = 'service';
 
+export type WatchOptions = {
+  /** Those without our label, too: annotations of ingress-nginx name ConfigMaps that know nothing of us. */
+  readonly allConfigMaps: boolean;
+};
+
 /** @param onChange called after any change that may change routes */
-export function createWatched(client: ApiClient, log: Logger, onChange: () => void): Watched {
+export function createWatched(
+  client: ApiClient,
+  log: Logger,
+  onChange: () => void,
+  { allConfigMaps }: WatchOptions,
+): Watched {
   const ingressInformer = createInformer(client, ingresses, { log, transform: withoutManagedFields });
   const classInformer = createInformer(client, ingressClasses, { log, transform: withoutManagedFields });
   const serviceInformer = createInformer(client, services, { log, transform: withoutManagedFields });
@@ -42,7 +52,7 @@ export function createWatched(client: ApiClient, log: Logger, onChange: () => vo
   const responseInformer = createInformer(client, staticResponses, optional);
   const contentInformer = createInformer(client, configMaps, {
     ...optional,
-    labelSelector: `${contentLabel}=true`,
+    ...(allConfigMaps ? { transform: headersOrContent } : { labelSelector: `${contentLabel}=true` }),
   });
   const parametersInformer = createInformer(client, ingressParameters, optional);
   const clusterParametersInformer = createInformer(client, clusterIngressParameters, optional);
@@ -92,9 +102,7 @@ export function createWatched(client: ApiClient, log: Logger, onChange: () => vo
       name: `${names[index]} informer`,
       run: (signal: AbortSignal) => informer.run(signal),
     })),
-    async whenSynced(signal) {
-      for (const informer of informers) await informer.whenSynced(signal);
-    },
+    whenSynced: async (signal) => void (await Promise.all(informers.map((each) => each.whenSynced(signal)))),
   };
 }
 
@@ -114,4 +122,18 @@ function certificateOnly(secret: Secret): Secret {
       ...(auth === undefined ? {} : { auth }),
     },
   };
+}
+
+/** What a ConfigMap of headers may weigh; a larger one is none, and only its name stays in memory. */
+const headersLengthMax = 65_536;
+
+/** Of ConfigMaps without our label only those stay in memory that may hold headers. */
+function headersOrContent(map: ConfigMap): ConfigMap {
+  const { name, namespace, uid, resourceVersion, labels } = map.metadata ?? {};
+  if (labels?.[contentLabel] === 'true') return withoutManagedFields(map);
+  const metadata = { name, namespace, uid, resourceVersion };
+  const { data = {} } = map;
+  let length = 0;
+  for (const key in data) length += key.length + (data[key]?.length ?? 0);
+  return length > headersLengthMax ? { metadata } : { metadata, data };
 }

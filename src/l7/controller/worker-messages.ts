@@ -18,6 +18,7 @@ export type WorkerConfig = Pick<
   | 'authority'
   | 'ingressClasses'
   | 'nginxAnnotations'
+  | 'nginxAllowedHeaders'
   | 'controllerName'
 > & {
   /** From 1. */

@@ -131,7 +131,7 @@ export class WorkerPool implements Engine {
   #configOf(index: number): WorkerConfig {
     const { trustedProxies, proxyProtocol, forwarded, accessLog, marks, ingressClasses, limits } =
       this.#config;
-    const { nginxAnnotations, controllerName } = this.#config;
+    const { nginxAnnotations, nginxAllowedHeaders, controllerName } = this.#config;
     const { http, https } = this.#sockets!;
     const place = (_: unknown, at: number): ListenAt => ({ kind: 'fd', fd: firstDescriptor + at });
     const places = [...http.places, ...https.places].map(place);
@@ -146,6 +146,7 @@ export class WorkerPool implements Engine {
       authority: this.#authority,
       ingressClasses,
       nginxAnnotations,
+      nginxAllowedHeaders,
       controllerName,
       http: places.slice(0, http.places.length),
       https: places.slice(http.places.length),

@@ -64,7 +64,7 @@ class WorkerProcess {
 
   async #start({ config, routes }: Extract<ToWorker, { kind: 'start' }>): Promise<void> {
     const transport = await chooseTransport(config.transport, this.#log);
-    this.#nginx = await loadNginxReader(config.nginxAnnotations);
+    this.#nginx = await loadNginxReader(config);
     this.#config = config;
     this.#engine = new LocalEngine(config, this.#log, systemClock, transport, config.tickets);
     this.#replica.apply(routes);

@@ -46,3 +46,22 @@ export function editField(head: string, name: string, change: (value: string) =>
     })
     .join('\r\n');
 }
+
+/** The first field of that name (lower case), read from the text. Not for the hot path. */
+export function fieldOfHead(head: string, name: string): string | undefined {
+  const wanted = `${name}:`;
+  for (let at = head.indexOf('\r\n') + 2; at > 1 && at < head.length; at = head.indexOf('\r\n', at) + 2) {
+    if (head.slice(at, at + wanted.length).toLowerCase() !== wanted) continue;
+    return head.slice(at + wanted.length, head.indexOf('\r\n', at)).trim();
+  }
+  return undefined;
+}
+
+const bodyFields = ['Content-Length', 'Transfer-Encoding', 'Content-Type', 'Expect', 'Upgrade', 'Connection'];
+
+/** The head of a request of our own about a client's: other method and target, no body, HTTP/1.1. */
+export function withoutBody(head: string, before: string, method: string, target: string): string {
+  const old = head.slice(before.length + 1, head.indexOf(' ', before.length + 1));
+  const text = `${method}${withTarget(head, before, old, target).slice(before.length)}`;
+  return bodyFields.reduce(withoutField, text.replace(/ HTTP\/1\.0\r\n/, ' HTTP/1.1\r\n'));
+}

@@ -1,4 +1,5 @@
-import { urlTargetOf } from '../policy/annotations/url-target.ts';
+import { templatesOf } from '../policy/annotations/forward-auth.ts';
+import { questionTargetOf, urlTargetOf } from '../policy/annotations/url-target.ts';
 import type { Translator } from './translation.ts';
 
 /** Who is asked whether a request may pass, and who gets a copy of it. */
@@ -9,15 +10,20 @@ export function translateOutside(to: Translator): void {
 
 function translateForwardAuth(to: Translator): void {
   const url = to.get('auth-url');
-  if (url === undefined) return;
-  if (urlTargetOf(url) === undefined) {
+  if (url === undefined) return to.tell('auth-snippet', 'idle', 'there is no auth-url');
+  const target = questionTargetOf(url);
+  if (target === undefined) {
     return to.close(
       'auth-url',
-      'it must be a URL without variables, best that of a Service: http://NAME.NAMESPACE.svc/PATH',
+      'it must be a URL whose host is written out, best that of a Service: http://NAME.NAMESPACE.svc/PATH, or $host',
     );
   }
   to.rename('auth-url');
-  to.tell('auth-url', 'differs', 'a service that fails is answered 503, not 500');
+  const straight =
+    target.at === 'itself' ? '; the path is asked of its backend at once, past the annotations there' : '';
+  to.tell('auth-url', 'differs', `a service that fails is answered 503, not 500${straight}`);
+  translateSnippet(to);
+  to.rename('auth-proxy-set-headers', 'auth-request-headers-from');
   for (const name of ['auth-method', 'auth-response-headers', 'auth-signin', 'auth-signin-redirect-param']) {
     to.rename(name);
   }
@@ -46,6 +52,23 @@ function translateForwardAuth(to: Translator): void {
   );
   to.tell('auth-cache-key', 'same');
   to.tell('auth-cache-duration', 'differs', 'only answers that let a request pass are remembered');
+}
+
+/** nginx configuration is not run, but what nearly all of these say has an equal. */
+function translateSnippet(to: Translator): void {
+  const directives = (to.get('auth-snippet') ?? '')
+    .split(/[;\n]/)
+    .map((line) => line.trim())
+    .filter((line) => line !== '');
+  const lines = directives.map((line) => {
+    const [, name, bare, quoted] =
+      /^proxy_set_header\s+([\w-]+)\s+(?:([^\s"']+)|"([^"]*)")$/.exec(line) ?? [];
+    return name === undefined ? undefined : `${name}: ${bare ?? quoted ?? ''}`;
+  });
+  const text = lines.join('\n');
+  if (lines.includes(undefined) || templatesOf(text) === undefined) return;
+  to.set('auth-request-headers', text, 'auth-snippet');
+  to.tell('auth-snippet', 'same');
 }
 
 /** The request fields that the key is made of; undefined: of something else, too. */

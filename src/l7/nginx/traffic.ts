@@ -113,14 +113,37 @@ function translateUpstream(to: Translator): void {
     to.rename('proxy-redirect-from', 'location-rewrite-from');
     to.rename('proxy-redirect-to', 'location-rewrite-to');
   }
+  to.rename('custom-headers', 'response-headers-from');
+  const text =
+    'if a header of the ConfigMap is not allowed none is set, and requests are served all the same';
+  to.tell('custom-headers', 'differs', text);
+  translateDefaultBackend(to);
+}
+
+function translateDefaultBackend(to: Translator): void {
   const fallback = to.get('default-backend');
-  if (fallback !== undefined) {
-    const [namespace, name] = splitName(fallback, to.facts.namespace);
-    if (namespace === to.facts.namespace) {
-      to.set('fallback-service', name, 'default-backend');
-      to.tell('default-backend', 'same');
-    } else to.tell('default-backend', 'none', 'a Service of another namespace is not used');
+  if (fallback === undefined) return;
+  const [namespace, name] = splitName(fallback, to.facts.namespace);
+  if (namespace !== to.facts.namespace) {
+    to.tell('default-backend', 'none', 'a Service of another namespace is not used');
+    return;
   }
+  to.set('fallback-service', name, 'default-backend');
+  to.tell('default-backend', 'same');
+  if (to.get('custom-http-errors') === undefined) return;
+  if (to.is('disable-proxy-intercept-errors', 'true')) {
+    to.tell('custom-http-errors', 'idle', 'disable-proxy-intercept-errors is "true"');
+    to.tell('disable-proxy-intercept-errors', 'same');
+    return;
+  }
+  to.rename('custom-http-errors', 'error-codes');
+  to.set('error-service', name, 'default-backend');
+  to.tell(
+    'custom-http-errors',
+    'differs',
+    'the Service is asked by GET or HEAD, without the body of the request',
+  );
+  to.tell('disable-proxy-intercept-errors', 'idle', 'as without it');
 }
 
 const protocols: ReadonlySet<string> = new Set(['HTTP', 'HTTPS', 'GRPC', 'GRPCS']);

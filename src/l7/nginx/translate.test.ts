@@ -189,6 +189,38 @@ const cases: readonly (readonly [name: string, given: Strings, ours: Strings])[]
     },
   ],
   [
+    'auth-url with variables, headers for the service from a snippet and a ConfigMap',
+    {
+      'auth-url': 'https://$host/oauth2/auth',
+      'auth-signin': 'https://$host/oauth2/start?rd=$escaped_request_uri',
+      'auth-snippet': 'proxy_set_header X-Client $remote_addr;\nproxy_set_header X-Kind "a b";',
+      'auth-proxy-set-headers': 'default/auth-headers',
+    },
+    {
+      'auth-request-headers': 'X-Client: $remote_addr\nX-Kind: a b',
+      'auth-request-headers-from': 'default/auth-headers',
+      'auth-signin': 'https://$host/oauth2/start?rd=$escaped_request_uri',
+      'auth-url': 'https://$host/oauth2/auth',
+    },
+  ],
+  [
+    'an auth-snippet with more than headers',
+    { 'auth-url': 'http://auth.default.svc/', 'auth-snippet': 'if ($x) { return 403; }' },
+    { 'auth-url': 'http://auth.default.svc/' },
+  ],
+  ['custom-headers', { 'custom-headers': 'default/more' }, { 'response-headers-from': 'default/more' }],
+  [
+    'custom-http-errors with a default-backend',
+    { 'custom-http-errors': '404,503', 'default-backend': 'default/pages' },
+    { 'error-codes': '404,503', 'error-service': 'pages', 'fallback-service': 'pages' },
+  ],
+  ['custom-http-errors without one', { 'custom-http-errors': '404' }, {}],
+  [
+    'disable-proxy-intercept-errors',
+    { 'custom-http-errors': '404', 'default-backend': 'pages', 'disable-proxy-intercept-errors': 'true' },
+    { 'fallback-service': 'pages' },
+  ],
+  [
     'mirror-target',
     {
       'mirror-target': 'http://copy.default.svc$request_uri',
@@ -257,7 +289,8 @@ const closing: readonly Strings[] = [
   { 'auth-type': 'basic', 'auth-secret': 'other/users' },
   { 'auth-type': 'basic', 'auth-secret': 'users', 'auth-secret-type': 'auth-map' },
   { 'auth-tls-secret': 'default/ca', satisfy: 'any' },
-  { 'auth-url': 'https://$host/oauth2/auth' },
+  { 'auth-url': 'https://$http_x_where/oauth2/auth' },
+  { 'auth-url': 'http://auth.default.svc/check?with=$no_such_thing' },
 ];
 
 for (const given of closing) {

@@ -63,7 +63,7 @@ function distance(a: string, b: string): number {
 export const documentedNames: readonly string[] = [
   ...Object.keys(untranslated),
   ...['affinity', 'affinity-canary-behavior', 'affinity-mode', 'allowlist-source-range', 'app-root'],
-  ...['auth-url', 'mirror-target'],
+  ...['auth-url', 'custom-headers', 'mirror-target'],
   ...['auth-realm', 'auth-secret', 'auth-secret-type', 'auth-tls-error-page', 'auth-tls-match-cn'],
   ...['auth-tls-pass-certificate-to-upstream', 'auth-tls-secret', 'auth-tls-verify-client'],
   ...['auth-tls-verify-depth', 'auth-type', 'backend-protocol', 'canary', 'canary-by-cookie'],

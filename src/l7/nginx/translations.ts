@@ -1,6 +1,6 @@
 import type { Ingress } from '../../api/gen/networking-v1.ts';
 import { annotationPrefix } from '../policy/annotations/reader.ts';
-import type { NginxReader } from '../routes/nginx-reader.ts';
+import type { NginxReader, NginxReading } from '../routes/nginx-reader.ts';
 import { translateNginx } from './translate.ts';
 import { nginxPrefix, type Translation } from './translation.ts';
 
@@ -13,7 +13,12 @@ export function translateIngress(ingress: Ingress): Translation | undefined {
 }
 
 /** What makes routes of Ingresses that were written for ingress-nginx. */
-export const nginxReader: NginxReader = (ingress) => {
+export function createNginxReader(allowedHeaders: readonly string[]): NginxReader {
+  const allowed = new Set(allowedHeaders.map((name) => name.toLowerCase()));
+  return (ingress) => readNginx(ingress, allowed);
+}
+
+function readNginx(ingress: Ingress, allowedHeaders: ReadonlySet<string>): NginxReading | undefined {
   const translation = translateIngress(ingress);
   if (translation === undefined) return undefined;
   const { annotations, origins, findings, readsRegex } = translation;
@@ -25,6 +30,7 @@ export const nginxReader: NginxReader = (ingress) => {
     problems: findings
       .filter(({ verdict }) => verdict === 'none')
       .map(({ annotation, text }) => `metadata.annotations[${nginxPrefix}${annotation}]: ${text}`),
+    allowedHeaders,
     readsRegex: readsRegex && annotations['canary'] !== 'true',
   };
-};
+}

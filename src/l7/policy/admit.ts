@@ -70,9 +70,12 @@ export function admit(
       policy.compression === undefined ? '' : (fieldValue(head, lines, 'accept-encoding') ?? ''),
     hash: policy.hashBy === undefined ? undefined : requestHash(policy.hashBy, head, client, context),
     scheme: schemeOf(head, client, lines),
-    authCacheValues:
+    auth:
       asks && forwardAuth !== undefined
-        ? forwardAuth.cacheFields.map((name) => fieldValue(head, lines, name) ?? '')
+        ? {
+            cacheValues: forwardAuth.cacheFields.map((name) => fieldValue(head, lines, name) ?? ''),
+            clientAddress: clientAddress(head, client, context),
+          }
         : undefined,
     mirrors: policy.mirror !== undefined && takesMirror(policy.mirror, policy.ingress, context),
     affinityValue:

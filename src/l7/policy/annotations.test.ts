@@ -48,3 +48,43 @@ test('l7 annotations: credentials are for named origins only', () => {
   assert.equal(policy?.cors?.credentials, false);
   assert.equal(problems.length, 1);
 });
+
+test('l7 annotations: statuses that give way and the Service that is told of them go together', () => {
+  const { errorPages, problems } = parse({ 'error-codes': '404, 503', 'error-service': 'pages:http' });
+  assert.deepEqual(errorPages, { codes: new Set([404, 503]), service: { service: 'pages', port: 'http' } });
+  assert.deepEqual(problems, []);
+  for (const bad of [
+    { 'error-codes': '404' },
+    { 'error-service': 'pages' },
+    { 'error-codes': '499', 'error-service': 'pages' },
+    { 'error-codes': '200', 'error-service': 'pages' },
+  ]) {
+    const parsed = parse(bad);
+    assert.equal(parsed.errorPages, undefined);
+    assert.notEqual(parsed.problems.length, 0);
+  }
+});
+
+test('l7 annotations: clients cannot choose who decides about them', () => {
+  const targetOf = (url: string): unknown => parse({ 'auth-url': url }).forwardAuth?.target?.at;
+  assert.equal(targetOf('https://$host/check'), 'itself');
+  assert.equal(targetOf('$scheme://${http_host}/check?x=$arg_x'), 'itself');
+  assert.deepEqual(targetOf('http://auth.web.svc:8080/check'), {
+    tls: false,
+    authority: 'auth.web.svc:8080',
+    hostname: 'auth.web.svc',
+    port: 8080,
+    path: '/',
+    service: { namespace: 'web', name: 'auth' },
+  });
+  for (const url of [
+    'http://$http_x/check',
+    'http://$host.example/check',
+    'http://$host:8080/check',
+    '$scheme://auth.example/check',
+    'http://auth.example/#x',
+    'http://auth.example/$nothing',
+  ]) {
+    assert.equal(targetOf(url), undefined, url);
+  }
+});

@@ -15,7 +15,9 @@ import { type CanaryRule, readCanary } from './annotations/canary.ts';
 import { readCompression } from './annotations/compression.ts';
 import { readCors } from './annotations/cors.ts';
 import { fieldsAllowed, fieldsOf } from './annotations/fields.ts';
+import { type ErrorPageRule, readErrorPages } from './annotations/error-pages.ts';
 import { type ForwardAuthRule, readForwardAuth } from './annotations/forward-auth.ts';
+import { type HeaderMapRules, readHeaderMaps } from './annotations/header-maps.ts';
 import { readLimits } from './annotations/limits.ts';
 import { type MirrorRule, readMirror } from './annotations/mirror.ts';
 import { type PathRules, readPaths, rewritePathOf } from './annotations/paths.ts';
@@ -28,7 +30,10 @@ import { type BalancePolicy, defaultBalance } from '../balance/balance-policy.ts
 import type { RoutePolicy } from './policy.ts';
 
 /** What the structure of routes adds: it knows Secrets, Services and hosts. */
-type BarePolicy = Omit<RoutePolicy, 'basicAuth' | 'forwardAuth' | 'mirror' | 'httpsHosts' | 'fallback'>;
+type BarePolicy = Omit<
+  RoutePolicy,
+  'basicAuth' | 'forwardAuth' | 'mirror' | 'httpsHosts' | 'fallback' | 'errorPages'
+>;
 
 export type ParsedAnnotations = {
   /** undefined: nothing is asked for. Without what needs more than the annotations. */
@@ -36,6 +41,8 @@ export type ParsedAnnotations = {
   readonly basicAuth: BasicAuthRule | undefined;
   readonly forwardAuth: ForwardAuthRule | undefined;
   readonly mirror: MirrorRule | undefined;
+  readonly errorPages: ErrorPageRule | undefined;
+  readonly headerMaps: HeaderMapRules;
   readonly https: HttpsRule | undefined;
   readonly backends: BackendRules;
   readonly paths: PathRules;
@@ -53,6 +60,8 @@ const nothing: ParsedAnnotations = {
   basicAuth: undefined,
   forwardAuth: undefined,
   mirror: undefined,
+  errorPages: undefined,
+  headerMaps: { response: undefined, auth: undefined },
   https: undefined,
   backends: { fallback: undefined },
   paths: { regex: undefined, hostAliases: [], wwwRedirect: false },
@@ -83,6 +92,8 @@ export function parseAnnotations(
   const basicAuth = readBasicAuth(reader);
   const forwardAuth = readForwardAuth(reader);
   const mirror = readMirror(reader);
+  const errorPages = readErrorPages(reader);
+  const headerMaps = readHeaderMaps(reader);
   const https = readHttps(reader);
   const backends = readBackends(reader);
   const paths = readPaths(reader);
@@ -109,13 +120,15 @@ export function parseAnnotations(
     canary: undefined,
   };
   const backend = readBackend(reader);
-  const resolved = [basicAuth, forwardAuth, mirror, backends.fallback];
+  const resolved = [basicAuth, forwardAuth, mirror, backends.fallback, errorPages, headerMaps.response];
   const asks = resolved.some((rule) => rule !== undefined) || asksForAnything(policy);
   return {
     policy: asks ? policy : undefined,
     basicAuth,
     forwardAuth,
     mirror,
+    errorPages,
+    headerMaps,
     https,
     backends,
     paths,

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { ProxyContext } from '../proxy/context.ts';
-import { askForwardAuth } from './forward-auth.ts';
+import { askForwardAuth, type AuthSubject } from './forward-auth.ts';
 import { addLines, editFields, editField, withTarget } from '../http1/head-edit.ts';
 import { CodedClient } from '../http2/coded-client.ts';
 import { chooseCoding, isCompressible, renderCodedHead } from './compression.ts';
@@ -24,8 +24,8 @@ export type AdmittedFacts = {
   readonly hash: number | undefined;
   readonly corsFields: readonly FieldEdit[];
   readonly scheme: string;
-  /** undefined: nobody is asked whether it may pass. */
-  readonly authCacheValues: readonly string[] | undefined;
+  /** What is told of it to who decides whether it may pass; undefined: nobody is asked. */
+  readonly auth: Pick<AuthSubject, 'cacheValues' | 'clientAddress'> | undefined;
   /** A copy of it is sent. */
   readonly mirrors: boolean;
   readonly affinityValue: string | undefined;
@@ -70,7 +70,7 @@ export class PolicedRequest {
   }
 
   get needsAuthorization(): boolean {
-    return this.#facts.authCacheValues !== undefined;
+    return this.#facts.auth !== undefined;
   }
 
   /**
@@ -84,8 +84,8 @@ export class PolicedRequest {
     onAnswer: (status: number, reason: string, fields: string) => void,
   ): void {
     const { forwardAuth, ingress } = this.#policy;
-    const { authCacheValues: cacheValues = [], scheme } = this.#facts;
-    const subject = { head: this.#head, text, scheme, ingress, cacheValues, limits: this.limits };
+    const { auth, scheme } = this.#facts;
+    const subject = { head: this.#head, text, scheme, ingress, ...auth!, limits: this.limits };
     this.#stopAsking = askForwardAuth(context, forwardAuth!, subject, (verdict) => {
       if (verdict.kind === 'answer') {
         onAnswer(verdict.status, verdict.reason, verdict.fields);

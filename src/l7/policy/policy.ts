@@ -3,6 +3,7 @@ import type { Cidr } from '../../base/ip.ts';
 import type { Regex } from '../../base/regex/regex.ts';
 import type { CompressionPolicy } from './compression.ts';
 import type { ProxyLimits } from '../proxy/limits.ts';
+import type { Template } from './request-variables.ts';
 
 /** What the annotations of an Ingress ask for, ready to be applied. One object for all routes of the Ingress. */
 export type RoutePolicy = {
@@ -45,6 +46,7 @@ export type RoutePolicy = {
   /** What requests for the same endpoint have in common; undefined: nothing. */
   readonly hashBy: HashBy | undefined;
   readonly canary: CanaryPolicy | undefined;
+  readonly errorPages: ErrorPagePolicy | undefined;
   /** Index of the backend that serves while the route's own has no endpoint. */
   readonly fallback: number | undefined;
 };
@@ -79,25 +81,30 @@ export type BasicAuthPolicy = {
 
 /** A service that is asked whether a request may pass. */
 export type ForwardAuthPolicy = {
-  /** Index of the backend; -1: nobody can be asked, so nobody gets in. */
-  readonly backend: number;
-  /** Host and path that the service is asked by. */
+  /** Index of the backend; -1: nobody can be asked, so nobody gets in. `itself`: that of the route for the path on the request's host. */
+  readonly backend: number | 'itself';
+  /** Host that the service is asked by; `itself` by that of the request. */
   readonly authority: string;
-  readonly path: string;
+  readonly path: Template;
   readonly method: string;
   /** Fields of its answer that the backend gets, in lower case; what the client says under these names does not pass. */
   readonly answerFields: readonly string[];
   /** Where clients are sent that it does not know (401); undefined: they get its answer. */
-  readonly signin: string | undefined;
+  readonly signin: Template | undefined;
   /** The query parameter that names the way back. */
   readonly signinParameter: string;
   /** What X-Auth-Request-Redirect says; undefined: the request's target. */
-  readonly requestRedirect: string | undefined;
+  readonly requestRedirect: Template | undefined;
+  /** What the service is told beside the request's own fields. */
+  readonly requestFields: readonly TemplateField[];
   /** How long a yes is remembered; 0: not at all. */
   readonly cacheMs: number;
   /** Request fields, in lower case, that requests must have in common for that. */
   readonly cacheFields: readonly string[];
 };
+
+/** Answers of these statuses, whoever gave them, give way to what a backend says when it is told of them. */
+export type ErrorPagePolicy = { readonly codes: ReadonlySet<number>; readonly backend: number };
 
 /** Who gets copies of requests. */
 export type MirrorPolicy = {
@@ -114,6 +121,9 @@ export type RatePolicy = {
   /** Addresses that are not counted. */
   readonly exempt: readonly Cidr[];
 };
+
+/** A field whose value is made for each request. */
+export type TemplateField = { readonly name: string; readonly value: Template };
 
 /** Sets a field in place of those of the same name; an empty value removes them. */
 export type FieldEdit = { readonly name: string; readonly value: string };
@@ -181,6 +191,7 @@ export function emptyPolicy(ingress: ObjectKey): RoutePolicy {
     compression: undefined,
     hashBy: undefined,
     canary: undefined,
+    errorPages: undefined,
     fallback: undefined,
   };
 }

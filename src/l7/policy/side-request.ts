@@ -1,4 +1,4 @@
-import { bodyTranslator } from '../http2/body-translate.ts';
+import { type BodyTranslator, bodyTranslator } from '../http2/body-translate.ts';
 import type { ProxyContext } from '../proxy/context.ts';
 import { FIELD_OTHER, FieldLines } from '../http1/http1-fields.ts';
 import { parseRequestHead, type RequestHead, type ResponseHead } from '../http1/http1-parse.ts';
@@ -13,6 +13,8 @@ export type SideAnswer = {
   readonly status: number;
   /** Names in lower case. */
   readonly fields: readonly (readonly [name: string, value: string])[];
+  /** Empty unless it was asked for. */
+  readonly body: Buffer;
 };
 
 /** A request's body, as its client sent it. */
@@ -26,9 +28,11 @@ export type SideRequestOptions = {
   readonly connectTimeoutMs: number;
   readonly answerTimeoutMs: number;
   readonly body?: SideBody | undefined;
+  /** Given: the answer's body is wanted; a longer one is no answer. */
+  readonly answerBytesMax?: number;
 };
 
-/** A request of our own beside a client's, to one endpoint, once. What the answer's body says does not matter. */
+/** A request of our own beside a client's, to one endpoint, once. */
 export class SideRequest implements UpstreamRequestOwner {
   readonly head: RequestHead;
   readonly #context: ProxyContext;
@@ -40,6 +44,10 @@ export class SideRequest implements UpstreamRequestOwner {
   #told = false;
   #over = false;
   #bodyBytes = 0;
+  #translator: BodyTranslator | undefined;
+  readonly #pieces: Buffer[] = [];
+  /** What is told when its body has come. */
+  #answered: Pick<SideAnswer, 'status' | 'fields'> | undefined;
 
   /**
    * @param text the whole head, which must be a right one
@@ -93,25 +101,41 @@ export class SideRequest implements UpstreamRequestOwner {
     upstream.endBody('');
   }
 
-  onAnswer(head: ResponseHead, _: Buffer, start: number, end: number, ended: boolean): void {
+  onAnswer(head: ResponseHead, data: Buffer, start: number, end: number, ended: boolean): void {
     const fields = fieldsOf(head, this.#context.responseLines);
-    if (ended) this.#end(false);
-    else this.#count(end - start);
-    this.#tell({ status: head.status, fields });
+    if (this.#options.answerBytesMax === undefined) {
+      this.#skip(end - start, ended);
+      this.#tell({ status: head.status, fields, body: empty });
+      return;
+    }
+    this.#answered = { status: head.status, fields };
+    this.#translator = bodyTranslator(this.#upstream?.unframed === true, true, head.body);
+    this.#keep(data, start, end, ended);
   }
 
-  onAnswerBody(_: Buffer, start: number, end: number, ended: boolean): void {
-    if (ended) this.#end(false);
-    else this.#count(end - start);
+  onAnswerBody(data: Buffer, start: number, end: number, ended: boolean): void {
+    if (this.#answered === undefined) this.#skip(end - start, ended);
+    else this.#keep(data, start, end, ended);
   }
 
-  #count(bytes: number): void {
+  #skip(bytes: number, ended: boolean): void {
     this.#bodyBytes += bytes;
-    if (this.#bodyBytes > answerBodyBytesMax) this.#end(true);
+    if (ended) this.#end(false);
+    else if (this.#bodyBytes > answerBodyBytesMax) this.#end(true);
+  }
+
+  /** The bytes are the connection's: they are copied. */
+  #keep(data: Buffer, start: number, end: number, ended: boolean): void {
+    const piece = Buffer.from(this.#translator?.translate(data, start, end) ?? data.subarray(start, end));
+    this.#bodyBytes += piece.length;
+    if (this.#bodyBytes > (this.#options.answerBytesMax ?? 0)) return this.#fail();
+    this.#pieces.push(piece);
+    if (ended) this.onAnswerEnd();
   }
 
   onAnswerEnd(): void {
     this.#end(false);
+    if (this.#answered !== undefined) this.#tell({ ...this.#answered, body: Buffer.concat(this.#pieces) });
   }
 
   onAnswerInvalid(): void {

@@ -3,8 +3,10 @@ import { type AttemptOwner, Attempts } from '../balance/attempts.ts';
 import { type BodyTranslator, bodyTranslator } from '../http2/body-translate.ts';
 import { accessRecord, type ProxyContext } from './context.ts';
 import type { CodedClient } from '../http2/coded-client.ts';
+import { ErrorPages, type PageShown } from '../policy/error-page.ts';
 import type { ExchangeClient } from './exchange-client.ts';
 import { setRelayDeadline, setWaitDeadline } from './exchange-deadlines.ts';
+import { sendBody, sendHead } from './exchange-sending.ts';
 import { proxyHeader, renderClientResponse, renderUpstreamRequest } from './headers.ts';
 import type { RequestHead, ResponseHead } from '../http1/http1-parse.ts';
 import { grpcLimits, type ProxyLimits } from './limits.ts';
@@ -37,6 +39,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
   #limits: ProxyLimits;
   /** undefined: the route has no policy. */
   #policed: PolicedRequest | undefined;
+  #pages: ErrorPages | undefined;
   readonly #attempts: Attempts;
   #upstream: UpstreamRequest | undefined;
   #response: ResponseHead | undefined;
@@ -92,6 +95,8 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
 
   /** False: the route's policy has answered the request. */
   #admit(route: Route): boolean {
+    const pages = route.policy?.errorPages;
+    if (pages !== undefined) this.#pages = new ErrorPages(pages, route, this.head);
     const verdict = admit(route, this.head, this.#client.facts, this.#context);
     if (verdict.kind === 'answer') return this.#answer(verdict.status, verdict.reason, verdict.fields);
     this.#policed = verdict;
@@ -149,28 +154,18 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
     const resent = replay !== undefined && replay.length > 0;
     input.start = end;
     this.#requestBody = bodyTranslator(unframed, upstream.unframed, this.head.body);
+    const text = this.#requestText;
+    const { http2 } = this.head;
+    const translator = this.#requestBody;
     let flowing: boolean;
     if (resent) {
-      flowing = this.#sendHead(upstream, replay.bytes(), 0, replay.length);
-      if (end > start) flowing = this.#sendBody(upstream, input.data, start, end);
-    } else {
-      flowing = this.#sendHead(upstream, input.data, start, end);
-    }
+      flowing = sendHead(upstream, text, http2, translator, replay.bytes(), 0, replay.length);
+      if (end > start) flowing = sendBody(upstream, translator, input.data, start, end);
+    } else flowing = sendHead(upstream, text, http2, translator, input.data, start, end);
     if (end > start) replay?.add(input.data, start, end);
     this.#upstreamBlocked = !flowing;
     if (framer.done) this.#endRequest(upstream);
     this.#setWaitDeadline(upstream);
-  }
-
-  #sendHead(upstream: UpstreamRequest, data: Buffer, start: number, end: number): boolean {
-    const body = this.#requestBody?.translate(data, start, end);
-    if (body === undefined) return upstream.send(this.#requestText, this.head.http2, data, start, end);
-    return upstream.send(this.#requestText, this.head.http2, body, 0, body.length);
-  }
-
-  #sendBody(upstream: UpstreamRequest, data: Buffer, start: number, end: number): boolean {
-    const bytes = this.#requestBody?.translate(data, start, end) ?? data.subarray(start, end);
-    return bytes.length === 0 || upstream.write(bytes);
   }
 
   #endRequest(upstream: UpstreamRequest): void {
@@ -216,7 +211,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
     if (!this.#countBody(end - start)) return;
     input.start = end;
     this.#replay?.add(input.data, start, end);
-    if (end > start) this.#upstreamBlocked = !this.#sendBody(upstream, input.data, start, end);
+    if (end > start) this.#upstreamBlocked = !sendBody(upstream, this.#requestBody, input.data, start, end);
     if (framer.done) this.#endRequest(upstream);
     if (this.state === 'waiting') this.#setWaitDeadline(upstream);
     else if (this.#upstreamBlocked) this.#setRelayDeadline(upstream);
@@ -286,6 +281,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
       this.#client.afterInput();
       return;
     }
+    if (this.#pages?.has(head.status) === true) return void this.#answer(head.status, 'the backend says so');
     upstream.stallMs = Number.POSITIVE_INFINITY;
     if (this.#policed?.mirrors !== true) this.#replay?.drop();
     this.#response = head;
@@ -433,8 +429,13 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
     if (this.state === 'over') return false;
     const endpoint = this.#upstream?.endpoint.key ?? '';
     this.#drop();
-    this.#over(status, endpoint);
-    this.#client.answer(status, reason, fields, body);
+    const finish: PageShown = (...answer) => {
+      this.#over(answer[0], endpoint);
+      this.#client.answer(...answer);
+    };
+    const pages = this.#pages;
+    if (pages?.has(status) !== true) finish(status, reason, fields, body);
+    else pages.show(this.#context, this.#requestText, status, reason, finish);
     return false;
   }
 
@@ -486,6 +487,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
     this.state = 'over';
     this.#replay?.drop();
     this.#policed?.over();
+    this.#pages?.cancel();
     const durationMs = Math.round((this.#context.nowMs() - this.#startedMs) * 1000) / 1000;
     metrics.count(status, durationMs, this.#attempts.counts);
     if (this.#client.unframed) metrics.http2Requests += 1;

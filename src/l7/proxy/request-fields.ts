@@ -31,7 +31,11 @@ export function joinedField(head: RequestHead, lines: FieldLines, field: number)
 
 export function cookieValue(head: RequestHead, lines: FieldLines, name: string): string | undefined {
   const cookies = fieldValue(head, lines, 'cookie');
-  if (cookies === undefined) return undefined;
+  return cookies === undefined ? undefined : cookieOf(cookies, name);
+}
+
+/** One of those that a Cookie field holds. */
+export function cookieOf(cookies: string, name: string): string | undefined {
   for (const item of cookies.split(';')) {
     const equals = item.indexOf('=');
     if (equals !== -1 && item.slice(0, equals).trim() === name) return item.slice(equals + 1).trim();

@@ -243,8 +243,10 @@ function explainPolicy(route: Route, verdict: PolicedRequest, head: RequestHead)
     lines.push(`           path becomes ${verdict.rewritten(head)}`);
   if (policy.affinity !== undefined) lines.push(`           sticky by cookie ${policy.affinity.cookieName}`);
   if (verdict.needsAuthorization) {
-    const { authority = '', path = '' } = policy.forwardAuth ?? {};
-    lines.push(`           if ${authority}${path} answers 2xx to a question about it`);
+    const { backend, authority = '', path } = policy.forwardAuth ?? {};
+    lines.push(
+      `           if ${backend === 'itself' ? head.authority : authority}${path?.text} answers 2xx to a question about it`,
+    );
   }
   if (policy.mirror !== undefined) {
     const { authority, percentage } = policy.mirror;

@@ -8,6 +8,8 @@ export type NginxReading = {
   readonly origins: ReadonlyMap<string, string>;
   /** What has no equal. */
   readonly problems: readonly string[];
+  /** Names in lower case that custom-headers may set. */
+  readonly allowedHeaders: ReadonlySet<string>;
   /** All paths of its hosts are regular expressions. */
   readonly readsRegex: boolean;
 };
@@ -18,7 +20,16 @@ export type NginxReading = {
  */
 export type NginxReader = (ingress: Ingress) => NginxReading | undefined;
 
+export type NginxOptions = {
+  /** undefined answer: the annotations of ingress-nginx are not honoured. */
+  readonly nginxAnnotations: boolean;
+  /** What custom-headers may set, as global-allowed-response-headers of ingress-nginx. */
+  readonly nginxAllowedHeaders: readonly string[];
+};
+
 /** The reader if it is wanted; else undefined. */
-export async function loadNginxReader(wanted: boolean): Promise<NginxReader | undefined> {
-  return wanted ? (await import('../nginx/translations.ts')).nginxReader : undefined;
+export async function loadNginxReader(options: NginxOptions): Promise<NginxReader | undefined> {
+  if (!options.nginxAnnotations) return undefined;
+  const { createNginxReader } = await import('../nginx/translations.ts');
+  return createNginxReader(options.nginxAllowedHeaders);
 }

@@ -5,7 +5,7 @@ import type { Secret, Service } from '../../api/gen/core-v1.ts';
 import type { Ingress, IngressClass } from '../../api/gen/networking-v1.ts';
 import { keyOf } from '../../api/object.ts';
 import { type CompiledRoutes, compileRoutes } from './compile.ts';
-import { nginxReader } from '../nginx/translations.ts';
+import { createNginxReader } from '../nginx/translations.ts';
 import { type HostRoutes, renderRouteTable } from './table.ts';
 
 /** A cluster that changes: objects by key, each replaced as a whole. */
@@ -16,7 +16,7 @@ type World = {
   readonly classes: ReadonlyMap<string, IngressClass>;
 };
 
-const options = { nginx: nginxReader, controllerName: 'fairlead.dev/ingress' };
+const options = { nginx: createNginxReader([]), controllerName: 'fairlead.dev/ingress' };
 
 function compile(world: World, previous?: CompiledRoutes, ingresses = [...world.ingresses.values()]) {
   const view = {

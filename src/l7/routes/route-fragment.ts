@@ -5,14 +5,19 @@ import { keyOf, type ObjectKey, objectKey } from '../../api/object.ts';
 import type { CanaryRule } from '../policy/annotations/canary.ts';
 import type { PathRules } from '../policy/annotations/paths.ts';
 import type { UrlTarget } from '../policy/annotations/url-target.ts';
+import { annotationPrefix } from '../policy/annotations/reader.ts';
+import type { ServiceRule } from '../policy/annotations/backends.ts';
 import { type ParsedAnnotations, parseAnnotations } from '../policy/annotations.ts';
 import { type BackendAccess, backendAccess, plainAccess } from './backend-protocol.ts';
 import { type BackendPlace, type BackendRefs, type BackendUse, renderPlace } from './backend-refs.ts';
-import type { NginxReader } from './nginx-reader.ts';
+import type { NginxReader, NginxReading } from './nginx-reader.ts';
 import { type PathPlace, placeOf } from './path-place.ts';
+import type { HeaderMapRule } from '../policy/annotations/header-maps.ts';
+import { plainTemplate, templateOf } from '../policy/request-variables.ts';
 import { parsePasswordFile } from '../policy/password-hash.ts';
-import type { BasicAuthPolicy, RoutePolicy } from '../policy/policy.ts';
+import type { BasicAuthPolicy, FieldEdit, RoutePolicy } from '../policy/policy.ts';
 import type { Problem, ProblemReason } from '../controller/problem.ts';
+import { headersOfMap } from './header-map.ts';
 import { type CertificateUse, certificateUses, tlsHosts } from './route-certificate.ts';
 import type { Certificate, Route } from './table.ts';
 
@@ -112,7 +117,7 @@ class FragmentBuilder {
   readonly #uses: BackendUse[] = [];
   readonly #secrets = new Map<ObjectKey, Secret | undefined>();
   readonly #configMaps = new Map<ObjectKey, ConfigMap | undefined>();
-  #readsRegex = false;
+  #nginx: NginxReading | undefined;
 
   constructor(
     ingress: Ingress,
@@ -150,7 +155,7 @@ class FragmentBuilder {
       paths,
       canary,
       fallback,
-      readsRegex: this.#readsRegex,
+      readsRegex: this.#nginx?.readsRegex === true,
       certificates: certificateUses(
         ingress,
         (key) => this.#secret(key),
@@ -181,7 +186,7 @@ class FragmentBuilder {
     const own = defaults === undefined ? written : { ...defaults, ...written };
     const nginx = this.#context.nginx?.(this.#ingress);
     if (nginx === undefined) return parseAnnotations(key, own);
-    this.#readsRegex = nginx.readsRegex;
+    this.#nginx = nginx;
     for (const message of nginx.problems) this.#problem('UnsupportedAnnotation', message);
     return parseAnnotations(key, { ...defaults, ...nginx.annotations, ...written }, nginx.origins);
   }
@@ -228,28 +233,51 @@ class FragmentBuilder {
   }
 
   #policy(parsed: ParsedAnnotations): RoutePolicy | undefined {
-    const { policy, https, backends } = parsed;
+    const { policy, https, backends, errorPages, headerMaps } = parsed;
     if (policy === undefined) return undefined;
+    const named = (annotation: string, rule: ServiceRule | undefined): number | undefined =>
+      this.#context.refs.named(this.#ingress, this.#uses, annotation, rule);
+    const errorBackend = named('error-service', errorPages?.service);
     return {
       ...policy,
+      responseFields: [
+        ...this.#headers('response-headers-from', headerMaps.response),
+        ...policy.responseFields,
+      ],
+      errorPages:
+        errorPages === undefined || errorBackend === undefined
+          ? undefined
+          : { codes: errorPages.codes, backend: errorBackend },
       httpsHosts: https?.onlyTlsHosts === true ? tlsHosts(this.#ingress) : undefined,
       basicAuth: this.#basicAuth(parsed.basicAuth),
       ...this.#urlTargets(parsed),
-      fallback: this.#context.refs.named(this.#ingress, this.#uses, 'fallback-service', backends.fallback),
+      fallback: named('fallback-service', backends.fallback),
     };
   }
 
   /** A service that cannot be named is one that says no to everybody. */
-  #urlTargets({ forwardAuth, mirror }: ParsedAnnotations): Pick<RoutePolicy, 'forwardAuth' | 'mirror'> {
+  #urlTargets({
+    forwardAuth,
+    mirror,
+    headerMaps,
+  }: ParsedAnnotations): Pick<RoutePolicy, 'forwardAuth' | 'mirror'> {
     const indexOf = (annotation: string, target: UrlTarget | undefined): number =>
       target === undefined ? -1 : this.#context.refs.target(this.#uses, annotation, target);
     const auth = forwardAuth?.target;
+    const at = auth?.at;
     return {
       forwardAuth: forwardAuth && {
         ...forwardAuth,
-        backend: indexOf('auth-url', auth),
-        authority: auth?.authority ?? '',
-        path: auth?.path ?? '/',
+        backend: at === 'itself' ? at : indexOf('auth-url', at),
+        authority: at === 'itself' ? '' : (at?.authority ?? ''),
+        path: auth?.path ?? plainTemplate('/'),
+        requestFields: [
+          ...this.#headers('auth-request-headers-from', headerMaps.auth).map(({ name, value }) => ({
+            name,
+            value: templateOf(value) ?? plainTemplate(value),
+          })),
+          ...forwardAuth.requestFields,
+        ],
       },
       mirror: mirror && {
         backend: indexOf('mirror-target', mirror.target),
@@ -258,6 +286,21 @@ class FragmentBuilder {
         withBody: mirror.withBody,
       },
     };
+  }
+
+  /** What a ConfigMap sets. One that cannot be used sets nothing. */
+  #headers(annotation: string, rule: HeaderMapRule | undefined): readonly FieldEdit[] {
+    if (rule === undefined) return [];
+    const key = objectKey(rule.namespace ?? this.#ingress.metadata?.namespace, rule.name);
+    const theirs = this.#nginx?.origins.get(annotation);
+    const map = this.#context.objects.configMap(key);
+    this.#configMaps.set(key, map);
+    const bound = theirs !== undefined && annotation === 'response-headers-from';
+    const headers = headersOfMap(key, map, bound ? this.#nginx?.allowedHeaders : undefined);
+    if (!('reason' in headers)) return headers;
+    const field = `metadata.annotations[${theirs ?? `${annotationPrefix}${annotation}`}]`;
+    this.#problem(headers.reason, `${field}: ${headers.message}`);
+    return [];
   }
 
   /** A Secret that is missing or holds no password lets nobody in: better closed than open by mistake. */

@@ -1,7 +1,7 @@
 import { type Cidr, parseCidr, parseIp } from '../../../base/ip.ts';
 import type { RatePolicy, SourcePolicy } from '../policy.ts';
 import type { AnnotationReader } from './reader.ts';
-import { integerIn, listOf, secretOf } from './values.ts';
+import { integerIn, listOf, objectNameOf } from './values.ts';
 
 const rangesAllowed = 'addresses or ranges such as 10.0.0.0/8, separated by commas';
 
@@ -51,7 +51,11 @@ export function readSatisfyAny(reader: AnnotationReader): boolean | undefined {
 export type BasicAuthRule = { readonly secretName: string | undefined; readonly realm: string };
 
 export function readBasicAuth(reader: AnnotationReader): BasicAuthRule | undefined {
-  const secretName = reader.read('basic-auth-secret', 'the name of a Secret in the same namespace', secretOf);
+  const secretName = reader.read(
+    'basic-auth-secret',
+    'the name of a Secret in the same namespace',
+    objectNameOf,
+  );
   const realm = reader.read('basic-auth-realm', 'text of at most 128 characters without quotes', realmOf);
   if (secretName === undefined && !reader.has('basic-auth-secret')) return undefined;
   return { secretName, realm: realm ?? 'Authentication required' };

@@ -1,7 +1,7 @@
 import { dnsSubdomainProblems } from '../../../api/names.ts';
 import { type BackendRule, backendProtocolNames } from '../../routes/backend-protocol.ts';
 import type { AnnotationReader } from './reader.ts';
-import { secretOf } from './values.ts';
+import { objectNameOf } from './values.ts';
 
 /** A bad value never makes a connection less secure: verification stays on, and a bad Secret name believes nobody. */
 export function readBackend(reader: AnnotationReader): BackendRule | undefined {
@@ -9,7 +9,7 @@ export function readBackend(reader: AnnotationReader): BackendRule | undefined {
     backendProtocolNames.find((name) => name === value.toUpperCase()),
   );
   const secret = 'backend-tls-secret';
-  const name = reader.read(secret, 'the name of a Secret in the same namespace', secretOf);
+  const name = reader.read(secret, 'the name of a Secret in the same namespace', objectNameOf);
   const serverName = reader.read('backend-tls-server-name', 'a DNS name', (value) =>
     dnsSubdomainProblems(value.toLowerCase()).length === 0 ? value.toLowerCase() : undefined,
   );

@@ -12,13 +12,13 @@ export type BackendRules = {
   readonly fallback: ServiceRule | undefined;
 };
 
-const serviceAllowed = 'a Service of the same namespace, as NAME or NAME:PORT';
+export const serviceAllowed = 'a Service of the same namespace, as NAME or NAME:PORT';
 
 export function readBackends(reader: AnnotationReader): BackendRules {
   return { fallback: reader.read('fallback-service', serviceAllowed, serviceOf) };
 }
 
-function serviceOf(value: string): ServiceRule | undefined {
+export function serviceOf(value: string): ServiceRule | undefined {
   const [, service, written] =
     /^([a-z](?:[a-z0-9-]{0,61}[a-z0-9])?)(?::([a-z0-9-]{1,15}))?$/.exec(value) ?? [];
   if (service === undefined) return undefined;

@@ -1,15 +1,17 @@
-import type { ForwardAuthPolicy } from '../policy.ts';
+import type { ForwardAuthPolicy, TemplateField } from '../policy.ts';
 import type { AnnotationReader } from './reader.ts';
+import { fieldsAllowed, fieldsOf } from './fields.ts';
 import { integerIn, listOf, tokenOf } from './values.ts';
-import { type UrlTarget, urlTargetAllowed, urlTargetOf } from './url-target.ts';
+import { type Template, templateOf, templateVariables } from '../request-variables.ts';
+import { type QuestionTarget, questionTargetAllowed, questionTargetOf } from './url-target.ts';
 
 /** A target that is undefined was bad: nobody gets in. */
 export type ForwardAuthRule = Omit<ForwardAuthPolicy, 'backend' | 'authority' | 'path'> & {
-  readonly target: UrlTarget | undefined;
+  readonly target: QuestionTarget | undefined;
 };
 
 export function readForwardAuth(reader: AnnotationReader): ForwardAuthRule | undefined {
-  const target = reader.read('auth-url', urlTargetAllowed, urlTargetOf);
+  const target = reader.read('auth-url', questionTargetAllowed, questionTargetOf);
   const method = reader.read('auth-method', 'GET, HEAD or POST', (value) =>
     ['GET', 'HEAD', 'POST'].find((allowed) => allowed === value.toUpperCase()),
   );
@@ -18,8 +20,15 @@ export function readForwardAuth(reader: AnnotationReader): ForwardAuthRule | und
   );
   const signin = reader.read('auth-signin', signinAllowed, signinOf);
   const parameter = reader.read('auth-signin-redirect-param', 'the name of a query parameter', tokenOf);
-  const redirect = reader.read('auth-request-redirect', 'text of one line', (value) =>
-    /^[\x21-\x7e]{1,1024}$/.test(value) ? value : undefined,
+  const redirect = reader.read(
+    'auth-request-redirect',
+    `text of one line, in which ${templateVariables} stand for those of the request`,
+    (value) => (/^[\x21-\x7e]{1,1024}$/.test(value) ? templateOf(value) : undefined),
+  );
+  const requestFields = reader.read(
+    'auth-request-headers',
+    `${fieldsAllowed}; with ${templateVariables}`,
+    templatesOf,
   );
   const seconds = reader.read('auth-cache-duration', 'seconds, 1 to 86400', integerIn(1, 86_400));
   const keys = reader.read('auth-cache-headers', 'header names separated by commas', (value) =>
@@ -33,6 +42,7 @@ export function readForwardAuth(reader: AnnotationReader): ForwardAuthRule | und
     signin,
     signinParameter: parameter ?? 'rd',
     requestRedirect: redirect,
+    requestFields: requestFields ?? [],
     cacheMs: (seconds ?? 0) * 1000,
     cacheFields: (keys ?? ['authorization', 'cookie']).map((name) => name.toLowerCase()),
   };
@@ -46,12 +56,17 @@ function fieldOf(value: string): string | undefined {
   return tokenOf(value) === undefined || untouchable.test(value) ? undefined : value;
 }
 
-const signinAllowed =
-  'an http(s) URL or a path; $scheme, $host, $request_uri and $escaped_request_uri stand for those of the request';
+const signinAllowed = `an http(s) URL or a path; ${templateVariables} stand for those of the request`;
 
-function signinOf(value: string): string | undefined {
-  if (value.length > 2048 || !/^(https?:\/\/|\$scheme:\/\/|\/(?!\/))[\x21-\x7e]*$/.test(value))
-    return undefined;
-  const plain = value.replaceAll(/\$(scheme|host|request_uri|escaped_request_uri)\b/g, '');
-  return plain.includes('$') ? undefined : value;
+function signinOf(value: string): Template | undefined {
+  const begins = /^(https?:\/\/|\$(scheme|pass_access_scheme):\/\/|\/(?!\/))[\x21-\x7e]*$/.test(value);
+  return begins && value.length <= 2048 ? templateOf(value) : undefined;
+}
+
+/** Fields whose values are templates. */
+export function templatesOf(text: string): readonly TemplateField[] | undefined {
+  const fields = fieldsOf(text)?.map(({ name, value }) => ({ name, value: templateOf(value) }));
+  return fields?.every((field): field is TemplateField => field.value !== undefined) === true
+    ? fields
+    : undefined;
 }

@@ -1,3 +1,5 @@
+import { type Template, templateOf, templateVariables } from '../request-variables.ts';
+
 /** Where a request of our own goes. */
 export type UrlTarget = {
   readonly tls: boolean;
@@ -9,6 +11,14 @@ export type UrlTarget = {
   readonly path: string;
   /** Set for a name such as auth.default.svc.cluster.local: its endpoints are asked, no resolver. */
   readonly service: { readonly namespace: string; readonly name: string } | undefined;
+};
+
+/** Whom a question about a request goes to. */
+export type QuestionTarget = {
+  /** `itself`: whoever serves that path of the request's own host, as its route says. */
+  readonly at: UrlTarget | 'itself';
+  /** Path and query. */
+  readonly path: Template;
 };
 
 const serviceName =
@@ -31,4 +41,18 @@ export function urlTargetOf(value: string): UrlTarget | undefined {
     path: `${url.pathname}${url.search}`,
     service: name === undefined || namespace === undefined ? undefined : { namespace, name },
   };
+}
+
+export const questionTargetAllowed = `${urlTargetAllowed}, or http(s)://$host/check for a path of the same host; its path may hold ${templateVariables}`;
+
+/** The host is either written out or that of the request: other variables would let clients choose who decides about them. */
+export function questionTargetOf(value: string): QuestionTarget | undefined {
+  const [, scheme, host = '', written = ''] =
+    /^(https?|\$scheme|\$pass_access_scheme):\/\/([^/?#]+)(\/[\x21-\x7e]*)?$/.exec(value) ?? [];
+  const path = templateOf(written === '' ? '/' : written);
+  if (scheme === undefined || path === undefined || value.length > 2048 || written.includes('#'))
+    return undefined;
+  if (/^\$(\{?)(host|http_host|best_http_host)\}?$/.test(host)) return { at: 'itself', path };
+  const at = urlTargetOf(`${scheme}://${host}/`);
+  return at === undefined ? undefined : { at, path };
 }

@@ -36,6 +36,6 @@ export function lineOf(value: string): string | undefined {
   return /^[\x20-\x7e]{1,1024}$/.test(value) ? value : undefined;
 }
 
-export function secretOf(value: string): string | undefined {
+export function objectNameOf(value: string): string | undefined {
   return /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/.test(value) ? value : undefined;
 }
