@@ -1,7 +1,7 @@
 /**
- * Runs the tests: those beside the sources a file a process side by side, then the end-to-end tests one after the other, since
- * they use the machine's namespaces and ports. One report and one summary for all. Arguments: files to run instead,
- * and `--name PATTERN` for tests whose name matches.
+ * Runs the tests, a file a process side by side: those beside the sources, then the end-to-end tests. Each of these has clusters,
+ * namespaces and ports of its own and mostly waits, for Pods and leases, so two at a time fit two cores. One report and
+ * one summary for all. Arguments: files to run instead, and `--name PATTERN` for tests whose name matches.
  */
 import { globSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -75,7 +75,7 @@ const files = findFiles();
 const testNamePatterns = options().values.name?.map((pattern) => new RegExp(pattern)) ?? [];
 const runs = [
   { files: files.filter((file) => !isEndToEnd(file)), concurrency: availableParallelism() },
-  { files: files.filter(isEndToEnd), concurrency: 1 },
+  { files: files.filter(isEndToEnd), concurrency: 2 },
 ]
   .filter((part) => part.files.length > 0)
   .map(

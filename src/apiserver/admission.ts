@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { ensureObject, numberAt, objectAt, objectsAt, stringAt } from '../api/fields.ts';
+import { policyWarnings } from '../api/admission/policy-types.ts';
+import { ensureObject, jsonEqual, numberAt, objectAt, objectsAt, stringAt } from '../api/fields.ts';
 import { systemPriorities } from '../api/kinds/scheduling.ts';
 import type { JsonObject } from '../api/object.ts';
-import { groupVersions } from '../api/registry.ts';
+import { groupVersions, kinds } from '../api/registry.ts';
 import { failure, forbidden, notFound } from '../api/status.ts';
 import type { ApiContext, Target } from './context.ts';
-import { observePolicy } from '../api/kinds/admissionpolicy.ts';
 import { admitDefinition } from './custom-resources/admission.ts';
 import { preventEscalation } from './escalation.ts';
 import { applyLimitDefaults, limitProblems } from './limit-range.ts';
@@ -35,7 +35,7 @@ export function admitCreate(context: ApiContext, target: Target, object: JsonObj
       admitDefinition(context, object);
       return;
     case 'admissionregistration.k8s.io/validatingadmissionpolicies':
-      observePolicy(object);
+      observePolicy(context, object, undefined);
       return;
     case 'apiregistration.k8s.io/apiservices':
       keepLocal(context, target, object);
@@ -59,8 +59,20 @@ export function admitUpdate(context: ApiContext, target: Target, object: JsonObj
   }
   if (group === 'apiregistration.k8s.io' && plural === 'apiservices') keepLocal(context, target, object);
   if (group === 'admissionregistration.k8s.io' && plural === 'validatingadmissionpolicies') {
-    observePolicy(object);
+    observePolicy(context, object, old);
   }
+}
+
+/** What the server itself says of a policy, which it follows from the write on: seen, and where its expressions cannot work. */
+function observePolicy({ customs }: ApiContext, policy: JsonObject, old: JsonObject | undefined): void {
+  const status = ensureObject(policy, 'status');
+  const generation = numberAt(policy, 'metadata', 'generation');
+  if (generation !== undefined) status['observedGeneration'] = generation;
+  if (old !== undefined && jsonEqual(policy['spec'], old['spec'])) return;
+  const expressionWarnings = policyWarnings(policy, [...kinds, ...customs.all()]).map((each) => ({
+    ...each,
+  }));
+  status['typeChecking'] = expressionWarnings.length === 0 ? {} : { expressionWarnings };
 }
 
 /** What this server serves itself cannot be given to another one: the cluster would lose its own objects. */

@@ -102,6 +102,23 @@ test('policies: a denial as kubectl shows it, from the binding on until it is go
   await k.ok(create(9, 'after'));
 });
 
+test('policies: an expression that cannot work for the kind is told in the status, until it is mended', {
+  skip,
+}, async () => {
+  const told = (): Promise<string> => k.ok('get validatingadmissionpolicy replicas -o jsonpath={.status}');
+  await apply(policy({ validations: [{ expression: 'object.spec.replica <= 5' }] }));
+  const { observedGeneration, typeChecking } = JSON.parse(await told()) as {
+    observedGeneration: number;
+    typeChecking: { expressionWarnings: { fieldRef: string; warning: string }[] };
+  };
+  assert.equal(observedGeneration, 1);
+  const [warning] = typeChecking.expressionWarnings;
+  assert.equal(warning?.fieldRef, 'spec.validations[0].expression');
+  assert.match(warning?.warning ?? '', /^apps\/v1, Kind=Deployment: ERROR: .*undefined field 'replica'/);
+  await apply(policy({ validations: [few] }));
+  assert.deepEqual(JSON.parse(await told()), { observedGeneration: 2, typeChecking: {} });
+});
+
 test('policies: messages, reasons, variables and warnings', { skip }, async () => {
   const variables = [
     { name: 'replicas', expression: 'object.spec.replicas' },

@@ -1,5 +1,7 @@
-/** Client programs in other languages and packages, made ready where that is possible; else why not, for tests to print. */
-import { existsSync } from 'node:fs';
+/**
+ * Client programs in other languages and packages, made ready where that is possible; else why not, for tests to print. Test
+ * files run side by side: `flock` (util-linux) lets one make them ready while the others wait.
+ */
 import { join } from 'node:path';
 import { run } from './shell.ts';
 
@@ -12,10 +14,12 @@ const buildTimeoutMs = 900_000;
 
 /** Installs @kubernetes/client-node where it is missing. Resolves with why it cannot be used, or undefined. */
 export async function readyClientNode(): Promise<string | undefined> {
-  if (existsSync(join(clients, 'node_modules/@kubernetes/client-node'))) return undefined;
+  const installed = join(clients, 'node_modules/.package-lock.json'); // what npm writes last
   try {
-    const args = ['ci', '--prefix', clients, '--no-audit', '--no-fund', '--loglevel=error'];
-    const { code, stderr } = await run('npm', args, { timeoutMs: fetchTimeoutMs });
+    const install = `test -e '${installed}' || npm ci --prefix '${clients}' --no-audit --no-fund --loglevel=error`;
+    const { code, stderr } = await run('flock', [join(clients, 'package.json'), 'sh', '-c', install], {
+      timeoutMs: fetchTimeoutMs,
+    });
     return code === 0 ? undefined : `@kubernetes/client-node cannot be installed: ${lastLine(stderr)}`;
   } catch (error) {
     return `@kubernetes/client-node cannot be installed: ${lastLine(String(error))}`;
@@ -28,7 +32,7 @@ export type GoPrograms = { readonly client: string; readonly helm: string };
 export async function readyGoPrograms(): Promise<GoPrograms | string> {
   const folder = join(clients, 'go');
   const go = (timeoutMs: number, ...args: readonly string[]) =>
-    run('go', ['-C', folder, ...args], { timeoutMs });
+    run('flock', [join(folder, 'go.mod'), 'go', '-C', folder, ...args], { timeoutMs });
   try {
     const fetched = await go(fetchTimeoutMs, 'mod', 'download', '-x');
     if (fetched.code !== 0) return `Go modules cannot be fetched: ${lastLine(fetched.stderr)}`;

@@ -1,5 +1,5 @@
-import type { GroupVersionKind, GroupVersionResource } from './match.ts';
 import type { JsonObject } from '../object.ts';
+import type { GroupVersionKind, GroupVersionResource } from './match.ts';
 
 export type Operation = 'CREATE' | 'UPDATE' | 'DELETE' | 'CONNECT';
 

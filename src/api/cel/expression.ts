@@ -76,6 +76,13 @@ const environments = new Map<string, Cel.Environment>();
 function environmentOf(scope: ExpressionScope): Cel.Environment {
   const known = environments.get(scope.key);
   if (known !== undefined) return known;
+  const environment = newEnvironment(scope);
+  environments.set(scope.key, environment);
+  return environment;
+}
+
+/** Knows the libraries and the variables of the scope. */
+export function newEnvironment(scope: ExpressionScope): Cel.Environment {
   const require = createRequire(import.meta.url);
   const { Environment } = require('@marcbachmann/cel-js') as typeof Cel;
   const environment = new Environment({
@@ -92,7 +99,6 @@ function environmentOf(scope: ExpressionScope): Cel.Environment {
   for (const [name, type] of Object.entries(scope.variables)) {
     environment.registerVariable(name, type === 'authorizer' ? authorizerType : type);
   }
-  environments.set(scope.key, environment);
   return environment;
 }
 
@@ -140,6 +146,21 @@ export function compileExpression(text: string, scope: ExpressionScope = ruleSco
   } catch (error) {
     return error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error);
   }
+}
+
+/** Where in the text and what: as cel-go lays it out, which is what users of Kubernetes know. */
+export function celProblem(
+  text: string,
+  error: { readonly summary?: string; readonly range?: Cel.SourceRange | undefined },
+): string {
+  const summary = error.summary ?? 'the expression does not type-check';
+  const start = error.range?.start ?? 0;
+  const before = text.slice(0, start).split('\n');
+  const column = before.at(-1)?.length ?? 0;
+  const line = text.split('\n')[before.length - 1] ?? '';
+  const missing = /^No such key: (.*)$/.exec(summary)?.[1];
+  const what = missing === undefined ? summary : `undefined field '${missing}'`;
+  return `ERROR: <input>:${before.length}:${column + 1}: ${what}\n | ${line}\n | ${'.'.repeat(column)}^`;
 }
 
 function withoutTexts(text: string): string {

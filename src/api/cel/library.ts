@@ -1,4 +1,4 @@
-import { cidrContains, cidrCovers, type Cidr, formatIp, type Ip, parseCidr, parseIp } from '../../base/ip.ts';
+import { type Cidr, cidrContains, cidrCovers, formatIp, type Ip, parseCidr, parseIp } from '../../base/ip.ts';
 import { compareQuantities, parseQuantity, type Quantity, quantityToNumber } from '../quantity.ts';
 
 /**

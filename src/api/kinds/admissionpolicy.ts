@@ -1,6 +1,6 @@
 import { admissionScope, type ExpressionScope } from '../cel/expression.ts';
 import { child, duplicate, forbidden, index, invalid, notSupported, required } from '../field-errors.ts';
-import { ensureObject, numberAt, objectAt, objectsAt, setDefault, stringAt, stringsAt } from '../fields.ts';
+import { ensureObject, objectAt, objectsAt, setDefault, stringAt, stringsAt } from '../fields.ts';
 import type { FieldError, Kind } from '../kind.ts';
 import { dnsSubdomainProblems, labelKeyProblems } from '../names.ts';
 import { validateLabelSelector } from '../object-meta.ts';
@@ -255,17 +255,6 @@ export function paramRefText(binding: JsonObject): string {
   const namespace = stringAt(ref, 'namespace');
   if (objectAt(ref, 'selector') !== undefined) return `${namespace || '*'}/<selector>`;
   return `${namespace || '*'}/${stringAt(ref, 'name')}`;
-}
-
-/**
- * What the server itself says of a policy, which it follows from the write on: seen, and nothing to warn of. Types are
- * only checked when it runs.
- */
-export function observePolicy(policy: JsonObject): void {
-  const status = ensureObject(policy, 'status');
-  const generation = numberAt(policy, 'metadata', 'generation');
-  if (generation !== undefined) status['observedGeneration'] = generation;
-  setDefault(status, 'typeChecking', {});
 }
 
 export function defaultBinding(binding: JsonObject): void {
