@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { type TestContext, test } from 'node:test';
+import { readyGoHttp2Programs } from '../support/clients.ts';
 import { FakeApi } from '../support/fake-api.ts';
 import { code, type Expected, http2Cases } from '../support/http2-cases.ts';
 import {
@@ -313,3 +317,66 @@ test(
     assert.ok(backend.connections <= 12, `${backend.connections} connections`);
   },
 );
+
+const programs = await readyGoHttp2Programs();
+const skip = typeof programs === 'string' ? programs : false;
+
+/** What h2spec holds against us, and why it is meant so. */
+const h2specDiffers: ReadonlyMap<string, string> = new Map([
+  ['Sends invalid connection preface', 'the port speaks HTTP/1.1, too, and answers in it by 400'],
+  ['Sends HEADERS frame that depend on itself', 'priorities are ignored (RFC 9113 §5.3.2)'],
+  ['Sends PRIORITY frame that depend on itself', 'priorities are ignored (RFC 9113 §5.3.2)'],
+]);
+
+test('h2spec, its strict cases too, finds nothing but what is listed here', {
+  ...options,
+  skip,
+}, async (t) => {
+  assert.ok(typeof programs !== 'string');
+  const backend = await startBackend(t, 'web', (request, response) => {
+    request.resume();
+    request.on('end', () => response.end('web'));
+  });
+  const api = new FakeApi();
+  seedWeb(api, [backend]);
+  const { http } = await startIngress(t, api);
+  const report = join(mkdtempSync(join(tmpdir(), 'fairlead-h2spec-')), 'report.xml');
+  t.after(() => rmSync(dirname(report), { recursive: true }));
+  const flags = ['-h', localhost, '-p', String(http), '--strict', '--timeout', '2', '-j', report];
+  await run(programs.h2spec, flags).catch(() => {}); // it ends with 1 where a case fails, which the report tells
+  const cases = [
+    ...readFileSync(report, 'utf8').matchAll(
+      /<testcase [^>]*classname="([^"]*)"[^>]*?(\/>|>)(\s*<(?:failure|error))?/g,
+    ),
+  ];
+  const failed = cases.filter(([, , , fault]) => fault !== undefined).map(([, name = '']) => name);
+  assert.ok(cases.length >= 146, `${cases.length} cases`);
+  assert.deepEqual(failed.toSorted(), [...h2specDiffers.keys()].toSorted());
+});
+
+test("gRPC's own interoperability tests pass from client to server", { ...options, skip }, async (t) => {
+  assert.ok(typeof programs !== 'string');
+  const server = spawn(programs.interop, ['serve'], { stdio: ['pipe', 'pipe', 'inherit'] });
+  t.after(() => server.stdin.end());
+  const [line] = (await once(server.stdout, 'data')) as [Buffer];
+  const api = new FakeApi();
+  seedHttp2(api, [Number(line.toString())]);
+  const { http } = await startIngress(t, api);
+  const { stdout } = await run(programs.interop, ['call', `${localhost}:${http}`]);
+  assert.deepEqual(stdout.trim().split('\n'), [
+    'empty_unary',
+    'large_unary',
+    'client_streaming',
+    'server_streaming',
+    'ping_pong',
+    'empty_stream',
+    'timeout_on_sleeping_server',
+    'cancel_after_begin',
+    'cancel_after_first_response',
+    'custom_metadata',
+    'status_code_and_message',
+    'special_status_message',
+    'unimplemented_service',
+    'unimplemented_method',
+  ]);
+});

@@ -30,7 +30,27 @@ export type GoPrograms = { readonly client: string; readonly helm: string };
 
 /** Builds the Go programs. Without Go or without its modules: the reason; a program that does not compile rejects. */
 export async function readyGoPrograms(): Promise<GoPrograms | string> {
-  const folder = join(clients, 'go');
+  const folder = await buildGo('go', './client', './helm');
+  return typeof folder === 'string'
+    ? folder
+    : { client: join(folder.bin, 'client'), helm: join(folder.bin, 'helm') };
+}
+
+export type GoHttp2Programs = { readonly h2spec: string; readonly interop: string };
+
+/** The same for those that speak HTTP/2 to the ingress: h2spec, and gRPC's interoperability tests. */
+export async function readyGoHttp2Programs(): Promise<GoHttp2Programs | string> {
+  const folder = await buildGo('go-http2', './interop', 'github.com/summerwind/h2spec/cmd/h2spec');
+  return typeof folder === 'string'
+    ? folder
+    : { h2spec: join(folder.bin, 'h2spec'), interop: join(folder.bin, 'interop') };
+}
+
+async function buildGo(
+  module: string,
+  ...packages: readonly string[]
+): Promise<{ readonly bin: string } | string> {
+  const folder = join(clients, module);
   const go = (timeoutMs: number, ...args: readonly string[]) =>
     run('flock', [join(folder, 'go.mod'), 'go', '-C', folder, ...args], { timeoutMs });
   try {
@@ -39,9 +59,9 @@ export async function readyGoPrograms(): Promise<GoPrograms | string> {
   } catch (error) {
     return `needs Go and its modules: ${lastLine(String(error))}`;
   }
-  const built = await go(buildTimeoutMs, 'build', '-o', 'bin/', './client', './helm');
+  const built = await go(buildTimeoutMs, 'build', '-o', 'bin/', ...packages);
   if (built.code !== 0) throw new Error(`the Go programs do not compile:\n${built.stderr}`);
-  return { client: join(folder, 'bin/client'), helm: join(folder, 'bin/helm') };
+  return { bin: join(folder, 'bin') };
 }
 
 function lastLine(text: string): string {

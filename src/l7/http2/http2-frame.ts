@@ -130,12 +130,15 @@ export class OutputBuffer {
     return taken;
   }
 
-  /** Sets END_STREAM in the last frame, if that is one of the stream that can bear it and has not left yet. */
-  endLastFrame(streamId: number): boolean {
+  /**
+   * Sets END_STREAM in the last frame, if that is one of the stream that can bear it and has not left yet.
+   * @param inHead a frame of HEADERS may bear it, too
+   */
+  endLastFrame(streamId: number, inHead: boolean): boolean {
     const at = this.#lastFrame;
     if (at === -1 || (readUint32(this.data, at + 5) & 0x7fffffff) !== streamId) return false;
     const type = this.data[at + 3]!;
-    if (type !== FRAME_DATA && type !== FRAME_HEADERS) return false;
+    if (type !== FRAME_DATA && (type !== FRAME_HEADERS || !inHead)) return false;
     this.data[at + 4]! |= FLAG_END_STREAM;
     return true;
   }

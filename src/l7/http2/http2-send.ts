@@ -108,7 +108,8 @@ export class Http2Sender {
       this.sendBlock(stream, true);
       return;
     }
-    if (!this.out.endLastFrame(stream.id)) this.out.frame(FRAME_DATA, FLAG_END_STREAM, stream.id, 0);
+    if (!this.out.endLastFrame(stream.id, !stream.endsByData))
+      this.out.frame(FRAME_DATA, FLAG_END_STREAM, stream.id, 0);
     this.#onEnded(stream);
   }
 

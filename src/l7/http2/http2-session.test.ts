@@ -275,6 +275,22 @@ test('http2: END_STREAM needs no frame of its own', () => {
   );
 });
 
+test('http2: a request without a body ends with its head, but a call of gRPC by an empty frame of DATA', () => {
+  for (const endsByData of [false, true]) {
+    const session = new Http2Session(http2Options(defaultLimits, 'client'), new Server());
+    session.receive(settings(), 1);
+    const stream = session.open()!;
+    stream.endsByData = endsByData;
+    session.send.encoder.line(session.send.beginBlock(), ':path: /');
+    session.send.sendBlock(stream, false);
+    session.send.end(stream, '');
+    const { frames } = framesOf(session.send.out.take()!.subarray(preface.length));
+    const told = frames.filter((sent) => sent.stream === 1).map(({ type: kind, flags }) => [kind, flags & 1]);
+    const head = [type.headers, endsByData ? 0 : 1];
+    assert.deepEqual(told, endsByData ? [head, [type.data, 1]] : [head]);
+  }
+});
+
 test('http2: any bytes leave the session whole: no throw, no stream beyond the bound', () => {
   const anyFrame = fc.oneof(
     fc

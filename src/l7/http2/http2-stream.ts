@@ -24,6 +24,8 @@ export class Http2Stream {
   /** END_STREAM is written. */
   localEnded = false;
   closed = false;
+  /** Owner's word: our direction must not end with its head, but with a frame of DATA, though it be empty. */
+  endsByData = false;
   /** Owner's word: the head that is not informational has come, so the next one holds trailers. */
   headDone = false;
   /** Owner's word: bytes of the peer's body as Content-Length tells; -1: not told. */

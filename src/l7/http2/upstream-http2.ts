@@ -88,6 +88,8 @@ export class Http2Request implements UpstreamRequest, StreamHandler, Http2User {
     this.#connection.requests += 1;
     this.#stream = stream;
     stream.handler = this;
+    // gRPC over HTTP/2, "Requests": servers written in Go never see another end.
+    stream.endsByData = facts?.grpc !== undefined;
     const block = session.send.beginBlock();
     writeRequest(
       session.send.encoder,
