@@ -22,6 +22,7 @@ import {
 import { graceOf } from './pod-admission.ts';
 import { isTrue } from './request-info.ts';
 import { isDryRun } from './dry-run.ts';
+import { claimsOfWrite } from './service-allocator.ts';
 import { nextCommit, readBody } from './write.ts';
 
 type Propagation = 'Foreground' | 'Background' | 'Orphan';
@@ -91,7 +92,12 @@ export async function removeObject(
     try {
       if (options.dryRun) return { kind: isReadyToGo(marked) ? 'gone' : 'marked', entry };
       if (isReadyToGo(marked)) {
-        const gone = await context.store.delete(entry.key, templateOfEntry(entry), entry.revision);
+        const gone = await context.store.delete(
+          entry.key,
+          templateOfEntry(entry),
+          entry.revision,
+          claimsOfWrite(target.kind, undefined, object),
+        );
         return { kind: 'gone', entry: gone };
       }
       const toStore =

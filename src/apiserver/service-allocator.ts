@@ -1,6 +1,6 @@
 import { invalid } from '../api/field-errors.ts';
 import { ensureObject, numberAt, objectAt, objectsAt, stringAt, stringsAt } from '../api/fields.ts';
-import type { FieldError } from '../api/kind.ts';
+import type { FieldError, Kind } from '../api/kind.ts';
 import { ipAddressKind } from '../api/kinds/servicecidr.ts';
 import type { JsonObject } from '../api/object.ts';
 import {
@@ -13,7 +13,7 @@ import {
   formatIp,
   parseIp,
 } from '../base/ip.ts';
-import type { Entry, Store, StoreEvent } from '../store/store.ts';
+import type { Claims, Entry, Store, StoreEvent } from '../store/store.ts';
 import { parseEntry, prefixOf } from './objects.ts';
 import { type FamilyName, keepsFamilies, settleFamilies } from './service-families.ts';
 import { followServiceRanges, isAllocated } from './service-ranges.ts';
@@ -50,7 +50,8 @@ const addressesPrefix = prefixOf(ipAddressKind);
 
 /**
  * Allocation without a record of its own: what is taken is what the stored Services say, followed by a watch, and what
- * writes under way have reserved. So nothing can leak or need repair.
+ * writes under way have reserved. So nothing can leak or need repair. What other servers on the same store take at the same
+ * moment the store itself refuses (`claimsOfWrite`).
  */
 export function createServiceAllocator(store: Store, options: AllocatorOptions): ServiceAllocator {
   const taken = new Map<Claim, number>();
@@ -131,6 +132,30 @@ function claimsOf(service: JsonObject): readonly Claim[] {
 /** An IPAddress that somebody made by hand keeps its address from Services; the allocator's own only show theirs. */
 function claimsOfAddress(address: JsonObject): readonly Claim[] {
   return isAllocated(address) ? [] : [addressClaim(stringAt(address, 'metadata', 'name'))];
+}
+
+/**
+ * What a write takes from all others, and what it gives back, for a store that other servers write to as well; undefined where
+ * it does neither. `object` undefined: a deletion.
+ */
+export function claimsOfWrite(
+  kind: Pick<Kind, 'group' | 'plural'>,
+  object: JsonObject | undefined,
+  old: JsonObject | undefined,
+): Claims | undefined {
+  const claims =
+    kind.group === '' && kind.plural === 'services'
+      ? claimsOf
+      : kind.group === ipAddressKind.group && kind.plural === ipAddressKind.plural
+        ? claimsOfAddress
+        : undefined;
+  if (claims === undefined) return undefined;
+  const now = object === undefined ? [] : claims(object);
+  const before = old === undefined ? [] : claims(old);
+  return {
+    taken: now.filter((claim) => !before.includes(claim)),
+    released: before.filter((claim) => !now.includes(claim)),
+  };
 }
 
 /** One claim for all ways to write an IPv6 address. */

@@ -30,7 +30,7 @@ import {
   templateOf,
   templateOfEntry,
 } from './objects.ts';
-import type { Reservation } from './service-allocator.ts';
+import { claimsOfWrite, type Reservation } from './service-allocator.ts';
 import { restore, stampChanged, stampNew } from './stamp.ts';
 
 /** The result of a write: stored, or only thought through (dry run). */
@@ -119,13 +119,38 @@ export async function createObject(
   const name = stringAt(object, 'metadata', 'name');
   const errors = kind.validate?.(object) ?? [];
   if (errors.length > 0) throw invalid(kind, name, errors);
+  for (let attempt = 1; ; attempt++) {
+    // Another server on the same store may be first with an address: then it is chosen anew.
+    const draft = claimsOfWrite(kind, object, undefined) === undefined ? object : structuredClone(object);
+    try {
+      return await storeNew(context, target, draft, { dryRun, name });
+    } catch (error) {
+      if (isStoreError(error, 'Exists')) throw alreadyExists(kind, name);
+      if (!isStoreError(error, 'Claimed')) throw error;
+      if (attempt === conflictRetriesMax) throw conflict(kind, name, error.message);
+    }
+  }
+}
+
+async function storeNew(
+  context: ApiContext,
+  target: Target,
+  object: JsonObject,
+  { dryRun, name }: { readonly dryRun: boolean; readonly name: string },
+): Promise<Written> {
+  const { kind } = target;
   const reservation = reserve(context, target, object, undefined);
   try {
     await validateWrite(context, target, { operation: 'CREATE', object, oldObject: undefined, dryRun });
     if (dryRun) return { kind: 'dry-run', object, created: true };
     const key = keyOfObject(kind, kind.namespaced ? target.namespace : '', name);
     const toStore = kind.conversion === undefined ? object : await formToStore(context, target, object);
-    const writing = context.store.put(key, templateOf(kind, toStore), 0);
+    const writing = context.store.put(
+      key,
+      templateOf(kind, toStore),
+      0,
+      claimsOfWrite(kind, object, undefined),
+    );
     // One that exists already is as good as ours. Settled from the start: the write itself may be the one that fails.
     const companions = Promise.allSettled(
       companionsOf(context, kind, object).map(async (companion) => {
@@ -136,9 +161,6 @@ export async function createObject(
     await companions;
     if (kind.conversion !== undefined) await prepare(context, target, [entry]);
     return { kind: 'stored', entry, created: true };
-  } catch (error) {
-    if (isStoreError(error, 'Exists')) throw alreadyExists(kind, name);
-    throw error;
   } finally {
     reservation?.release();
   }
@@ -253,7 +275,7 @@ export async function changeObject(context: ApiContext, target: Target, change: 
       return await tryChange(context, target, change, entry, wanted);
     } catch (error) {
       if (isStoreError(error, 'Missing')) throw notFound(target.kind, target.name);
-      if (!isStoreError(error, 'Conflict')) throw error;
+      if (!isStoreError(error, 'Conflict') && !isStoreError(error, 'Claimed')) throw error;
       if (attempt === conflictRetriesMax) throw conflict(target.kind, target.name);
       await nextCommit();
     }
@@ -302,13 +324,15 @@ async function tryChange(
     }
     if (change.dryRun) return { kind: 'dry-run', object, created: false };
     if (isReadyToGo(object)) {
-      const removed = await context.store.delete(entry.key, templateOfEntry(entry), entry.revision);
+      const released = claimsOfWrite(kind, undefined, old);
+      const removed = await context.store.delete(entry.key, templateOfEntry(entry), entry.revision, released);
       if (kind.conversion !== undefined) await prepare(context, target, [removed]);
       return { kind: 'removed', entry: removed };
     }
     if (jsonEqual(object, old)) return { kind: 'stored', entry, created: false };
     const toStore = kind.conversion === undefined ? object : await formToStore(context, target, object);
-    const written = await context.store.put(entry.key, templateOf(kind, toStore), entry.revision);
+    const claims = claimsOfWrite(kind, object, old);
+    const written = await context.store.put(entry.key, templateOf(kind, toStore), entry.revision, claims);
     if (kind.conversion !== undefined) await prepare(context, target, [written]);
     return { kind: 'stored', entry: written, created: false };
   } finally {

@@ -14,6 +14,13 @@ const newline = 0x0a;
 /** A key beside the objects whose writing makes a revision that every server's watch must deliver. */
 export const markerKey = '.marker';
 
+/** Beside the objects, too: a key for each name that has one owner, whose value is the owner's key. */
+const claimsPrefix = '.claims/';
+
+export function claimPath(prefix: string, name: string): Buffer {
+  return Buffer.from(`${prefix}${claimsPrefix}${name}`);
+}
+
 export function encodeTemplate({ before, after }: ValueTemplate): Buffer {
   return Buffer.from(`${Buffer.byteLength(before)}\n${before}${after}`);
 }
@@ -53,7 +60,7 @@ function joinBytes(before: Buffer, revision: Revision, after: Buffer): Buffer {
 }
 
 /**
- * An entry from etcd; undefined for the marker, which is none. `revision`: other than that of its last write, for the
+ * An entry from etcd; undefined for the marker and for claims, which are none. `revision`: other than that of its last write, for the
  * final state of something deleted.
  */
 export function entryOf(
@@ -63,7 +70,7 @@ export function entryOf(
 ): Entry | undefined {
   const path = Buffer.from(kv.key.buffer, kv.key.byteOffset, kv.key.byteLength);
   const key = path.toString('utf8', Buffer.byteLength(prefix));
-  return key === markerKey ? undefined : decodeEntry(key, kv.value, revision);
+  return key === markerKey || key.startsWith(claimsPrefix) ? undefined : decodeEntry(key, kv.value, revision);
 }
 
 /** undefined: nothing that a store shows, such as the marker or the removal of what was never there. */

@@ -5,9 +5,11 @@ import { createEtcdClient, type EtcdClient, type EtcdClientOptions } from './etc
 import { etcdPrefixDefault } from './etcd-endpoints.ts';
 import { compareResults, compareTargets, type EtcdKeyValue, etcdMethods } from './etcd-messages.ts';
 import { follow, loadEntries, loadHistory, newestRevision, putMarker, revisionOf } from './etcd-reading.ts';
-import { decodeEntry, encodeTemplate, entryOf, eventsBetween } from './etcd-value.ts';
+import { claimPath, decodeEntry, encodeTemplate, entryOf, eventsBetween } from './etcd-value.ts';
 import { refusalOf } from './expectation.ts';
 import {
+  type Claims,
+  claimsMax,
   type Entry,
   type Listing,
   type ListRange,
@@ -120,12 +122,12 @@ class EtcdStore implements Store {
     this.#committed.compact(revision);
   }
 
-  put(key: string, value: ValueTemplate, expected: Revision): Promise<Entry> {
-    return this.#write('put', key, encodeTemplate(value), expected);
+  put(key: string, value: ValueTemplate, expected: Revision, claims = noClaims): Promise<Entry> {
+    return this.#write({ type: 'put', key, value: encodeTemplate(value), expected, claims });
   }
 
-  delete(key: string, final: ValueTemplate, expected: Revision): Promise<Entry> {
-    return this.#write('delete', key, encodeTemplate(final), expected);
+  delete(key: string, final: ValueTemplate, expected: Revision, claims = noClaims): Promise<Entry> {
+    return this.#write({ type: 'delete', key, value: encodeTemplate(final), expected, claims });
   }
 
   async catchUp(revision?: Revision): Promise<void> {
@@ -145,40 +147,33 @@ class EtcdStore implements Store {
     for (const waiter of this.#waiters) waiter.resolve();
   }
 
-  /** One transaction: the key is at `expected`, or nothing happens and we are told what it is at. */
-  async #write(type: StoreEvent['type'], key: string, value: Buffer, expected: Revision): Promise<Entry> {
+  /** One transaction: the key is at `expected` and the claims are free, or nothing happens and we are told what there is. */
+  async #write(write: Write): Promise<Entry> {
     if (this.#closing.signal.aborted) throw new StoreError('Closed', 'the store is closed');
-    const { response, repeated } = await this.#transact(type, key, value, expected);
+    const { type, key, value, expected } = write;
+    const { response, repeated } = await this.#transact(write);
     const revision = revisionOf(response.header);
     // Also after a refusal: who reads again and tries again must not read the same once more.
     await this.#reaches(revision);
     if (response.succeeded) return decodeEntry(key, value, revision);
     const found = response.responses[0]?.range?.kvs[0];
-    const done = repeated ? doneEarlier(type, value, expected, found) : undefined;
+    const done = repeated ? doneEarlier(write, found) : undefined;
     if (done !== undefined) return decodeEntry(key, value, done === 'now' ? revision : done);
     const current = found === undefined ? undefined : entryOf(this.#options.prefix, found);
-    throw (
-      refusalOf(type, key, current, expected) ??
-      new StoreError('Failed', `etcd refused the write of ${key} though it is at ${expected}`)
-    );
+    const refusal = refusalOf(type, key, current, expected);
+    if (refusal !== undefined) throw refusal;
+    const owner = response.responses.slice(1).flatMap(({ range }) => range?.kvs ?? [])[0];
+    if (owner === undefined) {
+      throw new StoreError('Failed', `etcd refused the write of ${key} though it is at ${expected}`);
+    }
+    throw new StoreError('Claimed', `${key} needs what ${Buffer.from(owner.value).toString()} has`);
   }
 
-  async #transact(type: StoreEvent['type'], key: string, value: Buffer, expected: Revision) {
-    const path = Buffer.from(this.#options.prefix + key);
-    const unchanged = {
-      result: compareResults.equal,
-      target: compareTargets.modification,
-      key: path,
-      modRevision: expected,
-    };
+  async #transact(write: Write) {
     try {
-      return await this.#client.call(etcdMethods.transaction, {
-        compare: [unchanged],
-        success: [type === 'put' ? { put: { key: path, value } } : { deleteRange: { key: path } }],
-        failure: [{ range: { key: path } }],
-      });
+      return await this.#client.call(etcdMethods.transaction, transactionOf(this.#options.prefix, write));
     } catch (cause) {
-      throw new StoreError('Failed', `the write of ${key} was not confirmed by etcd`, { cause });
+      throw new StoreError('Failed', `the write of ${write.key} was not confirmed by etcd`, { cause });
     }
   }
 
@@ -279,14 +274,43 @@ class EtcdStore implements Store {
   }
 }
 
+type Write = {
+  readonly type: StoreEvent['type'];
+  readonly key: string;
+  readonly value: Buffer;
+  readonly expected: Revision;
+  readonly claims: Claims;
+};
+
+const noClaims: Claims = { taken: [], released: [] };
+
+function transactionOf(prefix: string, { type, key, value, expected, claims }: Write) {
+  const path = Buffer.from(prefix + key);
+  const taken = claims.taken.slice(0, claimsMax).map((name) => claimPath(prefix, name));
+  const released = claims.released.slice(0, claimsMax - taken.length).map((name) => claimPath(prefix, name));
+  const isAt = (at: Buffer, modRevision: Revision) => ({
+    result: compareResults.equal,
+    target: compareTargets.modification,
+    key: at,
+    modRevision,
+  });
+  return {
+    compare: [isAt(path, expected), ...taken.map((claim) => isAt(claim, 0))],
+    success: [
+      type === 'put' ? { put: { key: path, value } } : { deleteRange: { key: path } },
+      ...taken.map((claim) => ({ put: { key: claim, value: Buffer.from(key) } })),
+      ...released.map((claim) => ({ deleteRange: { key: claim } })),
+    ],
+    failure: [path, ...taken].map((at) => ({ range: { key: at } })),
+  };
+}
+
 /**
  * After a connection that broke: whether the refused write is refused because it has been made already, by the attempt
  * whose answer was lost. Returns the revision of that write; `now` for a deletion, whose own is not known.
  */
 function doneEarlier(
-  type: StoreEvent['type'],
-  value: Buffer,
-  expected: Revision,
+  { type, value, expected }: Write,
   found: EtcdKeyValue | undefined,
 ): Revision | 'now' | undefined {
   if (type === 'put') {

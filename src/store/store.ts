@@ -29,7 +29,7 @@ export type StoreEvent = {
   readonly previous: Entry | undefined;
 };
 
-export type StoreErrorCode = 'Exists' | 'Conflict' | 'Missing' | 'Expired' | 'Closed' | 'Failed';
+export type StoreErrorCode = 'Exists' | 'Conflict' | 'Missing' | 'Claimed' | 'Expired' | 'Closed' | 'Failed';
 
 /** A refusal by the store. `Failed`: the medium did not take the write, `cause` says why; nothing was changed. */
 export class StoreError extends Error {
@@ -52,6 +52,16 @@ export class StoreError extends Error {
 export function isStoreError(error: unknown, code: StoreErrorCode): error is StoreError {
   return error instanceof StoreError && error.code === code;
 }
+
+/**
+ * Names of which each has one owner, such as addresses: taken and given back in the same step as the write that they come
+ * with, or that write is refused (`Claimed`) once what took them can be read. Only a store that several processes write to keeps
+ * them, at most `claimsMax` of a write: a process alone knows what is taken.
+ */
+export type Claims = { readonly taken: readonly string[]; readonly released: readonly string[] };
+
+/** With the write itself and what it compares below 128, which is what etcd takes in a transaction. */
+export const claimsMax = 100;
 
 export type ListRange = {
   /** Only keys greater than this one. */
@@ -89,9 +99,9 @@ export type Store = {
    * Writes and resolves after commit. `expected` 0: the key must not exist (`Exists`); else it must be at this revision
    * (`Conflict`, or `Missing`). The check is made at once, also against writes that wait for the same commit.
    */
-  put(key: string, value: ValueTemplate, expected: Revision): Promise<Entry>;
+  put(key: string, value: ValueTemplate, expected: Revision, claims?: Claims): Promise<Entry>;
   /** Removes the key at `expected`. `final` is the value that the delete event carries. */
-  delete(key: string, final: ValueTemplate, expected: Revision): Promise<Entry>;
+  delete(key: string, final: ValueTemplate, expected: Revision, claims?: Claims): Promise<Entry>;
   /**
    * Delivers every committed event above `after` under `prefix`, in order, a batch a call: those of the past within the
    * call of watch itself, later ones right after their commit. `sink` must not throw nor block. `Expired` when

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { configMaps } from '../../src/api/resource.ts';
+import { configMaps, services } from '../../src/api/resource.ts';
 import { type ApiClient, isApiError } from '../../src/client/client.ts';
 import { type ApiServerProcess, startApiServerProcess } from '../support/apiserver-process.ts';
 import { type Etcd, startEtcd, withoutEtcd } from '../support/etcd.ts';
@@ -49,6 +49,48 @@ describe('two API servers on one etcd, by TLS', { skip: withoutEtcd }, () => {
     const refused = outcomes.filter((outcome) => outcome.status === 'rejected');
     assert.equal(refused.length, 1);
     assert.ok(isApiError(refused[0]?.reason, 'Conflict'));
+  });
+
+  test('an address or a node port that both are asked for at the same moment goes to one Service', async () => {
+    const service = (name: string, spec: object) => ({
+      metadata: { name, namespace: 'default' },
+      spec: { type: 'NodePort', ports: [{ port: 80, protocol: 'TCP' }], ...spec },
+    });
+    const asked = [
+      { clusterIP: '10.43.9.9' },
+      { ports: [{ port: 80, protocol: 'TCP', nodePort: 30_333 }] },
+    ] as const;
+    for (let round = 0; round < 10; round += 1) {
+      for (const spec of asked) {
+        const outcomes = await Promise.allSettled([
+          one.create(services, service('first', spec)),
+          two.create(services, service('second', spec)),
+        ]);
+        const refused = outcomes.filter((outcome) => outcome.status === 'rejected');
+        assert.equal(refused.length, 1);
+        assert.match(String(refused[0]?.reason), /already allocated/);
+        const [kept, other] =
+          outcomes[0]?.status === 'fulfilled' ? (['first', two] as const) : (['second', one] as const);
+        // What is given back can be had at once, at the other server, too.
+        await one.delete(services, 'default', kept);
+        await other.create(services, service('again', spec));
+        await two.delete(services, 'default', 'again');
+      }
+    }
+  });
+
+  test('Services made at both at once get addresses and ports of their own', async () => {
+    const made = await Promise.all(
+      Array.from({ length: 60 }, (_, at) =>
+        (at % 2 === 0 ? one : two).create(services, {
+          metadata: { name: `many-${at}`, namespace: 'default' },
+          spec: { type: 'NodePort', ports: [{ port: 80, protocol: 'TCP' }] },
+        }),
+      ),
+    );
+    assert.equal(new Set(made.map(({ spec }) => spec?.clusterIP)).size, 60);
+    assert.equal(new Set(made.map(({ spec }) => spec?.ports?.[0]?.nodePort)).size, 60);
+    await Promise.all(made.map(({ metadata }) => two.delete(services, 'default', metadata?.name ?? '')));
   });
 
   test('kubectl applies at one, gets and deletes at the other', {

@@ -6,6 +6,8 @@ import { join } from 'node:path';
 import { run } from './shell.ts';
 
 const clients = join(import.meta.dirname, '../clients');
+/** Whose lock is taken. Not go.mod: go locks that itself, and would wait for us for ever. */
+const lockFile = join(clients, 'package.json');
 
 /** Fetching packages takes seconds; beyond this the registry does not answer, ms. */
 const fetchTimeoutMs = 180_000;
@@ -17,7 +19,7 @@ export async function readyClientNode(): Promise<string | undefined> {
   const installed = join(clients, 'node_modules/.package-lock.json'); // what npm writes last
   try {
     const install = `test -e '${installed}' || npm ci --prefix '${clients}' --no-audit --no-fund --loglevel=error`;
-    const { code, stderr } = await run('flock', [join(clients, 'package.json'), 'sh', '-c', install], {
+    const { code, stderr } = await run('flock', [lockFile, 'sh', '-c', install], {
       timeoutMs: fetchTimeoutMs,
     });
     return code === 0 ? undefined : `@kubernetes/client-node cannot be installed: ${lastLine(stderr)}`;
@@ -52,7 +54,7 @@ async function buildGo(
 ): Promise<{ readonly bin: string } | string> {
   const folder = join(clients, module);
   const go = (timeoutMs: number, ...args: readonly string[]) =>
-    run('flock', [join(folder, 'go.mod'), 'go', '-C', folder, ...args], { timeoutMs });
+    run('flock', [lockFile, 'go', '-C', folder, ...args], { timeoutMs });
   try {
     const fetched = await go(fetchTimeoutMs, 'mod', 'download', '-x');
     if (fetched.code !== 0) return `Go modules cannot be fetched: ${lastLine(fetched.stderr)}`;
