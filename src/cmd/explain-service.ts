@@ -20,20 +20,22 @@ export function explainServiceCommand(): Command {
     .addOption(kubeconfigOption())
     .addOption(clusterOption())
     .option('--cluster-cidr <ranges>', 'ranges of all Pods, separated by commas', '10.42.0.0/16')
-    .option('--service-cidr <ranges>', 'ranges of all ClusterIPs, separated by commas', '10.43.0.0/16')
+    .option('--service-cidr <ranges>', 'ranges of ClusterIPs beside those of ServiceCIDRs', '10.43.0.0/16')
     .action(async (name: string, options: Options) => {
       await explain(name, options);
     });
 }
 
 async function explain(text: string, options: Options): Promise<void> {
-  const [{ explainService }, { endpointSlices, nodes, services }, { canonicalIp }, { connectAdmin }] =
+  const [{ explainService }, resources, { canonicalIp }, { connectAdmin }, { isApiError }] =
     await Promise.all([
       import('../l4/explain.ts'),
       import('../api/resource.ts'),
       import('../base/ip.ts'),
       import('./connect.ts'),
+      import('../client/client.ts'),
     ]);
+  const { endpointSlices, nodes, serviceCidrs, services } = resources;
   const from = options.from === undefined ? undefined : canonicalIp(options.from);
   if (options.from !== undefined && from === undefined) {
     throw new InvalidArgumentError(`--from: "${options.from}" is no IP address.`);
@@ -41,15 +43,26 @@ async function explain(text: string, options: Options): Promise<void> {
   const [namespace = '', name = ''] = text.includes('/') ? text.split('/') : ['default', text];
   const client = await connectAdmin(await kubeconfigOf(options));
   try {
-    const [service, all, slices, nodeList] = await Promise.all([
+    const [service, all, slices, nodeList, ranges] = await Promise.all([
       client.get(services, namespace, name),
       client.list(services),
       client.list(endpointSlices, { namespace, labelSelector: `kubernetes.io/service-name=${name}` }),
       client.list(nodes),
+      client.list(serviceCidrs).catch((error: unknown) => {
+        // A cluster may be too old to have them, or keep them from this user: then the option has to tell the ranges.
+        if (!isApiError(error, 'NotFound') && !isApiError(error, 'Forbidden')) throw error;
+        return { items: [] };
+      }),
     ]);
     process.stdout.write(
       explainService(
-        { service, slices: slices.items, services: all.items, nodes: nodeList.items },
+        {
+          service,
+          slices: slices.items,
+          services: all.items,
+          nodes: nodeList.items,
+          serviceCidrs: ranges.items,
+        },
         {
           from,
           nodeName: options.node,

@@ -62,3 +62,33 @@ test('recorder: a server that refuses does not stop later Events', async () => {
     ['Second'],
   );
 });
+
+test('recorder: nodes that see the same write one Event together and count in it', async () => {
+  const clock = new FakeClock();
+  const api = new FakeApi({ clock });
+  const stop = new AbortController();
+  const timing = { clock, random: () => 0.5 };
+  const recorders = ['a', 'b', 'c'].map((host) =>
+    createRecorder(api, 'test', { timing, shared: true, host: `node-${host}` }),
+  );
+  const running = recorders.map((recorder) => recorder.run(stop.signal));
+  for (const recorder of recorders) recorder.event(pod, 'Warning', 'Failed', 'no luck');
+  await settle(20);
+  await clock.advance(5000);
+  recorders[1]?.event(pod, 'Warning', 'Failed', 'no luck');
+  recorders[1]?.event(pod, 'Warning', 'Failed', 'no luck');
+  await settle(20);
+  recorders[1]?.event(pod, 'Warning', 'Failed', 'something else');
+  await settle(20);
+  assert.deepEqual(
+    api
+      .objects(events)
+      .map(
+        ({ count, message, source, lastTimestamp }) => `${message} ${count} ${source?.host} ${lastTimestamp}`,
+      )
+      .toSorted(),
+    ['no luck 5 node-b 2026-01-31T12:00:05Z', 'something else 1 node-b 2026-01-31T12:00:05Z'],
+  );
+  stop.abort();
+  await Promise.all(running);
+});

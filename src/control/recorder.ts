@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { Event, ObjectReference } from '../api/gen/core-v1.ts';
 import { type KubeObject, objectKey } from '../api/object.ts';
 import { events } from '../api/resource.ts';
@@ -30,11 +31,26 @@ type Happening = {
   readonly firstMs: number;
   lastMs: number;
   count: number;
+  /** How many of `count` the Event has. */
+  told: number;
   /** Set once the Event exists. */
   written: Event | undefined;
 };
 
-export type RecorderOptions = { readonly log?: Logger; readonly timing?: Timing };
+export type RecorderOptions = {
+  readonly log?: Logger;
+  readonly timing?: Timing;
+  /** The node that says it: `source.host`. */
+  readonly host?: string;
+  /**
+   * The component runs on many nodes, which see the same: they write one Event together and count in it, and its
+   * `source.host` is who said it last. Else each process has its own Events.
+   */
+  readonly shared?: boolean;
+};
+
+/** Others count in the same Event: tries to be the next before a count is given up. */
+const countTriesMax = 4;
 
 /**
  * Writes core/v1 Events of one component. The same thing happening again to the same object raises `count` of the
@@ -54,6 +70,8 @@ class EventRecorder implements Recorder {
   readonly #timing: Timing;
   readonly #log: Logger;
   readonly #queue: WorkQueue;
+  readonly #host: string | undefined;
+  readonly #shared: boolean;
   readonly #happenings = new Map<string, Happening>(); // insertion order is age
   #failureLogged = false;
   #dropLogged = false;
@@ -64,6 +82,8 @@ class EventRecorder implements Recorder {
     this.#timing = options.timing ?? systemTiming;
     this.#log = options.log ?? silentLogger;
     this.#queue = new WorkQueue(this.#timing.clock);
+    this.#host = options.host;
+    this.#shared = options.shared ?? false;
   }
 
   event(object: KubeObject, type: EventType, reason: string, message: string): void {
@@ -79,7 +99,7 @@ class EventRecorder implements Recorder {
         return;
       }
       const base = { involved, type, reason, message, firstMs: nowMs, lastMs: nowMs };
-      this.#happenings.set(key, { ...base, count: 1, written: undefined });
+      this.#happenings.set(key, { ...base, count: 1, told: 0, written: undefined });
       const oldest = this.#happenings.keys().next();
       if (this.#happenings.size > rememberedMax && oldest.done !== true)
         this.#happenings.delete(oldest.value);
@@ -113,48 +133,72 @@ class EventRecorder implements Recorder {
   }
 
   async #write(happening: Happening, signal: AbortSignal): Promise<void> {
-    const { written } = happening;
+    const { count, written } = happening;
     if (written !== undefined) {
       try {
-        const body = { count: happening.count, lastTimestamp: rfc3339(happening.lastMs) };
-        const { namespace, name = '' } = written.metadata ?? {};
-        happening.written = await this.#client.patch(events, namespace, name, 'merge', body, { signal });
+        happening.written = await this.#raise(written, happening, signal);
+        happening.told = count;
         return;
       } catch (error) {
         if (!isApiError(error, 'NotFound')) throw error; // its time to live is over: create it anew
       }
     }
-    const event = eventOf(happening, this.#component, this.#timing.random);
-    happening.written = await this.#client.create(events, event, { signal });
+    const event = this.#eventOf(happening);
+    try {
+      happening.written = await this.#client.create(events, event, { signal });
+    } catch (error) {
+      if (!this.#shared || !isApiError(error, 'AlreadyExists')) throw error;
+      happening.written = await this.#raise(event, happening, signal); // another one has said it before us
+    }
+    happening.told = count;
+  }
+
+  /** Adds what was not told yet to the Event's count. */
+  async #raise(event: Event, { count, told, lastMs }: Happening, signal: AbortSignal): Promise<Event> {
+    const { namespace, name = '' } = event.metadata ?? {};
+    const patch = (body: object): Promise<Event> =>
+      this.#client.patch(events, namespace, name, 'merge', body, { signal });
+    const lastTimestamp = rfc3339(lastMs);
+    if (!this.#shared) return patch({ count, lastTimestamp });
+    const source = { component: this.#component, host: this.#host };
+    for (let tries = 1; ; tries++) {
+      // A patch answers with the whole Event: to read it first would be one more right that we need.
+      const now = await patch({ lastTimestamp, source });
+      const { resourceVersion } = now.metadata ?? {};
+      try {
+        return await patch({ metadata: { resourceVersion }, count: (now.count ?? 1) + count - told });
+      } catch (error) {
+        if (!isApiError(error, 'Conflict')) throw error;
+        if (tries >= countTriesMax) return now;
+      }
+    }
+  }
+
+  #eventOf({ involved, type, reason, message, firstMs, lastMs, count }: Happening): Event {
+    const { kind, uid, namespace = 'default', name = objectKey(undefined, 'unknown') } = involved;
+    const same = [kind, uid, namespace, name, type, reason, message, this.#component].join('\0');
+    const suffix = this.#shared
+      ? createHash('sha256').update(same).digest('hex').slice(0, 16)
+      : `${firstMs.toString(16)}${(Math.floor(this.#timing.random() * 2 ** 48) + 2 ** 48).toString(16).slice(1)}`;
+    return {
+      apiVersion: 'v1',
+      kind: 'Event',
+      metadata: { name: `${name}.${suffix}`.slice(-253), namespace },
+      involvedObject: involved,
+      type,
+      reason,
+      message: message.slice(0, 1024), // the API refuses longer ones
+      source: { component: this.#component, host: this.#host },
+      reportingComponent: this.#component,
+      reportingInstance: this.#host ?? '',
+      firstTimestamp: rfc3339(firstMs),
+      lastTimestamp: rfc3339(lastMs),
+      count,
+    };
   }
 }
 
 function referenceTo(object: KubeObject): ObjectReference {
   const { namespace, name, uid, resourceVersion } = object.metadata ?? {};
   return { apiVersion: object.apiVersion, kind: object.kind, namespace, name, uid, resourceVersion };
-}
-
-function eventOf(happening: Happening, component: string, random: () => number): Event {
-  const { involved, type, reason, message, firstMs, lastMs, count } = happening;
-  const suffix = (Math.floor(random() * 2 ** 48) + 2 ** 48).toString(16).slice(1);
-  return {
-    apiVersion: 'v1',
-    kind: 'Event',
-    metadata: {
-      name: `${involved.name ?? objectKey(undefined, 'unknown')}.${firstMs.toString(16)}${suffix}`.slice(
-        -253,
-      ),
-      namespace: involved.namespace ?? 'default',
-    },
-    involvedObject: involved,
-    type,
-    reason,
-    message: message.slice(0, 1024), // the API refuses longer ones
-    source: { component },
-    reportingComponent: component,
-    reportingInstance: '',
-    firstTimestamp: rfc3339(firstMs),
-    lastTimestamp: rfc3339(lastMs),
-    count,
-  };
 }

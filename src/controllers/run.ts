@@ -27,6 +27,7 @@ import { rootCaController } from './root-ca/controller.ts';
 import { schedulerController } from './scheduler/controller.ts';
 import { serviceAccountController } from './serviceaccount/controller.ts';
 import { serviceLbController } from './servicelb/controller.ts';
+import { serviceProtocolController } from './service-protocol/controller.ts';
 import { statefulSetController } from './statefulset/controller.ts';
 import { volumeBinderController } from './volume-binder/controller.ts';
 
@@ -72,6 +73,7 @@ const starts: Readonly<Record<string, Start>> = {
   endpoints: endpointsController,
   'endpointslice-mirroring': endpointSliceMirroringController,
   servicelb: serviceLbController,
+  'service-protocol': serviceProtocolController,
   serviceaccount: serviceAccountController,
   'root-ca': (context, { certificateAuthority }) =>
     certificateAuthority === undefined ? undefined : rootCaController(context, certificateAuthority),

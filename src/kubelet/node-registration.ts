@@ -2,6 +2,7 @@ import type { Lease } from '../api/gen/coordination-v1.ts';
 import type { Node } from '../api/gen/core-v1.ts';
 import { leases, nodes } from '../api/resource.ts';
 import { type Clock, rfc3339Micro } from '../base/clock.ts';
+import { withDeadline } from '../base/deadline.ts';
 import type { Logger } from '../base/log.ts';
 import { type ApiClient, isApiError } from '../client/client.ts';
 import { compileNode, compileNodeStatus, type NodeInput, nodeLabels } from './node-object.ts';
@@ -47,20 +48,34 @@ async function createOrUpdate(
   }
 }
 
+/**
+ * A heartbeat without an answer by then is given up for the next, ms: as long as the kubelet of Kubernetes waits. The API client's own
+ * limit is three times that, and a node that waited so long for one lost answer would be missed.
+ */
+const heartbeatTimeoutMs = 10_000;
+
 /** Writes the whole Node.status. Returns the Node as it is then. */
 export async function writeNodeStatus(
   client: ApiClient,
   input: NodeInput,
   known: Node | undefined,
+  clock: Clock,
   signal: AbortSignal,
 ): Promise<Node> {
-  const body = { status: compileNodeStatus(input, known?.status) };
-  return client.patch(nodes, undefined, input.name, 'merge', body, { subresource: 'status', signal });
+  const { addresses = [], ...status } = compileNodeStatus(input, known?.status);
+  // Strategic: conditions that others write stay. Addresses are merged by type, of which a node may have two of one.
+  const body = { status: { ...status, addresses: [...addresses, { $patch: 'replace' }] } };
+  return withDeadline(clock, heartbeatTimeoutMs, signal, (within) =>
+    client.patch(nodes, undefined, input.name, 'strategic', body, { subresource: 'status', signal: within }),
+  );
 }
 
-/** Renews the node's Lease until the signal aborts, `renewalsPerDuration` times in its duration. */
+/**
+ * Renews the node's Lease until the signal aborts, `renewalsPerDuration` times in its duration. A renewal has until the next one is due;
+ * after one that failed the next comes sooner.
+ */
 export async function runLease(
-  client: ApiClient,
+  client: Pick<ApiClient, 'patch' | 'create'>,
   node: Node,
   {
     leaseDurationSeconds = leaseDurationSecondsDefault,
@@ -69,19 +84,29 @@ export async function runLease(
   log: Logger,
   signal: AbortSignal,
 ): Promise<void> {
+  const renewalMs = (leaseDurationSeconds * 1000) / renewalsPerDuration;
+  const timeoutMs = Math.min(renewalMs, heartbeatTimeoutMs);
+  let pauseMs = retryMs;
   while (!signal.aborted) {
+    // From start to start: an answer that took long must not make the next renewal late.
+    let nextAtMs = clock.monotonicMs() + renewalMs;
     try {
-      await renew(client, node, leaseDurationSeconds, clock.nowMs(), signal);
+      await withDeadline(clock, timeoutMs, signal, (within) =>
+        renew(client, node, leaseDurationSeconds, clock.nowMs(), within),
+      );
+      pauseMs = retryMs;
     } catch (error) {
       if (signal.aborted) return;
       log.warn('node lease could not be renewed', { error });
+      nextAtMs = clock.monotonicMs() + pauseMs;
+      pauseMs = Math.min(pauseMs * 2, renewalMs);
     }
-    await clock.sleep((leaseDurationSeconds * 1000) / renewalsPerDuration, signal).catch(() => {}); // aborted: the loop ends
+    await clock.sleep(Math.max(0, nextAtMs - clock.monotonicMs()), signal).catch(() => {}); // aborted: the loop ends
   }
 }
 
 async function renew(
-  client: ApiClient,
+  client: Pick<ApiClient, 'patch' | 'create'>,
   node: Node,
   leaseDurationSeconds: number,
   nowMs: number,

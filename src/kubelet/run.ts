@@ -313,7 +313,7 @@ async function runNode(context: NodeContext, signal: AbortSignal): Promise<void>
   await configureCni(cri, podCidrs, dirs, clock, signal);
   const input = { ...nodeInput, runtimeVersion, notReady: undefined };
   const status = { ...input, images: await listImages(cri), nowMs: clock.nowMs() };
-  let known = await writeNodeStatus(client, status, registered, signal);
+  let known = await writeNodeStatus(client, status, registered, clock, signal);
   log.info('ready', { node: config.nodeName, podCidrs });
   await runTogether(
     [
@@ -344,6 +344,7 @@ async function runNode(context: NodeContext, signal: AbortSignal): Promise<void>
                 client,
                 { ...input, images, notReady, nowMs: clock.nowMs() },
                 known,
+                clock,
                 inner,
               );
             } catch (error) {

@@ -43,3 +43,17 @@ test('pod status: what somebody else wrote over ours is written again, once', as
   await write();
   assert.equal(api.writes.length, 2);
 });
+
+for (const code of ['NotFound', 'Conflict'] as const) {
+  test(`pod status: what was asked for while a write met ${code} is written, not forgotten`, async () => {
+    const api = new FakeApi();
+    api.seed(pods, { metadata: { name: 'web', namespace: 'default', uid: 'u' }, spec: { containers: [] } });
+    const writer = new StatusWriter(api, new FakeClock(), silentLogger, new AbortController().signal);
+    const pod = api.find(pods, 'default/web') ?? {};
+    api.failNext('patch', pods, code); // the Pod was being made anew under its name
+    writer.write(pod, statusOf('False'));
+    writer.write(pod, statusOf('True'));
+    await writer.flush();
+    assert.equal(api.find(pods, 'default/web')?.status?.conditions?.[0]?.status, 'True');
+  });
+}

@@ -75,7 +75,8 @@ export class StatusWriter {
         retryMs = retryFirstMs;
       } catch (error) {
         if (this.#signal.aborted) return;
-        if (isApiError(error, 'NotFound') || isApiError(error, 'Conflict')) return; // gone, or another of its name
+        // Gone, or another of its name: nothing is left to write, unless somebody asked for more meanwhile.
+        if (isApiError(error, 'NotFound') || isApiError(error, 'Conflict')) continue;
         this.#log.warn('cannot write pod status, trying again', { error, retryMs });
         this.#wanted ??= { pod, status };
         await this.#clock.sleep(retryMs, this.#signal).catch(() => {}); // aborted: the loop ends

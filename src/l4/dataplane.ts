@@ -15,6 +15,14 @@ import { staleUdpFlows } from './udp-flows.ts';
 /** What a sync did to the kernel. `full`: replaced the table; `change`: some elements; `none`: it was right already. */
 export type SyncKind = 'none' | 'change' | 'full';
 
+/** Words for a condition. */
+export type SctpLack = { readonly reason: string; readonly message: string };
+
+const kernelWithoutSctp: SctpLack = {
+  reason: 'KernelWithoutSCTP',
+  message: 'the kernel does not track SCTP (CONFIG_NF_CT_PROTO_SCTP)',
+};
+
 /** Flows that were ended. */
 export type FlowCounts = Readonly<Record<IpFamily, number>>;
 
@@ -25,6 +33,8 @@ export type Dataplane = {
   forgetStaleFlows(view: NodeView, options: CompileOptions, signal: AbortSignal): Promise<FlowCounts>;
   /** Compares what is there with what was applied. False: somebody changed it, the next sync replaces it. */
   verify(signal: AbortSignal): Promise<boolean>;
+  /** Why this node does not serve ports of protocol SCTP; undefined: it does. */
+  sctpLack(): Promise<SctpLack | undefined>;
   /** What was applied last, as stable text. */
   describe(): string;
   /** Ends what must not outlive the proxy. Rules in the kernel stay. */
@@ -75,6 +85,7 @@ export function createDataplane(
     describe: () =>
       tables.flatMap(({ applied }) => (applied === undefined ? [] : renderCanonical(applied))).join('\n'),
     close: () => Promise.resolve(),
+    sctpLack: async () => ((await conntrack.tracksSctp()) ? undefined : kernelWithoutSctp),
     async sync(view, options, signal) {
       let kind: SyncKind = 'none';
       for (const table of tables) {

@@ -3,10 +3,11 @@ import { test } from 'node:test';
 import { balancedAt, serviceOf, sliceOf, terminating } from '../../test/support/services.ts';
 import type { Service } from '../api/gen/core-v1.ts';
 import type { EndpointSlice } from '../api/gen/discovery-v1.ts';
+import type { ServiceCIDR } from '../api/gen/networking-v1.ts';
 import { explainService } from './explain.ts';
 
 const nodes = ['node-0', 'node-1'].map((name, index) => ({
-  metadata: { name },
+  metadata: { name, labels: { 'topology.kubernetes.io/zone': `zone-${index}` } },
   spec: { podCIDR: `10.42.${index}.0/24` },
   status: { addresses: [{ type: 'InternalIP', address: `10.41.0.${2 + index}` }] },
 }));
@@ -14,10 +15,21 @@ const nodes = ['node-0', 'node-1'].map((name, index) => ({
 function explain(
   service: Service,
   slices: readonly EndpointSlice[],
-  more: { readonly from?: string; readonly nodeName?: string; readonly others?: readonly Service[] } = {},
+  more: {
+    readonly from?: string;
+    readonly nodeName?: string;
+    readonly others?: readonly Service[];
+    readonly serviceCidrs?: readonly ServiceCIDR[];
+  } = {},
 ): string {
   return explainService(
-    { service, slices, services: [service, ...(more.others ?? [])], nodes },
+    {
+      service,
+      slices,
+      services: [service, ...(more.others ?? [])],
+      nodes,
+      serviceCidrs: more.serviceCidrs ?? [],
+    },
     {
       clusterCidrs: ['10.42.0.0/16'],
       serviceCidrs: ['10.43.0.0/16'],
@@ -54,6 +66,13 @@ Node node-0
 `,
   );
 });
+
+/** The two Pods, each for this zone. */
+const hinted = (zones: readonly (string | undefined)[]) =>
+  pods.map((pod, index) => {
+    const zone = zones[index];
+    return zone === undefined ? pod : { ...pod, hints: { forZones: [{ name: zone }] } };
+  });
 
 const nodePortLocal = serviceOf(
   'web',
@@ -102,20 +121,55 @@ const cases: readonly {
     has: [
       'externalTrafficPolicy Local',
       '203.0.113.9, outside the cluster',
-      'to 10.41.0.3:30080/tcp: dropped',
+      'to 10.41.0.3:30080/tcp: dropped: the traffic policy is Local, and no endpoint on this node may be used',
+      'port 80/TCP: policy Local for clients from outside the cluster: 0 of its endpoints are on this node',
     ],
   },
   {
     name: 'source ranges are followed',
     text: explain(nodePortLocal, [sliceOf('web', pods)], { from: '192.0.2.9', nodeName: 'node-0' }),
-    has: ['restricted_vips 10.41.0.2 . tcp . 80', 'to 10.41.0.2:80/tcp: dropped: its source is not allowed'],
+    has: [
+      'restricted_vips 10.41.0.2 . tcp . 80',
+      'to 10.41.0.2:80/tcp: dropped: its source is not in loadBalancerSourceRanges',
+      'port 80/TCP: load-balancer addresses let in 203.0.113.0/24 and themselves',
+    ],
   },
   {
     name: 'a terminating endpoint is told',
     text: explain(serviceOf('web', '10.43.0.5'), [
       sliceOf('web', [{ address: '10.42.0.2', node: 'node-0', conditions: terminating }]),
     ]),
-    has: ['10.42.0.2:8080 terminating, still serving on node-0', 'goes to 10.42.0.2:8080'],
+    has: [
+      '10.42.0.2:8080 terminating, still serving on node-0',
+      'goes to 10.42.0.2:8080',
+      'no endpoint is ready, those that terminate',
+    ],
+  },
+  {
+    name: 'hints that are followed say whose endpoints are left',
+    text: explain(serviceOf('web', '10.43.0.5'), [sliceOf('web', hinted(['zone-0', 'zone-1']))], {
+      nodeName: 'node-0',
+    }),
+    has: ['for zone-0', 'port 80/TCP: hints give zone zone-0 1 of 2 endpoints', 'goes to 10.42.0.2:8080'],
+  },
+  {
+    name: 'hints that lead nowhere from here are not followed, which is told',
+    text: explain(serviceOf('web', '10.43.0.5'), [sliceOf('web', hinted(['zone-1', 'zone-1']))], {
+      nodeName: 'node-0',
+    }),
+    has: ['hints are not followed: an endpoint has none, or none is for this node of zone zone-0'],
+  },
+  {
+    name: 'hints of some endpoints only are not followed',
+    text: explain(serviceOf('web', '10.43.0.5'), [sliceOf('web', hinted(['zone-0', undefined]))], {
+      nodeName: 'node-0',
+    }),
+    has: ['hints are not followed', 'goes to one of 10.42.0.2:8080, 10.42.1.2:8080'],
+  },
+  {
+    name: 'session affinity tells its time',
+    text: explain(serviceOf('web', '10.43.0.5', { sessionAffinity: 'ClientIP' }), [sliceOf('web', pods)]),
+    has: ['a client stays with its endpoint until 10800 s after its last new connection'],
   },
   {
     name: 'an ExternalName is a matter of DNS',
@@ -158,4 +212,17 @@ test('l4 explain: of very many endpoints some are named', () => {
   const verdict = text.split('\n').find((line) => line.includes('goes to')) ?? '';
   assert.equal(verdict.match(/:8080/g)?.length, 16);
   assert.match(verdict, / and more$/);
+});
+
+test('l4 explain: ranges of ServiceCIDR objects count as Service ranges, too', () => {
+  const service = serviceOf('web', '10.44.0.5');
+  const slices = [sliceOf('web', ['198.51.100.7'])];
+  const from = { from: '10.42.1.9', nodeName: 'node-0' };
+  const range = { metadata: { name: 'more' }, spec: { cidrs: ['10.44.0.0/16'] } };
+  // A Pod's packet to a Service range leaves by its own node alone, so the answer passes there.
+  assert.match(explain(service, slices, from), /goes to 198\.51\.100\.7:8080 \(sees the node’s address\)/);
+  assert.match(
+    explain(service, slices, { ...from, serviceCidrs: [range] }),
+    /goes to 198\.51\.100\.7:8080$/m,
+  );
 });

@@ -1,13 +1,17 @@
 import type { Node, Service } from '../api/gen/core-v1.ts';
 import type { EndpointSlice } from '../api/gen/discovery-v1.ts';
+import type { ServiceCIDR } from '../api/gen/networking-v1.ts';
 import { keyOf } from '../api/object.ts';
+import { unreachable } from '../base/assert.ts';
 import { cidrContains, type IpFamily, parseCidr, parseIp } from '../base/ip.ts';
 import { endpointsOfPort, type ServiceEndpoint } from '../model/endpoints.ts';
 import { isHeadless, type ServicePortFacts } from '../model/service-port.ts';
 import { buildNodeView, type NodeFacts, nodeFactsOf, type ServiceView } from '../model/view.ts';
 import { type CompileOptions, compileRuleset } from './compile.ts';
+import { choiceLines } from './explain-choice.ts';
 import type { Ruleset } from './ruleset.ts';
-import { type Fate, tracePacket, type VirtualPacket } from './trace.ts';
+import { serviceRangesOf } from './service-ranges.ts';
+import { type DropReason, type Fate, tracePacket, type VirtualPacket } from './trace.ts';
 
 /** The objects that an explanation is made of. */
 export type ExplainInput = {
@@ -17,6 +21,8 @@ export type ExplainInput = {
   /** All of the cluster: another one may hold an address that this one claims. */
   readonly services: readonly Service[];
   readonly nodes: readonly Node[];
+  /** Ranges of ClusterIPs beside those of the options; empty where the cluster has no such objects. */
+  readonly serviceCidrs: readonly ServiceCIDR[];
 };
 
 export type ExplainOptions = {
@@ -51,7 +57,7 @@ export function explainService(input: ExplainInput, options: ExplainOptions): st
   if (chosen.length === 0) return text([...head, 'No such node: there are no rules to look at.']);
   const compileOptions: CompileOptions = {
     clusterCidrs: options.clusterCidrs,
-    serviceCidrs: options.serviceCidrs,
+    serviceCidrs: serviceRangesOf(options.serviceCidrs, input.serviceCidrs),
     clusterNodeAddresses: input.nodes.flatMap((node) => [
       ...nodeFactsOf(node.metadata?.name ?? '', node).addresses,
     ]),
@@ -147,6 +153,7 @@ function nodeLines(
 ): readonly string[] {
   const families = ([4, 6] as const).filter((family) => frontsOf(service, node, family).length > 0);
   return families.flatMap((family) => {
+    const choices = service.ports.flatMap((port) => choiceLines(port, node, family));
     const ruleset = rulesetOf(family);
     const fragment = ruleset.fragments.get(service.key);
     const rules = (fragment?.elements ?? []).map(
@@ -157,7 +164,7 @@ function nodeLines(
       `  a packet from ${origin.words}`,
       ...frontsOf(service, node, family).map((front) => `    ${verdictLine(ruleset, node, origin, front)}`),
     ]);
-    return [`  rules, IPv${family}`, ...rules, ...problems, ...verdicts];
+    return [...choices, `  rules, IPv${family}`, ...rules, ...problems, ...verdicts];
   });
 }
 
@@ -258,9 +265,22 @@ function fatesText(fates: readonly Fate[]): string {
     case 'refuse':
       return 'refused at once: no endpoint may be used';
     case 'drop':
-      return 'dropped: its source is not allowed, or policy Local has no endpoint on this node';
+      return `dropped: ${dropText(first.reason)}`;
     default:
       return 'not ours: no rule meets it here';
+  }
+}
+
+function dropText(reason: DropReason): string {
+  switch (reason) {
+    case 'loopback':
+      return 'nothing from the network comes to a loopback address';
+    case 'source-range':
+      return 'its source is not in loadBalancerSourceRanges';
+    case 'no-local-endpoint':
+      return 'the traffic policy is Local, and no endpoint on this node may be used';
+    default:
+      return unreachable(reason);
   }
 }
 

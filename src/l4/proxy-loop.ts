@@ -29,6 +29,7 @@ export class ProxyLoop {
   readonly #watched: Watched;
   readonly #choose: (signal: AbortSignal) => Promise<Dataplane>;
   #dataplane: Dataplane | undefined;
+  readonly #ready = Promise.withResolvers<Dataplane>();
   /** undefined: a node or a ServiceCIDR changed since they were read. */
   #options: CompileOptions | undefined;
   readonly #log: Logger;
@@ -85,6 +86,11 @@ export class ProxyLoop {
     });
   }
 
+  /** Resolves once the rules follow the API. */
+  get ready(): Promise<Dataplane> {
+    return this.#ready.promise;
+  }
+
   async run(healthPort: number | undefined, signal: AbortSignal): Promise<void> {
     const { services: serviceInformer, slices, nodes: nodeInformer, ranges } = this.#watched;
     // Finding out what the machine can do takes a tool's start: the lists are read meanwhile.
@@ -137,6 +143,7 @@ export class ProxyLoop {
         if (!ready) {
           ready = true;
           this.#log.info('ready', { services: this.#watched.services.size, healthPort });
+          this.#ready.resolve(dataplane);
           this.#ports.onReady?.(healthPort);
         }
       } catch (error) {
@@ -265,6 +272,7 @@ export class ProxyLoop {
 }
 
 function sameNode(a: Node, b: Node): boolean {
-  const essence = (node: Node): string => JSON.stringify([node.spec, node.status, node.metadata?.labels]);
+  const essence = (node: Node): string =>
+    JSON.stringify([node.spec, node.status?.addresses, node.metadata?.labels]);
   return essence(a) === essence(b);
 }

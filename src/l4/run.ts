@@ -11,6 +11,7 @@ import { createSpawnedConntrack } from './conntrack.ts';
 import { createDataplane, type Dataplane, type ReportProblem } from './dataplane.ts';
 import { serveHealth } from './health.ts';
 import { createSystemNft } from './libnftables.ts';
+import { type ConditionSources, runNodeCondition } from './node-condition.ts';
 import { ProxyLoop } from './proxy-loop.ts';
 import { familiesOf } from './service-ranges.ts';
 import type { Relay } from './userspace/relay.ts';
@@ -36,13 +37,15 @@ export async function runProxy(
   const recorder = createRecorder(client, 'service-proxy', {
     log,
     timing: { clock: ports.clock, random: Math.random },
+    host: config.nodeName,
+    shared: true,
   });
   const report: ReportProblem = ({ service, reason, message }) => {
     log.warn(message, { service });
     const object = watched.services.get(service);
     if (object === undefined) return;
     const named = { ...object, apiVersion: apiVersionOf(services), kind: services.kind };
-    recorder.event(named, 'Warning', reason, `node ${config.nodeName}: ${message}`);
+    recorder.event(named, 'Warning', reason, message);
   };
   const proxy = new ProxyLoop(
     config,
@@ -59,11 +62,19 @@ export async function runProxy(
           metrics: proxy.metrics,
           ruleset: () => proxy.rulesetText(),
         });
+  const node: ConditionSources = {
+    client,
+    clock: ports.clock,
+    intervalMs: config.resyncIntervalMs,
+    node: () => watched.nodes.get(config.nodeName),
+    lack: async () => (await proxy.ready).sctpLack(),
+  };
   try {
     const tasks: readonly Task[] = [
       ...watched.tasks,
       { name: 'events', run: (scope) => recorder.run(scope) },
       { name: 'service proxy', run: (scope) => proxy.run(health?.port, scope) },
+      { name: 'node condition', run: (scope) => runNodeCondition(node, log, scope) },
     ];
     await runTogether(tasks, signal);
   } finally {

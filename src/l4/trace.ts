@@ -21,6 +21,9 @@ export type VirtualPacket = {
   readonly draw: number;
 };
 
+/** `loopback`: to 127.0.0.0/8 or ::1 from elsewhere, which the kernel never takes. */
+export type DropReason = 'loopback' | 'source-range' | 'no-local-endpoint';
+
 export type Fate =
   | {
       readonly kind: 'forward';
@@ -30,7 +33,7 @@ export type Fate =
       readonly masqueraded: boolean;
     }
   | { readonly kind: 'refuse' }
-  | { readonly kind: 'drop' }
+  | { readonly kind: 'drop'; readonly reason: DropReason }
   /** None of our business: routed as it is, or taken by a process on the node. */
   | { readonly kind: 'pass'; readonly masqueraded: boolean };
 
@@ -44,10 +47,14 @@ export function tracePacket(ruleset: Ruleset, nodeAddresses: readonly string[], 
   const vip = `${packet.destination} . ${packet.protocol} . ${packet.port}`;
   const nodePort = `${packet.protocol} . ${packet.port}`;
   const destinationLocal = isLocal(packet.destination);
-  if (packet.origin === 'network' && isLoopback(packet.destination)) return { kind: 'drop' };
+  if (packet.origin === 'network' && isLoopback(packet.destination)) {
+    return { kind: 'drop', reason: 'loopback' };
+  }
 
   // guard
-  if (table.has('restricted_vips', vip) && !table.hasSource(vip, packet.source)) return { kind: 'drop' };
+  if (table.has('restricted_vips', vip) && !table.hasSource(vip, packet.source)) {
+    return { kind: 'drop', reason: 'source-range' };
+  }
   if (table.has('refused_vips', vip)) return { kind: 'refuse' };
   if (destinationLocal && table.has('refused_node_ports', nodePort)) return { kind: 'refuse' };
 
@@ -62,7 +69,7 @@ export function tracePacket(ruleset: Ruleset, nodeAddresses: readonly string[], 
     const front = isVip ? vip : nodePort;
     const verdict = table.value(space, front);
     if (verdict === undefined) continue;
-    if (verdict === 'drop') return { kind: 'drop' };
+    if (verdict === 'drop') return { kind: 'drop', reason: 'no-local-endpoint' };
     const chain = ruleset.chains.get(verdict.replace(/^goto /, ''));
     assert(chain !== undefined, `element ${front} names a chain that is not there: ${verdict}`);
     const [address, port] = drawEndpoint(table, chain, front, packet.draw);

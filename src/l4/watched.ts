@@ -6,6 +6,7 @@ import type { Logger } from '../base/log.ts';
 import type { ApiClient } from '../client/client.ts';
 import { createInformer } from '../control/create-informer.ts';
 import { serviceKeyOfSlice } from '../model/endpoints.ts';
+import { sctpUnavailableCondition } from '../model/node-protocols.ts';
 import type { ProxyConfig } from './config.ts';
 import { ViewTracker } from './view-tracker.ts';
 
@@ -58,6 +59,9 @@ function nodeEssence(node: Node): Node {
   return {
     metadata: { name, resourceVersion, labels, deletionTimestamp },
     spec: { podCIDR: node.spec?.podCIDR, podCIDRs: node.spec?.podCIDRs, taints: node.spec?.taints },
-    status: { addresses: node.status?.addresses },
+    status: {
+      addresses: node.status?.addresses,
+      conditions: node.status?.conditions?.filter(({ type }) => type === sctpUnavailableCondition),
+    },
   };
 }

@@ -8,20 +8,30 @@ import {
   ingressClasses,
   ingresses,
   leases,
+  nodes,
   type Resource,
   services,
 } from '../../src/api/resource.ts';
+import { silentLogger } from '../../src/base/log.ts';
 import type { ApiClient } from '../../src/client/client.ts';
 import { ingressCommand } from '../../src/cmd/ingress.ts';
+import { controllersDefaults, runControllers } from '../../src/controllers/run.ts';
+import { proxyDefaults } from '../../src/l4/config.ts';
+import { runProxy } from '../../src/l4/run.ts';
 import { FakeApi } from '../support/fake-api.ts';
+import { serviceOf } from '../support/services.ts';
+import { eventually } from '../support/shell.ts';
 import { hostRule, ingress, ourClass, startIngress, until } from './ingress-harness.ts';
+import { machineOf } from './l4-machine.ts';
 
-const manifests = parseAllDocuments(
-  readFileSync(new URL('../../deploy/ingress.yaml', import.meta.url), 'utf8'),
-).map((document) => document.toJS() as unknown);
+const readManifests = (file: string): readonly unknown[] =>
+  parseAllDocuments(readFileSync(new URL(`../../deploy/${file}`, import.meta.url), 'utf8')).map(
+    (document) => document.toJS() as unknown,
+  );
+const manifests = readManifests('ingress.yaml');
 
-function manifest(kind: string, name: string): JsonObject {
-  const found = manifests.find(
+function manifest(kind: string, name: string, among = manifests): JsonObject {
+  const found = among.find(
     (item) =>
       isJsonObject(item) &&
       item['kind'] === kind &&
@@ -111,6 +121,75 @@ test('deploy: the roles allow what the ingress asks for, and nothing else', {
     ...rightsOf(manifest('Role', 'fairlead-ingress-lease')),
   ]);
   assert.deepEqual([...used].toSorted(), [...allowed].toSorted());
+});
+
+test('deploy: the roles of layer 4 allow what proxy and controllers ask for, and nothing else', {
+  timeout: 60_000,
+}, async () => {
+  const layer4 = readManifests('layer4.yaml');
+  const api = new FakeApi();
+  const balanced = { type: 'LoadBalancer', externalIPs: ['192.0.2.50'] };
+  const sctp = { ports: [{ port: 2905, protocol: 'SCTP' }] };
+  const nodeNames = ['node-0', 'node-1'];
+  for (const [index, name] of nodeNames.entries()) {
+    const addresses = [{ type: 'InternalIP', address: `10.41.0.${2 + index}` }];
+    api.seed(nodes, {
+      metadata: { name },
+      status: { addresses, conditions: [{ type: 'Ready', status: 'True' }] },
+    });
+  }
+  api.seed(services, serviceOf('first', '10.43.0.5', balanced), serviceOf('second', '10.43.0.6', balanced));
+  api.seed(services, serviceOf('tel', '10.43.0.7', sctp));
+  const stop = new AbortController();
+  const byProxy = new Set<string>();
+  const byControllers = new Set<string>();
+  const machine = machineOf({ tracksSctp: false });
+  const running = [
+    ...nodeNames.map((nodeName) => {
+      const config = { ...proxyDefaults, nodeName, healthAddress: undefined };
+      return runProxy(config, recording(api, byProxy), silentLogger, stop.signal, machine);
+    }),
+    runControllers(
+      { ...controllersDefaults, controllers: ['servicelb', 'service-protocol'] },
+      recording(api, byControllers),
+      silentLogger,
+      stop.signal,
+    ),
+  ];
+  const conditionsOf = (name: string) =>
+    api.find(services, `default/${name}`)?.status?.conditions?.map(({ type, reason }) => [type, reason]);
+  const clash = ['LoadBalancerPortsError', 'PortUnavailable'];
+  try {
+    await eventually(() => {
+      assert.deepEqual(conditionsOf('tel'), [['fairlead.dev/SCTPUnavailable', 'NoNodeServesSCTP']]);
+      assert.deepEqual(conditionsOf('second'), [clash]);
+      const counts = api.objects(events).map(({ reason, count }) => `${reason} ${count}`);
+      assert.deepEqual(counts.toSorted(), ['AddressTaken 2', 'PortUnavailable 1', 'SCTPNotSupported 2']);
+      return Promise.resolve();
+    });
+    // The port is given back and taken again: the controller counts up its Event.
+    for (const [type, want] of [
+      ['ClusterIP', undefined],
+      ['LoadBalancer', [clash]],
+    ] as const) {
+      api.update(services, 'default/first', { spec: { type } });
+      await eventually(() => Promise.resolve(assert.deepEqual(conditionsOf('second'), want)));
+    }
+    await eventually(() => Promise.resolve(assert.ok(byControllers.has('patch /events'))));
+  } finally {
+    stop.abort();
+    await Promise.all(running);
+  }
+  for (const [name, used] of [
+    ['fairlead-proxy', byProxy],
+    ['fairlead-layer4', byControllers],
+  ] as const) {
+    const allowed = rightsOf(manifest('ClusterRole', name, layer4));
+    assert.deepEqual([...used].toSorted(), [...allowed].toSorted(), name);
+    const binding = manifest('ClusterRoleBinding', name, layer4);
+    assert.equal(at(binding, 'roleRef', 'name'), name);
+    manifest('ServiceAccount', String(at(binding, 'subjects', 0, 'name')), layer4);
+  }
 });
 
 test('deploy: names, ports, options and selectors fit each other', () => {

@@ -3,22 +3,14 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { endpointSlices, events, nodes, services } from '../../src/api/resource.ts';
-import { systemClock } from '../../src/base/clock.ts';
 import { silentLogger } from '../../src/base/log.ts';
-import { type Nft, NftError } from '../../src/l4/apply.ts';
-import { emptyKernelTable } from '../../src/l4/listing.ts';
+import { NftError } from '../../src/l4/apply.ts';
 import { proxyDefaults } from '../../src/l4/config.ts';
 import { runProxy } from '../../src/l4/run.ts';
 import { FakeApi } from '../support/fake-api.ts';
 import { serviceOf, sliceOf, terminating } from '../support/services.ts';
 import { eventually } from '../support/shell.ts';
-
-/** A kernel without a table. */
-const emptyNft: Omit<Nft, 'run'> = {
-  read: () => Promise.resolve(emptyKernelTable),
-  readClients: () => Promise.resolve([]),
-  generation: () => undefined,
-};
+import { machineOf } from './l4-machine.ts';
 
 test('l4: the proxy tells its health, its metrics and its rules', async () => {
   const api = new FakeApi();
@@ -27,13 +19,10 @@ test('l4: the proxy tells its health, its metrics and its rules', async () => {
   api.seed(services, serviceOf('web', '10.43.0.5'));
   let failures = 1;
   let applied = Promise.withResolvers<void>();
-  const nft: Nft = {
-    run() {
-      if (failures-- > 0) return Promise.reject(new NftError('refused', 'not now'));
-      applied.resolve();
-      return Promise.resolve();
-    },
-    ...emptyNft,
+  const run = () => {
+    if (failures-- > 0) return Promise.reject(new NftError('refused', 'not now'));
+    applied.resolve();
+    return Promise.resolve();
   };
   const stop = new AbortController();
   const ready = Promise.withResolvers<number | undefined>();
@@ -42,17 +31,7 @@ test('l4: the proxy tells its health, its metrics and its rules', async () => {
     api,
     silentLogger,
     stop.signal,
-    {
-      nft,
-      conntrack: {
-        udpFlows: () => Promise.resolve([]),
-        forget: () => Promise.resolve(),
-        tracksSctp: () => Promise.resolve(true),
-      },
-      clock: systemClock,
-      applySettings: () => Promise.resolve([]),
-      onReady: ready.resolve,
-    },
+    machineOf({ run, onReady: ready.resolve }),
   );
   try {
     const port = await ready.promise;
@@ -119,17 +98,7 @@ test('l4: a healthCheckNodePort tells whether ready endpoints are here', async (
     api,
     silentLogger,
     stop.signal,
-    {
-      nft: { run: () => Promise.resolve(), ...emptyNft },
-      conntrack: {
-        udpFlows: () => Promise.resolve([]),
-        forget: () => Promise.resolve(),
-        tracksSctp: () => Promise.resolve(true),
-      },
-      clock: systemClock,
-      applySettings: () => Promise.resolve([]),
-      onReady: started.resolve,
-    },
+    machineOf({ onReady: started.resolve }),
   );
   const answers = (wanted: unknown): Promise<void> =>
     eventually(async () => {
@@ -165,16 +134,7 @@ test('l4: what a Service does not get is told by an Event', async () => {
     api,
     silentLogger,
     stop.signal,
-    {
-      nft: { run: () => Promise.resolve(), ...emptyNft },
-      conntrack: {
-        udpFlows: () => Promise.resolve([]),
-        forget: () => Promise.resolve(),
-        tracksSctp: () => Promise.resolve(false),
-      },
-      clock: systemClock,
-      applySettings: () => Promise.resolve([]),
-    },
+    machineOf({ tracksSctp: false }),
   );
   try {
     await eventually(() => {
@@ -184,18 +144,8 @@ test('l4: what a Service does not get is told by an Event', async () => {
       assert.deepEqual(
         told.toSorted(([, , a = ''], [, , b = '']) => (a < b ? -1 : 1)),
         [
-          [
-            'Warning',
-            'AddressTaken',
-            'second',
-            'node node-0: 192.0.2.50 . tcp . 80 already belongs to default/first',
-          ],
-          [
-            'Warning',
-            'SCTPNotSupported',
-            'tel',
-            'node node-0: the kernel does not track SCTP: port 2905 is not served',
-          ],
+          ['Warning', 'AddressTaken', 'second', '192.0.2.50 . tcp . 80 already belongs to default/first'],
+          ['Warning', 'SCTPNotSupported', 'tel', 'the kernel does not track SCTP: port 2905 is not served'],
         ],
       );
       return Promise.resolve();

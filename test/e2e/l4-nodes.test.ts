@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { readdir } from 'node:fs/promises';
 import { after, before, describe, test } from 'node:test';
 import { importImages, leftovers, planCluster, type TestCluster } from '../support/cluster.ts';
 import { eventually, missingForCluster, runOk } from '../support/shell.ts';
@@ -275,6 +276,45 @@ describe('l4 on four nodes', { skip: missing ?? false, timeout: 600_000 }, () =>
       const refused = async () => (await ask(from, ip, 80)).node === 'ECONNREFUSED';
       await comesTrue(refused, `${from} is refused`);
     }
+  });
+
+  test('what every node has to say of a Service is one Event, in which all of them count', async () => {
+    for (const name of ['claims-first', 'claims-late']) {
+      const claim = service(name, 'all', { externalIPs: ['192.0.2.50'] });
+      await cluster.kubectl('apply -f -', { input: JSON.stringify(claim) });
+    }
+    const told = () =>
+      cluster.kubectl(
+        'get events --field-selector reason=AddressTaken -o jsonpath={range.items[*]}{.involvedObject.name}:{.count},{end}',
+      );
+    await comesTrue(async () => (await told()) === `claims-late:${nodes.length},`, 'one Event of four nodes');
+    await cluster.kubectl('delete service claims-first claims-late');
+  });
+
+  test('a port of SCTP: where the nodes’ kernel does not track it, Service and nodes say so while there is such a port', async () => {
+    const tel = (protocol: string) => ({
+      ...service('tel', 'all', { ports: [{ port: 2905, targetPort: 8080, protocol }] }),
+    });
+    const told = () =>
+      cluster.kubectl(
+        'get service tel -o jsonpath={range.status.conditions[*]}{.type}:{.status}:{.reason}:{.message}{end}',
+      );
+    await cluster.kubectl('apply -f -', { input: JSON.stringify(tel('SCTP')) });
+    const names = await readdir('/proc/sys/net/netfilter');
+    if (names.includes('nf_conntrack_sctp_timeout_established')) {
+      assert.equal(await told(), '');
+    } else {
+      const lost =
+        /^fairlead\.dev\/SCTPUnavailable:True:NoNodeServesSCTP:SCTP port 2905 is not served on any node: the kernel /;
+      await comesTrue(async () => lost.test(await told()), 'the Service says that nobody serves its port');
+      const nodesTelling = await cluster.kubectl(
+        'get nodes -o jsonpath={.items[*].status.conditions[?(@.type=="SCTPUnavailable")].reason}',
+      );
+      assert.equal(nodesTelling, nodes.map(() => 'KernelWithoutSCTP').join(' '));
+    }
+    await cluster.kubectl('apply -f -', { input: JSON.stringify(tel('TCP')) });
+    await comesTrue(async () => (await told()) === '', 'a Service without such a port says nothing');
+    await cluster.kubectl('delete service tel');
   });
 
   test('explain tells the same, for a cluster by its name', async () => {

@@ -5,6 +5,7 @@ import {
   type KubeObject,
   objectKey,
 } from '../../src/api/object.ts';
+import { applyStrategicPatch } from '../../src/api/patch/strategic.ts';
 import { apiVersionOf, type Resource, resourcePath } from '../../src/api/resource.ts';
 import { type Clock, rfc3339 } from '../../src/base/clock.ts';
 import {
@@ -232,7 +233,11 @@ export class FakeApi implements ApiClient {
     const version = metadataOf(patch)['resourceVersion'];
     if (version !== undefined && version !== metadataOf(old)['resourceVersion'])
       throw conflict(resource, key);
-    return this.#write(resource, merged(old, patch) as JsonObject, old, options.subresource) as unknown as T;
+    const next =
+      kind === 'strategic'
+        ? applyStrategicPatch(schemaOf(resource), old, patch)
+        : (merged(old, patch) as JsonObject);
+    return this.#write(resource, next, old, options.subresource) as unknown as T;
   }
 
   async delete(
@@ -422,6 +427,11 @@ function versionOf(object: JsonObject): number {
 }
 
 /** JSON merge patch, RFC 7396. */
+/** The name of the type that lists are merged by. */
+function schemaOf({ group, version, kind }: Resource): string {
+  return `${group === '' ? 'core' : group.replace(/\..*$/, '')}/${version}.${kind}`;
+}
+
 function merged(target: Json, patch: Json): Json {
   if (!isJsonObject(patch)) return structuredClone(patch);
   const result: JsonObject = isJsonObject(target) ? { ...structuredClone(target) } : {};

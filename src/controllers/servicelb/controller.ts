@@ -7,8 +7,9 @@ import { done } from '../../control/reconciler.ts';
 import { WorkQueue } from '../../control/work-queue.ts';
 import { type ControllerContext, reconcilerTask, withEvents } from '../context.ts';
 import { slicesByService, slicesOfService } from '../service-slices.ts';
+import { conditionsPatch, planCondition } from '../service-conditions.ts';
 import { canonicalJson } from '../status-patch.ts';
-import { clashMessage, isBalanced, ownClass, planBalancer, planConditions } from './plan.ts';
+import { isBalanced, ownClass, planBalancer, portsError, portsErrorCondition } from './plan.ts';
 
 /** Writes the addresses of the ready nodes into the status of LoadBalancer Services. */
 export function serviceLbController(context: ControllerContext): Task {
@@ -27,9 +28,11 @@ export function serviceLbController(context: ControllerContext): Task {
   });
   serviceInformer.onChange((key, now, old) => {
     queue.add(key);
+    if (!serviceInformer.synced) return; // the first list brings them all
     const changed = canonicalJson(now?.spec) !== canonicalJson(old?.spec);
-    // Ports that this one gives up may be what another waits for.
-    if (changed && old?.spec?.type === 'LoadBalancer') addAll();
+    const mayHoldPorts = [now, old].some((service) => service?.spec?.type === 'LoadBalancer');
+    // Ports that this one gives up may be what another waits for; those that it takes as the older one another has to leave.
+    if (changed && mayHoldPorts) addAll();
   });
   nodeInformer.onChange((_key, now, old) => {
     if (nodeFacts(now) !== nodeFacts(old)) addAll();
@@ -45,10 +48,9 @@ export function serviceLbController(context: ControllerContext): Task {
       nodes: nodeInformer.list(),
       slices: slicesOfService(informers, key),
     });
-    const conditions = planConditions(service, clashes, rfc3339(timing.clock.nowMs()));
-    if (clashes.length > 0 && conditions !== undefined) {
-      recorder.event(service, 'Warning', 'PortUnavailable', clashMessage(clashes));
-    }
+    const error = portsError(clashes);
+    const nowText = rfc3339(timing.clock.nowMs());
+    const conditions = planCondition(service, portsErrorCondition, error, nowText);
     if (wantedAddressMissing && ingress.length > 0) {
       const message = `${service.spec?.loadBalancerIP ?? ''} is no address of a node that takes its traffic: all nodes' addresses are given`;
       recorder.event(service, 'Warning', 'LoadBalancerIPUnavailable', message);
@@ -57,11 +59,13 @@ export function serviceLbController(context: ControllerContext): Task {
     const current = (service.status?.loadBalancer?.ingress ?? []).map(({ ipMode: _mode, ...point }) => point);
     if (conditions === undefined && canonicalJson(current) === canonicalJson(ingress)) return done;
     const { namespace, name = '' } = service.metadata ?? {};
-    const status = {
-      loadBalancer: { ingress: ingress.length === 0 ? null : ingress },
-      ...(conditions === undefined ? {} : { conditions: conditions.length === 0 ? null : conditions }),
-    };
-    await client.patch(services, namespace, name, 'merge', { status }, { subresource: 'status', signal });
+    const told = conditions === undefined ? undefined : conditionsPatch(service, conditions);
+    const status = { ...told?.status, loadBalancer: { ingress: ingress.length === 0 ? null : ingress } };
+    const body = { ...told, status };
+    await client.patch(services, namespace, name, 'merge', body, { subresource: 'status', signal });
+    if (error !== undefined && conditions !== undefined) {
+      recorder.event(service, 'Warning', error.reason, error.message);
+    }
     return done;
   });
   return withEvents(task, recorder);

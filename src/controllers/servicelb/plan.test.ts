@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Node, Service } from '../../api/gen/core-v1.ts';
 import type { EndpointSlice } from '../../api/gen/discovery-v1.ts';
-import { planBalancer, planConditions } from './plan.ts';
+import { planBalancer, portsError } from './plan.ts';
 
 function node(name: string, address: string, ready = 'True'): Node {
   return {
@@ -138,20 +138,15 @@ test('servicelb: loadBalancerIP picks a node’s address, and is told where it c
   assert.deepEqual(plan('10.41.0.11'), [['10.41.0.9', '10.41.0.10'], true], 'its node is not ready');
 });
 
-test('servicelb: the condition comes with a clash, stays while it does and leaves with it', () => {
-  const clashes = [{ port: '80/TCP', holder: 'Service default/web' }];
-  const other = { type: 'Other', status: 'True', reason: 'r', message: 'm', lastTransitionTime: 't' };
-  const fresh = { ...web, status: { conditions: [other] } };
-  const made = planConditions(fresh, clashes, '2026-01-31T12:00:00Z');
-  assert.deepEqual(
-    made?.map(({ type, status, reason }) => [type, status, reason]),
-    [
-      ['Other', 'True', 'r'],
-      ['LoadBalancerPortsError', 'True', 'PortUnavailable'],
-    ],
-  );
-  const clashing = { ...web, status: { conditions: made } };
-  assert.equal(planConditions(clashing, clashes, '2026-01-31T12:00:09Z'), undefined);
-  assert.deepEqual(planConditions(clashing, [], '2026-01-31T12:00:09Z'), [other]);
-  assert.equal(planConditions(fresh, [], '2026-01-31T12:00:09Z'), undefined);
+test('servicelb: the condition names every clash, and says nothing without one', () => {
+  const clashes = [
+    { port: '80/TCP', holder: 'Service default/web' },
+    { port: '6443/TCP', holder: 'the API server' },
+  ];
+  assert.deepEqual(portsError(clashes), {
+    reason: 'PortUnavailable',
+    message:
+      'port 80/TCP of the nodes belongs to Service default/web; port 6443/TCP of the nodes belongs to the API server: delete that or choose another port',
+  });
+  assert.equal(portsError([]), undefined);
 });

@@ -1,8 +1,8 @@
 import type { LoadBalancerIngress, Node, PortStatus, Service } from '../../api/gen/core-v1.ts';
 import type { EndpointSlice } from '../../api/gen/discovery-v1.ts';
-import type { Condition } from '../../api/gen/meta-v1.ts';
 import { keyOf } from '../../api/object.ts';
 import { canonicalIp } from '../../base/ip.ts';
+import type { ConditionText } from '../service-conditions.ts';
 
 const excludeLabel = 'node.kubernetes.io/exclude-from-external-load-balancers';
 
@@ -13,7 +13,7 @@ export const ownClass = 'fairlead.dev/servicelb';
 const portTakenError = 'fairlead.dev/PortUnavailable';
 
 /** Type of the condition that core/v1 has for ports that do not work. */
-const portsErrorCondition = 'LoadBalancerPortsError';
+export const portsErrorCondition = 'LoadBalancerPortsError';
 
 /** Ports of the nodes that the cluster itself lives by. A Service there would take them away from it. */
 const reservedPorts: ReadonlyMap<string, string> = new Map([
@@ -128,29 +128,13 @@ function nodesWithEndpoints(service: Service, slices: Iterable<EndpointSlice>): 
   return (node) => names.has(node);
 }
 
-/** The Service's conditions with ours as it should be; `undefined` when they are so already. */
-export function planConditions(
-  service: Service,
-  clashes: readonly PortClash[],
-  nowText: string,
-): readonly Condition[] | undefined {
-  const all = service.status?.conditions ?? [];
-  const others = all.filter(({ type }) => type !== portsErrorCondition);
-  const old = all.find(({ type }) => type === portsErrorCondition);
-  if (clashes.length === 0) return old === undefined ? undefined : others;
-  const message = clashMessage(clashes);
-  if (old?.status === 'True' && old.message === message) return undefined;
-  const condition: Condition = {
-    type: portsErrorCondition,
-    status: 'True',
-    reason: 'PortUnavailable',
-    message,
-    lastTransitionTime: old?.status === 'True' ? old.lastTransitionTime : nowText,
-  };
-  return [...others, condition];
+/** What the Service's condition of type `portsErrorCondition` should say; undefined: all its ports are its own. */
+export function portsError(clashes: readonly PortClash[]): ConditionText | undefined {
+  if (clashes.length === 0) return undefined;
+  return { reason: 'PortUnavailable', message: clashMessage(clashes) };
 }
 
-export function clashMessage(clashes: readonly PortClash[]): string {
+function clashMessage(clashes: readonly PortClash[]): string {
   const taken = clashes
     .map(({ port, holder }) => `port ${port} of the nodes belongs to ${holder}`)
     .join('; ');

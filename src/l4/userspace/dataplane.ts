@@ -6,7 +6,7 @@ import type { NodeView } from '../../model/view.ts';
 import { runTool } from '../apply.ts';
 import { textFamily } from '../claims.ts';
 import type { CompileOptions } from '../compile.ts';
-import type { Dataplane, ReportProblem, SyncKind } from '../dataplane.ts';
+import type { Dataplane, ReportProblem, SctpLack, SyncKind } from '../dataplane.ts';
 import type { RulesetProblem } from '../ruleset.ts';
 import { Balancer } from './balance.ts';
 import { type Front, frontsMax, insideRanges, planFronts } from './fronts.ts';
@@ -116,6 +116,7 @@ export function createUserspaceDataplane(
       await converge(state, signal);
       return true;
     },
+    sctpLack: () => Promise.resolve(socketsWithoutSctp),
     describe: () =>
       [...state.listeners.values()]
         .map(
@@ -133,6 +134,11 @@ export function createUserspaceDataplane(
     },
   };
 }
+
+const socketsWithoutSctp: SctpLack = {
+  reason: 'UserspaceProxy',
+  message: 'the service proxy works without nftables, by sockets for TCP and UDP',
+};
 
 function plan(state: State, view: NodeView, options: CompileOptions): void {
   const { fronts, localRanges, problems } = planFronts(view, options, state.ports.localAddresses());
