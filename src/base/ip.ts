@@ -114,6 +114,11 @@ export function canonicalIp(text: string): string | undefined {
   return ip === undefined ? undefined : formatIp(ip);
 }
 
+/** "10.41.0.2:80", "[fd00::2]:80": as URLs and most options want it. */
+export function formatHostPort(address: string, port: number): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
 export function familyOf(text: string): IpFamily | undefined {
   return parseIp(text)?.family;
 }

@@ -4,7 +4,8 @@ import type { IngressClass } from '../api/gen/networking-v1.ts';
 import type { KubeObject } from '../api/object.ts';
 import { customResourceDefinitions, ingressClasses, type Resource, services } from '../api/resource.ts';
 import { type ApiClient, isApiError } from '../client/client.ts';
-import { type ClusterConfig, dnsServiceAddress, pathsOf } from './config.ts';
+import { type ClusterConfig, type NetworkConfig, pathsOf } from './config.ts';
+import { rangesOf } from './ranges.ts';
 
 export const systemNamespace = 'kube-system';
 
@@ -12,7 +13,10 @@ export const systemNamespace = 'kube-system';
 export const addonPorts = { dns: 53, dnsHealth: 9153, http: 8000, https: 8443, ingressHealth: 9113 } as const;
 
 /** The Services through which the cluster finds its DNS and the world its Ingresses. Pure. */
-export function systemServices(): readonly Service[] {
+export function systemServices(config: NetworkConfig): readonly Service[] {
+  const addresses = rangesOf(config).map(({ dns }) => dns);
+  // Unsaid it would be one family, in a cluster of two as well.
+  const families = addresses.length === 1 ? {} : { ipFamilyPolicy: 'PreferDualStack' };
   return [
     {
       apiVersion: 'v1',
@@ -28,8 +32,9 @@ export function systemServices(): readonly Service[] {
       },
       spec: {
         type: 'ClusterIP',
-        clusterIP: dnsServiceAddress,
-        clusterIPs: [dnsServiceAddress],
+        ...families,
+        clusterIP: addresses[0],
+        clusterIPs: addresses,
         selector: { 'k8s-app': 'kube-dns' },
         // The server's sockets outlive it: while it is started again queries wait there and are answered, whereas
         // without an endpoint they would be refused.
@@ -46,6 +51,7 @@ export function systemServices(): readonly Service[] {
       kind: 'Service',
       metadata: { name: 'ingress', namespace: systemNamespace, labels: { app: 'fairlead-ingress' } },
       spec: {
+        ...families,
         type: 'LoadBalancer',
         selector: { app: 'fairlead-ingress' },
         ports: [
@@ -115,7 +121,7 @@ export async function ensureAddons(
   signal: AbortSignal,
 ): Promise<void> {
   await Promise.all([
-    ...systemServices().map(async (service) => ensure(api, services, service, signal)),
+    ...systemServices(config).map(async (service) => ensure(api, services, service, signal)),
     ...fairleadDefinitions.map(async (definition) =>
       ensure(api, customResourceDefinitions, definition, signal),
     ),

@@ -115,7 +115,7 @@ test('ingress classes keep their order, the first is the default', () => {
 
 test('nodes have names, addresses and namespaces', () => {
   assert.deepEqual(nodesOf({ name: 'dev', agents: 1 }), [
-    { name: 'server-0', address: '10.41.0.2', netns: 'fairlead-dev-server-0' },
-    { name: 'agent-0', address: '10.41.0.3', netns: 'fairlead-dev-agent-0' },
+    { name: 'server-0', addresses: ['10.41.0.2'], address: '10.41.0.2', netns: 'fairlead-dev-server-0' },
+    { name: 'agent-0', addresses: ['10.41.0.3'], address: '10.41.0.3', netns: 'fairlead-dev-agent-0' },
   ]);
 });

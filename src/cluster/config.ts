@@ -1,4 +1,5 @@
 import { posix } from 'node:path';
+import { addressIn, type IpFamilies, rangesOf } from './ranges.ts';
 
 /** A published port: a listening socket in the host's namespace that leads into the cluster. */
 export type PublishedPort = {
@@ -18,6 +19,8 @@ export type ClusterConfig = {
   readonly name: string;
   /** Nodes beside server-0. */
   readonly agents: number;
+  /** Undefined, as in what earlier versions wrote: IPv4 alone. */
+  readonly ipFamilies?: IpFamilies | undefined;
   readonly published: readonly PublishedPort[];
   /** Names of the IngressClasses that the ingress serves; the first is the default class. */
   readonly ingressClasses: readonly string[];
@@ -48,11 +51,6 @@ export function nodeGraceSecondsOf(config: Pick<ClusterConfig, 'nodeGraceSeconds
 
 export const publishedPortsMax = 128;
 export const clusterDomain = 'cluster.local';
-export const podCidr = '10.42.0.0/16';
-export const serviceCidr = '10.43.0.0/16';
-export const kubernetesServiceAddress = '10.43.0.1';
-export const dnsServiceAddress = '10.43.0.10';
-export const gatewayAddress = '10.41.0.1';
 /** The gateway's CONNECT proxy. */
 export const proxyPort = 3128;
 export const apiNodePort = 6443;
@@ -63,8 +61,6 @@ export const hostDnsAddresses: readonly string[] = Array.from(
 );
 /** Tried in turn: where something serves port 53 of all addresses, the other one may still be had. */
 export const hostDnsPorts = [53, 10053] as const;
-/** Zones of the cluster's names: its domain, and of its addresses. */
-export const clusterZones = [clusterDomain, '42.10.in-addr.arpa', '43.10.in-addr.arpa'] as const;
 /** Tried first on the host, because it is what people know; any free port otherwise. */
 export const apiHostPortPreferred = 6443;
 
@@ -80,19 +76,30 @@ export const defaultPublished: readonly PublishedPort[] = [80, 443, 8080].map((p
 
 export type NodePlan = {
   readonly name: string;
-  /** InternalIP on the node network. */
+  /** InternalIPs on the node network, of each of the cluster's families one. */
+  readonly addresses: readonly string[];
+  /** The first of them. */
   readonly address: string;
   readonly netns: string;
 };
 
+/** What names and addresses of a cluster follow from. */
+export type NetworkConfig = Pick<ClusterConfig, 'name' | 'agents' | 'ipFamilies'>;
+
 /** server-0, agent-0, agent-1, … with their addresses. */
-export function nodesOf(config: Pick<ClusterConfig, 'name' | 'agents'>): readonly NodePlan[] {
+export function nodesOf(config: NetworkConfig): readonly NodePlan[] {
+  const ranges = rangesOf(config);
   const names = ['server-0', ...Array.from({ length: config.agents }, (_, index) => `agent-${index}`)];
-  return names.map((name, index) => ({
-    name,
-    address: `10.41.0.${index + 2}`,
-    netns: `fairlead-${config.name}-${name}`,
-  }));
+  return names.map((name, index) => {
+    const addresses = ranges.map(({ nodes }) => addressIn(nodes, index + 2));
+    const netns = `fairlead-${config.name}-${name}`;
+    return { name, addresses, address: addresses[0] ?? '', netns };
+  });
+}
+
+/** The way out: the address of the node network's namespace in the cluster's first family. */
+export function gatewayOf(config: NetworkConfig): string {
+  return rangesOf(config)[0]?.gateway ?? '';
 }
 
 export function networkNetns(clusterName: string): string {

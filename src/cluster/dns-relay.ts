@@ -48,26 +48,33 @@ export function hostResolvers(file: string = resolvConf): () => readonly string[
 
 /** Sends DNS messages from inherited sockets on to the host's resolvers as they are. Resolves when the signal aborts. */
 export async function runDnsRelay(
-  sockets: { readonly udpFd: number; readonly tcpFd: number },
+  sockets: { readonly udpFd: number; readonly tcpFd: number; readonly isIpv6?: boolean },
   log: Logger,
   signal: AbortSignal,
   resolvers: () => readonly string[] = hostResolvers(),
   resolverPort = 53,
 ): Promise<void> {
   await Promise.all([
-    relayUdp(sockets.udpFd, log, signal, resolvers, resolverPort),
+    relayUdp(
+      createSocket(sockets.isIpv6 === true ? 'udp6' : 'udp4'),
+      sockets.udpFd,
+      log,
+      signal,
+      resolvers,
+      resolverPort,
+    ),
     relayTcp(sockets.tcpFd, signal, resolvers, resolverPort),
   ]);
 }
 
 async function relayUdp(
+  listener: UdpSocket,
   fd: number,
   log: Logger,
   signal: AbortSignal,
   resolvers: () => readonly string[],
   resolverPort: number,
 ): Promise<void> {
-  const listener = createSocket('udp4');
   const open = new Set<UdpSocket>();
   listener.on('error', (error) => log.warn('DNS relay', { error }));
   listener.on('message', (query, from) => {

@@ -3,7 +3,7 @@ import { BlockList, connect, createServer, isIPv6, type Server, type Socket } fr
 import { aborted } from '../base/lifetime.ts';
 import type { Logger } from '../base/log.ts';
 import { openSocket } from '../base/sockets.ts';
-import { type ClusterConfig, gatewayAddress, networkNetns, proxyPort } from './config.ts';
+import { type ClusterConfig, gatewayOf, networkNetns, proxyPort } from './config.ts';
 import { runDnsRelay } from './dns-relay.ts';
 import { inNetns } from './sockets.ts';
 
@@ -34,14 +34,15 @@ refused.addSubnet('ff00::', 8, 'ipv6');
 export async function runGateway(config: ClusterConfig, log: Logger, signal: AbortSignal): Promise<void> {
   if (config.egress === 'none') return aborted(signal);
   const netns = networkNetns(config.name);
+  const gateway = gatewayOf(config);
   const [proxyFd, dnsTcpFd] = inNetns(netns, () => [
-    openSocket('tcp', gatewayAddress, proxyPort),
-    openSocket('tcp', gatewayAddress, 53),
+    openSocket('tcp', gateway, proxyPort),
+    openSocket('tcp', gateway, 53),
   ]);
-  const dnsUdpFd = inNetns(netns, () => openSocket('udp', gatewayAddress, 53));
+  const dnsUdpFd = inNetns(netns, () => openSocket('udp', gateway, 53));
   await Promise.all([
     runConnectProxy(proxyFd ?? -1, log, signal),
-    runDnsRelay({ udpFd: dnsUdpFd, tcpFd: dnsTcpFd ?? -1 }, log, signal),
+    runDnsRelay({ udpFd: dnsUdpFd, tcpFd: dnsTcpFd ?? -1, isIpv6: isIPv6(gateway) }, log, signal),
   ]);
 }
 

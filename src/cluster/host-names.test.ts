@@ -4,6 +4,7 @@ import { describe, test } from 'node:test';
 import { openSocket } from '../base/sockets.ts';
 import { hostLinkOf, lineToAdd, pickHostDns, resolvectlCommands } from './host-names.ts';
 
+const dev = { name: 'dev', agents: 0 };
 const dns = { address: '127.0.43.10', port: 53 };
 const plain = { resolvConf: 'nameserver 192.0.2.1\n', networkManagerDnsmasq: false, dnsmasq: false };
 
@@ -16,13 +17,13 @@ describe('names on the host', () => {
   });
 
   test('systemd-resolved is told the zones of the cluster and no others', () => {
-    const told = resolvectlCommands('dev', dns).map((words) => words.join(' '));
+    const told = resolvectlCommands(dev, dns).map((words) => words.join(' '));
     assert.deepEqual(told.slice(0, 3), [
       'dns fl-dev 127.0.43.10',
       'domain fl-dev ~cluster.local ~42.10.in-addr.arpa ~43.10.in-addr.arpa',
       'default-route fl-dev no',
     ]);
-    assert.equal(resolvectlCommands('dev', { ...dns, port: 10053 })[0]?.at(-1), '127.0.43.10:10053');
+    assert.equal(resolvectlCommands(dev, { ...dns, port: 10053 })[0]?.at(-1), '127.0.43.10:10053');
   });
 
   for (const { name, at = dns, files, want } of [

@@ -3,14 +3,15 @@ import { openSocket, SocketError } from '../base/sockets.ts';
 import { UserError } from '../base/user-error.ts';
 import {
   clusterDomain,
-  clusterZones,
   type HostDns,
   hostDnsAddresses,
   hostDnsPorts,
+  type NetworkConfig,
   networkNetns,
 } from './config.ts';
 import type { IpBatch } from './netns.ts';
 import { runBatch, runTool } from './network.ts';
+import { rangesOf, reverseZonesOf } from './ranges.ts';
 
 /**
  * The names of a cluster on the host. Where systemd-resolved runs, it is told by a link of the cluster's own, which carries
@@ -55,13 +56,14 @@ export function hostLinkBatches(clusterName: string, dns: HostDns): readonly IpB
 
 /** What resolvectl is told, in this order. Only the cluster's zones are asked here ("~"), whatever else is asked elsewhere. */
 export function resolvectlCommands(
-  clusterName: string,
+  config: NetworkConfig,
   { address, port }: HostDns,
 ): readonly (readonly string[])[] {
-  const link = hostLinkOf(clusterName);
+  const link = hostLinkOf(config.name);
+  const zones = [clusterDomain, ...rangesOf(config).flatMap(reverseZonesOf)];
   return [
     ['dns', link, port === 53 ? address : `${address}:${port}`],
-    ['domain', link, ...clusterZones.map((zone) => `~${zone}`)],
+    ['domain', link, ...zones.map((zone) => `~${zone}`)],
     ['default-route', link, 'no'],
     ['dnssec', link, 'no'], // the zones are not signed
     ['dnsovertls', link, 'no'],
@@ -115,14 +117,15 @@ function isFreeForDns(address: string, port: number): boolean {
 }
 
 /** Makes the names resolvable on the host, or tells how. Resolves to what was done in words. Safe to repeat. */
-export async function resolveOnHost(clusterName: string, dns: HostDns): Promise<string> {
+export async function resolveOnHost(config: NetworkConfig, dns: HostDns): Promise<string> {
+  const clusterName = config.name;
   const where = `${clusterDomain} on this machine`;
   const asked = `DNS at ${dns.address}${dns.port === 53 ? '' : ` port ${dns.port}`}`;
   if (!(await hasResolved())) return `for names of ${where} ${lineToAdd(dns, readFiles())}`;
   await removeHostLink(clusterName);
   for (const batch of hostLinkBatches(clusterName, dns)) await runBatch(batch);
   try {
-    for (const command of resolvectlCommands(clusterName, dns)) await runTool('resolvectl', command, '');
+    for (const command of resolvectlCommands(config, dns)) await runTool('resolvectl', command, '');
   } catch (cause) {
     await removeHostLink(clusterName);
     const why = cause instanceof Error ? cause.message : String(cause);

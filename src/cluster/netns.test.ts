@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isClusterNetns, planNetwork } from './netns.ts';
+import { rangesOf } from './ranges.ts';
 
 const one = { name: 'dev', agents: 0 };
 const complete = new Map([
@@ -8,9 +9,14 @@ const complete = new Map([
   ['fairlead-dev-server-0', new Set(['lo', 'eth0'])],
 ]);
 
-const linesOf = (observed: Parameters<typeof planNetwork>[1], config = one): readonly string[] =>
-  planNetwork(config, observed).stages.flatMap((stage) =>
-    stage.flatMap(({ netns, lines }) => lines.map((line) => `${netns ?? 'host'}: ${line}`)),
+const linesOf = (
+  observed: Parameters<typeof planNetwork>[1],
+  config: Parameters<typeof planNetwork>[0] = one,
+): readonly string[] =>
+  [planNetwork(config, observed)].flatMap(({ namespaces, stages }) =>
+    [namespaces ?? [], ...stages]
+      .flat()
+      .flatMap(({ netns, lines }) => lines.map((line) => `${netns ?? 'host'}: ${line}`)),
   );
 
 test('a first start makes namespaces, then the bridge, then the nodes', () => {
@@ -62,6 +68,33 @@ test('every namespace forwards', () => {
     ({ key }) => key === 'net.ipv4.ip_forward',
   );
   assert.equal(forwarding.length, 4);
+});
+
+test('two families: addresses, refusals and ways out of each, and settings before any interface is made', () => {
+  const config = { name: 'dev', agents: 0, ipFamilies: 'dual' } as const;
+  const [, ipv6] = rangesOf(config);
+  const site = ipv6?.gateway.replace(/:41::1$/, '') ?? '';
+  const lines = linesOf(new Map(), config);
+  for (const line of [
+    `fairlead-dev-net: address replace ${site}:41::1/64 dev br0`,
+    'fairlead-dev-net: route replace unreachable ::/0',
+    `fairlead-dev-server-0: address replace ${site}:41::2/64 dev eth0`,
+    `fairlead-dev-server-0: route replace default via ${site}:41::1`,
+    'fairlead-dev-server-0: route replace default via 10.41.0.1',
+  ])
+    assert.ok(lines.includes(line), line);
+  const { sysctls } = planNetwork(config, new Map());
+  for (const key of ['forwarding', 'accept_dad', 'keep_addr_on_down'])
+    assert.equal(sysctls.filter((one) => one.key.endsWith(key)).length, 2, key);
+});
+
+test('a cluster of IPv4 alone sets nothing of IPv6, which the machine may not have', () => {
+  const { sysctls } = planNetwork(one, new Map());
+  assert.deepEqual(
+    sysctls.filter(({ key }) => key.includes('ipv6')),
+    [],
+  );
+  assert.ok(!linesOf(new Map()).some((line) => /::/.test(line)));
 });
 
 for (const [name, isOurs] of [

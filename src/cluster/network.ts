@@ -53,10 +53,11 @@ function interfaces(): ReadonlySet<string> {
 /** Makes the node network, or completes it. */
 export async function createNetwork(config: ClusterConfig): Promise<void> {
   const plan: NetworkPlan = planNetwork(config, observeNetwork(config.name));
-  for (const stage of plan.stages) await Promise.all(stage.map(runBatch));
+  if (plan.namespaces !== undefined) await runBatch(plan.namespaces);
   for (const { netns, key, value } of plan.sysctls) {
     inNetns(netns, () => writeFileSync(`/proc/sys/${key.replaceAll('.', '/')}`, value));
   }
+  for (const stage of plan.stages) await Promise.all(stage.map(runBatch));
 }
 
 /** Runs lines of `ip` in a namespace. Rejects with what it said. */

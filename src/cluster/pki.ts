@@ -8,7 +8,8 @@ import {
   type KeyPair,
   loadAuthority,
 } from '../base/certificates.ts';
-import { type ClusterConfig, clusterDomain, kubernetesServiceAddress, nodesOf, pathsOf } from './config.ts';
+import { type ClusterConfig, clusterDomain, type NetworkConfig, nodesOf, pathsOf } from './config.ts';
+import { rangesOf } from './ranges.ts';
 
 /** How long certificates of a cluster are good for: a development cluster must not end on its own. */
 export const validityDays = 3650;
@@ -18,7 +19,7 @@ const backdateMs = 3_600_000;
 type Wanted = { readonly file: string; readonly request: Omit<CertificateRequest, 'notBefore' | 'notAfter'> };
 
 /** Every certificate of a cluster, by file name without extension. Pure. */
-export function certificatesOf(config: Pick<ClusterConfig, 'name' | 'agents'>): readonly Wanted[] {
+export function certificatesOf(config: NetworkConfig): readonly Wanted[] {
   const nodes = nodesOf(config);
   const client = (file: string, commonName: string, organizations: readonly string[] = []): Wanted => ({
     file,
@@ -37,7 +38,11 @@ export function certificatesOf(config: Pick<ClusterConfig, 'name' | 'agents'>): 
           'kubernetes.default.svc',
           `kubernetes.default.svc.${clusterDomain}`,
         ],
-        addresses: ['127.0.0.1', '::1', kubernetesServiceAddress, ...nodes.map(({ address }) => address)],
+        addresses: [
+          ...['127.0.0.1', '::1'],
+          ...rangesOf(config).map(({ kubernetes }) => kubernetes),
+          ...nodes.flatMap(({ addresses }) => addresses),
+        ],
       },
     },
     client('admin', 'fairlead-admin', ['system:masters']),
@@ -46,7 +51,7 @@ export function certificatesOf(config: Pick<ClusterConfig, 'name' | 'agents'>): 
     client('dns', 'system:fairlead-dns'),
     client('ingress', 'system:fairlead-ingress'),
     client('apiserver-kubelet-client', 'kube-apiserver-kubelet-client'),
-    ...nodes.flatMap(({ name, address }) => [
+    ...nodes.flatMap(({ name, addresses }) => [
       client(`node-${name}`, `system:node:${name}`, ['system:nodes']),
       {
         file: `kubelet-${name}`,
@@ -55,7 +60,7 @@ export function certificatesOf(config: Pick<ClusterConfig, 'name' | 'agents'>): 
           organizations: ['system:nodes'],
           usage: 'server' as const,
           dnsNames: [name, 'localhost'],
-          addresses: [address, '127.0.0.1'],
+          addresses: [...addresses, '127.0.0.1'],
         },
       },
     ]),

@@ -1,12 +1,11 @@
+import { formatHostPort } from '../base/ip.ts';
+import { addonPorts } from './addons.ts';
 import {
   apiNodePort,
   clusterDomain,
-  dnsServiceAddress,
-  podCidr,
   proxyPort,
-  serviceCidr,
   type ClusterConfig,
-  gatewayAddress,
+  gatewayOf,
   loopbacks,
   networkNetns,
   nodesOf,
@@ -14,6 +13,7 @@ import {
   type PublishedPort,
   nodeGraceSecondsOf,
 } from './config.ts';
+import { rangesOf } from './ranges.ts';
 
 /** A socket which the supervisor makes and hands to a process as descriptor 3, 4, …. */
 export type DescriptorPlan = {
@@ -47,8 +47,6 @@ const smallHeap: readonly string[] = ['--max-semi-space-size=2'];
 
 /** Ports of the load balancer whose host sockets go straight to the ingress, without a relay. */
 export const ingressPorts = { http: 80, https: 443 } as const;
-
-const dnsPort = 53;
 
 export function describeDescriptor(plan: DescriptorPlan): string {
   const suffix = plan.kind === undefined ? '' : `/${plan.kind}`;
@@ -90,16 +88,18 @@ export function planProcesses(config: ClusterConfig): readonly ProcessPlan[] {
   const [server] = nodes;
   if (server === undefined) return [];
   return [
-    serverProcess(config, server.netns, server.address),
+    serverProcess(config, server),
     ...nodes.map((node, index) => nodeProcess(config, node, index === 0)),
-    dnsProcess(config, server.netns, server.address),
+    dnsProcess(config, server),
     ingressProcess(config, server.netns),
   ];
 }
 
-function serverProcess(config: ClusterConfig, netns: string, address: string): ProcessPlan {
+type Node = ReturnType<typeof nodesOf>[number];
+
+function serverProcess(config: ClusterConfig, { netns, addresses }: Node): ProcessPlan {
   const descriptors = [
-    { netns, address, port: apiNodePort, optional: false },
+    ...addresses.map((address) => ({ netns, address, port: apiNodePort, optional: false })),
     ...loopbacks.map((loopback) => ({
       netns: undefined,
       address: loopback,
@@ -123,10 +123,9 @@ function serverProcess(config: ClusterConfig, netns: string, address: string): P
   };
 }
 
-type Node = ReturnType<typeof nodesOf>[number];
-
 function nodeProcess(config: ClusterConfig, node: Node, isServer: boolean): ProcessPlan {
   const paths = pathsOf(config);
+  const ranges = rangesOf(config);
   const relayed = isServer
     ? config.published.filter(({ port }) => port !== ingressPorts.http && port !== ingressPorts.https)
     : [];
@@ -146,22 +145,22 @@ function nodeProcess(config: ClusterConfig, node: Node, isServer: boolean): Proc
       '--name',
       node.name,
       '--node-ip',
-      node.address,
+      node.addresses.join(','),
       '--data-dir',
       config.dataDir,
       '--run-dir',
       config.runDir,
       '--cluster-dns',
-      dnsServiceAddress,
+      ranges.map(({ dns }) => dns).join(','),
       '--cluster-domain',
       clusterDomain,
       '--cluster-cidr',
-      podCidr,
+      ranges.map(({ pods }) => pods).join(','),
       '--service-cidr',
-      serviceCidr,
+      ranges.map(({ services }) => services).join(','),
       // `up` sets it, too; an interface that goes down loses it.
       '--gateway',
-      gatewayAddress,
+      ranges.map(({ gateway }) => gateway).join(','),
       '--resolv-conf',
       paths.resolvConf,
       '--cni-bin-dir',
@@ -172,7 +171,9 @@ function nodeProcess(config: ClusterConfig, node: Node, isServer: boolean): Proc
       '--node-lease-duration-seconds',
       String(Math.max(1, Math.floor(nodeGraceSecondsOf(config) * 0.8))),
       ...(isServer ? ['--label', 'node-role.kubernetes.io/control-plane=true'] : []),
-      ...(config.egress === 'none' ? [] : ['--image-proxy', `http://${gatewayAddress}:${proxyPort}`]),
+      ...(config.egress === 'none'
+        ? []
+        : ['--image-proxy', `http://${formatHostPort(gatewayOf(config), proxyPort)}`]),
       ...sockets.flatMap(({ descriptor, port }) => {
         const fd = descriptorOf(descriptor);
         return fd === undefined ? [] : ['--relay', `${fd}:${port}`];
@@ -183,16 +184,19 @@ function nodeProcess(config: ClusterConfig, node: Node, isServer: boolean): Proc
 
 /**
  * The supervisor holds its sockets: while DNS is started again, queries wait in them instead of being refused. UDP at the
- * address that the Service leads to, since answers must come from there; TCP at all.
+ * addresses that the Service leads to, since answers must come from there; TCP at all.
  */
-function dnsProcess(config: ClusterConfig, netns: string, address: string): ProcessPlan {
-  const udp: DescriptorPlan = { netns, address, port: dnsPort, kind: 'udp', optional: false };
-  const tcp: DescriptorPlan = { netns, address: '0.0.0.0', port: dnsPort, optional: false };
+function dnsProcess(config: ClusterConfig, { netns, addresses }: Node): ProcessPlan {
+  const inNode = { netns, port: addonPorts.dns, optional: false };
+  const udp = addresses.map((address): DescriptorPlan => ({ ...inNode, address, kind: 'udp' }));
+  const tcp = rangesOf(config).map(
+    ({ family }): DescriptorPlan => ({ ...inNode, address: family === 4 ? '0.0.0.0' : '::' }),
+  );
   const host = hostDnsDescriptors(config);
   return {
     name: 'dns',
     netns,
-    descriptors: [udp, tcp, ...host],
+    descriptors: [...udp, ...tcp, ...host],
     runtimeFlags: smallHeap,
     stopStage: 1,
     command: (descriptorOf) => [
@@ -200,10 +204,14 @@ function dnsProcess(config: ClusterConfig, netns: string, address: string): Proc
       '--kubeconfig',
       `${pathsOf(config).kubeconfigDir}/dns.yaml`,
       '--upstream',
-      config.egress === 'none' ? 'none' : gatewayAddress,
+      config.egress === 'none' ? 'none' : gatewayOf(config),
+      ...atAnyAddress(config, '--health-address', addonPorts.dnsHealth),
       ...['--pods', 'verified', '--autopath'],
-      ...[descriptorOf(udp)].flatMap((fd) => (fd === undefined ? [] : ['--udp-fd', `${fd}:${address}`])),
-      ...[descriptorOf(tcp)].flatMap((fd) => (fd === undefined ? [] : ['--tcp-fd', String(fd)])),
+      ...udp.flatMap((plan) => {
+        const fd = descriptorOf(plan);
+        return fd === undefined ? [] : ['--udp-fd', `${fd}:${plan.address}`];
+      }),
+      ...tcp.flatMap((plan) => descriptorOf(plan) ?? []).flatMap((fd) => ['--tcp-fd', String(fd)]),
       ...host.flatMap((plan) => {
         const fd = descriptorOf(plan);
         if (fd === undefined) return [];
@@ -218,6 +226,11 @@ function hostDnsDescriptors({ hostDns }: ClusterConfig): readonly DescriptorPlan
   if (hostDns === undefined) return [];
   const at = { netns: undefined, ...hostDns, optional: false };
   return [{ ...at, kind: 'udp' }, at];
+}
+
+/** The wildcard of IPv6 takes both families; without IPv6 each program's own default, that of IPv4, is left. */
+function atAnyAddress(config: ClusterConfig, option: string, port: number): readonly string[] {
+  return rangesOf(config).some(({ family }) => family === 6) ? [option, formatHostPort('::', port)] : [];
 }
 
 /** Where the host's own programs reach what is published; a wildcard they reach at the loopbacks. */
@@ -235,8 +248,7 @@ export function reachedOnHost(
 
 function hostPorts(published: readonly PublishedPort[]): readonly string[] {
   return reachedOnHost(published).flatMap(({ address, hostPort, port }) => {
-    const written = address.includes(':') ? `[${address}]` : address;
-    return ['--host-port', `${written}:${hostPort}:${port}`];
+    return ['--host-port', `${formatHostPort(address, hostPort)}:${port}`];
   });
 }
 
@@ -262,6 +274,9 @@ function ingressProcess(config: ClusterConfig, netns: string): ProcessPlan {
       `${paths.pki}/ca.crt`,
       '--ca-key',
       `${paths.pki}/ca.key`,
+      ...atAnyAddress(config, '--http', addonPorts.http),
+      ...atAnyAddress(config, '--https', addonPorts.https),
+      ...atAnyAddress(config, '--health-address', addonPorts.ingressHealth),
       ...http.flatMap((plan) => descriptorOf(plan) ?? []).flatMap((fd) => ['--http-fd', String(fd)]),
       ...https.flatMap((plan) => descriptorOf(plan) ?? []).flatMap((fd) => ['--https-fd', String(fd)]),
     ],

@@ -1,4 +1,4 @@
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { posix } from 'node:path';
 
 /** A program or file that a cluster needs, with the Debian package that has it. */
@@ -63,4 +63,14 @@ export function describeMissing(missing: readonly Prerequisite[]): string {
 /** Where the CNI plugins are; the first place when they are nowhere. */
 export function findCniBinDir(): string {
   return cniBinDirs.find((dir) => findProgram(`${dir}/bridge`, '') !== undefined) ?? cniBinDirs[0];
+}
+
+/** Why no cluster can have IPv6 addresses on this machine; undefined: it can. `procSys` is another folder in tests. */
+export function ipv6Problem(procSys = '/proc/sys'): string | undefined {
+  const setting = `${procSys}/net/ipv6/conf/all/disable_ipv6`;
+  if (!existsSync(setting)) {
+    return `this machine has no IPv6: there is no ${procSys}/net/ipv6 (perhaps ipv6.disable=1 is in /proc/cmdline)`;
+  }
+  if (readFileSync(setting, 'utf8').trim() === '0') return undefined;
+  return 'IPv6 is switched off on this machine: the sysctl net.ipv6.conf.all.disable_ipv6 is not 0';
 }

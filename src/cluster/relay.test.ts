@@ -11,13 +11,17 @@ async function listen(server: Server): Promise<number> {
 }
 
 /** A relay from a fresh port to `port`; stopped after `use`. */
-async function withRelay(port: number, use: (relayPort: number) => Promise<void>): Promise<void> {
+async function withRelay(
+  port: number,
+  use: (relayPort: number) => Promise<void>,
+  targetAddresses: readonly string[] = ['127.0.0.1'],
+): Promise<void> {
   const probe = createServer();
   const relayPort = await listen(probe);
   await new Promise((resolve) => probe.close(resolve));
   const fd = openSocket('tcp', '127.0.0.1', relayPort);
   const stop = new AbortController();
-  const options = { ...relayDefaults, targetAddress: '127.0.0.1' };
+  const options = { ...relayDefaults, targetAddresses };
   const running = runRelay([{ fd, port }], options, silentLogger, stop.signal);
   try {
     await use(relayPort);
@@ -61,4 +65,20 @@ test('a refused connection is passed on as a reset', async () => {
     const client = connect({ port: relayPort, host: '127.0.0.1' });
     await assert.rejects(readAll(client), { code: 'ECONNRESET' });
   });
+});
+
+test('an address that refuses is followed by the next, as for a Service of one family', async () => {
+  const upstream = createServer((socket) => socket.end('here'));
+  const port = await listen(upstream);
+  try {
+    await withRelay(
+      port,
+      async (relayPort) => {
+        assert.equal(await readAll(connect({ port: relayPort, host: '127.0.0.1' })), 'here');
+      },
+      ['127.0.0.2', '127.0.0.1'],
+    );
+  } finally {
+    await new Promise((resolve) => upstream.close(resolve));
+  }
 });

@@ -1,4 +1,4 @@
-import { createServer, connect, type Server, type Socket } from 'node:net';
+import { connect, createServer, isIPv6, type Server, type Socket } from 'node:net';
 import { aborted } from '../base/lifetime.ts';
 import type { Logger } from '../base/log.ts';
 
@@ -6,11 +6,14 @@ import type { Logger } from '../base/log.ts';
 export type RelayedPort = { readonly fd: number; readonly port: number };
 
 export type RelayOptions = {
-  /** Where the load balancer's ports answer: the node's own address. */
-  readonly targetAddress: string;
+  /**
+   * Where the load balancer's ports answer: the node's own addresses, of each family one at most. Tried in turn, that of the
+   * client's family first: a Service may have only one of them.
+   */
+  readonly targetAddresses: readonly string[];
   /** Connections at once, a port; more are closed at once. */
   readonly connectionsMax: number;
-  /** How long a connection to the Service may take to be made; the client is then reset. */
+  /** How long a connection to the Service may take to be made, all addresses together; the client is then reset. */
   readonly connectTimeoutMs: number;
 };
 
@@ -59,27 +62,48 @@ function listening(server: Server): Promise<void> {
   });
 }
 
+/** The address of the client's own family first. */
+function targetsOf(client: Socket, addresses: readonly string[]): readonly string[] {
+  const isOwn = (address: string): boolean => isIPv6(address) === (client.localFamily === 'IPv6');
+  return [...addresses.filter(isOwn), ...addresses.filter((address) => !isOwn(address))];
+}
+
 function carry(client: Socket, port: number, options: RelayOptions, open: Set<Socket>): void {
-  const upstream = connect({ host: options.targetAddress, port, allowHalfOpen: true, noDelay: true });
-  const timer = setTimeout(() => fail(), options.connectTimeoutMs);
+  let upstream: Socket | undefined;
   const fail = (): void => {
     client.resetAndDestroy();
-    if (upstream.connecting) upstream.destroy();
-    else upstream.resetAndDestroy();
+    if (upstream?.connecting === true) upstream.destroy();
+    else upstream?.resetAndDestroy();
   };
-  for (const socket of [client, upstream]) {
-    open.add(socket);
-    socket.setKeepAlive(true, keepAliveDelayMs);
-    socket.on('error', fail); // one side is broken: the other must not see a clean end
-    socket.on('close', () => {
+  const timer = setTimeout(fail, options.connectTimeoutMs);
+  keep(client, open, () => clearTimeout(timer));
+  client.on('error', fail); // one side is broken: the other must not see a clean end
+  const reach = ([host, ...others]: readonly string[]): void => {
+    const socket = connect({ host: host ?? '', port, allowHalfOpen: true, noDelay: true });
+    upstream = socket;
+    keep(socket, open, () => {});
+    const refused = (): void => {
+      if (others.length === 0 || client.destroyed) fail();
+      else reach(others);
+    };
+    socket.once('error', refused);
+    socket.once('connect', () => {
       clearTimeout(timer);
-      open.delete(socket);
+      socket.off('error', refused);
+      socket.on('error', fail);
+      client.pipe(socket);
+      socket.pipe(client);
+      client.resume();
     });
-  }
-  upstream.once('connect', () => {
-    clearTimeout(timer);
-    client.pipe(upstream);
-    upstream.pipe(client);
-    client.resume();
+  };
+  reach(targetsOf(client, options.targetAddresses));
+}
+
+function keep(socket: Socket, open: Set<Socket>, closed: () => void): void {
+  open.add(socket);
+  socket.setKeepAlive(true, keepAliveDelayMs);
+  socket.on('close', () => {
+    closed();
+    open.delete(socket);
   });
 }

@@ -27,7 +27,7 @@ export type ProcessStatus = {
 
 export type NodeStatus = {
   readonly name: string;
-  readonly address: string;
+  readonly addresses: readonly string[];
   readonly ready: boolean;
   readonly version: string;
 };
@@ -68,11 +68,11 @@ export async function clusterStatus(
       `the API server does not answer: ${error instanceof Error ? error.message : String(error)}`,
     ];
   }
-  const nodeStatuses = nodesOf(config).map(({ name, address }): NodeStatus => {
+  const nodeStatuses = nodesOf(config).map(({ name, addresses }): NodeStatus => {
     const node = found.find(({ metadata }) => metadata?.name === name);
     return {
       name,
-      address,
+      addresses,
       ready: node !== undefined && isReady(node),
       version: node?.status?.nodeInfo?.kubeletVersion ?? '',
     };

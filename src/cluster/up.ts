@@ -1,6 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { posix } from 'node:path';
+import { formatHostPort } from '../base/ip.ts';
 import { UserError } from '../base/user-error.ts';
 import { type ApiClient, ApiError } from '../client/client.ts';
 import type { KeyPair } from '../base/certificates.ts';
@@ -10,7 +11,7 @@ import {
   apiNodePort,
   type ClusterConfig,
   type EgressMode,
-  gatewayAddress,
+  gatewayOf,
   type HostDns,
   mergePublished,
   nodesOf,
@@ -23,8 +24,15 @@ import { type KubeconfigFacts, mergeIntoFile, renderKubeconfig } from './kubecon
 import { startSupervisor, type StartedSupervisor } from './launch.ts';
 import { ensurePki, writeWhole } from './pki.ts';
 import { directoriesOf } from './plan.ts';
+import { chooseFamilies, type IpFamilies, ipFamiliesOf } from './ranges.ts';
 import { freePublished, pickApiPort } from './ports.ts';
-import { completePath, describeMissing, findCniBinDir, missingPrerequisites } from './prerequisites.ts';
+import {
+  completePath,
+  describeMissing,
+  findCniBinDir,
+  ipv6Problem,
+  missingPrerequisites,
+} from './prerequisites.ts';
 import { waitForNodes, waitForSystemPods } from './ready.ts';
 import {
   type BaseDirs,
@@ -44,6 +52,7 @@ export const readyTimeoutMs = 90_000;
 export type UpRequest = {
   readonly name: string;
   readonly agents: number | undefined;
+  readonly ipFamilies: IpFamilies | undefined;
   readonly published: readonly PublishedPort[];
   readonly ingressClasses: readonly string[] | undefined;
   readonly dataDir: string | undefined;
@@ -156,6 +165,7 @@ function configure(
   return Object.freeze({
     name: request.name,
     agents: request.agents ?? last?.agents ?? 0,
+    ipFamilies: ipFamiliesFor(request, last),
     published: published.filter((port) => isHeld(port) || free.includes(port)),
     ingressClasses: request.ingressClasses ?? last?.ingressClasses ?? ['fairlead'],
     dataDir,
@@ -166,6 +176,19 @@ function configure(
     apiPort: last?.apiPort ?? pickApiPort(),
     hostDns: hostDnsOf(request, last, held),
   });
+}
+
+/** Throws UserError. */
+function ipFamiliesFor(request: UpRequest, last: ClusterConfig | undefined): IpFamilies {
+  const chosen = chooseFamilies(request.ipFamilies, last);
+  if (chosen === undefined) {
+    throw new UserError(
+      `the cluster ${request.name} was made with --ip-family ${ipFamiliesOf(last ?? {})}; \`fairlead down --name ${request.name}\` removes it first`,
+    );
+  }
+  const problem = chosen === 'ipv4' ? undefined : ipv6Problem();
+  if (problem !== undefined) throw new UserError(`--ip-family ${chosen}: ${problem}`);
+  return chosen;
 }
 
 function hostDnsOf(
@@ -188,6 +211,9 @@ function merged(asked: readonly PublishedPort[]): readonly PublishedPort[] {
 function remarkOnDifferences(request: UpRequest, config: ClusterConfig, deps: UpDeps): void {
   const differs = [
     ...(request.agents !== undefined && request.agents !== config.agents ? ['--agents'] : []),
+    ...(request.ipFamilies !== undefined && request.ipFamilies !== ipFamiliesOf(config)
+      ? ['--ip-family']
+      : []),
     ...(request.dataDir !== undefined && request.dataDir !== config.dataDir ? ['--data-dir'] : []),
     ...(request.nodeGraceSeconds !== undefined && request.nodeGraceSeconds !== nodeGraceSecondsOf(config)
       ? ['--node-grace-seconds']
@@ -223,10 +249,10 @@ async function writeCredentials(config: ClusterConfig, nowMs: number): Promise<v
       0o644,
     );
   }
-  const resolvConf = config.egress === 'none' ? '' : `nameserver ${gatewayAddress}\n`;
+  const resolvConf = config.egress === 'none' ? '' : `nameserver ${gatewayOf(config)}\n`;
   await writeWhole(paths.resolvConf, resolvConf, 0o644);
   const pairs = await ensurePki(config, nowMs);
-  const inside = `https://${server?.address ?? ''}:${apiNodePort}`;
+  const inside = `https://${formatHostPort(server?.address ?? '', apiNodePort)}`;
   const components = [
     'controllers',
     'scheduler',
@@ -295,7 +321,7 @@ async function finish(
     deps.begin('DNS and ingress');
     await Promise.race([waitForSystemPods(api, waiting, limit), failed]);
     deps.done('DNS and ingress ready');
-    if (config.hostDns !== undefined) deps.note(await resolveOnHost(config.name, config.hostDns));
+    if (config.hostDns !== undefined) deps.note(await resolveOnHost(config, config.hostDns));
   } catch (error) {
     if (signal.aborted) {
       throw new UserError(

@@ -15,7 +15,11 @@ export function controllersCommand(): Command {
   return new Command('controllers')
     .description('run the controllers and the scheduler against an API server')
     .option('--kubeconfig <file>', 'how to reach the API server (default: the service account of this Pod)')
-    .option('--cluster-cidr <cidr>', 'Pod network that nodes get their /24 from', '10.42.0.0/16')
+    .option(
+      '--cluster-cidr <cidrs>',
+      'Pod network that nodes get their /24 from (of IPv6: /64); one of each family, separated by a comma',
+      '10.42.0.0/16',
+    )
     .option('--leader-elect', 'work only while holding the Lease kube-system/fairlead-controllers', false)
     .option(
       '--node-monitor-grace-seconds <count>',

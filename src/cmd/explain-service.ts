@@ -6,7 +6,7 @@ type Options = {
   readonly node?: string;
   readonly kubeconfig?: string;
   readonly name?: string;
-  readonly clusterCidr: string;
+  readonly clusterCidr?: string;
   readonly serviceCidr: string;
 };
 
@@ -19,7 +19,10 @@ export function explainServiceCommand(): Command {
     .option('--node <name>', 'only the rules of this node (default: all nodes)')
     .addOption(kubeconfigOption())
     .addOption(clusterOption())
-    .option('--cluster-cidr <ranges>', 'ranges of all Pods, separated by commas', '10.42.0.0/16')
+    .option(
+      '--cluster-cidr <ranges>',
+      'ranges of all Pods, separated by commas (default: what covers the nodes’ podCIDRs)',
+    )
     .option('--service-cidr <ranges>', 'ranges of ClusterIPs beside those of ServiceCIDRs', '10.43.0.0/16')
     .action(async (name: string, options: Options) => {
       await explain(name, options);
@@ -27,14 +30,21 @@ export function explainServiceCommand(): Command {
 }
 
 async function explain(text: string, options: Options): Promise<void> {
-  const [{ explainService }, resources, { canonicalIp }, { connectAdmin }, { isApiError }] =
-    await Promise.all([
-      import('../l4/explain.ts'),
-      import('../api/resource.ts'),
-      import('../base/ip.ts'),
-      import('./connect.ts'),
-      import('../client/client.ts'),
-    ]);
+  const [
+    { explainService },
+    { coveringRanges },
+    resources,
+    { canonicalIp },
+    { connectAdmin },
+    { isApiError },
+  ] = await Promise.all([
+    import('../l4/explain.ts'),
+    import('../l4/observed-ranges.ts'),
+    import('../api/resource.ts'),
+    import('../base/ip.ts'),
+    import('./connect.ts'),
+    import('../client/client.ts'),
+  ]);
   const { endpointSlices, nodes, serviceCidrs, services } = resources;
   const from = options.from === undefined ? undefined : canonicalIp(options.from);
   if (options.from !== undefined && from === undefined) {
@@ -66,7 +76,9 @@ async function explain(text: string, options: Options): Promise<void> {
         {
           from,
           nodeName: options.node,
-          clusterCidrs: options.clusterCidr.split(','),
+          clusterCidrs:
+            options.clusterCidr?.split(',') ??
+            coveringRanges(nodeList.items.flatMap(({ spec }) => spec?.podCIDRs ?? spec?.podCIDR ?? [])),
           serviceCidrs: options.serviceCidr.split(','),
         },
       ),

@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError } from 'commander';
+import { formatHostPort } from '../base/ip.ts';
 import type { ExplainRequest } from '../l7/routes/explain.ts';
 import { nameOption } from './up.ts';
 
@@ -101,7 +102,7 @@ async function askCluster(url: URL, options: Options): Promise<void> {
   const { config } = await requireCluster(options.name, baseDirs(process.env, process.getuid?.() ?? 0));
   const [server] = nodesOf(config);
   if (server === undefined) return;
-  const address = `${server.address}:${addonPorts.ingressHealth}`;
+  const address = formatHostPort(server.address, addonPorts.ingressHealth);
   const { request, client, header } = options;
   const asked = ['explain', 'url', url.href, '-X', request, '--client', client, '--address', address];
   const headers = header.flatMap((line) => ['-H', line]);

@@ -1,6 +1,7 @@
 import { hostname, networkInterfaces } from 'node:os';
 import { basename, join } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
+import { canonicalIp, familyOf } from '../base/ip.ts';
 import type { Task } from '../base/lifetime.ts';
 import type { Logger } from '../base/log.ts';
 import type { ApiClient } from '../client/client.ts';
@@ -11,7 +12,7 @@ type NodeOptions = {
   readonly kubeconfig?: string;
   readonly nodeName?: string;
   readonly name?: string;
-  readonly nodeIp?: string;
+  readonly nodeIp?: readonly string[];
   readonly dataDir: string;
   readonly runDir?: string;
   readonly clusterDns: string;
@@ -38,12 +39,12 @@ type NodeOptions = {
 
 /** `fairlead node`: the node agent and the service proxy of one node, in the network namespace it is started in. */
 export function nodeCommand(): Command {
-  return new Command('node')
+  const command = new Command('node')
     .description('run the node agent (kubelet on containerd) and the service proxy of one node')
     .option('--kubeconfig <file>', 'how to reach the API server; without it that of the Pod it runs in')
     .option('--node-name <name>', 'name of the Node object (default: this machine’s host name)')
-    .option('--name <name>', 'the same as --node-name')
-    .option('--node-ip <address>', 'address of the node (default: the first that is not a loopback address)')
+    .option('--name <name>', 'the same as --node-name');
+  return networkOptions(command)
     .option(
       '--data-dir <dir>',
       'where the cluster keeps its data; the node’s is below nodes/NAME',
@@ -53,15 +54,6 @@ export function nodeCommand(): Command {
       '--run-dir <dir>',
       'where sockets and running state are (default: /run/fairlead/ and the data directory’s name)',
     )
-    .option('--cluster-dns <addresses>', 'DNS servers of Pods, separated by commas', '10.43.0.10')
-    .option('--cluster-domain <domain>', 'domain of the cluster’s names', 'cluster.local')
-    .option('--cluster-cidr <ranges>', 'ranges of all Pods, separated by commas', '10.42.0.0/16')
-    .option(
-      '--service-cidr <ranges>',
-      'ranges of ClusterIPs, separated by commas; those of ServiceCIDRs come to them',
-      '10.43.0.0/16',
-    )
-    .option('--gateway <address>', 'keep a default route to this address (default: leave that route alone)')
     .option('--resolv-conf <file>', 'resolver settings of Pods with dnsPolicy Default', '/etc/resolv.conf')
     .option('--cni-bin-dir <dir>', 'where the CNI plugins are', '/usr/lib/cni')
     .option(
@@ -106,6 +98,28 @@ export function nodeCommand(): Command {
     });
 }
 
+/** Addresses and ranges. Lists hold one of each family. */
+function networkOptions(command: Command): Command {
+  return command
+    .option(
+      '--node-ip <addresses>',
+      'address of the node, or one of each family with a comma (default: the first that is not a loopback address)',
+      parseNodeIps,
+    )
+    .option('--cluster-dns <addresses>', 'DNS servers of Pods, separated by commas', '10.43.0.10')
+    .option('--cluster-domain <domain>', 'domain of the cluster’s names', 'cluster.local')
+    .option('--cluster-cidr <ranges>', 'ranges of all Pods, separated by commas', '10.42.0.0/16')
+    .option(
+      '--service-cidr <ranges>',
+      'ranges of ClusterIPs, separated by commas; those of ServiceCIDRs come to them',
+      '10.43.0.0/16',
+    )
+    .option(
+      '--gateway <addresses>',
+      'keep a default route to this address, or to one of each family (default: leave such routes alone)',
+    );
+}
+
 async function run(options: NodeOptions): Promise<void> {
   const [{ createLogger }, { runTogether }, { loadClientConfig }, { createApiClient }, { runKubelet }] =
     await Promise.all([
@@ -122,7 +136,7 @@ async function run(options: NodeOptions): Promise<void> {
   for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort());
   const tasks: Task[] = [{ name: 'kubelet', run: (signal) => runKubelet(config, client, log, signal) }];
   if (options.proxy) tasks.push(proxyTask(options, config.nodeName, client, log));
-  if (options.relay.length > 0) tasks.push(relayTask(options, config.nodeIps[0] ?? '', log));
+  if (options.relay.length > 0) tasks.push(relayTask(options, config.nodeIps, log));
   try {
     await runTogether(tasks, stop.signal);
   } finally {
@@ -138,7 +152,7 @@ async function kubeletConfigOf(options: NodeOptions): Promise<KubeletConfig> {
   const pkiDir = options.pkiDir ?? join(options.dataDir, 'pki');
   return Object.freeze({
     nodeName,
-    nodeIps: [options.nodeIp ?? firstAddress()],
+    nodeIps: options.nodeIp ?? [firstAddress()],
     labels: options.label,
     paths: { nodeDir, runDir: join(runDir, 'nodes', nodeName) },
     logDir: join(options.dataDir, 'logs'),
@@ -148,8 +162,8 @@ async function kubeletConfigOf(options: NodeOptions): Promise<KubeletConfig> {
     clusterDns: options.clusterDns.split(',').filter((address) => address !== ''),
     clusterDomain: options.clusterDomain,
     resolvConf: options.resolvConf,
-    serviceCidr: options.serviceCidr.split(',')[0],
-    gateway: options.gateway,
+    serviceCidrs: options.serviceCidr.split(','),
+    gateways: options.gateway?.split(','),
     cgroupRoot: `/fairlead/${basename(runDir)}/${nodeName}`,
     leaseDurationSeconds: Math.max(1, options.nodeLeaseDurationSeconds),
     zeroLoss: { ...kubeletDefaults.zeroLoss, settleMs: options.settleMs },
@@ -184,12 +198,12 @@ function proxyTask(options: NodeOptions, nodeName: string, client: ApiClient, lo
   };
 }
 
-function relayTask(options: NodeOptions, targetAddress: string, log: Logger): Task {
+function relayTask(options: NodeOptions, targetAddresses: readonly string[], log: Logger): Task {
   return {
     name: 'relay',
     run: async (signal) => {
       const { relayDefaults, runRelay } = await import('../cluster/relay.ts');
-      await runRelay(options.relay, { ...relayDefaults, targetAddress }, log, signal);
+      await runRelay(options.relay, { ...relayDefaults, targetAddresses }, log, signal);
     },
   };
 }
@@ -199,6 +213,16 @@ function firstAddress(): string {
   const found = all.find(({ family, internal }) => family === 'IPv4' && !internal);
   if (found === undefined) throw new Error('this machine has no address; name the node’s with --node-ip');
   return found.address;
+}
+
+/** As kubelet: one address, or one of each family, the first being the node's own family. */
+export function parseNodeIps(text: string): readonly string[] {
+  const addresses = text.split(',').map((part) => canonicalIp(part.trim()));
+  const families = addresses.map((address) => familyOf(address ?? ''));
+  if (families.includes(undefined) || new Set(families).size < families.length) {
+    throw new InvalidArgumentError('give one address, or one of each family as 10.41.0.2,fd41::2.');
+  }
+  return addresses.flatMap((address) => address ?? []);
 }
 
 function addLabel(text: string, before: Readonly<Record<string, string>>): Readonly<Record<string, string>> {

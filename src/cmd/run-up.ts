@@ -1,5 +1,6 @@
 import { createProgress } from '../cli/progress.ts';
 import type { ClusterConfig } from '../cluster/config.ts';
+import { type IpFamilies, ipFamiliesOf } from '../cluster/ranges.ts';
 import { userKubeconfigPath } from '../cluster/kubeconfig.ts';
 import { ownLauncher } from '../cluster/launch.ts';
 import { connectAdmin } from './connect.ts';
@@ -32,6 +33,12 @@ export async function runUp({ merge, ...wanted }: UpArguments): Promise<void> {
   await runDown({ names: [config.name], all: false, dataDir: config.dataDir });
 }
 
+const familyWords: Readonly<Record<IpFamilies, string>> = {
+  ipv4: '',
+  ipv6: ' with IPv6 addresses',
+  dual: ' with IPv4 and IPv6 addresses',
+};
+
 /** What a person does next. Pure. */
 export function renderUp(
   config: ClusterConfig,
@@ -50,7 +57,7 @@ export function renderUp(
   const kubectl =
     request.mergeInto === undefined ? `kubectl --kubeconfig ${config.dataDir}/kubeconfig.yaml` : 'kubectl';
   return [
-    `\nCluster ${config.name} ${how}: ${config.agents + 1} node${config.agents === 0 ? '' : 's'}`,
+    `\nCluster ${config.name} ${how}: ${config.agents + 1} node${config.agents === 0 ? '' : 's'}${familyWords[ipFamiliesOf(config)]}`,
     request.mergeInto === undefined ? '.' : `, kubectl context ${contextNameOf(config.name)}.`,
     '\n\n',
     ...ports,

@@ -21,19 +21,30 @@ function descriptors(text: string): readonly number[] {
 
 /** The code of the whole server; loaded ahead of its use at a gated start. */
 export async function loadServer() {
-  const [apiServer, controllers, http, kubeconfig, config, state, lifetime, log] = await Promise.all([
+  const [apiServer, controllers, http, kubeconfig, config, ranges, state, lifetime, log] = await Promise.all([
     import('../apiserver/run.ts'),
     import('../controllers/run.ts'),
     import('../client/http.ts'),
     import('../client/kubeconfig.ts'),
     import('../cluster/config.ts'),
+    import('../cluster/ranges.ts'),
     import('../cluster/state.ts'),
     import('../base/lifetime.ts'),
     import('../base/log.ts'),
     import('../store/sqlite.ts'),
     import('./apiserver.ts'),
   ]);
-  return { ...apiServer, ...controllers, ...http, ...kubeconfig, ...config, ...state, ...lifetime, ...log };
+  return {
+    ...apiServer,
+    ...controllers,
+    ...http,
+    ...kubeconfig,
+    ...config,
+    ...ranges,
+    ...state,
+    ...lifetime,
+    ...log,
+  };
 }
 
 async function runServer({ clusterFile, fds }: ServerOptions): Promise<void> {
@@ -45,6 +56,7 @@ async function runServer({ clusterFile, fds }: ServerOptions): Promise<void> {
     throw new Error(`${clusterFile} does not exist; clusters are started by \`fairlead up\``);
   const { config } = state;
   const paths = code.pathsOf(config);
+  const ranges = code.rangesOf(config);
   const pki = await readApiServerPki(paths.pki);
   const stop = new AbortController();
   for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop.abort());
@@ -56,7 +68,7 @@ async function runServer({ clusterFile, fds }: ServerOptions): Promise<void> {
     listenFds: fds,
     advertiseAddress: code.nodesOf(config)[0]?.address ?? '',
     advertisePort: code.apiNodePort,
-    serviceCidrs: [code.serviceCidr],
+    serviceCidrs: ranges.map(({ services }) => services),
     clusterDomain: code.clusterDomain,
     pki,
   };
@@ -65,7 +77,7 @@ async function runServer({ clusterFile, fds }: ServerOptions): Promise<void> {
   });
   const controllers = {
     ...code.controllersDefaults,
-    clusterCidr: code.podCidr,
+    clusterCidr: ranges.map(({ pods }) => pods).join(','),
     certificateAuthority: pki.caCert,
     nodeMonitorGraceMs: code.nodeGraceSecondsOf(config) * 1000,
   };

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { renderAge, renderMebibytes, renderTable } from '../cli/table.ts';
+import { formatHostPort } from '../base/ip.ts';
 import { clusterDomain } from '../cluster/config.ts';
 import type { ClusterStatus } from '../cluster/status.ts';
 import { nameOption } from './up.ts';
@@ -31,16 +32,14 @@ function renderStatus(status: ClusterStatus, nowMs: number): string {
     String(restarts),
     pid === undefined ? '-' : renderMebibytes(residentBytes),
   ]);
-  const nodes = status.nodes.map(({ name, ready, address, version }) => [
+  const nodes = status.nodes.map(({ name, ready, addresses, version }) => [
     name,
     ready ? 'Ready' : 'NotReady',
-    address,
+    addresses.join(', '),
     version === '' ? '-' : version,
   ]);
   const ports = config.published.map(({ hostAddresses, hostPort, port }) => [
-    hostAddresses
-      .map((address) => (address.includes(':') ? `[${address}]:${hostPort}` : `${address}:${hostPort}`))
-      .join(' '),
+    hostAddresses.map((address) => formatHostPort(address, hostPort)).join(' '),
     String(port),
     port === 80 ? 'ingress' : port === 443 ? 'ingress (TLS)' : 'LoadBalancer Services',
   ]);

@@ -9,10 +9,13 @@ import {
   parsePublish,
   type PublishedPort,
 } from '../cluster/config.ts';
+import { type IpFamilies, ipFamilies } from '../cluster/ranges.ts';
 
 type UpOptions = {
   readonly name: string;
   readonly agents?: number;
+  readonly ipFamily?: IpFamilies;
+  readonly dualStack?: boolean;
   readonly publish: readonly PublishedPort[];
   readonly ingressClass?: readonly string[];
   readonly dataDir?: string;
@@ -27,6 +30,7 @@ const examples = `
 Examples:
   fairlead up                                      one node; ports 80, 443 and 8080 of this machine if free
   fairlead up --agents 3                           four nodes
+  fairlead up --dual-stack                         nodes, Pods and Services with IPv4 and IPv6 addresses
   fairlead up -p 8081:80@loadbalancer              the ingress at http://localhost:8081
   fairlead up -p 0.0.0.0:80:80@loadbalancer        reachable from other machines
   fairlead up --ingress-class traefik              serves Ingresses of class traefik
@@ -84,6 +88,13 @@ export function upCommand(): Command {
       'nodes beside server-0, each with its own namespace and containerd',
       agentCount,
     )
+    .addOption(
+      new Option(
+        '--ip-family <families>',
+        'addresses of nodes, Pods and Services, for good: ipv4, ipv6 or dual, which is IPv4 first and IPv6 beside it (default: ipv4)',
+      ).choices(ipFamilies),
+    )
+    .addOption(new Option('--dual-stack', 'the same as --ip-family dual').conflicts('ipFamily'))
     .option(
       '-p, --publish <[address:]hostport:port[@loadbalancer]>',
       'lead a port of this machine to a port of the load balancer; may be repeated (default: 80:80, 443:443 and 8080:8080 where free)',
@@ -125,6 +136,7 @@ export function upCommand(): Command {
       await runUp({
         name: options.name,
         agents: options.agents,
+        ipFamilies: options.dualStack === true ? 'dual' : options.ipFamily,
         published: options.publish,
         ingressClasses: options.ingressClass,
         dataDir: options.dataDir,

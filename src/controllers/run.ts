@@ -34,7 +34,7 @@ import { volumeBinderController } from './volume-binder/controller.ts';
 export type ControllersConfig = {
   /** Names from `controllerNames`; undefined: all. */
   readonly controllers: readonly string[] | undefined;
-  /** Pod network that node-ipam shares out, a /24 a node. */
+  /** Pod networks that node-ipam shares out, one or one of each family with a comma: a /24 a node, a /64 of IPv6. */
   readonly clusterCidr: string;
   /** PEM that root-ca publishes in every namespace; undefined: root-ca does nothing. */
   readonly certificateAuthority: string | undefined;

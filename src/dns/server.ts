@@ -12,7 +12,7 @@ export type { ListenAddress } from './server-limits.ts';
  * again instead of being refused.
  */
 export type InheritedSockets = {
-  /** A bound UDP socket of IPv4 and the address that it is bound to; made so that others may share its port. */
+  /** Bound UDP sockets and the addresses that they are bound to; made so that others may share their port. */
   readonly udp: readonly { readonly fd: number; readonly address: string }[];
   /** Listening TCP sockets; with any, no other is made. */
   readonly tcp: readonly number[];
@@ -113,7 +113,7 @@ export function serveInherited(
     cancel();
     if (closed) return [];
     return Promise.all([
-      ...inherited.udp.map(({ fd }) => serveUdpDescriptor(fd, resolver, clock, log)),
+      ...inherited.udp.map((socket) => serveUdpDescriptor(socket, resolver, clock, log)),
       ...inherited.tcp.map((fd) => listenTcp({ fd }, resolver, clock, log)),
     ]);
   };

@@ -67,14 +67,14 @@ export async function listenUdp(
   };
 }
 
-/** Serves on a bound socket that was made by somebody else. Resolves to its address too. */
+/** Serves on a socket that was bound to the address by somebody else. */
 export async function serveUdpDescriptor(
-  fd: number,
+  { fd, address }: { readonly fd: number; readonly address: string },
   resolver: Resolver,
   clock: Clock,
   log: Logger,
 ): Promise<Listener> {
-  const socket = await bindUdp({ fd }, fd, 4, resolver, clock, log);
+  const socket = await bindUdp({ fd }, fd, isIP(address) === 6 ? 6 : 4, resolver, clock, log);
   return { port: socket.address().port, close: () => closeAll(new Map([['', socket]])) };
 }
 

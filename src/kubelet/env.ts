@@ -1,4 +1,5 @@
 import type { ConfigMap, Container, EnvVar, EnvVarSource, Pod, Secret, Service } from '../api/gen/core-v1.ts';
+import { formatHostPort } from '../base/ip.ts';
 import { ContainerConfigError } from './config-error.ts';
 import { expandVariables } from './expand.ts';
 import { fieldValue, type PodFacts, resourceFieldValue } from './field-ref.ts';
@@ -152,11 +153,14 @@ function* serviceVariables(sources: EnvSources): Generator<readonly [string, str
         yield [`${prefix}_SERVICE_PORT_${variablePart(port.name)}`, String(port.port)];
       }
     }
-    yield [`${prefix}_PORT`, `${(first.protocol ?? 'TCP').toLowerCase()}://${hostPort(address, first.port)}`];
+    yield [
+      `${prefix}_PORT`,
+      `${(first.protocol ?? 'TCP').toLowerCase()}://${formatHostPort(address, first.port)}`,
+    ];
     for (const port of ports) {
       const protocol = port.protocol ?? 'TCP';
       const portPrefix = `${prefix}_PORT_${port.port}_${protocol}`;
-      yield [portPrefix, `${protocol.toLowerCase()}://${hostPort(address, port.port)}`];
+      yield [portPrefix, `${protocol.toLowerCase()}://${formatHostPort(address, port.port)}`];
       yield [`${portPrefix}_PROTO`, protocol.toLowerCase()];
       yield [`${portPrefix}_PORT`, String(port.port)];
       yield [`${portPrefix}_ADDR`, address];
@@ -166,8 +170,4 @@ function* serviceVariables(sources: EnvSources): Generator<readonly [string, str
 
 function variablePart(name: string): string {
   return name.replaceAll('-', '_').replaceAll('.', '_').toUpperCase();
-}
-
-function hostPort(address: string, port: number): string {
-  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }

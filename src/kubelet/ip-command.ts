@@ -14,9 +14,14 @@ export async function runIpBatch(commands: readonly string[]): Promise<void> {
   await child;
 }
 
-/** The routes that carry our mark. */
-export async function readOwnRoutes(): Promise<readonly Route[]> {
-  const { stdout } = await run('ip', ['-json', 'route', 'show', 'proto', String(routeProtocol)]);
+/** The routes that carry our mark; those of IPv6 only where the node has such addresses. */
+export async function readOwnRoutes({ ipv6 }: { readonly ipv6: boolean }): Promise<readonly Route[]> {
+  const families = ipv6 ? ['-4', '-6'] : ['-4'];
+  return (await Promise.all(families.map(readRoutes))).flat();
+}
+
+async function readRoutes(family: string): Promise<readonly Route[]> {
+  const { stdout } = await run('ip', [family, '-json', 'route', 'show', 'proto', String(routeProtocol)]);
   const parsed: unknown = stdout.trim() === '' ? [] : JSON.parse(stdout);
   if (!Array.isArray(parsed)) return [];
   return parsed.flatMap((entry: unknown): readonly Route[] => {

@@ -1,4 +1,5 @@
-import { rename, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { isIPv6 } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import type { Node } from '../api/gen/core-v1.ts';
@@ -6,7 +7,7 @@ import type { Clock } from '../base/clock.ts';
 import { aborted } from '../base/lifetime.ts';
 import type { Logger } from '../base/log.ts';
 import type { Informer } from '../control/informer.ts';
-import { cniConfigFile, renderCniConfig } from './cni.ts';
+import { cniConfigFile, ptpScript, renderCniConfig, renderPtpScript } from './cni.ts';
 import type { Cri } from './cri.ts';
 import { readOwnRoutes, runIpBatch } from './ip-command.ts';
 import { planRoutes, type Route, renderFixedRoutes, renderRouteChanges } from './routes.ts';
@@ -21,11 +22,11 @@ const ethernetMtu = 1500;
 
 export type NetworkOptions = {
   readonly nodeName: string;
-  readonly nodeIp: string;
-  /** Gets a route on the node's interface, so that local processes' packets to Services reach the service proxy. */
-  readonly serviceCidr: string | undefined;
-  /** Where the node's default route leads; undefined: that route is somebody else's care. */
-  readonly gateway: string | undefined;
+  readonly nodeIps: readonly string[];
+  /** Get routes on the node's interface, so that local processes' packets to Services reach the service proxy. */
+  readonly serviceCidrs: readonly string[];
+  /** Where the node's default routes lead, one a family; none: those routes are somebody else's care. */
+  readonly gateways: readonly string[];
 };
 
 /** How often routes are read back: an interface that goes down takes them along, and brings none when it comes back. */
@@ -41,15 +42,16 @@ export async function runRoutes(
   signal: AbortSignal,
 ): Promise<void> {
   let applied: readonly Route[] | undefined; // undefined: not known, so read it
+  const ipv6 = options.nodeIps.some(isIPv6);
   let failing = false; // told once a series: an interface may be down for long
   await nodes.whenSynced(signal);
   while (!signal.aborted) {
     const changed = nextChange(); // before we look, so that no change is missed
     try {
-      applied ??= await readOwnRoutes();
+      applied ??= await readOwnRoutes({ ipv6 });
       const wanted = planRoutes(nodes.list(), options.nodeName);
       await runIpBatch(renderRouteChanges(applied, wanted));
-      await runIpBatch(renderFixedRoutes(options, deviceOf(options.nodeIp)));
+      await runIpBatch(renderFixedRoutes(options, deviceOf(options.nodeIps[0] ?? '')));
       applied = wanted;
       failing = false;
       const due = Symbol('due');
@@ -93,6 +95,31 @@ export async function configureCni(
     }
     await clock.sleep(cniPollMs, signal);
   }
+}
+
+/**
+ * The folder of plugins for a node with these addresses: the machine's own, or with IPv6 `folder`, which gets links to those and
+ * a plugin of ours. Safe to repeat while the runtime uses it.
+ */
+export async function prepareCniPlugins(
+  nodeIps: readonly string[],
+  cniBinDir: string,
+  folder: string,
+): Promise<string> {
+  if (!nodeIps.some(isIPv6)) return cniBinDir;
+  await rm(`${folder}.new`, { recursive: true, force: true });
+  await mkdir(`${folder}.new`, { recursive: true });
+  await mkdir(folder, { recursive: true });
+  const names = [...(await readdir(cniBinDir)), ptpScript];
+  await Promise.all(
+    names.map(async (name) => {
+      const made = join(`${folder}.new`, name);
+      if (name === ptpScript) await writeFile(made, renderPtpScript(cniBinDir), { mode: 0o755 });
+      else await symlink(join(cniBinDir, name), made);
+      await rename(made, join(folder, name));
+    }),
+  );
+  return folder;
 }
 
 /** The interface that has the address; undefined where none has. */

@@ -54,7 +54,7 @@ for (const { name, applied, wanted, want } of [
 }
 
 test('routes: an interface that was down gets the way to Services and the default route back', () => {
-  const wanted = { serviceCidr: '10.43.0.0/16', gateway: '10.41.0.1' };
+  const wanted = { serviceCidrs: ['10.43.0.0/16'], gateways: ['10.41.0.1'] };
   assert.deepEqual(renderFixedRoutes(wanted, 'eth0'), [
     'route replace 10.43.0.0/16 dev eth0',
     'route replace default via 10.41.0.1',
@@ -63,6 +63,35 @@ test('routes: an interface that was down gets the way to Services and the defaul
   assert.deepEqual(renderFixedRoutes(wanted, undefined), ['route replace default via 10.41.0.1']);
 });
 
+test('routes: of two families each has its own', () => {
+  const nodes: readonly Node[] = ['server-0', 'agent-0'].map((name, index) => ({
+    metadata: { name },
+    spec: { podCIDRs: [`10.42.${index}.0/24`, `fd00:0:0:420${index}::/64`] },
+    status: {
+      addresses: [`10.41.0.${index + 2}`, `fd00:0:0:41::${index + 2}`].map((address) => ({
+        type: 'InternalIP',
+        address,
+      })),
+    },
+  }));
+  assert.deepEqual(planRoutes(nodes, 'server-0'), [
+    { destination: '10.42.0.0/24', via: undefined },
+    { destination: '10.42.1.0/24', via: '10.41.0.3' },
+    { destination: 'fd00:0:0:4200::/64', via: undefined },
+    { destination: 'fd00:0:0:4201::/64', via: 'fd00:0:0:41::3' },
+  ]);
+  const fixed = {
+    serviceCidrs: ['10.43.0.0/16', 'fd00:0:0:43::/112'],
+    gateways: ['10.41.0.1', 'fd00:0:0:41::1'],
+  };
+  assert.deepEqual(renderFixedRoutes(fixed, 'eth0'), [
+    'route replace 10.43.0.0/16 dev eth0',
+    'route replace fd00:0:0:43::/112 dev eth0',
+    'route replace default via 10.41.0.1',
+    'route replace default via fd00:0:0:41::1',
+  ]);
+});
+
 test('routes: a node that was told no gateway leaves the default route alone', () => {
-  assert.deepEqual(renderFixedRoutes({ serviceCidr: undefined, gateway: undefined }, 'eth0'), []);
+  assert.deepEqual(renderFixedRoutes({ serviceCidrs: [], gateways: [] }, 'eth0'), []);
 });

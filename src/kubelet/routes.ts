@@ -49,17 +49,15 @@ export function renderRouteChanges(applied: readonly Route[], wanted: readonly R
 
 /**
  * Commands for `ip -batch`, which may be repeated: Services by the node's own interface (`device`; undefined: it is down, and the
- * route would have nowhere to lead), everything else by the gateway.
+ * routes would have nowhere to lead), everything else by the gateway of its family.
  */
 export function renderFixedRoutes(
-  wanted: { readonly serviceCidr: string | undefined; readonly gateway: string | undefined },
+  wanted: { readonly serviceCidrs: readonly string[]; readonly gateways: readonly string[] },
   device: string | undefined,
 ): readonly string[] {
-  const { serviceCidr, gateway } = wanted;
+  const { serviceCidrs, gateways } = wanted;
   return [
-    ...(serviceCidr === undefined || device === undefined
-      ? []
-      : [`route replace ${serviceCidr} dev ${device}`]),
-    ...(gateway === undefined ? [] : [`route replace default via ${gateway}`]),
+    ...(device === undefined ? [] : serviceCidrs.map((cidr) => `route replace ${cidr} dev ${device}`)),
+    ...gateways.map((gateway) => `route replace default via ${gateway}`),
   ];
 }

@@ -14,7 +14,7 @@ import { watchTasks } from './containerd-events.ts';
 import { connectCri } from './cri.ts';
 import { createDrain } from './drain.ts';
 import { readMachine } from './machine.ts';
-import { configureCni, runRoutes } from './network.ts';
+import { configureCni, prepareCniPlugins, runRoutes } from './network.ts';
 import { parseResolvConf } from './network-files.ts';
 import { allocatableOf, type MachineFacts, type NodeImage, type NodeInput } from './node-object.ts';
 import { registerNode, runLease, writeNodeStatus } from './node-registration.ts';
@@ -43,9 +43,9 @@ export type KubeletConfig = {
   readonly clusterDomain: string;
   /** resolv.conf of Pods that do not use the cluster's DNS. */
   readonly resolvConf: string;
-  readonly serviceCidr: string | undefined;
-  /** Kept as the node's default route; undefined: that route is left alone. */
-  readonly gateway?: string | undefined;
+  readonly serviceCidrs: readonly string[];
+  /** Kept as the node's default routes, one a family; undefined: those are left alone. */
+  readonly gateways?: readonly string[] | undefined;
   /** Parent of all control groups of this node: "/fairlead/NAME/NODE". */
   readonly cgroupRoot: string;
   readonly zeroLoss: ZeroLossOptions;
@@ -99,7 +99,7 @@ export async function runKubelet(
     containerdPaths,
     {
       sandboxImage: pauseImage,
-      cniBinDir: config.cniBinDir,
+      cniBinDir: await prepareCniPlugins(config.nodeIps, config.cniBinDir, cniDirs(config).plugins),
       registriesDir: config.registriesDir,
       imageProxy: config.imageProxy,
     },
@@ -231,8 +231,13 @@ export function containerdPathsOf(
     configFile: join(nodeDir, 'containerd.toml'),
     pidFile: join(runDir, 'containerd.pid'),
     logFile: join(config.logDir, `containerd-${config.nodeName}.log`),
-    cniConfigDir: join(nodeDir, 'cni', 'net.d'),
+    cniConfigDir: cniDirs(config).configDir,
   };
+}
+
+function cniDirs({ paths }: Pick<KubeletConfig, 'paths'>) {
+  const dir = (name: string): string => join(paths.nodeDir, 'cni', name);
+  return { configDir: dir('net.d'), ipamDir: dir('ipam'), plugins: dir('bin') };
 }
 
 type KubeletInformers = ReturnType<typeof createKubeletInformers>;
@@ -298,9 +303,9 @@ async function runNode(context: NodeContext, signal: AbortSignal): Promise<void>
   const clock = systemClock;
   const network = {
     nodeName: config.nodeName,
-    nodeIp: config.nodeIps[0] ?? '',
-    serviceCidr: config.serviceCidr,
-    gateway: config.gateway,
+    nodeIps: config.nodeIps,
+    serviceCidrs: config.serviceCidrs,
+    gateways: config.gateways ?? [],
   };
   const paths = containerdPathsOf(config);
   const [registered, runtimeVersion] = await Promise.all([
@@ -309,8 +314,7 @@ async function runNode(context: NodeContext, signal: AbortSignal): Promise<void>
     informers.nodes.whenSynced(signal),
   ]);
   const podCidrs = await waitForPodCidrs(informers, config.nodeName, signal);
-  const dirs = { configDir: paths.cniConfigDir, ipamDir: join(config.paths.nodeDir, 'cni', 'ipam') };
-  await configureCni(cri, podCidrs, dirs, clock, signal);
+  await configureCni(cri, podCidrs, cniDirs(config), clock, signal);
   const input = { ...nodeInput, runtimeVersion, notReady: undefined };
   const status = { ...input, images: await listImages(cri), nowMs: clock.nowMs() };
   let known = await writeNodeStatus(client, status, registered, clock, signal);
