@@ -1,23 +1,26 @@
 /**
  * The same bytes to nginx, to HAProxy and to us, each before a backend that notes what it sees. What both others refuse we never
- * forward, and where all take a request its backend sees as many. FUZZ_SEED and FUZZ_COUNT repeat or lengthen a run.
+ * forward, and where all take a request its backend sees as many. By HTTP/2 our answer is one of theirs, too, or listed with its reason. FUZZ_SEED and FUZZ_COUNT repeat or lengthen a run.
  */
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
-import { type AddressInfo, connect, createServer as createTcpServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { connect } from 'node:net';
 import { after, before, describe, test } from 'node:test';
-import { systemClock } from '../../src/base/clock.ts';
-import { silentLogger } from '../../src/base/log.ts';
-import { ingressDefaults } from '../../src/l7/controller/config.ts';
-import { defaultLimits } from '../../src/l7/proxy/limits.ts';
-import { type IngressPorts, runStaticIngress } from '../../src/l7/controller/run.ts';
+import { HeaderList, HpackDecoder } from '../../src/l7/http2/hpack-decode.ts';
 import { type CorpusCase, corpus, mutate, randomOf } from '../support/http1-corpus.ts';
-import { localhost, testTransport, until } from './ingress-harness.ts';
+import { code } from '../support/http2-cases.ts';
+import { differences, differentialCases } from '../support/http2-differential-cases.ts';
+import {
+  type Frame,
+  frame,
+  framesOf,
+  get,
+  preface,
+  request,
+  settings,
+  type,
+} from '../support/http2-frames.ts';
+import { type Contenders, type Seen, skip, startContenders } from './differential-harness.ts';
+import { localhost } from './ingress-harness.ts';
 
 const seed = Number(process.env['FUZZ_SEED'] ?? 20261127);
 const count = Number(process.env['FUZZ_COUNT'] ?? 100);
@@ -25,115 +28,11 @@ const count = Number(process.env['FUZZ_COUNT'] ?? 100);
 /** Comes behind every case, to see where the proxy believes that the case has ended. */
 const sentinel = 'GET /sentinel HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n';
 
-/** For heads and bodies that never come, ms. */
-const patienceMs = 300;
-
-const programOf = (name: string): string | undefined =>
-  ['/usr/sbin', '/usr/bin', '/usr/local/sbin'].map((dir) => join(dir, name)).find((file) => existsSync(file));
-const nginx = programOf('nginx');
-const haproxy = programOf('haproxy');
-const absent = [nginx === undefined ? 'nginx' : '', haproxy === undefined ? 'haproxy' : ''].filter(Boolean);
-const skip = absent.length === 0 ? false : `needs ${absent.join(' and ')}`;
-
-/**
- * What the backend's parser tells that is no fault of the proxy's: a body that its client did not send on is cut; and methods and targets
- * are narrower for it than for the protocol, which blurs no boundary between requests.
- */
-const faultless = new Set(['HPE_INVALID_EOF_STATE', 'ECONNRESET', 'HPE_INVALID_URL', 'HPE_INVALID_METHOD']);
-
 /**
  * A target with a host of its own: HAProxy refuses one that differs from Host, nginx characters that a host may have. We put it in the place
  * of Host (RFC 9112 §3.2.2), so that nothing is ambiguous behind us.
  */
 const namesHostTwice = /(^|\r\n)[!-~]+ https?:\/\//i;
-
-/** Notes each request, with its whole body; `broken` counts what is no HTTP for it. */
-class Recorder {
-  seen: string[] = [];
-  broken: string[] = [];
-  readonly server: Server = createServer({ keepAliveTimeout: 0 }, (request, response) => {
-    const chunks: Buffer[] = [];
-    request.on('data', (chunk: Buffer) => chunks.push(chunk));
-    request.on('end', () => {
-      this.seen.push(`${request.method} ${request.url} ${Buffer.concat(chunks).toString('latin1')}`);
-      response.end('ok');
-    });
-  });
-
-  async start(): Promise<number> {
-    this.server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-      if (!faultless.has(String(error.code))) this.broken.push(String(error.code));
-      socket.destroy();
-    });
-    this.server.listen(0, localhost);
-    await once(this.server, 'listening');
-    return (this.server.address() as AddressInfo).port;
-  }
-
-  take(): readonly string[] {
-    const { seen } = this;
-    this.seen = [];
-    return seen;
-  }
-}
-
-async function freePort(): Promise<number> {
-  const server = createTcpServer().listen(0, localhost);
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
-
-function listens(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, localhost);
-    socket.once('connect', () => resolve(true));
-    socket.once('error', () => resolve(false));
-    socket.once('close', () => socket.destroy());
-    socket.once('connect', () => socket.destroy());
-  });
-}
-
-function nginxConfig(folder: string, port: number, backend: number): string {
-  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
-  return `
-daemon off; master_process off; pid ${folder}/pid; error_log /dev/null;
-events {}
-http {
-  access_log off;
-  client_header_timeout ${patienceMs}ms; client_body_timeout ${patienceMs}ms; keepalive_timeout ${patienceMs}ms;
-  lingering_close off;
-  ${temporary.map((name) => `${name}_temp_path ${folder}/${name};`).join(' ')}
-  upstream backend { server ${localhost}:${backend}; }
-  server {
-    listen ${localhost}:${port};
-    merge_slashes off;
-    location / { proxy_pass http://backend; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host; }
-  }
-}
-`;
-}
-
-function haproxyConfig(port: number, backend: number): string {
-  return `
-global
-  maxconn 200
-defaults
-  mode http
-  timeout connect 1s
-  timeout client ${patienceMs}ms
-  timeout server 1s
-  timeout http-request ${patienceMs}ms
-  timeout http-keep-alive ${patienceMs}ms
-listen all
-  bind ${localhost}:${port}
-  server one ${localhost}:${backend}
-`;
-}
-
-type Contender = { readonly name: string; readonly port: number; readonly recorder: Recorder };
 
 /** All that comes back until the proxy ends the connection. */
 function ask(port: number, bytes: Buffer): Promise<string> {
@@ -150,82 +49,14 @@ function ask(port: number, bytes: Buffer): Promise<string> {
 }
 
 describe('ingress differential: nginx, HAProxy and Fairlead', { timeout: 300_000, skip }, () => {
-  const folder = mkdtempSync(join(tmpdir(), 'fairlead-differential-'));
-  const children: ChildProcess[] = [];
-  const stop = new AbortController();
-  const recorders: Recorder[] = [];
-  let running: Promise<void> | undefined;
-  let contenders: readonly [Contender, Contender, Contender];
-
-  async function startProgram(
-    name: string,
-    program: string,
-    args: (port: number, backend: number) => readonly string[],
-  ) {
-    const recorder = new Recorder();
-    recorders.push(recorder);
-    const backend = await recorder.start();
-    const port = await freePort();
-    children.push(spawn(program, args(port, backend), { stdio: 'ignore' }));
-    await until(() => listens(port));
-    return { name, port, recorder };
-  }
-
-  async function startOurs(): Promise<Contender> {
-    const recorder = new Recorder();
-    recorders.push(recorder);
-    const backend = await recorder.start();
-    const file = join(folder, 'routes.yaml');
-    writeFileSync(file, `routes:\n  - backends: ["${localhost}:${backend}"]\n`);
-    const ready = Promise.withResolvers<IngressPorts>();
-    const config = {
-      ...ingressDefaults,
-      http: [{ kind: 'address', host: localhost, port: 0 } as const],
-      https: [],
-      healthAddress: undefined,
-      limits: {
-        ...defaultLimits,
-        clientHeaderTimeoutMs: patienceMs,
-        clientIdleTimeoutMs: patienceMs,
-        clientBodyTimeoutMs: patienceMs,
-        lingerTimeoutMs: 50,
-      },
-    };
-    const deps = { clock: systemClock, onReady: ready.resolve, transport: await testTransport() };
-    running = runStaticIngress(config, file, silentLogger, stop.signal, deps);
-    running.catch(ready.reject);
-    return { name: 'fairlead', port: (await ready.promise).http[0] ?? 0, recorder };
-  }
+  let contenders: Contenders;
+  let stop = async (): Promise<void> => {};
 
   before(async () => {
-    contenders = [
-      await startProgram('nginx', nginx ?? '', (port, backend) => {
-        writeFileSync(join(folder, 'nginx.conf'), nginxConfig(folder, port, backend));
-        return ['-p', folder, '-c', join(folder, 'nginx.conf'), '-e', '/dev/null'];
-      }),
-      await startProgram('haproxy', haproxy ?? '', (port, backend) => {
-        writeFileSync(join(folder, 'haproxy.cfg'), haproxyConfig(port, backend));
-        return ['-db', '-q', '-f', join(folder, 'haproxy.cfg')];
-      }),
-      await startOurs(),
-    ];
-    for (const { recorder } of contenders) recorder.take();
+    ({ contenders, stop } = await startContenders());
   });
 
-  after(async () => {
-    stop.abort();
-    await running;
-    for (const child of children) {
-      const exited = once(child, 'exit');
-      child.kill('SIGKILL');
-      await exited;
-    }
-    for (const { server } of recorders) {
-      server.close();
-      server.closeAllConnections();
-    }
-    rmSync(folder, { recursive: true, force: true });
-  });
+  after(() => stop());
 
   /** What each backend has seen of a case, the sentinel left out, and whether the sentinel was seen as a request. */
   async function compare({ name, bytes }: CorpusCase): Promise<void> {
@@ -234,7 +65,7 @@ describe('ingress differential: nginx, HAProxy and Fairlead', { timeout: 300_000
       contenders.map(async ({ port, recorder }) => {
         const answer = await ask(port, sent);
         const all = recorder.take();
-        const requests = all.filter((line) => !line.startsWith('GET /sentinel '));
+        const requests = all.filter(({ method, url }) => method !== 'GET' || url !== '/sentinel');
         return { answer, requests, whole: requests.length < all.length };
       }),
     );
@@ -249,8 +80,7 @@ describe('ingress differential: nginx, HAProxy and Fairlead', { timeout: 300_000
     assert.ok(excused || ours.requests.length <= most, `we let pass what both others refuse: ${told()}`);
     if (one.whole && two.whole && ours.whole && one.requests.length === two.requests.length) {
       assert.equal(ours.requests.length, one.requests.length, `we count otherwise: ${told()}`);
-      const bodies = (lines: readonly string[]): readonly string[] =>
-        lines.map((line) => line.split(' ').slice(2).join(' '));
+      const bodies = (seen: readonly Seen[]): readonly string[] => seen.map(({ body }) => body);
       assert.deepEqual(bodies(ours.requests), bodies(one.requests), `we read another body: ${told()}`);
     }
   }
@@ -260,5 +90,116 @@ describe('ingress differential: nginx, HAProxy and Fairlead', { timeout: 300_000
   test(`${count} mutations from seed ${seed}`, async () => {
     const random = randomOf(seed);
     for (let turn = 0; turn < count; turn += 1) await compare(mutate(random));
+  });
+});
+
+const codeNames = new Map(Object.entries(code).map(([name, value]) => [value as number, name]));
+const nameOf = (bytes: Buffer, at: number): string =>
+  codeNames.get(bytes.readUInt32BE(at)) ?? String(bytes.readUInt32BE(at));
+
+/** What became of the first request that is answered: its status, or how it was refused. undefined: nothing yet. */
+function outcomeOf(frames: readonly Frame[]): string | undefined {
+  const decoder = new HpackDecoder();
+  let status: string | undefined;
+  for (const { type: kind, flags, stream, payload } of frames) {
+    if (kind === type.headers && stream !== 0) {
+      const list = new HeaderList(1 << 16, 200);
+      assert.ok(decoder.decode(Buffer.from(payload), 0, payload.length, list));
+      const told = list.fields.find(({ name }) => name === ':status')?.value ?? '';
+      if (!told.startsWith('1')) status ??= told;
+    }
+    if (status !== undefined && (kind === type.data || kind === type.headers) && (flags & 1) === 1) {
+      return status === '200' ? 'served' : `answered ${status}`;
+    }
+    if (kind === type.reset && status === undefined) return `stream error ${nameOf(payload, 0)}`;
+    if (kind === type.goaway && payload.readUInt32BE(4) !== 0)
+      return `connection error ${nameOf(payload, 4)}`;
+  }
+  return undefined;
+}
+
+/** Sends a case, and waits until something has become of it. */
+async function askHttp2(port: number, send: Buffer): Promise<string> {
+  const socket = connect(port, localhost);
+  let received = Buffer.alloc(0);
+  let acknowledged = false;
+  const outcome = await new Promise<string>((resolve) => {
+    socket.on('error', () => {});
+    socket.on('close', () => resolve(outcomeOf(framesOf(received).frames) ?? 'closed'));
+    socket.on('data', (chunk: Buffer) => {
+      received = Buffer.concat([received, chunk]);
+      const { frames } = framesOf(received);
+      if (!acknowledged && frames.some(({ type: kind, flags }) => kind === type.settings && flags === 0)) {
+        acknowledged = true;
+        socket.write(frame(type.settings, 1, 0));
+      }
+      const found = outcomeOf(frames);
+      if (found !== undefined) resolve(found);
+    });
+    socket.write(Buffer.concat([preface, settings(), send]));
+  });
+  socket.destroy();
+  return outcome;
+}
+
+const sentinelRequest = request(1, [...get.slice(0, 2), [':path', '/sentinel'], ...get.slice(3)]);
+
+/** What a backend acts on. Fields that proxies add on their own are left out. */
+function toldBy({ method, url, headers, body }: Seen): string {
+  const told = Object.entries(headers).filter(([name]) =>
+    /^(x.a|x-end|cookie|te|upgrade|expect|content-length)$/.test(name),
+  );
+  return JSON.stringify([
+    method,
+    url,
+    headers.host?.toLowerCase().replace(/:80$/, ''),
+    Object.fromEntries(told),
+    body,
+  ]);
+}
+
+describe('ingress differential: HTTP/2 by nginx, HAProxy and Fairlead', { timeout: 120_000, skip }, () => {
+  let contenders: Contenders;
+  let stop = async (): Promise<void> => {};
+
+  before(async () => {
+    ({ contenders, stop } = await startContenders());
+  });
+
+  after(() => stop());
+
+  for (const { name, send } of differentialCases) {
+    test(name, async () => {
+      const outcomes = await Promise.all(
+        contenders.map(async ({ name: who, http2Port, recorder }) => {
+          const answer = await askHttp2(http2Port, send);
+          await askHttp2(http2Port, sentinelRequest);
+          const seen = recorder.take().filter(({ url }) => url !== '/sentinel');
+          return { who, answer, seen: seen.map(toldBy) };
+        }),
+      );
+      const [one, two, ours] = outcomes;
+      assert.ok(one !== undefined && two !== undefined && ours !== undefined);
+      const told = JSON.stringify(outcomes, undefined, 2);
+      assert.deepEqual(contenders[2].recorder.broken.splice(0), [], `we forwarded what is no HTTP: ${told}`);
+      const difference = differences.get(name);
+      for (const line of ours.seen) {
+        const known: boolean = one.seen.includes(line) || two.seen.includes(line);
+        assert.ok(known || difference?.passes === true, `only our backend has seen this: ${told}`);
+      }
+      const alike = ours.answer === one.answer || ours.answer === two.answer;
+      const stale = alike && difference !== undefined && difference.passes !== true;
+      assert.ok(!stale, `listed, and does not differ: ${told}`);
+      if (difference === undefined) assert.ok(alike, `answered otherwise than both others: ${told}`);
+      else assert.equal(ours.answer, difference.ours, told);
+    });
+  }
+
+  test('what is listed as different is a case', () => {
+    const names = new Set(differentialCases.map(({ name }) => name));
+    assert.deepEqual(
+      [...differences.keys()].filter((name) => !names.has(name)),
+      [],
+    );
   });
 });
