@@ -41,11 +41,13 @@ export function freePublished(
   });
 }
 
-/** 6443 if it is free, otherwise any free port of the loopback. */
-export function pickApiPort(): number {
-  if (isFree('127.0.0.1', apiHostPortPreferred)) return apiHostPortPreferred;
-  for (let port = apiHostPortPreferred + 1; port < apiHostPortPreferred + 1000; port += 1) {
-    if (isFree('127.0.0.1', port)) return port;
+/**
+ * 6443 if it is free, otherwise the next port of the loopback that is. `taken`: ports that others have been promised, who may not
+ * listen on them yet.
+ */
+export function pickApiPort(taken: ReadonlySet<number>): number {
+  for (let port = apiHostPortPreferred; port < apiHostPortPreferred + 1000; port += 1) {
+    if (!taken.has(port) && isFree('127.0.0.1', port)) return port;
   }
   throw new UserError(`no port for the API server is free from ${apiHostPortPreferred} on`);
 }

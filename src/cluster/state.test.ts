@@ -4,11 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import type { ClusterConfig } from './config.ts';
+import { pickApiPort } from './ports.ts';
 import {
   type BaseDirs,
   clusterNames,
   findState,
   forgetDataDir,
+  otherApiPorts,
   rememberDataDir,
   writeState,
 } from './state.ts';
@@ -75,5 +77,12 @@ describe('cluster state', () => {
     restartMachine();
     await start('a');
     assert.deepEqual(clusterNames(dirs), ['a', 'b', 'c']);
+  });
+
+  test('a cluster that has not begun to listen yet keeps its API port from one that is started beside it', async () => {
+    await start('a');
+    assert.deepEqual([...(await otherApiPorts('b', dirs))], [6443]);
+    assert.deepEqual([...(await otherApiPorts('a', dirs))], [], 'its own is its own');
+    assert.notEqual(pickApiPort(await otherApiPorts('b', dirs)), 6443);
   });
 });

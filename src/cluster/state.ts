@@ -120,6 +120,14 @@ export function clusterNames(dirs: BaseDirs): readonly string[] {
   return [...new Set([...running, ...stored].map(({ name }) => name.replace(/\.json$/, '')))].toSorted();
 }
 
+/** Ports that other clusters have for their API servers, running, stopped or about to start. */
+export async function otherApiPorts(name: string, dirs: BaseDirs): Promise<ReadonlySet<number>> {
+  const others = clusterNames(dirs).filter((other) => other !== name);
+  // One whose state cannot be read is told of where it is started or removed.
+  const states = await Promise.all(others.map((other) => findState(other, dirs).catch(() => undefined)));
+  return new Set(states.flatMap((state) => state?.config.apiPort ?? []));
+}
+
 function entriesOf(dir: string): readonly Dirent[] {
   try {
     return readdirSync(dir, { withFileTypes: true });

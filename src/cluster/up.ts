@@ -40,6 +40,7 @@ import {
   type ClusterState,
   findState,
   isAlive,
+  otherApiPorts,
   readProcessStates,
   rememberDataDir,
   writeState,
@@ -96,7 +97,7 @@ export async function upCluster(request: UpRequest, deps: UpDeps, signal: AbortS
     return { config: state.config, wasRunning: true, supervisor: undefined };
   }
   checkMachine(deps);
-  const config = configure(request, state, dirs, deps);
+  const config = configure(request, state, dirs, await otherApiPorts(request.name, dirs), deps);
   // Secrets are in the store and in the Pods' volumes: nobody else on this machine looks in.
   for (const dir of directoriesOf(config)) await mkdir(dir, { recursive: true, mode: 0o700 });
   const next: ClusterState = { config, merged: state?.merged, startedAtMs: deps.nowMs() };
@@ -132,6 +133,7 @@ function configure(
   request: UpRequest,
   state: ClusterState | undefined,
   dirs: BaseDirs,
+  apiPortsTaken: ReadonlySet<number>,
   deps: UpDeps,
 ): ClusterConfig {
   const last = state?.config;
@@ -173,7 +175,7 @@ function configure(
     egress: request.egress ?? last?.egress ?? 'auto',
     nodeGraceSeconds: request.nodeGraceSeconds ?? last?.nodeGraceSeconds,
     cniBinDir: findCniBinDir(),
-    apiPort: last?.apiPort ?? pickApiPort(),
+    apiPort: last?.apiPort ?? pickApiPort(apiPortsTaken),
     hostDns: hostDnsOf(request, last, held),
   });
 }
