@@ -22,6 +22,8 @@ export type AdmissionRequest = {
   readonly attributes: AdmissionAttributes;
   /** Collects texts for Warning headers. */
   readonly warnings: string[];
+  /** Adds to what the audit log says of the request. */
+  annotate(key: string, value: string): void;
   readonly signal: AbortSignal;
   /** Other groups and versions under which the resource is served. */
   readonly otherForms: () => readonly Form[];
@@ -92,6 +94,7 @@ export function admissionRequest(context: ApiContext, target: Target, subject: S
   return {
     attributes,
     warnings: request.warnings,
+    annotate: (key, value) => request.audit?.annotate(key, value),
     signal: request.signal,
     otherForms: () => others().map((other) => formOf(other, body)),
     namespaceObject,

@@ -1,4 +1,5 @@
 import type { EtcdStoreOptions } from '../store/etcd.ts';
+import type { AuditLogOptions } from './audit/log.ts';
 
 /** Everything that an API server is told at start. Frozen; read from options in cmd/apiserver.ts. */
 export type ApiServerConfig = {
@@ -21,6 +22,8 @@ export type ApiServerConfig = {
   readonly clusterDomain: string;
   readonly nodePortRange: { readonly first: number; readonly last: number };
   readonly pki: ApiServerPki;
+  /** Undefined: no audit log. */
+  readonly audit?: AuditLogOptions;
   readonly limits: ApiServerLimits;
 };
 

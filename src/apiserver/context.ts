@@ -3,6 +3,7 @@ import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Store } from '../store/store.ts';
 import type { AggregationRegistry } from './aggregation/registry.ts';
+import type { AuditLog } from './audit/log.ts';
 import type { Authorizer } from './authorizer.ts';
 import type { ApiServerConfig } from './config.ts';
 import type { CustomKinds } from './custom-resources/registry.ts';
@@ -34,6 +35,8 @@ export type ApiContext = {
   readonly policies: PolicyRegistry;
   readonly aggregation: AggregationRegistry;
   readonly webhooks: WebhookClient;
+  /** Undefined: there is none. */
+  readonly audit: AuditLog | undefined;
 };
 
 /** A request with the kind that its path names. */

@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Duplex, Readable } from 'node:stream';
+import type { AuditTrail } from './audit/trail.ts';
 
 /** Who asks, as authentication found out. */
 export type User = {
@@ -27,6 +28,8 @@ export type ApiRequest = {
   body(): Promise<Buffer>;
   /** The body unread and unbounded, for who passes it on. Not to be mixed with `body`. */
   rawBody(): Readable;
+  /** Undefined: nothing is written down of the request. */
+  readonly audit?: AuditTrail | undefined;
   /** Texts for Warning headers that come up while the request is worked on. The answer carries them, a refusal too. */
   readonly warnings: string[];
 };

@@ -10,9 +10,11 @@ import type { TLSSocket } from 'node:tls';
 import { promisify } from 'node:util';
 import { bodyBytesMax } from '../api/decode.ts';
 import { parseDurationMs } from '../api/duration.ts';
+import type { Json } from '../api/object.ts';
 import { findKind } from '../api/registry.ts';
 import {
   badRequest,
+  type FailureStatus,
   failure,
   serviceUnavailable,
   StatusError,
@@ -20,9 +22,10 @@ import {
   tooLarge,
   tooManyRequests,
 } from '../api/status.ts';
+import type { AuditTrail } from './audit/trail.ts';
 import { authenticate, identityOf, type PeerIdentity } from './authenticate.ts';
 import type { ApiContext } from './context.ts';
-import { type ApiRequest, jsonReply, type Reply, type ReplyStream } from './exchange.ts';
+import { type ApiRequest, jsonReply, type Reply, type ReplyStream, type User } from './exchange.ts';
 import type { Metrics } from './metrics.ts';
 import { isTrue, type RequestInfo } from './request-info.ts';
 import { authorize, parseInfo, route } from './router.ts';
@@ -110,19 +113,31 @@ async function serve(
   let info: RequestInfo | undefined;
   let status = 0;
   let warnings: readonly string[] = [];
+  let trail: AuditTrail | undefined;
   try {
     await whenReady;
     const request = readRequest(context, incoming, gone.signal);
     warnings = request.warnings;
     info = parseInfo(request);
-    const user = await authenticate(peerOf(incoming), incoming.headers, context.tokens);
-    status = await answer(context, { ...request, user }, info, response);
+    const user = await authenticate(peerOf(incoming), incoming.headers, context.tokens).catch(
+      (error: unknown) => {
+        trail = begin(context, request, info, nobody);
+        throw error;
+      },
+    );
+    trail = begin(context, request, info, user);
+    if (trail !== undefined) response.setHeader('audit-id', trail.id);
+    status = await answer(context, { ...request, user, audit: trail }, info, response);
   } catch (error) {
     if (gone.signal.aborted && !(error instanceof StatusError)) {
       status = 499; // nobody is there to be answered
       closeStream(response);
+      trail?.complete(status);
     } else {
-      status = refuse(context, error, incoming, response, warnings);
+      const refusal = statusFor(context, error, incoming);
+      status = refusal.code;
+      refuse(refusal, incoming, response, warnings);
+      trail?.complete(status, refusal);
     }
   } finally {
     response.off('close', onClose);
@@ -159,11 +174,27 @@ async function answer(
     const timeoutMs = streams ? 0 : timeoutOf(request, config.limits.requestTimeoutMs);
     const routing = route(context, authorized, info);
     const reply = streams ? await routing : await withinTime(context, routing, timeoutMs);
+    if (reply.kind !== 'bytes') request.audit?.started(reply.status);
     await send(context, response, reply, request);
+    request.audit?.complete(reply.status, undefined, request.audit.keepsAnswer ? jsonOf(reply) : undefined);
     return reply.status;
   } finally {
     metrics[counter]--;
   }
+}
+
+function begin(
+  { audit }: ApiContext,
+  request: ApiRequest,
+  info: RequestInfo | undefined,
+  user: User,
+): AuditTrail | undefined {
+  return info === undefined ? undefined : audit?.begin(request, info, user);
+}
+
+function jsonOf(reply: Reply): Json | undefined {
+  if (reply.kind !== 'bytes' || !reply.contentType.startsWith('application/json')) return undefined;
+  return JSON.parse(Buffer.concat(reply.body).toString()) as Json;
 }
 
 function isStreaming(info: RequestInfo, request: ApiRequest): boolean {
@@ -386,19 +417,17 @@ function closeStream(response: Response): void {
 }
 
 function refuse(
-  context: ApiContext,
-  error: unknown,
+  status: FailureStatus,
   incoming: Request,
   response: Response,
   warnings: readonly string[],
-): number {
-  const status = statusFor(context, error, incoming);
+): void {
   if (response.headersSent) {
     closeStream(response); // too late to say what happened
-    return status.code;
+    return;
   }
   const reply = jsonReply(status, status.code);
-  if (reply.kind !== 'bytes') return status.code;
+  if (reply.kind !== 'bytes') return;
   const retryAfter = status.details?.retryAfterSeconds;
   const body = Buffer.concat(reply.body);
   writeHead(response, status.code, {
@@ -410,11 +439,10 @@ function refuse(
     ...(incoming.httpVersionMajor === 1 && !incoming.complete ? { connection: 'close' } : {}),
   });
   end(response, body);
-  return status.code;
 }
 
 /** What the client is told of an error. What is no StatusError is a bug or a broken disk: logged here, once. */
-export function statusFor(context: ApiContext, error: unknown, incoming: Request): StatusError['status'] {
+export function statusFor(context: ApiContext, error: unknown, incoming: Request): FailureStatus {
   if (error instanceof StatusError) return error.status;
   context.log.error('request failed', { method: incoming.method, url: incoming.url, error });
   return failure(500, 'InternalError', 'Internal error occurred: see the log of the API server').status;

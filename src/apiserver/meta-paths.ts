@@ -38,7 +38,7 @@ const exactPaths: Readonly<Record<string, PathHandler>> = {
   '/livez': health('livez'),
   '/readyz': health('readyz'),
   '/metrics': async (context) => {
-    const { contentType, text } = await context.metrics.render(context.store);
+    const { contentType, text } = await context.metrics.render(context.store, context.audit?.counts);
     return textReply(text, 200, contentType);
   },
   '/openapi/v2': openApiV2,

@@ -9,7 +9,11 @@ export type Metrics = {
   readonly watches: Map<string, number>;
   /** Requests being answered now, streams not counted. */
   inFlight: number;
-  render(store: Store): Promise<{ readonly contentType: string; readonly text: string }>;
+  /** `audit`: events that were written to the audit log, and that were not. */
+  render(
+    store: Store,
+    audit?: { readonly events: number; readonly errors: number },
+  ): Promise<{ readonly contentType: string; readonly text: string }>;
 };
 
 export type RequestLabels = {
@@ -32,7 +36,7 @@ export function createMetrics(): Metrics {
       if (known === undefined) requests.set(key, { labels, count: 1 });
       else known.count++;
     },
-    async render(store) {
+    async render(store, audit) {
       const { Counter, Gauge, Registry } = await import('prom-client');
       const registry = new Registry();
       const registers = [registry];
@@ -44,6 +48,12 @@ export function createMetrics(): Metrics {
       });
       for (const { labels, count } of requests.values()) {
         counter.inc({ ...labels, code: String(labels.code) }, count);
+      }
+      const count = (name: string, help: string, value: number): void =>
+        new Counter({ name, help, registers }).inc(value);
+      if (audit !== undefined) {
+        count('apiserver_audit_event_total', 'Events written to the audit log.', audit.events);
+        count('apiserver_audit_error_total', 'Events that could not be written.', audit.errors);
       }
       const gauge = (name: string, help: string, value: number): void =>
         new Gauge({ name, help, registers }).set(value);

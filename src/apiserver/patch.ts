@@ -35,10 +35,10 @@ export async function readPatch(target: Target, schema: string): Promise<Patch> 
   const { request } = target;
   const mediaType = (request.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase();
   const bytes = await request.body();
-  const patchOf = async (patch: Json, apply: Patch['apply']): Promise<Patch> => ({
-    apply,
-    duplicates: await duplicatesIn(target, patch),
-  });
+  const patchOf = async (patch: Json, apply: Patch['apply']): Promise<Patch> => {
+    request.audit?.sent(patch);
+    return { apply, duplicates: await duplicatesIn(target, patch) };
+  };
   switch (mediaType) {
     case 'application/json-patch+json': {
       const patch = await decodeBody(bytes, 'application/json');

@@ -8,13 +8,13 @@ import { applyObject, isApply } from './apply.ts';
 import { getComponent, listComponents } from './component-statuses.ts';
 import type { ApiContext, Target } from './context.ts';
 import { deleteCollection, deleteObject } from './delete.ts';
-import { type ApiRequest, jsonReply, type Reply, type User } from './exchange.ts';
+import { type ApiRequest, jsonReply, type Reply } from './exchange.ts';
 import { catchUp } from './freshness.ts';
 import { formOf, renderObject, renderUnstored } from './forms.ts';
 import { impersonate } from './impersonate.ts';
 import { getObject, listObjects } from './list.ts';
 import { answerPath } from './meta-paths.ts';
-import { mentionsProtobuf } from './negotiate.ts';
+import { acceptsJson, mentionsProtobuf, parseAccept } from './negotiate.ts';
 import { parseEntry } from './objects.ts';
 import { patchedObject, readPatch } from './patch.ts';
 import { streamLog } from './pod-streams.ts';
@@ -115,7 +115,11 @@ async function relay(context: ApiContext, api: RemoteApi, request: ApiRequest): 
 
 /** Loads the protobuf encoder for the clients that want it. */
 async function withEncoder(target: Target): Promise<Target> {
-  if (!mentionsProtobuf(target.request.headers.accept)) return target;
+  const { audit, headers } = target.request;
+  if (!mentionsProtobuf(headers.accept)) return target;
+  // The audit log keeps JSON, which clients that speak protobuf offer beside it.
+  if (audit?.keepsAnswer === true && parseAccept(headers.accept).some(({ type }) => acceptsJson(type)))
+    return target;
   return { ...target, protobuf: await import('./protobuf-encode.ts') };
 }
 
@@ -129,14 +133,20 @@ export function parseInfo(request: ApiRequest): RequestInfo {
 /** The request as the user that it may act as. Throws StatusError 403. */
 export function authorize(context: ApiContext, request: ApiRequest, info: RequestInfo): ApiRequest {
   const user = impersonate(context.authorizer, request);
-  requireAllowed(context, user, info);
-  return user === request.user ? request : { ...request, user };
+  const asOther = user === request.user ? request : { ...request, user };
+  if (asOther !== request) request.audit?.actsAs(user);
+  requireAllowed(context, asOther, info);
+  return asOther;
 }
 
-function requireAllowed(context: ApiContext, user: User, info: RequestInfo): void {
+function requireAllowed(context: ApiContext, { user, audit }: ApiRequest, info: RequestInfo): void {
   const asked = attributesOf(info);
-  if (context.authorizer.allows(user, asked)) return;
+  if (context.authorizer.allows(user, asked)) {
+    audit?.decided('allow', '');
+    return;
+  }
   const detail = refusalText(user, asked);
+  audit?.decided('forbid', detail);
   if (asked.kind === 'path') throw forbidden({ group: '', plural: '' }, '', detail);
   throw forbidden(asked, asked.name, detail);
 }

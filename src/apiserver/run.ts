@@ -11,6 +11,7 @@ import type { Logger } from '../base/log.ts';
 import type { Store } from '../store/store.ts';
 import { createAggregationRegistry } from './aggregation/registry.ts';
 import { runAggregation } from './aggregation/run.ts';
+import type { AuditLog } from './audit/log.ts';
 import { createAuthorizer } from './authorizer.ts';
 import { bootstrap } from './bootstrap.ts';
 import type { ApiServerConfig, ListenAddress } from './config.ts';
@@ -49,7 +50,7 @@ export async function runApiServer(
   onReady: (addresses: readonly ListenAddress[]) => void = () => {},
 ): Promise<void> {
   const store = await openStore(config, log);
-  const context = createContext(config, log, store);
+  const context = createContext(config, log, store, await openAudit(config, log));
   const ready = Promise.withResolvers<void>();
   ready.promise.catch(() => {}); // reported by the throw below; requests that wait get it too
   const { server, idle } = createHttpServer(context, ready.promise, signal);
@@ -90,6 +91,7 @@ export async function runApiServer(
     context.policies.stop();
     context.aggregation.stop();
     context.webhooks.close();
+    await context.audit?.close();
     await store.close();
   }
 }
@@ -114,7 +116,18 @@ async function openStore(config: ApiServerConfig, log: Logger): Promise<Store> {
   return openSqliteStore(join(config.dataDir, 'store', 'state.db'));
 }
 
-function createContext(config: ApiServerConfig, log: Logger, store: Store): ApiContext {
+async function openAudit({ audit }: ApiServerConfig, log: Logger): Promise<AuditLog | undefined> {
+  if (audit === undefined) return undefined;
+  const { openAuditLog } = await import('./audit/log.ts');
+  return openAuditLog(audit, systemClock, log);
+}
+
+function createContext(
+  config: ApiServerConfig,
+  log: Logger,
+  store: Store,
+  audit: AuditLog | undefined,
+): ApiContext {
   const serviceCidrs = config.serviceCidrs.map((text) => {
     const cidr = parseCidr(text);
     assert(cidr !== undefined, `service CIDR ${text} is a range of addresses`);
@@ -145,6 +158,7 @@ function createContext(config: ApiServerConfig, log: Logger, store: Store): ApiC
     policies: createPolicyRegistry(store),
     aggregation: createAggregationRegistry(store, config),
     webhooks: createWebhookClient(store, clock),
+    audit,
   };
 }
 

@@ -5,11 +5,12 @@ import { authenticate } from './authenticate.ts';
 import { admitConnection } from './connect-admission.ts';
 import type { ApiContext, Target } from './context.ts';
 import { catchUp } from './freshness.ts';
+import type { ApiRequest, UpgradedConnection } from './exchange.ts';
 import { peerOf, readRequest, statusFor } from './http.ts';
 import { requireEntry } from './list.ts';
 import { parseEntry } from './objects.ts';
 import { isStreamSubresource, type StreamSubresource, streamPath } from './pod-streams.ts';
-import { isTrue } from './request-info.ts';
+import { isTrue, type RequestInfo } from './request-info.ts';
 import { authorize, parseInfo, resolveTarget } from './router.ts';
 import type { ChannelProtocol } from './websocket-streams.ts';
 
@@ -56,7 +57,27 @@ async function relay(
   const anonymousRequest = readRequest(context, incoming, signal);
   const info = parseInfo(anonymousRequest);
   const user = await authenticate(peerOf(incoming), incoming.headers, context.tokens);
-  const request = authorize(context, { ...anonymousRequest, user }, info);
+  const trail = context.audit?.begin(anonymousRequest, info, user);
+  const asked = { ...anonymousRequest, user, audit: trail };
+  try {
+    const request = authorize(context, asked, info);
+    trail?.started(101);
+    await relayStream(context, incoming, request, info, { socket, head });
+    trail?.complete(101);
+  } catch (error) {
+    const status = statusFor(context, error, incoming);
+    trail?.complete(status.code, status);
+    throw error;
+  }
+}
+
+async function relayStream(
+  context: ApiContext,
+  incoming: IncomingMessage,
+  request: ApiRequest,
+  info: RequestInfo,
+  { socket, head }: UpgradedConnection,
+): Promise<void> {
   if (info.kind !== 'resource') throw badRequest('this path cannot be upgraded');
   await catchUp(context, request);
   const remote = context.aggregation.find(info.group, info.version);

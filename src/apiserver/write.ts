@@ -72,11 +72,12 @@ export async function readBody(target: Target, schema: string): Promise<Json> {
   const { request } = target;
   const bytes = await request.body();
   const contentType = request.headers['content-type'] ?? '';
-  if (contentType.startsWith('application/vnd.kubernetes.protobuf')) {
-    const { decodeProtobufBody } = await import('./protobuf-body.ts');
-    return decodeProtobufBody(bytes, schema);
-  }
-  return decodeBody(bytes, contentType);
+  const isProtobuf = contentType.startsWith('application/vnd.kubernetes.protobuf');
+  const body = isProtobuf
+    ? (await import('./protobuf-body.ts')).decodeProtobufBody(bytes, schema)
+    : await decodeBody(bytes, contentType);
+  request.audit?.sent(body);
+  return body;
 }
 
 /** Makes an object out of a decoded one. Throws StatusError. */

@@ -10,6 +10,7 @@ import {
   parseListenAddress,
   parsePortRange,
 } from '../apiserver/config.ts';
+import type { Json } from '../api/object.ts';
 import { cidrSize, familyOf, formatCidr, parseCidr } from '../base/ip.ts';
 import { etcdPrefixDefault, parseEtcdEndpoints } from '../store/etcd-endpoints.ts';
 
@@ -28,6 +29,13 @@ type Options = {
   readonly etcdCertfile?: string;
   readonly etcdKeyfile?: string;
   readonly etcdPrefix: string;
+} & AuditOptions;
+
+type AuditOptions = {
+  readonly auditPolicyFile?: string;
+  readonly auditLogPath?: string;
+  readonly auditLogMaxsize: number;
+  readonly auditLogMaxbackup: number;
 };
 
 /** `fairlead apiserver`: the API server on its own. */
@@ -69,6 +77,18 @@ export function apiserverCommand(): Command {
     .option('--etcd-certfile <file>', 'our certificate for etcd')
     .option('--etcd-keyfile <file>', 'its key')
     .option('--etcd-prefix <path>', 'where the objects lie in etcd', readEtcdPrefix, etcdPrefixDefault)
+    .option(
+      '--audit-policy-file <file>',
+      'which requests are written to the audit log, and how much of them: a Policy of audit.k8s.io/v1',
+    )
+    .option('--audit-log-path <file>', 'the audit log, a JSON document a line; - is standard output')
+    .option(
+      '--audit-log-maxsize <MB>',
+      'an audit log of this size is put aside, named with the time; 0: never',
+      readCount,
+      100,
+    )
+    .option('--audit-log-maxbackup <count>', 'so many that were put aside are kept; 0: all', readCount, 10)
     .action(async (options: Options) => {
       const config: ApiServerConfig = Object.freeze({
         dataDir: options.dataDir,
@@ -80,6 +100,7 @@ export function apiserverCommand(): Command {
         clusterDomain: options.clusterDomain,
         nodePortRange: options.nodePortRange,
         pki: await readApiServerPki(options.pkiDir),
+        ...(await readAudit(options)),
         limits: apiServerDefaults.limits,
       });
       await run(config);
@@ -137,6 +158,32 @@ async function readStore(options: Options): Promise<ApiServerConfig['store']> {
     file === undefined ? undefined : readFile(file, 'utf8');
   const [ca, cert, key] = await Promise.all([read(etcdCafile), read(etcdCertfile), read(etcdKeyfile)]);
   return { endpoints: etcdServers, tls: { ca, cert, key }, prefix: etcdPrefix };
+}
+
+/** Throws what commander tells the user. */
+export async function readAudit(options: AuditOptions): Promise<Pick<ApiServerConfig, 'audit'>> {
+  const { auditPolicyFile: file, auditLogPath: path, auditLogMaxsize, auditLogMaxbackup } = options;
+  if (file === undefined && path === undefined) return {};
+  if (file === undefined || path === undefined) {
+    throw new InvalidArgumentError('--audit-policy-file and --audit-log-path go together.');
+  }
+  const [{ parse }, { parseAuditPolicy }] = await Promise.all([
+    import('yaml'),
+    import('../apiserver/audit/policy.ts'),
+  ]);
+  const policy = parseAuditPolicy(parse(await readFile(file, 'utf8')) as Json);
+  if ('rules' in policy) {
+    return {
+      audit: { path, policy, bytesMax: auditLogMaxsize * 1024 * 1024, backupsMax: auditLogMaxbackup },
+    };
+  }
+  const problems = policy.map(({ field, message }) => `  ${field}: ${message}`);
+  throw new InvalidArgumentError([`--audit-policy-file ${file}:`, ...problems].join('\n'));
+}
+
+function readCount(text: string): number {
+  if (!/^\d{1,6}$/.test(text)) throw new InvalidArgumentError('use a number from 0 to 999999');
+  return Number(text);
 }
 
 function readEtcdServers(text: string): EtcdPlace['endpoints'] {

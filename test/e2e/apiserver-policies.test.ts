@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
+import { parseAuditPolicy } from '../../src/apiserver/audit/policy.ts';
 import { findKubectls, startApiServer, type TestApiServer } from '../support/apiserver.ts';
 import { type Kubectl, kubectlOf } from '../support/kubectl.ts';
+import { eventually } from '../support/shell.ts';
 
 /** ValidatingAdmissionPolicies as kubectl meets them. */
 
@@ -13,7 +17,17 @@ let k: Kubectl;
 
 before(async () => {
   if (skip !== false) return;
-  server = await startApiServer();
+  const auditPolicy = parseAuditPolicy({
+    apiVersion: 'audit.k8s.io/v1',
+    kind: 'Policy',
+    omitManagedFields: true,
+    rules: [
+      { level: 'RequestResponse', resources: [{ group: 'apps', resources: ['deployments'] }] },
+      { level: 'Metadata', users: ['eve'] },
+    ],
+  });
+  assert.ok('rules' in auditPolicy);
+  server = await startApiServer({ auditPolicy });
   k = kubectlOf(found?.path ?? '', server.kubeconfig('admin', server.admin), server.folder);
 });
 after(async () => {
@@ -117,6 +131,93 @@ test('policies: an expression that cannot work for the kind is told in the statu
   assert.match(warning?.warning ?? '', /^apps\/v1, Kind=Deployment: ERROR: .*undefined field 'replica'/);
   await apply(policy({ validations: [few] }));
   assert.deepEqual(JSON.parse(await told()), { observedGeneration: 2, typeChecking: {} });
+});
+
+type AuditEvent = {
+  readonly stage: string;
+  readonly verb: string;
+  readonly level: string;
+  readonly auditID: string;
+  readonly user: { readonly username: string };
+  readonly impersonatedUser?: { readonly username: string; readonly groups: readonly string[] };
+  readonly objectRef?: Readonly<Record<string, string>>;
+  readonly responseStatus?: { readonly code: number; readonly reason?: string };
+  readonly requestObject?: { readonly spec: { readonly replicas: number } };
+  readonly responseObject?: { readonly metadata: object; readonly spec: { readonly replicas: number } };
+  readonly annotations?: Readonly<Record<string, string>>;
+};
+
+async function auditEvents(isWanted: (event: AuditEvent) => boolean): Promise<readonly AuditEvent[]> {
+  return eventually(async () => {
+    const lines = (await readFile(join(server.folder, 'audit.log'), 'utf8')).trim().split('\n');
+    const events = lines.map((line) => JSON.parse(line) as AuditEvent).filter(isWanted);
+    assert.ok(events.some(({ stage }) => stage === 'ResponseComplete'));
+    return events;
+  });
+}
+
+test('audit: what Audit bindings would have refused is in the log with the objects, and nobody is refused', {
+  skip,
+}, async () => {
+  await apply(
+    policy({
+      validations: [few],
+      auditAnnotations: [{ key: 'count', valueExpression: "'wants ' + string(object.spec.replicas)" }],
+    }),
+    binding({ validationActions: ['Audit'] }),
+  );
+  await k.ok(create(6, 'many'));
+  const events = await auditEvents(
+    ({ verb, objectRef }) => verb === 'create' && objectRef?.['name'] === 'many',
+  );
+  // kubectl names the object in the body alone, which is not read when the request has just come.
+  assert.deepEqual(
+    events.map(({ stage }) => stage),
+    ['ResponseComplete'],
+  );
+  const [event] = events;
+  assert.deepEqual(event?.objectRef, {
+    resource: 'deployments',
+    namespace: 'default',
+    name: 'many',
+    apiGroup: 'apps',
+    apiVersion: 'v1',
+  });
+  assert.equal(event?.responseStatus?.code, 201);
+  assert.equal(event?.requestObject?.spec.replicas, 6);
+  assert.equal(event?.responseObject?.spec.replicas, 6);
+  assert.ok(!('managedFields' in (event?.responseObject?.metadata ?? {})), 'managedFields are left out');
+  const { annotations = {} } = event ?? {};
+  assert.equal(annotations['authorization.k8s.io/decision'], 'allow');
+  assert.equal(annotations['replicas/count'], 'wants 6');
+  assert.deepEqual(JSON.parse(annotations['validation.policy.admission.k8s.io/validation_failure'] ?? ''), [
+    {
+      message: 'failed expression: object.spec.replicas <= 5',
+      policy: 'replicas',
+      binding: 'everywhere',
+      expressionIndex: 0,
+      validationActions: ['Audit'],
+    },
+  ]);
+});
+
+test('audit: a refusal is there with who asked, and as whom; a stream when it begins, too', {
+  skip,
+}, async () => {
+  await k.fails('get deployments --as=eve --as-group=dev');
+  const [done] = await auditEvents(({ impersonatedUser }) => impersonatedUser?.username === 'eve');
+  assert.equal(done?.stage, 'ResponseComplete', 'as whom is not known when a request has just come');
+  assert.equal(done.user.username, 'fairlead-admin');
+  assert.deepEqual(done.impersonatedUser?.groups, ['dev', 'system:authenticated']);
+  assert.deepEqual([done.responseStatus?.code, done.responseStatus?.reason], [403, 'Forbidden']);
+  assert.equal(done.annotations?.['authorization.k8s.io/decision'], 'forbid');
+  await k.ok('get --raw /apis/apps/v1/deployments?watch=1&timeoutSeconds=1');
+  const watch = await auditEvents(({ verb }) => verb === 'watch');
+  assert.deepEqual(
+    watch.map(({ stage }) => stage),
+    ['RequestReceived', 'ResponseStarted', 'ResponseComplete'],
+  );
+  assert.equal(new Set(watch.map(({ auditID }) => auditID)).size, 1);
 });
 
 test('policies: messages, reasons, variables and warnings', { skip }, async () => {

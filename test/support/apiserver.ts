@@ -1,6 +1,7 @@
 import { existsSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
+import type { AuditPolicy } from '../../src/apiserver/audit/policy.ts';
 import { type ApiServerLimits, apiServerDefaults } from '../../src/apiserver/config.ts';
 import { runApiServer } from '../../src/apiserver/run.ts';
 import type { KeyPair } from '../../src/base/certificates.ts';
@@ -25,6 +26,8 @@ export async function startApiServer(
     readonly limits?: Partial<ApiServerLimits>;
     readonly log?: Logger;
     readonly serviceCidrs?: readonly string[];
+    /** The log is `audit.log` in the server's folder. */
+    readonly auditPolicy?: AuditPolicy;
   } = {},
 ): Promise<TestApiServer> {
   const pki = await createTestPki();
@@ -40,6 +43,16 @@ export async function startApiServer(
       store: 'memory',
       listen: [{ host: '127.0.0.1', port: 0 }],
       pki: pki.server,
+      ...(options.auditPolicy === undefined
+        ? {}
+        : {
+            audit: {
+              path: join(folder, 'audit.log'),
+              policy: options.auditPolicy,
+              bytesMax: 0,
+              backupsMax: 0,
+            },
+          }),
       limits: { ...apiServerDefaults.limits, ...options.limits },
     },
     options.log ?? silentLogger,

@@ -165,7 +165,18 @@ function bindingMatching(resources: JsonObject): Matching {
 }
 
 /** Why a policy is against a request. */
-export type Objection = { readonly message: string; readonly reason: string };
+export type Objection = {
+  readonly message: string;
+  readonly reason: string;
+  /** Which of the policy's validations objects; undefined: none, the policy could not be asked. */
+  readonly expressionIndex?: number;
+};
+
+export type Verdict = {
+  readonly objections: readonly Objection[];
+  /** By the keys of the policy's `auditAnnotations`. */
+  readonly annotations: readonly (readonly [key: string, value: string])[];
+};
 
 /** The variables of a policy: each is worked out when it is first asked for. */
 export function policyVariables(
@@ -204,27 +215,33 @@ export function conditionsHold(
   return problem ?? true;
 }
 
-/** What the policy has against the request; nothing: it lets it pass. `known` are the variables but `variables`. */
-export function objectionsOf(
-  policy: Policy,
-  budget: Budget,
-  known: Readonly<Record<string, unknown>>,
-): readonly Objection[] {
+/** What the policy has against the request; no objections: it lets it pass. `known` are the variables but `variables`. */
+export function verdictOf(policy: Policy, budget: Budget, known: Readonly<Record<string, unknown>>): Verdict {
   const variables = policyVariables(policy, budget, known);
   const holds = conditionsHold(policy.conditions, budget, variables);
-  if (holds === false) return [];
-  if (holds !== true) return policy.failOpen ? [] : [{ message: firstLine(holds), reason: 'Invalid' }];
-  const objections: Objection[] = [];
-  for (const validation of policy.validations) {
-    const objection = judge(policy, validation, budget, variables);
-    if (objection !== undefined) objections.push(objection);
+  if (holds === false) return { objections: [], annotations: [] };
+  if (holds !== true) {
+    const objections = policy.failOpen ? [] : [{ message: firstLine(holds), reason: 'Invalid' }];
+    return { objections, annotations: [] };
   }
-  for (const { text, expression } of policy.auditAnnotations) {
-    const problem = problemOf(() => evaluateWithin(budget, expression, variables));
+  const objections: Objection[] = [];
+  for (const [expressionIndex, validation] of policy.validations.entries()) {
+    const objection = judge(policy, validation, budget, variables);
+    if (objection !== undefined) objections.push({ ...objection, expressionIndex });
+  }
+  const annotations: [string, string][] = [];
+  for (const { name, text, expression } of policy.auditAnnotations) {
+    let value: unknown;
+    const problem = problemOf(() => (value = evaluateWithin(budget, expression, variables)));
+    if (typeof value === 'string' && value !== '')
+      annotations.push([name, value.slice(0, annotationLengthMax)]);
     if (problem !== undefined && !policy.failOpen) objections.push(evaluationError(text, problem));
   }
-  return objections;
+  return { objections, annotations };
 }
+
+/** Longest value of an audit annotation, characters; as in Kubernetes. */
+const annotationLengthMax = 10 * 1024;
 
 function judge(
   { failOpen }: Policy,

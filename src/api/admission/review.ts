@@ -65,6 +65,7 @@ export type ReviewAnswer = {
   /** Why it was denied: the webhook's own Status. */
   readonly status: JsonObject | undefined;
   readonly warnings: readonly string[];
+  readonly auditAnnotations: readonly (readonly [key: string, value: string])[];
 };
 
 /** A text says what is wrong with the answer, in Kubernetes' words. */
@@ -92,6 +93,7 @@ export function readReview(
     patch: patch.patch,
     status: objectAt(response, 'status'),
     warnings: stringsAt(response, 'warnings'),
+    auditAnnotations: Object.entries(stringMapAt(response, 'auditAnnotations')),
   };
 }
 

@@ -1,6 +1,7 @@
 import { type Form, matchedForm } from '../../api/admission/match.ts';
-import { type Objection, objectionsOf } from '../../api/admission/policy.ts';
+import { type Objection, type Verdict, verdictOf } from '../../api/admission/policy.ts';
 import { celJson } from '../../api/cel/json-value.ts';
+import type { JsonObject } from '../../api/object.ts';
 import { failure, forbidden } from '../../api/status.ts';
 import type { StatusError } from '../../api/status.ts';
 import { type AdmissionRequest, expressionData } from '../admission-request.ts';
@@ -14,11 +15,39 @@ export async function validateByPolicies(
   policies: readonly Bound[],
   request: AdmissionRequest,
 ): Promise<void> {
-  for (const bound of policies) {
-    const form = concernedForm(bound, request);
-    if (form === undefined) continue;
-    for (const objection of await ask(context, bound, request, form)) act(bound, request, objection);
+  const failures: JsonObject[] = [];
+  const annotations = new Map<string, Set<string>>();
+  try {
+    for (const bound of policies) {
+      const form = concernedForm(bound, request);
+      if (form === undefined) continue;
+      const verdict = await ask(context, bound, request, form);
+      for (const [key, value] of verdict.annotations) {
+        const name = `${bound.policy.name}/${key}`;
+        annotations.set(name, (annotations.get(name) ?? new Set()).add(value));
+      }
+      for (const objection of verdict.objections) {
+        if (bound.binding.actions.includes('Audit')) failures.push(failureFacts(bound, objection));
+        act(bound, request, objection);
+      }
+    }
+  } finally {
+    for (const [key, values] of annotations) request.annotate(key, [...values].join(', '));
+    if (failures.length > 0) request.annotate(failuresKey, JSON.stringify(failures));
   }
+}
+
+/** Under which the audit log tells what bindings with the action Audit would have refused. */
+const failuresKey = 'validation.policy.admission.k8s.io/validation_failure';
+
+function failureFacts({ policy, binding }: Bound, { message, expressionIndex }: Objection): JsonObject {
+  return {
+    message,
+    policy: policy.name,
+    binding: binding.name,
+    ...(expressionIndex === undefined ? {} : { expressionIndex }),
+    validationActions: [...binding.actions],
+  };
 }
 
 /** The form in which the policy sees the request; undefined: it is not concerned. */
@@ -35,21 +64,25 @@ async function ask(
   { policy, binding }: Bound,
   request: AdmissionRequest,
   form: Form,
-): Promise<readonly Objection[]> {
+): Promise<Verdict> {
   const { namespace } = request.attributes;
   const params = await paramsOf(context, policy, binding.paramRef, namespace, request.signal);
   if (typeof params === 'string') {
-    return policy.failOpen ? [] : [{ message: `failed to configure binding: ${params}`, reason: 'Invalid' }];
+    const message = `failed to configure binding: ${params}`;
+    return { objections: policy.failOpen ? [] : [{ message, reason: 'Invalid' }], annotations: [] };
   }
-  const objections: Objection[] = [];
+  const verdicts: Verdict[] = [];
   for (const object of params) {
     const { variables, budget } = await expressionData(request, form, object);
-    objections.push(...objectionsOf(policy, budget, { ...variables, params: celJson(object ?? null) }));
+    verdicts.push(verdictOf(policy, budget, { ...variables, params: celJson(object ?? null) }));
   }
-  return objections;
+  return {
+    objections: verdicts.flatMap(({ objections }) => objections),
+    annotations: verdicts.flatMap(({ annotations }) => annotations),
+  };
 }
 
-/** Denies, warns, or does nothing: there is no audit log to put it in. */
+/** Denies or warns; the third action, Audit, is for the audit log alone. */
 function act({ policy, binding }: Bound, request: AdmissionRequest, { message, reason }: Objection): void {
   if (binding.actions.includes('Warn')) {
     request.warnings.push(

@@ -145,6 +145,7 @@ async function ask(
     }
     const by = answer.warnings.map((warning) => warning.slice(0, warningLengthMax));
     request.warnings.push(...by);
+    for (const [key, value] of answer.auditAnnotations) request.annotate(`${webhook.name}/${key}`, value);
     return answer;
   } catch (error) {
     if (!(error instanceof WebhookError)) throw error;
