@@ -43,6 +43,12 @@ const needs = [
   { program: 'etcd', debian: 'etcd-server', tasks: ['test'] },
   // Others' readings of HTTP/1, to compare ours with.
   { program: 'nginx', debian: 'nginx-light', tasks: ['test'] },
+  {
+    program: 'stream module of nginx',
+    isThere: () => existsSync('/usr/lib/nginx/modules/ngx_stream_module.so'),
+    debian: 'libnginx-mod-stream',
+    tasks: ['test'],
+  },
   { program: 'haproxy', debian: 'haproxy', tasks: ['test'] },
   { program: 'h2load', debian: 'nghttp2-client', tasks: ['test'] },
   {

@@ -26,6 +26,7 @@ type IngressOptions = {
   readonly proxyProtocol: boolean;
   readonly accessLog: string | boolean;
   readonly accessLogSample: number;
+  readonly trustedFields: 'x' | 'rfc7239';
   readonly forwarded: 'x' | 'rfc7239' | 'both';
   readonly traceContext: number | boolean;
   readonly requestId: boolean;
@@ -116,6 +117,11 @@ function requestOptions(command: Command): Command {
       'proxies in front whose X-Forwarded-… and Forwarded are believed: their ranges, or how many there are',
       parseList,
       [],
+    )
+    .addOption(
+      new Option('--trusted-fields <style>', 'believe those proxies by their X-Forwarded-…, or by Forwarded')
+        .choices(['x', 'rfc7239'])
+        .default('x'),
     )
     .option('--proxy-protocol', 'connections of --trusted-proxies begin with a PROXY header, v1 or v2', false)
     .option('--access-log [file]', 'log one JSON line a request to that file, or to standard output', false)
@@ -269,8 +275,16 @@ function parseWorkers(text: string): number | 'auto' {
   return count;
 }
 
-function requestConfig({ forwarded, accessLog, accessLogSample, traceContext, requestId }: IngressOptions) {
+function requestConfig({
+  trustedFields,
+  forwarded,
+  accessLog,
+  accessLogSample,
+  traceContext,
+  requestId,
+}: IngressOptions) {
   return {
+    trustedFields,
     forwarded,
     accessLog:
       accessLog === false

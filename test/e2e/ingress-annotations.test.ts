@@ -148,6 +148,13 @@ test('annotations allow-source-range and deny-source-range', options, async (t) 
     (await ask(behind, '/', { host: 'far.example', 'X-Forwarded-For': list })).status;
   assert.equal(await from('10.1.1.1'), 200, 'the address that a trusted proxy tells counts');
   assert.equal(await from('10.1.1.1, 192.0.2.1'), 403, 'but not what its client claims');
+  const speaking = { trustedProxies: ['127.0.0.0/8'], trustedFields: 'rfc7239' } as const;
+  const { http: forwarded } = await startIngress(t, api, speaking);
+  const by = async (field: string, value: string): Promise<number> =>
+    (await ask(forwarded, '/', { host: 'far.example', [field]: value })).status;
+  assert.equal(await by('Forwarded', 'for=10.1.1.1;proto=https'), 200, 'by Forwarded it is the same');
+  assert.equal(await by('Forwarded', 'for=10.1.1.1, for="192.0.2.1:99"'), 403);
+  assert.equal(await by('X-Forwarded-For', '10.1.1.1'), 403, 'and then by nothing else');
 });
 
 test('annotation basic-auth-secret', options, async (t) => {

@@ -76,6 +76,8 @@ const source: TlsSource = {
       createSecureContext({ ...serverTlsOptions, cert: serving.certificate, key: serving.key }),
     ),
   defaultPair: () => Promise.resolve(serving),
+  looksAtHellos: false,
+  passesThrough: () => false,
 };
 
 async function serve(t: TestContext, transport: ServerTransport, protocols?: readonly string[]) {

@@ -21,6 +21,7 @@ if (refused === undefined) {
   await import('./ingress-own-kinds.test.ts');
   await import('./ingress-paths.test.ts');
   await import('./ingress-proxy-protocol.test.ts');
+  await import('./ingress-tls-passthrough.test.ts');
   await import('./ingress-zero-loss.test.ts');
   await import('./ingress-zero-loss-grpc.test.ts');
 } else {

@@ -7,7 +7,7 @@ import { matchRoute } from '../routes/match.ts';
 import { isAmbiguous } from '../routes/path-readings.ts';
 import type { PolicedRequest } from '../policy/policed-request.ts';
 import type { StaticAnswer } from '../policy/static-answer.ts';
-import type { Route } from '../routes/table.ts';
+import type { Route, RouteTable } from '../routes/table.ts';
 import type { UpstreamEndpoint } from './upstream.ts';
 
 /** What carries a request to an endpoint, in whatever protocol. */
@@ -30,7 +30,15 @@ export type TimedRequest = {
 };
 
 /** What of a request decides where it goes. */
-export type RoutedRequest = { readonly host: string; readonly path: string };
+export type RoutedRequest = {
+  readonly host: string;
+  readonly path: string;
+  /** Given: it is a connection that is relayed, and this says where it goes by the newest table. */
+  readonly relayRoute?: ((table: RouteTable) => Route | undefined) | undefined;
+};
+
+/** What a route's policy says of where a request goes. */
+export type Directed = Pick<PolicedRequest, 'limits' | 'hash' | 'backendOf' | 'keptEndpoint'>;
 
 /**
  * The way of one request through endpoints: which is next, what its failures say of them, when to give up. It knows no
@@ -46,7 +54,7 @@ export class Attempts implements Waiter, TimedRequest {
   readonly #context: ProxyContext;
   readonly #owner: AttemptOwner;
   readonly #request: RoutedRequest;
-  #policed: PolicedRequest | undefined;
+  #policed: Directed | undefined;
   /** Counts this request among its active ones. */
   #state: BackendState | undefined;
   /** Counts this request among its pending ones. */
@@ -77,7 +85,7 @@ export class Attempts implements Waiter, TimedRequest {
   }
 
   /** Asks the owner for the first try. `policed`: undefined for a route without a policy. */
-  begin(route: Route | undefined, policed: PolicedRequest | undefined): void {
+  begin(route: Route | undefined, policed: Directed | undefined): void {
     this.#policed = policed;
     const requestTimeoutMs = policed?.limits.requestTimeoutMs ?? this.#context.limits.requestTimeoutMs;
     if (requestTimeoutMs !== Number.POSITIVE_INFINITY) {
@@ -242,7 +250,9 @@ export class Attempts implements Waiter, TimedRequest {
   }
 
   #route(): Route | undefined {
-    return matchRoute(this.#context.live.table, this.#request.host, this.#request.path);
+    const { host, path, relayRoute } = this.#request;
+    const { table } = this.#context.live;
+    return relayRoute === undefined ? matchRoute(table, host, path) : relayRoute(table);
   }
 
   #again(error: string, fresh: boolean): void {

@@ -3,7 +3,7 @@ import type { HealthAddress } from '../../base/health-server.ts';
 import type { LeaderOptions } from '../../control/leader.ts';
 import { controllerName } from './class.ts';
 import { defaultLimits, type ProxyLimits } from '../proxy/limits.ts';
-import type { ForwardedStyle } from '../proxy/headers.ts';
+import type { BelievedFields, ForwardedStyle } from '../proxy/headers.ts';
 import type { ListenAt } from '../transport/net-transport.ts';
 import type { MarkingOptions } from '../proxy/request-marks.ts';
 
@@ -40,6 +40,8 @@ export type IngressConfig = {
   readonly trustedProxies: readonly string[];
   /** Connections of those proxies begin with a PROXY header, version 1 or 2, that names the client. */
   readonly proxyProtocol: boolean;
+  /** What those proxies are believed by; the other one they may pass on as their client wrote it. */
+  readonly trustedFields: BelievedFields;
   readonly forwarded: ForwardedStyle;
   /** undefined: no access log. */
   readonly accessLog: AccessLogConfig | undefined;
@@ -62,6 +64,7 @@ export const ingressDefaults = {
   authority: undefined,
   trustedProxies: [],
   proxyProtocol: false,
+  trustedFields: 'x',
   forwarded: 'x',
   accessLog: undefined,
   marks: { startsTraces: false, sampledShare: 1, setsRequestId: false },

@@ -23,6 +23,7 @@ export type LocalEngineConfig = Pick<
   | 'proxyProtocol'
   | 'limits'
   | 'trustedProxies'
+  | 'trustedFields'
   | 'forwarded'
   | 'accessLog'
   | 'marks'
@@ -64,6 +65,7 @@ export class LocalEngine implements Engine {
       isTrusted: trustedProxies(config.trustedProxies),
       onNotReached: (endpoint, error) => log.warn('an endpoint cannot be connected to', { endpoint, error }),
       trustedHops: trustedHopsOf(config.trustedProxies),
+      believes: config.trustedFields,
       forwarded: config.forwarded,
       onAccess: config.accessLog === undefined ? undefined : (record) => this.#accessLog?.record(record),
       marker: createMarker(config),

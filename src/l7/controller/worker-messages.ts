@@ -12,6 +12,7 @@ export type WorkerConfig = Pick<
   | 'limits'
   | 'trustedProxies'
   | 'proxyProtocol'
+  | 'trustedFields'
   | 'forwarded'
   | 'accessLog'
   | 'marks'

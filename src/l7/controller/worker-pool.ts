@@ -129,8 +129,16 @@ export class WorkerPool implements Engine {
   }
 
   #configOf(index: number): WorkerConfig {
-    const { trustedProxies, proxyProtocol, forwarded, accessLog, marks, ingressClasses, limits } =
-      this.#config;
+    const {
+      trustedProxies,
+      trustedFields,
+      proxyProtocol,
+      forwarded,
+      accessLog,
+      marks,
+      ingressClasses,
+      limits,
+    } = this.#config;
     const { nginxAnnotations, nginxAllowedHeaders, controllerName } = this.#config;
     const { http, https } = this.#sockets!;
     const place = (_: unknown, at: number): ListenAt => ({ kind: 'fd', fd: firstDescriptor + at });
@@ -139,6 +147,7 @@ export class WorkerPool implements Engine {
       number: index + 1,
       limits: shareOfLimits(limits, this.#options.workers),
       trustedProxies,
+      trustedFields,
       proxyProtocol,
       forwarded,
       accessLog,

@@ -88,5 +88,4 @@ export const untranslated: Readonly<Record<string, Known>> = {
   'service-upstream': ['differs', 'requests go to endpoints, never to the Service address'],
   'ssl-ciphers': ['idle', 'the ciphers of the runtime are used'],
   'ssl-prefer-server-ciphers': ['idle', 'the ciphers of the runtime are used'],
-  'ssl-passthrough': ['none', 'TLS always ends here; a Service of type LoadBalancer passes it through'],
 };

@@ -12,6 +12,17 @@ export function translateRouting(to: Translator): void {
   } else to.rename('server-alias', 'host-aliases');
   to.rename('from-to-www-redirect', 'www-redirect');
   to.rename('app-root');
+  translatePassthrough(to);
+}
+
+function translatePassthrough(to: Translator): void {
+  if (!to.is('ssl-passthrough', 'true')) return to.tell('ssl-passthrough', 'same', 'TLS ends here');
+  to.set('tls-passthrough', 'true', 'ssl-passthrough');
+  to.tell(
+    'ssl-passthrough',
+    'differs',
+    'no flag of the controller is needed; plain HTTP is sent to HTTPS, and annotations about requests have no effect',
+  );
 }
 
 const wholeHost =

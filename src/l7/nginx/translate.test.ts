@@ -229,6 +229,8 @@ const cases: readonly (readonly [name: string, given: Strings, ours: Strings])[]
     },
     { 'mirror-body': 'false', 'mirror-host': 'copy.example', 'mirror-target': 'http://copy.default.svc' },
   ],
+  ['ssl-passthrough', { 'ssl-passthrough': 'true' }, { 'tls-passthrough': 'true' }],
+  ['ssl-passthrough that is off', { 'ssl-passthrough': 'false' }, {}],
   ['load-balance', { 'load-balance': 'ewma' }, { 'load-balance': 'least-request' }],
   [
     'upstream-hash-by',

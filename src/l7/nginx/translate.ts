@@ -86,7 +86,13 @@ export const documentedNames: readonly string[] = [
   ...['proxy-ssl-verify', 'relative-redirects', 'rewrite-target', 'satisfy', 'server-alias'],
   ...['session-cookie-change-on-failure', 'session-cookie-conditional-samesite-none'],
   ...['session-cookie-domain', 'session-cookie-expires', 'session-cookie-max-age', 'session-cookie-name'],
-  ...['session-cookie-path', 'session-cookie-samesite', 'session-cookie-secure', 'ssl-redirect'],
+  ...[
+    'session-cookie-path',
+    'session-cookie-samesite',
+    'session-cookie-secure',
+    'ssl-passthrough',
+    'ssl-redirect',
+  ],
   ...['temporal-redirect', 'temporal-redirect-code', 'upstream-vhost', 'use-regex'],
   ...['whitelist-source-range', 'x-forwarded-prefix'],
 ];

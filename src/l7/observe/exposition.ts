@@ -36,6 +36,16 @@ const counters: readonly Reading[] = [
     read: (m) => m.upstreamConnectionsMade,
   },
   {
+    name: 'fairlead_ingress_received_bytes_total',
+    help: 'Bytes of TLS that passed through, from clients',
+    read: (m) => m.receivedBytes,
+  },
+  {
+    name: 'fairlead_ingress_sent_bytes_total',
+    help: 'Bytes of TLS that passed through, to clients',
+    read: (m) => m.sentBytes,
+  },
+  {
     name: 'fairlead_ingress_access_log_lines_total',
     help: 'Lines of the access log written',
     read: (m) => m.accessLogLines,
@@ -89,6 +99,11 @@ const gauges: readonly Reading[] = [
     read: (m) => m.http2Streams,
   },
   { name: 'fairlead_ingress_tunnels', help: 'Upgraded connections open', read: (m) => m.tunnels },
+  {
+    name: 'fairlead_ingress_passthrough_connections',
+    help: 'Connections of TLS that pass through, open',
+    read: (m) => m.relays,
+  },
   {
     name: 'fairlead_ingress_last_compile_seconds',
     help: 'Time that the last route table took to compile',
@@ -183,6 +198,18 @@ export async function createRegistry(metrics: ProxyMetrics): Promise<Registry> {
       requests.reset();
       for (const [code, count] of metrics.responses.entries()) {
         if (count > 0) requests.inc({ code: String(code) }, count);
+      }
+    },
+  });
+  const relays = new Counter({
+    name: 'fairlead_ingress_passthrough_connections_total',
+    help: 'Connections of TLS that passed through, by how they ended; 200: relayed, others as the status of a request',
+    labelNames: ['code'],
+    registers: [registry],
+    collect() {
+      relays.reset();
+      for (const [code, count] of metrics.relaysEnded.entries()) {
+        if (count > 0) relays.inc({ code: String(code) }, count);
       }
     },
   });

@@ -11,6 +11,7 @@ const gauges: ReadonlySet<string> = new Set([
   'clientConnections',
   'upstreamConnections',
   'tunnels',
+  'relays',
   'http2Streams',
   'active',
   'waiting',

@@ -22,6 +22,12 @@ export class ProxyMetrics {
   upstreamConnections = 0;
   upstreamConnectionsMade = 0;
   tunnels = 0;
+  /** Connections of TLS that pass through: open now, and ended by status (200: relayed; others as of requests). */
+  relays = 0;
+  readonly relaysEnded = new Float64Array(600);
+  /** Bytes of clients for endpoints, and back, that passed through. */
+  receivedBytes = 0;
+  sentBytes = 0;
   /** Copies of requests sent, not sent at a bound, and waited for now. */
   mirrors = 0;
   mirrorsDropped = 0;

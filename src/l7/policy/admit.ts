@@ -7,7 +7,7 @@ import type { FieldLines } from '../http1/http1-fields.ts';
 import type { RequestHead } from '../http1/http1-parse.ts';
 import { passwordFits } from './password-hash.ts';
 import { PolicedRequest } from './policed-request.ts';
-import type { CanaryPolicy, MirrorPolicy, RoutePolicy } from './policy.ts';
+import type { CanaryPolicy, MirrorPolicy, RoutePolicy, SourcePolicy } from './policy.ts';
 import { clientAddress, cookieValue, fieldValue, schemeOf } from '../proxy/request-fields.ts';
 import { requestHash } from '../balance/request-hash.ts';
 import type { Route } from '../routes/table.ts';
@@ -119,12 +119,14 @@ function checkSource(
 ): PolicyAnswer | undefined {
   if (sources === undefined) return undefined;
   const address = clientAddress(head, client, context);
-  const denied = sources.deny.length > 0 && isWithin(address, sources.deny);
-  const missing = sources.allow !== undefined && !isWithin(address, sources.allow);
-  return denied || missing ? answer(403, 'this address may not use this host and path') : undefined;
+  return keepsOut(sources, address) ? answer(403, 'this address may not use this host and path') : undefined;
 }
 
-function isWithin(address: string, ranges: readonly Cidr[]): boolean {
+export function keepsOut({ allow, deny }: SourcePolicy, address: string): boolean {
+  return isWithin(address, deny) || (allow !== undefined && !isWithin(address, allow));
+}
+
+export function isWithin(address: string, ranges: readonly Cidr[]): boolean {
   const ip = parseIp(address);
   return ip !== undefined && ranges.some((range) => range.family === ip.family && cidrContains(range, ip));
 }
@@ -143,6 +145,7 @@ function redirectOf(
     const target = head.target === '*' ? '/' : head.target;
     return answer(308, 'use HTTPS', `Location: https://${head.host}${port}${target}\r\n`);
   }
+  if (policy.passesThrough === true) return answer(421, 'TLS for this host does not end here');
   if (redirect !== undefined) {
     return answer(
       redirect.status,

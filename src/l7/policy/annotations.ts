@@ -21,6 +21,7 @@ import { type HeaderMapRules, readHeaderMaps } from './annotations/header-maps.t
 import { readLimits } from './annotations/limits.ts';
 import { type MirrorRule, readMirror } from './annotations/mirror.ts';
 import { type PathRules, readPaths, rewritePathOf } from './annotations/paths.ts';
+import { type PassthroughRule, readPassthrough } from './annotations/passthrough.ts';
 import { AnnotationReader, annotationPrefix } from './annotations/reader.ts';
 import { type HttpsRule, readHttps, readRedirect } from './annotations/redirects.ts';
 import { readUpstream } from './annotations/upstream.ts';
@@ -46,6 +47,8 @@ export type ParsedAnnotations = {
   readonly https: HttpsRule | undefined;
   readonly backends: BackendRules;
   readonly paths: PathRules;
+  /** undefined: TLS ends here. */
+  readonly passthrough: PassthroughRule | undefined;
   /** undefined: an ordinary Ingress. */
   readonly canary: CanaryRule | undefined;
   /** undefined: nothing is said of how backends are spoken to. */
@@ -65,6 +68,7 @@ const nothing: ParsedAnnotations = {
   https: undefined,
   backends: { fallback: undefined },
   paths: { regex: undefined, hostAliases: [], wwwRedirect: false },
+  passthrough: undefined,
   canary: undefined,
   backend: undefined,
   balance: defaultBalance,
@@ -101,6 +105,7 @@ export function parseAnnotations(
   const policy = {
     ingress,
     httpsPort: https?.port,
+    passesThrough: undefined,
     redirect: readRedirect(reader),
     appRoot: reader.read('app-root', pathAllowed, pathOf),
     rewriteTo: reader.read('rewrite-target', pathAllowed, pathOf)?.replace(/\/$/, ''),
@@ -132,6 +137,7 @@ export function parseAnnotations(
     https,
     backends,
     paths,
+    passthrough: readPassthrough(reader, annotations),
     canary,
     backend,
     balance,

@@ -12,6 +12,8 @@ export type RoutePolicy = {
   readonly httpsPort: number | undefined;
   /** Only requests for these hosts (`*.foo.com` among them) are sent to HTTPS; undefined: all. */
   readonly httpsHosts: ReadonlySet<string> | undefined;
+  /** True: TLS of the host ends elsewhere, so what comes decrypted was not meant for us. */
+  readonly passesThrough: true | undefined;
   readonly redirect: Redirect | undefined;
   /** Where `/` is sent; undefined: nowhere. */
   readonly appRoot: string | undefined;
@@ -168,6 +170,7 @@ export function emptyPolicy(ingress: ObjectKey): RoutePolicy {
     ingress,
     httpsPort: undefined,
     httpsHosts: undefined,
+    passesThrough: undefined,
     redirect: undefined,
     appRoot: undefined,
     rewriteTo: undefined,

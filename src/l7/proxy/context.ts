@@ -22,7 +22,7 @@ export type AccessRecord = {
   readonly clientAddress: string;
   readonly scheme: 'http' | 'https';
   /** What the client speaks. */
-  readonly protocol: 'HTTP/1.0' | 'HTTP/1.1' | 'HTTP/2';
+  readonly protocol: 'HTTP/1.0' | 'HTTP/1.1' | 'HTTP/2' | 'TLS';
   readonly method: string;
   readonly host: string;
   readonly target: string;

@@ -163,3 +163,28 @@ test("l7 headers: Forwarded is written by RFC 7239 when asked for, and a strange
   });
   assert.ok(quiet.includes('Forwarded: for=192.0.2.9'));
 });
+
+test('l7 headers: a proxy that is believed by Forwarded passes on no X-Forwarded-… of its client', () => {
+  const proxy: ClientFacts = { address: '10.0.0.1', scheme: 'http', trusted: true, believes: 'rfc7239' };
+  const head = [
+    'GET / HTTP/1.1',
+    'Host: a',
+    'X-Forwarded-For: 9.9.9.9',
+    'X-Real-IP: 9.9.9.9',
+    'X-Forwarded-Server: x',
+  ];
+  const told = 'Forwarded: for=1.1.1.1;host=evil, for="[2001:db8::7]:99";host=shop.example;proto=https';
+  const first = ['GET / HTTP/1.1', 'Host: a'];
+  const byX = [
+    'X-Forwarded-For: 1.1.1.1, 2001:db8::7, 10.0.0.1',
+    'X-Forwarded-Host: shop.example',
+    'X-Forwarded-Port: 443',
+    'X-Forwarded-Proto: https',
+    'X-Real-IP: 2001:db8::7',
+  ];
+  assert.deepEqual(upstream([...head, told], proxy), [...first, ...byX]);
+  const both = upstream([...head, told], { ...proxy, forwarded: 'both' });
+  assert.deepEqual(both, [...first, `${told}, for=10.0.0.1;host=a;proto=http`, ...byX]);
+  const unreadable = upstream([...head, 'Forwarded: for=1.1.1.1 evil'], { ...proxy, forwarded: 'rfc7239' });
+  assert.deepEqual(unreadable, [...first, 'Forwarded: for=10.0.0.1;host=a;proto=http']);
+});

@@ -1,3 +1,4 @@
+import { parseForwarded } from './forwarded.ts';
 import { type Peer, renderProxyHeader } from '../transport/proxy-protocol.ts';
 import type { Connection } from '../transport/transport.ts';
 import {
@@ -30,7 +31,12 @@ export type ClientFacts = {
   readonly connection?: Pick<Connection, 'ends'> | undefined;
   /** Default: `x`. */
   readonly forwarded?: ForwardedStyle;
+  /** What a trusted peer is believed by; what it passes on of the other one may be its client's. Default: `x`. */
+  readonly believes?: BelievedFields;
 };
+
+/** `x`: X-Forwarded-…; `rfc7239`: Forwarded. */
+export type BelievedFields = 'x' | 'rfc7239';
 
 /** `x`: X-Forwarded-… and X-Real-IP; `rfc7239`: Forwarded (RFC 7239). */
 export type ForwardedStyle = 'x' | 'rfc7239' | 'both';
@@ -56,7 +62,7 @@ export function renderUpstreamRequest(head: RequestHead, lines: FieldLines, clie
     const field = lines.fields[i]!;
     if (requestFieldPasses(field, head, client)) {
       if (!dropped || field !== FIELD_OTHER || !namesLine(head.connectionTokens, text, lines, i)) continue;
-    } else if (client.trusted && field >= FIELD_FORWARDED_FOR) {
+    } else if (client.trusted && field >= FIELD_FORWARDED_FOR && believes(client, field)) {
       remember(theirs, field, text.slice(lines.valueStarts[i], lines.valueEnds[i]));
     }
     const lineStart = lines.lineStarts[i]!;
@@ -66,6 +72,7 @@ export function renderUpstreamRequest(head: RequestHead, lines: FieldLines, clie
   if (lines.linesEnd > runStart) out += text.slice(runStart, lines.linesEnd);
   if (head.upgrade !== undefined) out += 'Connection: Upgrade\r\n';
   else if (head.minorVersion === 0) out += 'Connection: close\r\n';
+  if (theirs.forwarded !== '' && client.believes === 'rfc7239') tellByX(theirs);
   if (client.forwarded === 'rfc7239') return `${out}${forwardedLine(theirs, head, client)}\r\n`;
   if (client.forwarded === 'both') out += forwardedLine(theirs, head, client);
   const forwardedFor = theirs.for === '' ? client.address : `${theirs.for}, ${client.address}`;
@@ -87,9 +94,10 @@ function requestFieldPasses(field: number, head: RequestHead, client: ClientFact
     case FIELD_REAL_IP:
       return false;
     case FIELD_FORWARDED_OTHER:
-      return client.trusted;
+      return client.trusted && client.believes !== 'rfc7239';
     case FIELD_FORWARDED:
-      return client.trusted && (client.forwarded ?? 'x') === 'x';
+      // What is believed by Forwarded is told in the worker's own style, whole or not at all.
+      return client.trusted && (client.forwarded ?? 'x') === 'x' && client.believes !== 'rfc7239';
     case FIELD_UPGRADE:
       return head.upgrade !== undefined;
     case FIELD_HOST:
@@ -97,6 +105,29 @@ function requestFieldPasses(field: number, head: RequestHead, client: ClientFact
     default:
       return true;
   }
+}
+
+function believes({ believes: style }: ClientFacts, field: number): boolean {
+  return style !== 'rfc7239' || field === FIELD_FORWARDED;
+}
+
+/**
+ * What proxies have said by Forwarded, as X-Forwarded-… says it. One that cannot be read says nothing. But for the chain it is the
+ * word of the last one, whom we know: what stands before may be its client's.
+ */
+function tellByX(theirs: Forwarded): void {
+  const elements = parseForwarded(theirs.forwarded);
+  if (elements === undefined) {
+    theirs.forwarded = '';
+    return;
+  }
+  const known = elements.filter((element) => element.for !== '');
+  theirs.for = known.map((element) => element.for).join(', ');
+  const last = elements.at(-1);
+  theirs.realIp = last?.for ?? '';
+  theirs.proto = last?.proto ?? '';
+  theirs.host = last?.host ?? '';
+  if (theirs.host !== '') theirs.port = portOf(theirs.host, theirs.proto === 'https' ? 'https' : 'http');
 }
 
 type Forwarded = {

@@ -11,8 +11,9 @@ import { Http2ClientConnection } from '../http2/http2-client-connection.ts';
 import type { ProxyLimits } from './limits.ts';
 import { ProxyMetrics } from '../observe/metrics.ts';
 import { PolicyStates } from '../policy/policy-states.ts';
-import type { ForwardedStyle } from './headers.ts';
+import type { BelievedFields, ForwardedStyle } from './headers.ts';
 import { randomFrom } from '../balance/random.ts';
+import { RelayedConnection } from '../passthrough/relayed-connection.ts';
 import type { RequestMarker } from './request-marks.ts';
 import {
   type Backend,
@@ -38,6 +39,8 @@ export type ProxyOptions = {
   readonly trustedHops?: number;
   /** How endpoints are told of the client. Default: `x`. */
   readonly forwarded?: ForwardedStyle;
+  /** What trusted proxies are believed by. Default: `x`. */
+  readonly believes?: BelievedFields;
   readonly marker?: RequestMarker | undefined;
   readonly onAccess?: ((record: AccessRecord) => void) | undefined;
   /** No connection to that endpoint could be made, as by that code; told once until one can be. */
@@ -139,17 +142,34 @@ export class ProxyWorker implements Acceptor {
       return undefined;
     }
     const address = connection.remoteAddress;
-    const { isTrusted, forwarded = 'x' } = this.#options;
-    const facts = { address, scheme: from.scheme, trusted: isTrusted(address), forwarded, connection };
+    const { isTrusted, forwarded = 'x', believes = 'x' } = this.#options;
+    const facts = {
+      address,
+      scheme: from.scheme,
+      trusted: isTrusted(address),
+      forwarded,
+      believes,
+      connection,
+    };
+    if (from.hello !== undefined) {
+      const relay = new RelayedConnection(this.#context, connection, facts, from.hello, this.#clientOwner);
+      this.#take(relay);
+      relay.start();
+      return relay;
+    }
     const client =
       from.protocol === 'h2'
         ? new Http2ClientConnection(this.#context, connection, facts, this.#clientOwner.onClosed)
         : new ClientConnection(this.#context, connection, facts, this.#clientOwner);
+    this.#take(client);
+    return client;
+  }
+
+  #take(client: ClientHandler): void {
     this.#clients.add(client);
     this.metrics.clientConnections += 1;
     this.metrics.clientConnectionsAccepted += 1;
     if (this.#cancelTick === undefined) this.#scheduleTick();
-    return client;
   }
 
   /**

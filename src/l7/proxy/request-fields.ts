@@ -1,6 +1,8 @@
 import type { ProxyContext } from './context.ts';
 import type { ClientFacts } from './headers.ts';
+import { type ForwardedElement, parseForwarded } from './forwarded.ts';
 import {
+  FIELD_FORWARDED,
   FIELD_FORWARDED_FOR,
   FIELD_FORWARDED_PROTO,
   FIELD_OTHER,
@@ -43,14 +45,20 @@ export function cookieOf(cookies: string, name: string): string | undefined {
   return undefined;
 }
 
-/** The last address of X-Forwarded-For that is no proxy of ours, or the one before so many hops; without trusted proxies the peer's. */
+/**
+ * The last address that proxies in front tell which is no proxy of ours, or the one before so many hops; without trusted proxies the
+ * peer's. They tell it by X-Forwarded-For, or by Forwarded where that is what they speak.
+ */
 export function clientAddress(
   head: RequestHead,
   client: ClientFacts,
   context: Pick<ProxyContext, 'requestLines' | 'isTrusted' | 'trustedHops'>,
 ): string {
   if (!client.trusted) return client.address;
-  const list = joinedField(head, context.requestLines, FIELD_FORWARDED_FOR).split(',');
+  const list =
+    client.believes === 'rfc7239'
+      ? forwardedElements(head, context.requestLines).map((element) => element.for)
+      : joinedField(head, context.requestLines, FIELD_FORWARDED_FOR).split(',');
   const { trustedHops } = context;
   if (trustedHops > 0) {
     // Fewer than there should be: somebody has come in closer, so the peer is whom we know.
@@ -64,8 +72,16 @@ export function clientAddress(
   return client.address;
 }
 
+/** None where they cannot be read: then it is the peer whom we know. */
+function forwardedElements(head: RequestHead, lines: FieldLines): readonly ForwardedElement[] {
+  return parseForwarded(joinedField(head, lines, FIELD_FORWARDED)) ?? [];
+}
+
 export function schemeOf(head: RequestHead, client: ClientFacts, lines: FieldLines): string {
   if (!client.trusted) return client.scheme;
-  const told = joinedField(head, lines, FIELD_FORWARDED_PROTO).split(',').at(-1)?.trim().toLowerCase();
+  const told =
+    client.believes === 'rfc7239'
+      ? forwardedElements(head, lines).at(-1)?.proto
+      : joinedField(head, lines, FIELD_FORWARDED_PROTO).split(',').at(-1)?.trim().toLowerCase();
   return told === undefined || told === '' ? client.scheme : told;
 }

@@ -122,9 +122,9 @@ export function compileRoutes(
   const backends = structure.backends.map((ref, index) =>
     backendOf(ref, index, sources[index]!, previous?.table.backends[index]),
   );
-  const { exactHosts, wildcardHosts, anyHost, defaultRoute, certificates } = structure;
+  const { exactHosts, wildcardHosts, anyHost, defaultRoute, certificates, relayed } = structure;
   return {
-    table: { backends, exactHosts, wildcardHosts, anyHost, defaultRoute, certificates },
+    table: { backends, exactHosts, wildcardHosts, anyHost, defaultRoute, certificates, relayed },
     problems: [...defaults.problems, ...structure.problems, ...backendProblems(structure, sources)],
     owned,
     basis: {

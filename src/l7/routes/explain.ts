@@ -10,7 +10,7 @@ import type { EjectionCause } from '../balance/ejection.ts';
 import { FieldLines } from '../http1/http1-fields.ts';
 import { parseRequestHead, type RequestHead } from '../http1/http1-parse.ts';
 import { defaultLimits } from '../proxy/limits.ts';
-import { matchRoute, pathMatches, routesOfHost } from './match.ts';
+import { matchRelayed, matchRoute, pathMatches, routesOfHost } from './match.ts';
 import { isAmbiguous } from './path-readings.ts';
 import type { PolicedRequest } from '../policy/policed-request.ts';
 import { PolicyStates } from '../policy/policy-states.ts';
@@ -62,6 +62,12 @@ export function explainRequest(
     return `${lines[0]}\nRESULT     ${head.status}: ${head.reason}\n`;
   }
   const { table } = compiled;
+  const relayed = url.protocol === 'https:' ? matchRelayed(table, head.host) : undefined;
+  if (relayed !== undefined) {
+    const { host, ingress, backend } = relayed;
+    lines.push(`TLS        passes through, for ${host || 'any host'}, by Ingress ${ingress}`);
+    return `${[...lines, ...explainBackend(compiled, backend, live)].join('\n')}\n`;
+  }
   if (url.protocol === 'https:') lines.push(`TLS        ${explainCertificate(table, head.host)}`);
   lines.push(`HOST       ${explainHost(table, head.host)}`);
   const route = matchRoute(table, head.host, head.path);

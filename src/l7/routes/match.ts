@@ -28,6 +28,26 @@ export function routesOfHost(table: RouteTable, host: string): HostRoutes | unde
   return table.anyHost;
 }
 
+/**
+ * Where a TLS connection goes as it comes; undefined: it ends here. What has an exact host goes before wildcards, whichever of both it
+ * is; what is for any host comes last.
+ * @param serverName lower case; undefined: the client gives none
+ */
+export function matchRelayed(table: RouteTable, serverName: string | undefined): Route | undefined {
+  const { relayed, certificates } = table;
+  if (relayed.size === 0) return undefined;
+  if (serverName !== undefined) {
+    const exact = relayed.get(serverName);
+    if (exact !== undefined) return exact;
+    if (table.exactHosts.has(serverName) || certificates.has(serverName)) return undefined;
+    const suffix = serverName.slice(serverName.indexOf('.') + 1);
+    const wildcard = relayed.get(`*.${suffix}`);
+    if (wildcard !== undefined) return wildcard;
+    if (table.wildcardHosts.has(suffix) || certificates.has(`*.${suffix}`)) return undefined;
+  }
+  return relayed.get('');
+}
+
 /** Whether the path alone fits the route, whatever others there are. Not for the hot path. */
 export function pathMatches(route: Route, path: string): boolean {
   if (route.pattern !== undefined) return route.pattern.test(path);

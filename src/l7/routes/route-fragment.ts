@@ -18,6 +18,7 @@ import { parsePasswordFile } from '../policy/password-hash.ts';
 import type { BasicAuthPolicy, FieldEdit, RoutePolicy } from '../policy/policy.ts';
 import type { Problem, ProblemReason } from '../controller/problem.ts';
 import { headersOfMap } from './header-map.ts';
+import { type FragmentRelay, relayAccess, relayOf } from './route-relays.ts';
 import { type CertificateUse, certificateUses, tlsHosts } from './route-certificate.ts';
 import type { Certificate, Route } from './table.ts';
 
@@ -39,6 +40,8 @@ export type Fragment = {
   readonly policy: RoutePolicy | undefined;
   readonly paths: PathRules;
   readonly canary: CanaryRule | undefined;
+  /** Given: TLS of the rules' hosts goes to them as it comes, and they take no requests. */
+  readonly relay: FragmentRelay | undefined;
   readonly fallback: Route | undefined;
   /** As ingress-nginx does: all paths of its hosts are then regular expressions, whoever wrote them. */
   readonly readsRegex: boolean;
@@ -135,14 +138,23 @@ class FragmentBuilder {
     const parsed = this.#parse();
     for (const problem of parsed.problems) this.#problem('InvalidAnnotation', problem);
     const access = this.#access(parsed);
-    const { canary, paths } = parsed;
+    const { canary, paths, passthrough } = parsed;
     const policy = canary === undefined ? this.#policy(parsed) : undefined;
+    const rules = this.#rules(access);
+    const relay =
+      passthrough === undefined
+        ? undefined
+        : relayOf(
+            ingress,
+            { passthrough, policy, canary, rules, httpsPort: parsed.https?.port },
+            (...problem) => this.#problem(...problem),
+          );
+    const ordinary = canary === undefined && relay === undefined;
     const fallback =
-      spec?.defaultBackend === undefined || canary !== undefined
+      spec?.defaultBackend === undefined || !ordinary
         ? undefined
         : this.#defaultRoute(spec.defaultBackend, policy, access);
-    const rules = this.#rules(access);
-    const linksHosts = canary === undefined && (paths.hostAliases.length > 0 || paths.wwwRedirect);
+    const linksHosts = ordinary && (paths.hostAliases.length > 0 || paths.wwwRedirect);
     return {
       ingress,
       key: keyOf(ingress),
@@ -154,19 +166,24 @@ class FragmentBuilder {
       policy,
       paths,
       canary,
+      relay,
       fallback,
       readsRegex: this.#nginx?.readsRegex === true,
-      certificates: certificateUses(
-        ingress,
-        (key) => this.#secret(key),
-        (host) => this.#context.certificateBefore(host),
-        (reason, message) => this.#problem(reason, message),
-      ),
+      certificates: relay === undefined ? this.#certificates() : [],
       secrets: [...this.#secrets],
       configMaps: [...this.#configMaps],
       hosts: hostsOf(rules, linksHosts ? paths : undefined),
       linksHosts,
     };
+  }
+
+  #certificates(): readonly CertificateUse[] {
+    return certificateUses(
+      this.#ingress,
+      (key) => this.#secret(key),
+      (host) => this.#context.certificateBefore(host),
+      (reason, message) => this.#problem(reason, message),
+    );
   }
 
   #rules(access: BackendAccess): readonly FragmentRule[] {
@@ -324,7 +341,8 @@ class FragmentBuilder {
     return { realm: wanted.realm, users };
   }
 
-  #access({ backend: rule, balance }: ParsedAnnotations): BackendAccess {
+  #access({ backend: rule, balance, passthrough }: ParsedAnnotations): BackendAccess {
+    if (passthrough !== undefined) return relayAccess(rule?.proxyProtocol, balance);
     const name = rule?.tlsSecret?.name;
     const key = name === undefined ? undefined : objectKey(this.#ingress.metadata?.namespace, name);
     const secret = key === undefined ? undefined : this.#secret(key);

@@ -26,11 +26,17 @@ export type MergedHosts = {
  * The routes of some hosts: for the same path the oldest Ingress wins.
  * @param hosts with each, those that it is linked to by a fragment
  * @param fragments all that may change these hosts, oldest first
+ * @param relayed by host: where its TLS goes as it comes
  */
-export function mergeHosts(hosts: ReadonlySet<string>, fragments: readonly Fragment[]): MergedHosts {
+export function mergeHosts(
+  hosts: ReadonlySet<string>,
+  fragments: readonly Fragment[],
+  relayed: ReadonlyMap<string, Route>,
+): MergedHosts {
   const merger = new HostMerger(hosts, fragments);
   for (const fragment of fragments) merger.addRules(fragment);
   for (const fragment of fragments) merger.addOtherHosts(fragment); // after all that have rules of their own
+  for (const host of hosts) merger.addRelayed(host, relayed.get(host));
   for (const fragment of fragments) merger.addCanary(fragment); // last: they join routes of others
   return merger.merged();
 }
@@ -57,7 +63,7 @@ class HostMerger {
   }
 
   addRules(fragment: Fragment): void {
-    if (fragment.canary !== undefined) return;
+    if (fragment.canary !== undefined || fragment.relay !== undefined) return;
     for (const { host, paths } of fragment.rules) {
       if (!this.#wanted.has(host)) continue;
       const builder = this.#host(host);
@@ -134,6 +140,18 @@ class HostMerger {
     };
     const route = { ...known, ingress, host: other, path: '/', pattern: undefined, policy };
     this.#host(other).prefix.set('', { ...route, pathType: 'Prefix' });
+  }
+
+  /** Plain HTTP is sent to TLS, except where others have rules for it, as an ACME solver has. */
+  addRelayed(host: string, route: Route | undefined): void {
+    if (route === undefined || this.#hosts.get(host)?.prefix.has('') === true) return;
+    const { ingress, policy } = route;
+    const toTls: RoutePolicy = {
+      ...emptyPolicy(ingress),
+      httpsPort: policy?.httpsPort ?? 443,
+      passesThrough: true,
+    };
+    this.#host(host).prefix.set('', { ...route, policy: toTls });
   }
 
   /** A canary's paths take part of the requests of the routes for the same host and path. */

@@ -14,6 +14,13 @@ import {
 } from './route-fragment.ts';
 import { type CertificateUse, winnerOf } from './route-certificate.ts';
 import { type MergeProblem, mergeHosts } from './route-hosts.ts';
+import {
+  byRank,
+  type FragmentIndex,
+  type MergedRelays,
+  mergeRelays,
+  type Reindexed,
+} from './route-relays.ts';
 import type { Certificate, HostRoutes, Route, RouteTable } from './table.ts';
 
 /**
@@ -36,9 +43,9 @@ export type RouteStructure = Omit<RouteTable, 'backends'> &
     readonly byCertificateHost: FragmentIndex;
     readonly hostProblems: PersistentMap<string, readonly MergeProblem[]>;
     readonly certificateProblems: PersistentMap<string, readonly MergeProblem[]>;
+    readonly relayed: PersistentMap<string, Route>;
+    readonly relayProblems: PersistentMap<string, readonly MergeProblem[]>;
   };
-
-type FragmentIndex = PersistentMap<string, readonly Fragment[]>;
 
 /** The same for the life of a process. */
 export type StructureOptions = {
@@ -77,18 +84,24 @@ export function structureRoutes(
   });
   if (before !== undefined && added.length === 0 && removed.length === 0) return before;
   for (const { uses } of removed) refs.release(uses);
-  const hosts = mergeChangedHosts(from, added, removed);
-  const certificates = mergeChangedCertificates(from, added, removed);
+  const byHost = reindexed(from.byHost, added, removed, ({ hosts }) => hosts);
+  const byCertificateHost = reindexed(from.byCertificateHost, added, removed, certificateHosts);
+  const relays = mergeRelays(from.relayed, byHost, byCertificateHost);
+  const hosts = mergeChangedHosts(from, byHost, relays);
+  const certificates = mergeChangedCertificates(from, byCertificateHost);
+  const relayProblems = from.relayProblems.with([...relays.problems]);
   return {
     ...refs.finish(),
     ...hosts,
     ...certificates,
+    relayed: relays.relayed,
+    relayProblems,
     fragments,
     certificateUses: [...added, ...removed].some((fragment) => fragment.certificates.length > 0)
       ? fragments.flatMap((fragment) => fragment.certificates)
       : from.certificateUses,
     defaultRoute: defaultRouteOf(fragments),
-    problems: problemsOf(fragments, [hosts.hostProblems, certificates.certificateProblems]),
+    problems: problemsOf(fragments, [hosts.hostProblems, certificates.certificateProblems, relayProblems]),
   };
 }
 
@@ -108,6 +121,8 @@ const noStructure: RouteStructure = {
   byCertificateHost: PersistentMap.empty(),
   hostProblems: PersistentMap.empty(),
   certificateProblems: PersistentMap.empty(),
+  relayed: PersistentMap.empty(),
+  relayProblems: PersistentMap.empty(),
 };
 
 type NextFragments = {
@@ -151,14 +166,13 @@ type HostParts = Pick<RouteStructure, 'byHost' | 'exactHosts' | 'wildcardHosts' 
 
 function mergeChangedHosts(
   from: RouteStructure,
-  added: readonly Fragment[],
-  removed: readonly Fragment[],
+  { index: byHost, touched }: Reindexed,
+  { relayed, changed }: MergedRelays,
 ): HostParts {
-  const { index: byHost, touched } = reindexed(from.byHost, added, removed, ({ hosts }) => hosts);
-  const hosts = withLinked(touched, byHost);
+  const hosts = withLinked(touched.union(changed), byHost);
   const concerned = new Set<Fragment>();
   for (const host of hosts) for (const fragment of byHost.get(host) ?? []) concerned.add(fragment);
-  const { routes, problems } = mergeHosts(hosts, [...concerned].sort(byRank));
+  const { routes, problems } = mergeHosts(hosts, [...concerned].sort(byRank), relayed);
   const exact: [string, HostRoutes | undefined][] = [];
   const wildcard: [string, HostRoutes | undefined][] = [];
   for (const host of hosts) {
@@ -188,12 +202,8 @@ function withLinked(touched: ReadonlySet<string>, byHost: FragmentIndex): Readon
 /** The oldest Ingress wins a host; canaries come after all others. */
 function mergeChangedCertificates(
   from: RouteStructure,
-  added: readonly Fragment[],
-  removed: readonly Fragment[],
+  { index, touched }: Reindexed,
 ): Pick<RouteStructure, 'byCertificateHost' | 'certificates' | 'certificateProblems'> {
-  const { index, touched } = reindexed(from.byCertificateHost, added, removed, ({ certificates }) => [
-    ...new Set(certificates.flatMap(({ hosts }) => hosts)),
-  ]);
   const winners: [string, Certificate | undefined][] = [];
   const problems: [string, readonly MergeProblem[] | undefined][] = [];
   for (const host of touched) {
@@ -216,13 +226,17 @@ function mergeChangedCertificates(
   };
 }
 
+function certificateHosts({ certificates }: Fragment): readonly string[] {
+  return certificates.length === 0 ? [] : [...new Set(certificates.flatMap(({ hosts }) => hosts))];
+}
+
 /** @param keysOf each key once */
 function reindexed(
   before: FragmentIndex,
   added: readonly Fragment[],
   removed: readonly Fragment[],
   keysOf: (fragment: Fragment) => readonly string[],
-): { readonly index: FragmentIndex; readonly touched: ReadonlySet<string> } {
+): Reindexed {
   const gone = new Set(removed);
   const lists = new Map<string, Fragment[]>();
   const listOf = (key: string): Fragment[] => {
@@ -238,10 +252,6 @@ function reindexed(
   for (const list of lists.values()) list.sort(byRank);
   const changes = [...lists].map(([key, list]) => [key, list.length === 0 ? undefined : list] as const);
   return { index: before.with(changes), touched: new Set(lists.keys()) };
-}
-
-function byRank(a: Fragment, b: Fragment): number {
-  return a.rank < b.rank ? -1 : 1;
 }
 
 /** That of an Ingress without rules, which is meant as everybody's; else the oldest one. */

@@ -86,6 +86,8 @@ export type RouteTable = {
   readonly defaultRoute: Route | undefined;
   /** Key: a host of spec.tls, `*.foo.com` included; '': for names that no other one is for, and for clients that give none. */
   readonly certificates: ReadonlyMap<string, Certificate>;
+  /** Where TLS of a host goes as it comes. Keys as above; '': for names that nothing else is for, and for clients that give none. */
+  readonly relayed: ReadonlyMap<string, Route>;
 };
 
 export const emptyRouteTable: RouteTable = {
@@ -95,6 +97,7 @@ export const emptyRouteTable: RouteTable = {
   anyHost: undefined,
   defaultRoute: undefined,
   certificates: new Map(),
+  relayed: new Map(),
 };
 
 /** The table as text with one route a line, in a stable order: what /debug/routes prints and tests compare. */
@@ -119,7 +122,10 @@ export function renderRouteTable(table: RouteTable): string {
   const certificates = [...table.certificates]
     .map(([host, { secret }]) => `tls ${host || 'default'} <- ${secret}`)
     .sort();
-  return [...lines, ...certificates].map((line) => `${line}\n`).join('');
+  const relayed = [...table.relayed]
+    .map(([host, route]) => `tls ${host || 'default'} -> ${backend(route.backend)} (${route.ingress})`)
+    .sort();
+  return [...lines, ...certificates, ...relayed].map((line) => `${line}\n`).join('');
 }
 
 function renderBackend(backend: Backend | undefined): string {

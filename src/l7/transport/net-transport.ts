@@ -9,7 +9,9 @@ import {
   type TLSSocket,
 } from 'node:tls';
 import type { ProxyProtocolOptions } from './proxied-connection.ts';
-import { parseProxyHeader, type Peer } from './proxy-protocol.ts';
+import type { ClientHello } from '../passthrough/client-hello.ts';
+import type { Peer } from './proxy-protocol.ts';
+import { readHello, readProxyHeader } from './net-preread.ts';
 import { TlsSessions } from './tls-sessions.ts';
 import type {
   AcceptedFrom,
@@ -185,6 +187,10 @@ export type TlsSource = {
   defaultPair(): Promise<{ readonly certificate: string; readonly key: string }>;
   /** 48 bytes that sign and encrypt session tickets: who has the same ones takes up each other's sessions. Another object: other keys. */
   ticketKeys(): Buffer;
+  /** Some connections may not be for us to decrypt, so that each is asked about when its ClientHello has come. */
+  readonly looksAtHellos: boolean;
+  /** True: it goes to the acceptor as it comes. */
+  passesThrough(hello: ClientHello): boolean;
 };
 
 export type ListenOptions = {
@@ -289,14 +295,24 @@ function decrypted(
   let shown: string | undefined;
   let ticketKeys: Buffer | undefined;
   const prepare = async (socket: Socket): Promise<void> => {
+    let client: Peer | undefined;
     if (proxyProtocol?.isTrusted(plainAddress(socket.remoteAddress ?? '')) === true) {
-      const client = await readProxyHeader(socket, proxyProtocol);
-      if (client === 'none') return;
-      const end = endOf(socket);
-      if (client !== undefined) {
-        clients.set(end, client);
-        socket.once('close', () => clients.delete(end));
+      const named = await readProxyHeader(socket, proxyProtocol);
+      if (named === 'none') return;
+      client = named;
+    }
+    if (tls.looksAtHellos) {
+      const hello = await readHello(socket, handshakeTimeoutMs);
+      if (hello === 'none') return;
+      if (hello !== undefined && tls.passesThrough(hello)) {
+        onSocket(socket, { scheme: 'https', protocol: '', hello }, client);
+        return;
       }
+    }
+    if (client !== undefined) {
+      const end = endOf(socket);
+      clients.set(end, client);
+      socket.once('close', () => clients.delete(end));
     }
     const pair = await tls.defaultPair();
     const keys = tls.ticketKeys();
@@ -325,33 +341,6 @@ function decrypted(
 /** Tells connections of one listener apart while they live. */
 function endOf({ remoteAddress, remotePort }: Socket): string {
   return `${remoteAddress} ${remotePort}`;
-}
-
-/** The client that the proxy names; 'none': there was no good header in time, and the connection is cut. What follows is put back. */
-function readProxyHeader(socket: Socket, options: ProxyProtocolOptions): Promise<Peer | undefined | 'none'> {
-  return new Promise((resolve) => {
-    let bytes: Buffer = Buffer.alloc(0);
-    const finish = (result: Peer | undefined | 'none'): void => {
-      cancel();
-      socket.off('readable', onReadable);
-      socket.off('close', onClose);
-      if (result === 'none') socket.destroy();
-      resolve(result);
-    };
-    const onClose = (): void => finish('none');
-    const onReadable = (): void => {
-      const chunk = socket.read() as Buffer | null;
-      if (chunk !== null) bytes = Buffer.concat([bytes, chunk]);
-      const header = parseProxyHeader(bytes);
-      if (header.kind === 'failure' || socket.readableEnded) finish('none');
-      if (header.kind !== 'header') return;
-      if (header.length < bytes.length) socket.unshift(bytes.subarray(header.length));
-      finish(header.source);
-    };
-    const cancel = options.after(options.timeoutMs, () => finish('none'));
-    socket.on('readable', onReadable);
-    socket.on('close', onClose);
-  });
 }
 
 /** A connection that was refused on purpose may still report a reset; nobody is left to tell. */

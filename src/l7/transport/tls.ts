@@ -3,6 +3,8 @@ import { createSecureContext, type SecureContext } from 'node:tls';
 import type { Authority, KeyPair } from '../../base/certificates.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log.ts';
+import type { ClientHello } from '../passthrough/client-hello.ts';
+import { matchRelayed } from '../routes/match.ts';
 import { serverTlsOptions, type TlsSource } from './net-transport.ts';
 import { type Certificate, emptyRouteTable, type RouteTable } from '../routes/table.ts';
 import { TicketKeys, ticketSecret, type TicketSecret } from './ticket-keys.ts';
@@ -58,6 +60,14 @@ export class Certificates implements TlsSource {
 
   ticketKeys(): Buffer {
     return this.#ticketKeys.current(this.#clock.nowMs());
+  }
+
+  get looksAtHellos(): boolean {
+    return this.#table.relayed.size > 0;
+  }
+
+  passesThrough({ serverName }: ClientHello): boolean {
+    return matchRelayed(this.#table, serverName) !== undefined;
   }
 
   publish(table: RouteTable): void {

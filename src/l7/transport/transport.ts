@@ -3,6 +3,7 @@
  * node:tls, uring-transport.ts on io_uring. The core works on bytes and never imports a socket.
  */
 
+import type { ClientHello } from '../passthrough/client-hello.ts';
 import type { Peer } from './proxy-protocol.ts';
 
 /** One end of a byte stream. All calls are made from the one event loop. */
@@ -88,6 +89,8 @@ export type AcceptedFrom = {
   readonly scheme: 'http' | 'https';
   /** What was agreed on by ALPN; '' for nothing, or without TLS. */
   readonly protocol: string;
+  /** Given: TLS does not end here. It is still to come, from its first byte on, which is known to begin with this. */
+  readonly hello?: ClientHello | undefined;
 };
 
 /** The core's side of a listener: gets a connection, says who handles it; undefined: not taken, to be closed. */
