@@ -432,7 +432,7 @@ test(
   async (t) => {
     const rule = {
       'configuration-snippet': 'more_set_headers "X-A: b";',
-      'http2-push-preload': 'true',
+      'enable-modsecurity': 'true',
       'rewrite-targt': '/',
       'upstream-vhost': 'theirs.example',
     };
@@ -447,7 +447,7 @@ test(
     await until(async () => (await told()).length === 3);
     assert.deepEqual((await told()).map(([name, count]) => `${name} ${count}`).toSorted(), [
       'configuration-snippet 1',
-      'http2-push-preload 1',
+      'enable-modsecurity 1',
       'rewrite-targt 1',
     ]);
   },

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { Agent } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -25,7 +26,10 @@ type Instance = {
 function writeRoutes(folder: string, backends: readonly Backend[]): void {
   const list = backends.map(({ port }) => `"${localhost}:${port}"`).join(', ');
   const limited = 'annotations: { rate-limit: "1", rate-limit-burst: "1" }';
-  const text = `routes:\n  - { path: /, backends: [${list}] }\n  - { path: /limited, backends: [${list}], ${limited} }\n`;
+  const shared = 'annotations: { rate-limit: "1/m", rate-limit-burst: "100" }';
+  const rows = [`path: /, backends: [${list}]`, `path: /limited, backends: [${list}], ${limited}`];
+  rows.push(`path: /shared, backends: [${list}], ${shared}`);
+  const text = `routes:\n${rows.map((row) => `  - { ${row} }\n`).join('')}`;
   writeFileSync(join(folder, 'routes.yaml.new'), text);
   renameSync(join(folder, 'routes.yaml.new'), join(folder, 'routes.yaml'));
 }
@@ -100,6 +104,20 @@ test('workers share the address, their counters are added up, and one explains',
   assert.equal(await curl('-k', `https://${localhost}:${instance.https}/`), 'one');
   const explained = await curl(`http://${localhost}:${instance.health}/debug/explain?url=http://a/`);
   assert.match(explained, new RegExp(`${localhost}:${backend.port} ready, 0 requests under way`));
+});
+
+test('a rate limit holds for all workers together', options, async (t) => {
+  const instance = await start(t, [await startBackend(t, 'one')], ['--workers', '3']);
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  t.after(() => agent.destroy());
+  let passed = 0;
+  const ask = async (by: Agent | false): Promise<void> => {
+    if ((await get(instance.http, '/shared', by)).status === 200) passed += 1;
+  };
+  for (let request = 0; request < 100; request += 1) await ask(agent); // all to one worker
+  assert.equal(passed, 100);
+  for (let request = 0; request < 200; request += 1) await ask(false); // each alone, the others would let all of these pass
+  assert.ok(passed < 200, `${passed} have passed`);
 });
 
 test('a change of routes reaches every worker', options, async (t) => {

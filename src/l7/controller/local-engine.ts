@@ -6,6 +6,7 @@ import type { CompiledRoutes } from '../routes/compile.ts';
 import type { IngressConfig } from './config.ts';
 import type { Engine } from './engine.ts';
 import type { LiveEndpoint } from '../routes/explain.ts';
+import type { CountReport } from '../policy/group-counts.ts';
 import type { ProxyMetrics } from '../observe/metrics.ts';
 import type { Listener, ListenAt, ServerTransport } from '../transport/net-transport.ts';
 import { acceptProxied } from '../transport/proxied-connection.ts';
@@ -48,13 +49,17 @@ export class LocalEngine implements Engine {
   readonly #listeners: Listener[] = [];
   #accessLog: AccessLog | undefined;
 
-  /** @param tickets to share sessions with other workers; undefined: our own */
+  /**
+   * @param tickets to share sessions with other workers; undefined: our own
+   * @param shareCounts tells them what this one has counted
+   */
   constructor(
     config: LocalEngineConfig,
     log: Logger,
     clock: Clock,
     transport: ServerTransport,
     tickets?: TicketSecret,
+    shareCounts?: (report: CountReport) => void,
   ) {
     this.#config = config;
     this.#log = log;
@@ -69,6 +74,7 @@ export class LocalEngine implements Engine {
       forwarded: config.forwarded,
       onAccess: config.accessLog === undefined ? undefined : (record) => this.#accessLog?.record(record),
       marker: createMarker(config),
+      shareCounts,
     });
     this.metrics = this.#proxy.metrics;
     this.#certificates = new Certificates(log, clock, config.authority, tickets);
@@ -121,6 +127,10 @@ export class LocalEngine implements Engine {
 
   refresh(): Promise<void> {
     return Promise.resolve();
+  }
+
+  hearCounts(report: CountReport): void {
+    this.#proxy.hearCounts(report);
   }
 
   endpointsOf(backendId: string): Promise<readonly LiveEndpoint[]> {

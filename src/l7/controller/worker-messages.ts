@@ -1,6 +1,7 @@
 import type { IngressConfig } from './config.ts';
 import type { LiveEndpoint } from '../routes/explain.ts';
 import type { MetricsReading } from '../observe/metrics-sum.ts';
+import type { CountReport } from '../policy/group-counts.ts';
 import type { ListenAt } from '../transport/net-transport.ts';
 import type { RouteObjectsChange } from '../routes/route-objects.ts';
 import type { TicketSecret } from '../transport/ticket-keys.ts';
@@ -37,6 +38,8 @@ export type ToWorker =
   | { readonly kind: 'routes'; readonly number: number; readonly routes: RouteObjectsChange }
   /** Answered by `reading`. */
   | { readonly kind: 'read'; readonly number: number; readonly backendId: string | undefined }
+  /** What the other workers have counted. Not answered. */
+  | { readonly kind: 'counts'; readonly report: CountReport }
   /** Stops accepting, lets requests finish for at most so long, and ends. */
   | { readonly kind: 'drain'; readonly graceMs: number };
 
@@ -44,6 +47,8 @@ export type ToWorker =
 export type FromWorker =
   | { readonly kind: 'listening' }
   | { readonly kind: 'done'; readonly number: number }
+  /** For the other workers. */
+  | { readonly kind: 'counts'; readonly report: CountReport }
   | {
       readonly kind: 'reading';
       readonly number: number;

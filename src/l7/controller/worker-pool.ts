@@ -9,6 +9,7 @@ import type { Engine } from './engine.ts';
 import type { LiveEndpoint } from '../routes/explain.ts';
 import type { ProxyLimits } from '../proxy/limits.ts';
 import { openSharedSockets, portOf } from '../transport/listen-sockets.ts';
+import { type CountReport, type PlaceChange, PlaceLedger } from '../policy/group-counts.ts';
 import { ProxyMetrics } from '../observe/metrics.ts';
 import { type MetricsReading, readingOf, sumMetrics, withoutGauges } from '../observe/metrics-sum.ts';
 import type { ListenAt } from '../transport/net-transport.ts';
@@ -31,6 +32,8 @@ const healthyAfterMs = 30_000;
 const answerTimeoutMs = 30_000;
 /** A reading that takes longer than this is left out for the one before, ms. */
 const readTimeoutMs = 1_000;
+/** A worker that leaves so many reports of counts unread hangs: it is killed and started again. */
+const reportsUnreadMax = 1_000;
 /** After the grace of a drain workers have this long to end by themselves, ms. */
 const endTimeoutMs = 2_000;
 
@@ -62,6 +65,7 @@ export class WorkerPool implements Engine {
   #ending = false;
   /** Of workers that have ended. */
   #past: MetricsReading = {};
+  readonly #ledger = new PlaceLedger<Worker>();
 
   constructor(config: IngressConfig, options: WorkerPoolOptions, log: Logger, clock: Clock) {
     this.#config = config;
@@ -107,9 +111,16 @@ export class WorkerPool implements Engine {
 
   #start(index: number, delayMs: number = restartDelaysMs[0]): Worker {
     const startedMs = this.#clock.monotonicMs();
-    const worker = new Worker(this.#configOf(index), this.#descriptorsOf(index), this.#options, this.#log);
+    const worker = new Worker(this.#configOf(index), this.#descriptorsOf(index), this.#options, this.#log, {
+      counted: (report) => {
+        this.#ledger.take(worker, report.places);
+        this.#tellOthers(worker, report);
+      },
+      allPlaces: () => this.#ledger.all,
+    });
     worker.begin(this.#objects);
     void worker.exited.then((how) => {
+      this.#tellOthers(worker, { rates: [], places: this.#ledger.leave(worker) });
       this.#past = sumOf([this.#past, withoutGauges(worker.reading)]);
       if (this.#ending) return;
       const ranMs = this.#clock.monotonicMs() - startedMs;
@@ -121,6 +132,11 @@ export class WorkerPool implements Engine {
       });
     });
     return worker;
+  }
+
+  #tellOthers(worker: Worker, report: CountReport): void {
+    if (report.rates.length === 0 && report.places.length === 0) return;
+    for (const other of this.#workers) if (other !== worker) other.hear(report);
   }
 
   #descriptorsOf(index: number): readonly number[] {
@@ -235,6 +251,12 @@ function sumOf(readings: readonly MetricsReading[]): MetricsReading {
   return readingOf(sum);
 }
 
+/** What a worker's end needs of the pool. */
+type CountExchange = {
+  counted(report: CountReport): void;
+  allPlaces(): readonly PlaceChange[];
+};
+
 /** The main process's end of one worker. */
 class Worker {
   readonly exited: Promise<string>;
@@ -249,14 +271,20 @@ class Worker {
   #sent: RouteObjects = noRouteObjects;
   #wanted: RouteObjects = noRouteObjects;
   #awaited: NodeJS.Timeout | undefined;
+  readonly #counts: CountExchange;
+  /** It listens, so it takes reports of counts. */
+  #hears = false;
+  #reportsUnread = 0;
 
   constructor(
     config: WorkerConfig,
     descriptors: readonly number[],
     { command: [program, ...args] }: WorkerPoolOptions,
     log: Logger,
+    counts: CountExchange,
   ) {
     this.#config = config;
+    this.#counts = counts;
     this.#child = spawn(program, args, {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc', ...descriptors],
       serialization: 'advanced',
@@ -314,6 +342,11 @@ class Worker {
       case 'listening':
         this.#listening.resolve();
         this.#answered();
+        this.#hears = true;
+        this.hear({ rates: [], places: this.#counts.allPlaces() });
+        return;
+      case 'counts':
+        this.#counts.counted(message.report);
         return;
       case 'done':
         this.#answered();
@@ -352,6 +385,14 @@ class Worker {
     });
   }
 
+  /** What another worker has counted. */
+  hear(report: CountReport): void {
+    if (!this.#hears || !this.#child.connected) return;
+    this.#reportsUnread += 1;
+    if (this.#reportsUnread > reportsUnreadMax) this.kill();
+    else this.#send({ kind: 'counts', report }, () => (this.#reportsUnread -= 1));
+  }
+
   drain(graceMs: number): void {
     this.#send({ kind: 'drain', graceMs });
   }
@@ -360,9 +401,10 @@ class Worker {
     this.#child.kill('SIGKILL');
   }
 
-  #send(message: ToWorker): void {
+  #send(message: ToWorker, onSent?: () => void): void {
     if (!this.#child.connected) return;
     this.#child.send(message, (error) => {
+      onSent?.();
       if (error !== null) this.kill(); // the channel is broken: a new worker gets a new one
     });
   }

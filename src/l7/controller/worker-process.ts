@@ -3,6 +3,7 @@ import type { Logger } from '../../base/log.ts';
 import { type CompiledRoutes, compileRoutes } from '../routes/compile.ts';
 import { LocalEngine } from './local-engine.ts';
 import { loadNginxReader, type NginxReader } from '../routes/nginx-reader.ts';
+import type { CountReport } from '../policy/group-counts.ts';
 import { readingOf } from '../observe/metrics-sum.ts';
 import { RouteReplica } from '../routes/route-objects.ts';
 import { chooseTransport } from '../transport/transport-choice.ts';
@@ -51,6 +52,9 @@ class WorkerProcess {
         this.#compile();
         this.#tell({ kind: 'done', number: message.number });
         return;
+      case 'counts':
+        this.#engine?.hearCounts(message.report);
+        return;
       case 'read':
         void this.#read(message.number, message.backendId);
         return;
@@ -66,7 +70,8 @@ class WorkerProcess {
     const transport = await chooseTransport(config.transport, this.#log);
     this.#nginx = await loadNginxReader(config);
     this.#config = config;
-    this.#engine = new LocalEngine(config, this.#log, systemClock, transport, config.tickets);
+    const shareCounts = (report: CountReport): void => this.#tell({ kind: 'counts', report });
+    this.#engine = new LocalEngine(config, this.#log, systemClock, transport, config.tickets, shareCounts);
     this.#replica.apply(routes);
     this.#compile();
     await this.#engine.listen();

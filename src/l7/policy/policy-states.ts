@@ -1,4 +1,5 @@
 import type { AuthPassed } from './forward-auth.ts';
+import type { CountReport, CountReporter, PlaceChange, RateTaken } from './group-counts.ts';
 import type { RatePolicy } from './policy.ts';
 
 /** Clients remembered for rate limits, over all Ingresses. Beyond, the one asked for longest ago starts afresh. */
@@ -18,20 +19,51 @@ export class PolicyStates {
   readonly #auths = new Map<string, { readonly passed: AuthPassed; readonly untilMs: number }>();
   /** Requests under way; only where there are some, so bounded by the connections of clients. */
   readonly #connections = new Map<string, number>();
+  /** Of these, what the other workers of the group have. */
+  readonly #otherConnections = new Map<string, number>();
+  readonly #reporter: CountReporter | undefined;
+
+  /** @param reporter tells the other workers of the group; undefined: there are none */
+  constructor(reporter?: CountReporter) {
+    this.#reporter = reporter;
+  }
+
+  /** What another worker has counted. */
+  hear({ rates, places }: CountReport, nowMs: number): void {
+    for (const taken of rates) this.#hearRate(taken, nowMs);
+    for (const change of places) this.#hearPlaces(change);
+  }
+
+  /** What is taken beyond the share is owed: nobody knew of it in time. */
+  #hearRate([key, taken, burst]: RateTaken, nowMs: number): void {
+    const bucket = this.#buckets.get(key) ?? { tokens: burst, atMs: nowMs };
+    bucket.tokens -= taken;
+    this.#remember(key, bucket);
+  }
+
+  #hearPlaces([key, change]: PlaceChange): void {
+    const count = (this.#otherConnections.get(key) ?? 0) + change;
+    if (count === 0) this.#otherConnections.delete(key);
+    else this.#otherConnections.set(key, count);
+  }
+
+  #remember(key: string, bucket: Bucket): void {
+    this.#buckets.delete(key);
+    this.#buckets.set(key, bucket);
+    const oldest = this.#buckets.keys().next();
+    if (this.#buckets.size > rateClientsMax && oldest.done !== true) this.#buckets.delete(oldest.value);
+  }
 
   /** Takes one request of the client's share; 0 if there was one, else the seconds until the next. */
   takeRate(ingress: string, address: string, rate: RatePolicy, nowMs: number): number {
     const key = `${ingress} ${address}`;
-    const known = this.#buckets.get(key);
-    const bucket = known ?? { tokens: rate.burst, atMs: nowMs };
+    const bucket = this.#buckets.get(key) ?? { tokens: rate.burst, atMs: nowMs };
     bucket.tokens = Math.min(rate.burst, bucket.tokens + ((nowMs - bucket.atMs) / 1000) * rate.perSecond);
     bucket.atMs = nowMs;
-    if (known !== undefined) this.#buckets.delete(key);
-    this.#buckets.set(key, bucket);
-    const oldest = this.#buckets.keys().next();
-    if (this.#buckets.size > rateClientsMax && oldest.done !== true) this.#buckets.delete(oldest.value);
+    this.#remember(key, bucket);
     if (bucket.tokens >= 1) {
       bucket.tokens -= 1;
+      this.#reporter?.tookRate(key, rate.burst);
       return 0;
     }
     return Math.max(1, Math.ceil((1 - bucket.tokens) / rate.perSecond));
@@ -41,9 +73,11 @@ export class PolicyStates {
   takeConnection(ingress: string, address: string, max: number): (() => void) | undefined {
     const key = `${ingress} ${address}`;
     const count = this.#connections.get(key) ?? 0;
-    if (count >= max) return undefined;
+    if (count + (this.#otherConnections.get(key) ?? 0) >= max) return undefined;
     this.#connections.set(key, count + 1);
+    this.#reporter?.changedPlaces(key, 1);
     return () => {
+      this.#reporter?.changedPlaces(key, -1);
       const left = (this.#connections.get(key) ?? 1) - 1;
       if (left === 0) this.#connections.delete(key);
       else this.#connections.set(key, left);

@@ -10,6 +10,7 @@ import { FieldLines } from '../http1/http1-fields.ts';
 import { Http2ClientConnection } from '../http2/http2-client-connection.ts';
 import type { ProxyLimits } from './limits.ts';
 import { ProxyMetrics } from '../observe/metrics.ts';
+import { type CountReport, CountReporter } from '../policy/group-counts.ts';
 import { PolicyStates } from '../policy/policy-states.ts';
 import type { BelievedFields, ForwardedStyle } from './headers.ts';
 import { randomFrom } from '../balance/random.ts';
@@ -42,6 +43,8 @@ export type ProxyOptions = {
   /** What trusted proxies are believed by. Default: `x`. */
   readonly believes?: BelievedFields;
   readonly marker?: RequestMarker | undefined;
+  /** Tells the other workers of the group what this one has counted, a few times a second; undefined: there are none. */
+  readonly shareCounts?: ((report: CountReport) => void) | undefined;
   readonly onAccess?: ((record: AccessRecord) => void) | undefined;
   /** No connection to that endpoint could be made, as by that code; told once until one can be. */
   readonly onNotReached?: ((endpoint: string, error: string) => void) | undefined;
@@ -61,6 +64,7 @@ export class ProxyWorker implements Acceptor {
   /** By Backend.id. */
   readonly #states = new Map<string, BackendState>();
   readonly #random: () => number;
+  readonly #reporter: CountReporter | undefined;
   /** Stands where a table has no backend: no route leads there. */
   readonly #vacant: BackendState;
   readonly #tickMs: number;
@@ -87,6 +91,9 @@ export class ProxyWorker implements Acceptor {
     this.#vacant = new BackendState('', defaultBalance, new BackendMetrics(), this.#random);
     this.#options = options;
     this.#clock = clock;
+    const { shareCounts } = options;
+    this.#reporter =
+      shareCounts && new CountReporter((ms, callback) => clock.after(ms, callback), shareCounts);
     this.#context = {
       limits,
       metrics: this.metrics,
@@ -95,7 +102,7 @@ export class ProxyWorker implements Acceptor {
       ),
       requestLines: new FieldLines(limits.headerCountMax),
       responseLines: new FieldLines(limits.headerCountMax),
-      policyStates: new PolicyStates(),
+      policyStates: new PolicyStates(this.#reporter),
       isTrusted: options.isTrusted,
       timed: new Set(),
       marker: options.marker,
@@ -122,6 +129,11 @@ export class ProxyWorker implements Acceptor {
 
   get table(): RouteTable {
     return this.#context.live.table;
+  }
+
+  /** What another worker of the group has counted. */
+  hearCounts(report: CountReport): void {
+    this.#context.policyStates.hear(report, this.#clock.monotonicMs());
   }
 
   /** The endpoints of a backend as this worker knows them, for people to read. */
@@ -278,6 +290,7 @@ export class ProxyWorker implements Acceptor {
     this.#context.pool.http2.close();
     this.#cancelTick?.();
     this.#cancelTick = undefined;
+    this.#reporter?.stop();
   }
 }
 
