@@ -5,7 +5,7 @@
  *   npm run bench -- startup [--rounds N]
  *
  * Resident sets count the pages that processes share, foremost Node's own code, once for each of them; proportional sets
- * count them once in all, which is what the machine gives.
+ * count them once in all, which is what the machine gives. They are taken at rest, with the course's Deployment served.
  *
  * Images are imported before the clock starts for the second figure, as they would be on a machine that has them.
  * Prints a table; `--write` puts it into docs/benchmarks.md.
@@ -35,7 +35,11 @@ function memoryOf(cluster: TestCluster): readonly Memory[] {
   });
 }
 
-async function round(index: number) {
+/** Components give back what only their start needed some seconds after it. */
+const restMs = 8_000;
+
+/** @param weigh wait till the cluster is at rest, and tell its memory */
+async function round(index: number, weigh: boolean) {
   const cluster = await planCluster({ name: `bench${process.pid}x${index}` });
   try {
     const upStartMs = performance.now();
@@ -56,7 +60,8 @@ async function round(index: number) {
       { everyMs: 5 },
     );
     const applyMs = performance.now() - applyStartMs;
-    return { upMs, nodeReadyMs, applyMs, memory: memoryOf(cluster) };
+    if (weigh) await new Promise((resolve) => setTimeout(resolve, restMs));
+    return { upMs, nodeReadyMs, applyMs, memory: weigh ? memoryOf(cluster) : [] };
   } finally {
     await cluster.down();
   }
@@ -72,7 +77,7 @@ const { values } = parseArgs({
 });
 const rounds = [];
 for (let index = 0; index < Number(values.rounds); index += 1) {
-  rounds.push(await round(index));
+  rounds.push(await round(index, index === Number(values.rounds) - 1));
   console.log(
     `round ${index + 1}: up ${rounds.at(-1)?.upMs.toFixed(0)} ms, apply to 200 ${rounds.at(-1)?.applyMs.toFixed(0)} ms`,
   );

@@ -1,6 +1,6 @@
 import { read } from 'node:fs';
-import { flushCompileCache } from 'node:module';
 import { Command, CommanderError } from 'commander';
+import { tidyUpAfterStart } from './after-start.ts';
 
 /** A subcommand: its file is loaded only when it runs, or for the whole help. */
 type Entry = {
@@ -72,9 +72,6 @@ Examples:
 \`fairlead COMMAND --help\` tells more about each command.
 `;
 
-/** How long a component runs before its compiled code is written to the cache, ms. It may end by SIGKILL later. */
-const compileCacheDelayMs = 5_000;
-
 async function program(name: string | undefined): Promise<Command> {
   const root = new Command('fairlead')
     .description('Kubernetes Service, cluster DNS and Ingress, and a cluster around them from one command')
@@ -114,7 +111,7 @@ async function passGate(entry: Entry | undefined): Promise<void> {
 async function main(): Promise<void> {
   const name = process.argv[2];
   await passGate(name === undefined ? undefined : entries[name]);
-  setTimeout(flushCompileCache, compileCacheDelayMs).unref();
+  tidyUpAfterStart();
   const root = await program(name);
   if (process.argv.length <= 2) {
     root.outputHelp();
