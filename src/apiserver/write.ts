@@ -3,7 +3,7 @@ import { rootTypeOf } from '../api/apply/typed-value.ts';
 import { decodeBody, decodeObject, duplicateFieldsOf, type FieldValidation } from '../api/decode.ts';
 import { type DuplicateFields, noDuplicates } from '../api/duplicate-fields.ts';
 import { ensureObject, jsonEqual, stringAt } from '../api/fields.ts';
-import type { Part, PartName } from '../api/kind.ts';
+import type { Kind, Part, PartName } from '../api/kind.ts';
 import { isJsonObject, type Json, type JsonObject } from '../api/object.ts';
 import { alreadyExists, badRequest, conflict, invalid, notFound } from '../api/status.ts';
 import { rfc3339 } from '../base/clock.ts';
@@ -101,7 +101,7 @@ export async function createObject(
   setManagedFields(
     metadata,
     recorded ??
-      trackUpdate(rootTypeOf(kind), {}, wanted, managerOf(target, 'Update'), {
+      trackUpdate(rootTypeOf(kind), {}, withoutStatus(kind, wanted), managerOf(target, 'Update'), {
         sent: undefined,
         created: true,
         time: rfc3339(context.clock.nowMs()),
@@ -165,6 +165,13 @@ async function storeNew(
   } finally {
     reservation?.release();
   }
+}
+
+/** What the maker of an object owns: a status that others will write is nobody's, whatever it begins as. */
+function withoutStatus(kind: Kind, object: JsonObject): JsonObject {
+  if (!kind.subresources.includes('status')) return object;
+  const { status: _, ...rest } = object;
+  return rest;
 }
 
 /** Asks what the cluster's objects say of a write. Throws StatusError. */
