@@ -3,6 +3,7 @@ import { Agent } from 'node:http';
 import { test, type TestContext } from 'node:test';
 import { endpointSlices, ingresses } from '../../src/api/resource.ts';
 import { defaultLimits } from '../../src/l7/proxy/limits.ts';
+import { countedLoad } from '../support/counted-load.ts';
 import { FakeApi } from '../support/fake-api.ts';
 import { get as getUrl } from '../support/load.ts';
 import {
@@ -276,35 +277,20 @@ test(
     seed(api, backends, { 'load-balance': 'least-request', 'slow-start': '1s' });
     const { http } = await startIngress(t, api, { limits: { ...defaultLimits, quarantineMs: 100 } });
     const agent = keepAlive(t);
-    const failures: string[] = [];
-    let good = 0;
-    let stopped = false;
-    const clients = Array.from({ length: 16 }, async () => {
-      while (!stopped) {
-        const answer = await get(http, '/', agent).catch((error: unknown) => ({
-          status: 0,
-          body: String(error),
-        }));
-        if (answer.status === 200) good += 1;
-        else failures.push(`${answer.status} ${answer.body}`);
-      }
-    });
-    const more = async (count: number): Promise<void> => {
-      const wanted = good + count;
-      await until(() => good >= wanted || failures.length > 0);
-    };
-    await more(200);
+    const traffic = countedLoad(async () => {
+      const { status, body } = await get(http, '/', agent);
+      return status === 200 || `${status} ${body}`;
+    }, 16);
+    await traffic.more(200);
     for (let round = 0; round < 3; round += 1) {
       const index = round % 3;
       killBackend(backends[index]!); // SIGKILL: nobody has told the API yet
-      await more(300);
+      await traffic.more(300);
       const fresh = await startBackend(t, `new-${round}`);
       backends[index] = fresh;
       api.seed(endpointSlices, slice('web', index, fresh.port));
-      await until(() => fresh.requests > 5 || failures.length > 0);
+      await until(() => fresh.requests > 5 || traffic.counts.failures.length > 0);
     }
-    stopped = true;
-    await Promise.all(clients);
-    assert.deepEqual(failures.slice(0, 5), []);
+    await traffic.stop();
   },
 );

@@ -6,6 +6,7 @@ import { Agent, createServer, request as httpRequest, type Server } from 'node:h
 import { test, type TestContext } from 'node:test';
 import { endpointSlices } from '../../src/api/resource.ts';
 import { defaultLimits } from '../../src/l7/proxy/limits.ts';
+import { countedLoad } from '../support/counted-load.ts';
 import { FakeApi } from '../support/fake-api.ts';
 import { enterNewNetworkNamespace } from '../support/namespace.ts';
 import { get, localhost, seedWeb, slice, startIngress, until } from './ingress-harness.ts';
@@ -102,36 +103,21 @@ test(
     const { http, nodes } = await startBoth(t);
     const agent = new Agent({ keepAlive: true });
     t.after(() => agent.destroy());
-    const failures: string[] = [];
-    let good = 0;
-    let stopped = false;
-    const clients = Array.from({ length: 12 }, async () => {
-      while (!stopped) {
-        const answer = await get(http, '/', agent).catch((error: unknown) => ({
-          status: 0,
-          body: String(error),
-        }));
-        if (answer.status === 200) good += 1;
-        else failures.push(`${answer.status} ${answer.body}`);
-      }
-    });
-    const more = async (count: number): Promise<void> => {
-      const wanted = good + count;
-      await until(() => good >= wanted || failures.length > 0);
-    };
+    const traffic = countedLoad(async () => {
+      const { status, body } = await get(http, '/', agent);
+      return status === 200 || `${status} ${body}`;
+    }, 12);
     for (let round = 0; round < 2; round += 1) {
-      await more(200);
+      await traffic.more(200);
       cutOff();
       const before = nodes[0].requests;
-      await more(400);
+      await traffic.more(400);
       assert.ok(nodes[0].requests > before);
       heal();
       const atFar = nodes[1].requests;
-      await until(() => nodes[1].requests > atFar + 20 || failures.length > 0);
+      await until(() => nodes[1].requests > atFar + 20 || traffic.counts.failures.length > 0);
     }
-    stopped = true;
-    await Promise.all(clients);
-    assert.deepEqual(failures.slice(0, 5), []);
+    await traffic.stop();
   },
 );
 

@@ -127,6 +127,8 @@ export type Cluster = {
   readonly http: number;
   readonly https: number;
   readonly health: number;
+  /** Settles when it has drained and ended. */
+  readonly ended: Promise<void>;
 };
 
 /** The real controller and proxy on free ports of the loopback. Stopped after the test, or when `until` aborts. */
@@ -160,7 +162,13 @@ export async function startIngress<Api extends ApiClient>(
     await running;
   });
   const ports = await ready.promise;
-  return { api, http: ports.http[0] ?? 0, https: ports.https[0] ?? 0, health: ports.health ?? 0 };
+  return {
+    api,
+    http: ports.http[0] ?? 0,
+    https: ports.https[0] ?? 0,
+    health: ports.health ?? 0,
+    ended: running,
+  };
 }
 
 /** One Service `web` over the backends behind an Ingress for every host. */

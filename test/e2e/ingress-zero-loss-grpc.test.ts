@@ -57,3 +57,45 @@ test('no gRPC stream is cut and no call lost while other Ingresses, annotations 
   session.close();
   await once(session, 'close');
 });
+
+test('no gRPC stream is cut while a second controller takes over and the first one drains', {
+  timeout: 60_000,
+}, async (t) => {
+  const echo = await startHttp2Backend(t, (stream) => {
+    stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
+    stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+    stream.pipe(stream);
+  });
+  const api = new FakeApi();
+  seedHttp2(api, [echo.port]);
+  const stopOld = new AbortController();
+  const old = await startIngress(t, api, { drainTimeoutMs: 50_000 }, stopOld.signal);
+  const next = await startIngress(t, api);
+  const fields = { 'content-type': 'application/grpc', te: 'trailers' };
+  const session = await http2Client(t, old.http);
+  const leaving = once(session, 'goaway');
+  const stream = session.request({ ':method': 'POST', ':path': '/chat.Chat/Talk', ...fields });
+  const whole = answerOf(stream);
+  const said: string[] = [];
+  stream.on('data', (chunk: Buffer) => said.push(chunk.toString()));
+  const talk = async (word: string): Promise<void> => {
+    stream.write(word);
+    await until(() => said.join('').endsWith(word));
+  };
+  await talk('first ');
+  stopOld.abort();
+  const [code] = (await leaving) as [number];
+  assert.equal(code, 0, 'the client is told to make its next calls elsewhere');
+  for (let turn = 0; turn < 5; turn += 1) {
+    await talk(`${turn} `);
+    const other = await http2Client(t, next.http);
+    const call = other.request({ ':method': 'POST', ':path': '/chat.Chat/Once', ...fields });
+    call.end();
+    assert.equal((await answerOf(call)).trailers['grpc-status'], '0');
+  }
+  stream.end('last');
+  const { trailers, body } = await whole;
+  assert.equal(trailers['grpc-status'], '0');
+  assert.equal(body.toString(), 'first 0 1 2 3 4 last');
+  await old.ended;
+});

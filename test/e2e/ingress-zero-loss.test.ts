@@ -20,6 +20,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { silentLogger } from '../../src/base/log.ts';
 import { ingressDefaults } from '../../src/l7/controller/config.ts';
 import { type IngressPorts, runStaticIngress } from '../../src/l7/controller/run.ts';
+import { countedLoad } from '../support/counted-load.ts';
 import { FakeApi } from '../support/fake-api.ts';
 import {
   type Backend,
@@ -38,38 +39,6 @@ import {
 
 const options = { timeout: 60_000 };
 
-/** Requests without a pause from some clients, each counted. `ask` must reject or return false for a lost one. */
-function load(ask: () => Promise<boolean>, clients = 8) {
-  const counts = { sent: 0, good: 0, failures: [] as string[] };
-  let stopped = false;
-  const client = async (): Promise<void> => {
-    while (!stopped) {
-      counts.sent += 1;
-      try {
-        if (await ask()) counts.good += 1;
-        else counts.failures.push('a bad answer');
-      } catch (error) {
-        counts.failures.push(String(error));
-      }
-    }
-  };
-  const running = Promise.all(Array.from({ length: clients }, () => client()));
-  return {
-    counts,
-    /** Resolves when so many more requests are answered. */
-    async more(count: number): Promise<void> {
-      const wanted = counts.good + counts.failures.length + count;
-      await until(() => counts.good + counts.failures.length >= wanted);
-    },
-    async stop(): Promise<void> {
-      stopped = true;
-      await running;
-      assert.deepEqual(counts.failures.slice(0, 5), []);
-      assert.equal(counts.good, counts.sent);
-    },
-  };
-}
-
 function keepAlive(t: TestContext): Agent {
   const agent = new Agent({ keepAlive: true });
   t.after(() => agent.destroy());
@@ -78,6 +47,33 @@ function keepAlive(t: TestContext): Agent {
 
 async function answers(port: number, agent: Agent, path = '/'): Promise<boolean> {
   return (await get(port, path, agent)).status === 200;
+}
+
+/** WebSockets there say what they hear. */
+function echoSockets({ server }: Backend): void {
+  const sockets = new WebSocketServer({ noServer: true });
+  server.on('upgrade', (request, socket, head) => {
+    sockets.handleUpgrade(request, socket, head, (stream) => {
+      stream.on('message', (data: Buffer) => stream.send(data.toString()));
+    });
+  });
+}
+
+async function openStream(port: number) {
+  const stream = new WebSocket(`ws://${localhost}:${port}/chat`);
+  await once(stream, 'open');
+  return {
+    async echo(text: string): Promise<void> {
+      stream.send(text);
+      const [answer] = (await once(stream, 'message')) as [Buffer];
+      assert.equal(String(answer), text);
+    },
+    async close(): Promise<void> {
+      const closing = once(stream, 'close');
+      stream.close(1000);
+      assert.equal((await closing)[0], 1000, 'it has not been cut');
+    },
+  };
 }
 
 test('no request is lost while endpoints come, go and are killed', options, async (t) => {
@@ -89,7 +85,7 @@ test('no request is lost while endpoints come, go and are killed', options, asyn
   seedWeb(api, [a]);
   const { http } = await startIngress(t, api);
   const agent = keepAlive(t);
-  const traffic = load(async () => answers(http, agent));
+  const traffic = countedLoad(async () => answers(http, agent));
   await traffic.more(200);
   for (const [index, backend] of [b, c, d].entries()) {
     api.seed(endpointSlices, slice('web', index + 1, backend.port)); // scaled up
@@ -114,39 +110,27 @@ test(
   options,
   async (t) => {
     const backend = await startBackend(t, 'web');
-    const sockets = new WebSocketServer({ noServer: true });
-    backend.server.on('upgrade', (request, socket, head) => {
-      sockets.handleUpgrade(request, socket, head, (stream) => {
-        stream.on('message', (data: Buffer) => stream.send(data.toString()));
-      });
-    });
+    echoSockets(backend);
     const api = new FakeApi();
     seedWeb(api, [backend]);
     api.seed(ingressClasses, { metadata: { name: 'second' }, spec: { controller: 'fairlead.dev/ingress' } });
     const { http } = await startIngress(t, api);
-    const stream = new WebSocket(`ws://${localhost}:${http}/chat`);
-    await once(stream, 'open');
+    const stream = await openStream(http);
     const agent = keepAlive(t);
-    const traffic = load(async () => answers(http, agent));
-    const echoed = async (text: string): Promise<void> => {
-      stream.send(text);
-      const [answer] = (await once(stream, 'message')) as [Buffer];
-      assert.equal(String(answer), text);
-    };
+    const traffic = countedLoad(async () => answers(http, agent));
     for (let turn = 0; turn < 20; turn += 1) {
       api.seed(ingresses, ingress(`other-${turn}`, { rules: [hostRule(`other-${turn}.example`, 'web')] }));
       api.update(ingresses, 'default/web', { metadata: { annotations: { note: String(turn) } } });
       await traffic.more(20);
-      await echoed(`turn ${turn}`);
+      await stream.echo(`turn ${turn}`);
     }
     for (const className of ['second', 'fairlead']) {
       api.update(ingresses, 'default/web', { spec: { ingressClassName: className } });
       await traffic.more(100);
-      await echoed(className);
+      await stream.echo(className);
     }
     await traffic.stop();
-    stream.close();
-    await once(stream, 'close');
+    await stream.close();
   },
 );
 
@@ -159,7 +143,7 @@ test('no handshake is lost while a certificate is replaced', options, async (t) 
   api.update(ingresses, 'default/web', { spec: { tls } });
   const { https } = await startIngress(t, api);
   const serials = new Set<string>();
-  const traffic = load(async () => {
+  const traffic = countedLoad(async () => {
     const socket = connectTls({
       port: https,
       host: localhost,
@@ -204,19 +188,21 @@ async function certificate() {
 }
 
 test(
-  'no request is lost while a second controller takes over and the first one drains',
+  'no request is lost and no WebSocket cut while a second controller takes over and the first one drains',
   options,
   async (t) => {
     const backend = await startBackend(t, 'web');
+    echoSockets(backend);
     const api = new FakeApi();
     seedWeb(api, [backend]);
     const stopOld = new AbortController();
-    const old = await startIngress(t, api, { lameDuckMs: 200 }, stopOld.signal);
+    const old = await startIngress(t, api, { lameDuckMs: 200, drainTimeoutMs: 50_000 }, stopOld.signal);
     const next = await startIngress(t, api);
+    const stream = await openStream(old.http);
     const agent = keepAlive(t);
     // As a load balancer does: it goes by /readyz, and learns a little late.
     let target = old.http;
-    const traffic = load(async () => answers(target, agent));
+    const traffic = countedLoad(async () => answers(target, agent));
     await traffic.more(200);
     stopOld.abort();
     const unready = async (): Promise<boolean> => (await get(old.health, '/readyz', false)).status === 503;
@@ -225,6 +211,11 @@ test(
     target = next.http;
     await traffic.more(200);
     await traffic.stop();
+    // What was open is not cut, goes on for as long as the old one may drain, and is all that it waits for.
+    await until(async () => (await get(old.http, '/', false).catch(() => undefined)) === undefined);
+    for (let turn = 0; turn < 5; turn += 1) await stream.echo(`turn ${turn}`);
+    await stream.close();
+    await old.ended;
   },
 );
 
@@ -328,7 +319,7 @@ test(
     running.catch(ready.reject);
     const http = (await ready.promise).http[0] ?? 0;
     const agent = keepAlive(t);
-    const traffic = load(async () => answers(http, agent), 2);
+    const traffic = countedLoad(async () => answers(http, agent), 2);
     await traffic.more(50);
     write(`routes:\n  - backends: ["127.0.0.1:${two.port}"]\n`);
     await until(() => two.requests > 20);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { FieldError } from '../kind.ts';
 import type { JsonObject } from '../object.ts';
+import { dnsSubdomainProblems, wildcardSubdomainProblems } from '../names.ts';
 import { ingressKind } from './ingress.ts';
 import { ingressClassKind } from './ingressclass.ts';
 
@@ -22,6 +23,10 @@ function withPath(path: JsonObject, host = 'a.example.com'): JsonObject {
 }
 
 const at = 'spec.rules[0].http.paths[0]';
+const refusedAs = (host: string, problems: readonly string[]): string =>
+  `spec.rules[0].host: Invalid value: ${JSON.stringify(host)}: ${problems[0]}`;
+const hostRefused = (host: string): string => refusedAs(host, dnsSubdomainProblems(host));
+const wildcardRefused = (host: string): string => refusedAs(host, wildcardSubdomainProblems(host));
 const cases: readonly {
   readonly name: string;
   readonly object: JsonObject;
@@ -39,6 +44,34 @@ const cases: readonly {
     name: 'an address as host',
     object: withPath({}, '10.0.0.1'),
     want: ['spec.rules[0].host: Invalid value: "10.0.0.1": must be a DNS name, not an IP address'],
+  },
+  {
+    name: 'a host with a port',
+    object: withPath({}, 'a.example.com:80'),
+    want: [hostRefused('a.example.com:80')],
+  },
+  {
+    name: 'a host with a dot at its end',
+    object: withPath({}, 'a.example.com.'),
+    want: [hostRefused('a.example.com.')],
+  },
+  { name: 'a wildcard alone', object: withPath({}, '*'), want: [wildcardRefused('*')] },
+  { name: 'a wildcard behind a label', object: withPath({}, 'a.*.com'), want: [wildcardRefused('a.*.com')] },
+  { name: 'a wildcard within a label', object: withPath({}, '*a.com'), want: [wildcardRefused('*a.com')] },
+  {
+    name: 'no path, which only ImplementationSpecific may leave out',
+    object: withPath({ path: '' }),
+    want: [`${at}.path: Invalid value: "": must be an absolute path`],
+  },
+  {
+    name: 'no path of type ImplementationSpecific',
+    object: withPath({ path: '', pathType: 'ImplementationSpecific' }),
+    want: [],
+  },
+  {
+    name: 'a Service and a resource',
+    object: withPath({ backend: { ...backend, resource: { kind: 'K', name: 'n' } } }),
+    want: [`${at}.backend: Invalid value: "": cannot set both resource and service backends`],
   },
   {
     name: 'no path type',
@@ -139,4 +172,29 @@ test('ingress class: controller is needed, domain-prefixed and immutable', () =>
     ingressClassKind.columns.map((column) => column.cell(parameters, 0)),
     ['a', 'a.b/c', 'K.g.io/n', '<unknown>'],
   );
+});
+
+test('ingress class: the controller’s name has a bound, parameters name an object of one scope', () => {
+  const made = (spec: JsonObject): JsonObject => ({ metadata: { name: 'a' }, spec });
+  const controller = 'a.b/c';
+  const long = made({ controller: `a.b/${'c'.repeat(247)}` });
+  assert.deepEqual(texts(ingressClassKind.validate?.(long)), [
+    'spec.controller: Too long: may not be more than 250 bytes',
+  ]);
+  const refusals = (parameters: JsonObject): readonly string[] =>
+    texts(ingressClassKind.validate?.(made({ controller, parameters })));
+  const at = 'spec.parameters';
+  assert.deepEqual(refusals({ scope: 'Cluster' }), [
+    `${at}.kind: Required value`,
+    `${at}.name: Required value`,
+  ]);
+  assert.deepEqual(refusals({ kind: 'K', name: 'n', scope: 'Namespace' }), [
+    `${at}.namespace: Required value: \`parameters.scope\` is set to 'Namespace'`,
+  ]);
+  assert.deepEqual(refusals({ kind: 'K', name: 'n', scope: 'Cluster', namespace: 'x' }), [
+    `${at}.namespace: Forbidden: \`parameters.scope\` is set to 'Cluster'`,
+  ]);
+  assert.deepEqual(refusals({ kind: 'K', name: 'n', scope: 'World' }), [
+    `${at}.scope: Unsupported value: "World": supported values: "Cluster", "Namespace"`,
+  ]);
 });
