@@ -105,6 +105,22 @@ const pathRows: readonly PathRow[] = [
   ],
   [[['ImplementationSpecific', '/impl']], [['/impl/x', 0]]],
   [[['Prefix', '/q']], [['/q?a=/other', 0]]],
+  // Without a path, which only this type may leave out, it is everything.
+  [
+    [['ImplementationSpecific', '']],
+    [
+      ['/', 0],
+      ['/any', 0],
+    ],
+  ],
+  // Characters that RFC 3986 has no place for.
+  [
+    [['Prefix', '/{a}|b']],
+    [
+      ['/{a}|b/c', 0],
+      ['/{a}', -1],
+    ],
+  ],
 ];
 
 function backend(name: string, port: { name?: string; number?: number } = { number: 80 }) {
@@ -209,6 +225,12 @@ export function conformanceIngresses(): readonly Ingress[] {
         },
       ],
     }),
+    ingress('any-host', {
+      ...ours,
+      rules: [{ http: { paths: [{ path: '/any-host', pathType: 'Prefix', backend: backend('two') }] } }],
+    }),
+    ingress('spread', { ...ours, rules: [rule('spread.example', 'pair')] }),
+    ingress('elsewhere', { ...ours, rules: [rule('elsewhere.example', 'elsewhere')] }),
     ingress('conflict-a', { ...ours, rules: [rule('conflict.example', 'one')] }),
     ingress('conflict-b', { ...ours, rules: [rule('conflict.example', 'two')] }),
     ingress('merge-a', { ...ours, rules: [rule('merge.example', 'one')] }),
@@ -269,13 +291,20 @@ export function conformanceServices(
       ports: [{ name: 'http', port: ports[0] ?? 0, protocol: 'TCP' }],
     },
   });
+  const http = { type: 'ClusterIP', ports: [{ name: 'http', port: 80, protocol: 'TCP' }] };
+  services.push({ metadata: metadata('pair'), spec: http });
+  services.push({ metadata: { name: 'elsewhere', namespace: 'kube-public' }, spec: http });
   const slices: EndpointSlice[] = backendNames.map((name, index) => ({
     metadata: { ...metadata(`${name}-x`), labels: { 'kubernetes.io/service-name': name } },
     addressType: 'IPv4',
     endpoints: [{ addresses: [address], conditions: { ready: true } }],
     ports: [{ name: 'http', port: ports[index] ?? 0, protocol: 'TCP' }],
   }));
-  return { services, slices };
+  const pair = slices.slice(0, 2).map((slice, index) => ({
+    ...slice,
+    metadata: { ...metadata(`pair-${index}`), labels: { 'kubernetes.io/service-name': 'pair' } },
+  }));
+  return { services, slices: [...slices, ...pair] };
 }
 
 /** Events that must come, by the Ingress's name. */
@@ -284,6 +313,7 @@ export const conformanceEvents: readonly (readonly [ingress: string, reason: str
   ['unserved', 'ServiceNotFound'],
   ['unserved', 'UnsupportedBackend'],
   ['ports', 'PortNotFound'],
+  ['elsewhere', 'ServiceNotFound'],
 ];
 
 /** Requests over HTTP. Without an Ingress that is everybody's default backend. */
@@ -305,11 +335,16 @@ export const conformanceCases: readonly ConformanceCase[] = [
       ['a wildcard does not match two labels', 'baz.bar.wild.example', '/', '404'],
       ['a wildcard does not match none', 'wild.example', '/', '404'],
       ['a precise host goes before a wildcard', 'exact.wild.example', '/', 'three'],
+      ['a rule without host is for every host', 'nobody.example', '/any-host/x', 'two'],
+      ['and for no path but its own', 'nobody.example', '/other', '404'],
+      ['it is not asked where another rule names the host', 'bar.wild.example', '/any-host/x', 'two'],
+      ['nor where no path of that host matches', 'paths-1.example', '/any-host', '404'],
       ['no class: the default class serves it', 'class-none.example', '/', 'one'],
       ['the old annotation is honoured', 'class-annotation.example', '/', 'one'],
       ['the old annotation of another class', 'class-annotation-other.example', '/', '404'],
       ['a class of another controller', 'class-other.example', '/', '404'],
       ['a class that does not exist', 'class-ghost.example', '/', '404'],
+      ['a Service of that name in another namespace is not meant', 'elsewhere.example', '/', '503'],
       ['a port by name', 'ports.example', '/named', 'two'],
       ['a port by number', 'ports.example', '/numbered', 'two'],
       ['a port that the Service does not have', 'ports.example', '/nameless', '503'],
