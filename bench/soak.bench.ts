@@ -1,7 +1,8 @@
 /**
  * The ingress engine under clients that behave in every way at once, each answer checked byte for byte: keep-alive, pipelined and
- * HTTP/2 requests, bodies both ways, slow readers, upgrades, clients that leave in the middle. At the end nothing may be left: no
- * connection, no descriptor, no memory that goes on growing. Exit status 1 if anything was wrong.
+ * HTTP/2 requests, bodies both ways, slow readers, upgrades, clients that leave in the middle, backends that reset in the middle; a
+ * third of it within TLS, while endpoints and routes change all the time. At the end nothing may be left: no connection, no
+ * descriptor, no memory that goes on growing. Exit status 1 if anything was wrong.
  *
  *   npm run bench -- soak [--seconds 60] [--transport uring|net] [--clients 48] [--seed 1]
  *
@@ -10,13 +11,15 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { Agent, createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import { connect as connectHttp2 } from 'node:http2';
+import { Agent as TlsAgent, request as tlsRequest } from 'node:https';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { connect as connectTls } from 'node:tls';
 import { parseArgs } from 'node:util';
 
 const { values } = parseArgs({
@@ -30,6 +33,8 @@ const { values } = parseArgs({
 const host = 'soak.example';
 const localhost = '127.0.0.1';
 const bodyBytesMax = 1 << 20;
+/** What takes longer has been forgotten by somebody. */
+const wayMs = 60_000;
 
 /** Bytes that tell at each place whether they belong there. */
 const pattern = Buffer.alloc(bodyBytesMax + 251);
@@ -53,7 +58,17 @@ function seeded(seed: number): Random {
 /** Mostly small, now and then up to the largest. */
 const sizeOf = (random: Random): number => random([200, 4000, 20_000, 100_000, bodyBytesMax][random(5)] ?? 1);
 
-const counts = { requests: 0, bytes: 0, left: 0, wrong: 0 };
+const counts = {
+  requests: 0,
+  secure: 0,
+  bytes: 0,
+  left: 0,
+  cut: 0,
+  changes: 0,
+  slowestMs: 0,
+  slowest: '',
+  wrong: 0,
+};
 const firstWrong: string[] = [];
 
 function wrong(what: string): void {
@@ -70,7 +85,7 @@ function check(what: string, found: Buffer, wanted: Buffer): void {
 
 // --- the backend -------------------------------------------------------------------------------------------------
 
-/** GET /SEED/LENGTH: bytes of the pattern. POST: the digest of what came. Upgrade: what comes goes back. */
+/** GET /SEED/LENGTH: bytes of the pattern; /reset/LENGTH: some of them, then a reset. POST: the digest of what came. Upgrade: what comes goes back. */
 function answer(incoming: IncomingMessage, response: ServerResponse): void {
   if (incoming.method === 'POST') {
     const digest = createHash('sha256');
@@ -81,6 +96,11 @@ function answer(incoming: IncomingMessage, response: ServerResponse): void {
   }
   incoming.resume();
   const [, seed, length] = (incoming.url ?? '').split('/');
+  if (seed === 'reset') {
+    response.setHeader('content-length', bodyBytesMax);
+    response.write(patternFrom(0, Number(length)), () => incoming.socket.resetAndDestroy());
+    return;
+  }
   const bytes = patternFrom(Number(seed), Number(length));
   if (Number(seed) % 2 === 0) response.setHeader('content-length', bytes.length);
   // Ended after an announcement: without one a POST may meet the end, and is then rightly answered 502.
@@ -110,34 +130,46 @@ async function startBackend() {
 
 // --- ways to behave ----------------------------------------------------------------------------------------------
 
-type Way = (port: number, random: Random) => Promise<void>;
+/** Where the engine listens, and whether TLS is spoken there. */
+type Place = { readonly port: number; readonly secure: boolean };
+type Way = (place: Place, random: Random) => Promise<void>;
 
 const agent = new Agent({ keepAlive: true, maxSockets: 64 });
+const tlsAgent = new TlsAgent({ keepAlive: true, maxSockets: 32 });
+/** The engine's certificate is signed by itself. */
+const trusting = { rejectUnauthorized: false, servername: host };
+
+function ask(
+  { port, secure }: Place,
+  random: Random,
+  options: {
+    readonly path: string;
+    readonly method?: string;
+    readonly headers?: Record<string, string | number>;
+  },
+) {
+  const all = { host: localhost, port, ...options, headers: { host, ...options.headers } };
+  const kept = random(4) > 0;
+  if (!secure) return request({ ...all, agent: kept ? agent : new Agent() });
+  return tlsRequest({ ...all, ...trusting, agent: kept ? tlsAgent : new TlsAgent() });
+}
 
 function read(stream: AsyncIterable<Buffer>): Promise<Buffer> {
   return Array.fromAsync(stream).then((chunks) => Buffer.concat(chunks));
 }
 
-const get: Way = async (port, random) => {
+const get: Way = async (place, random) => {
   const [seed, length] = [random(1000), sizeOf(random)];
-  const options = { host: localhost, port, path: `/${seed}/${length}`, headers: { host } };
-  const asked = request({ ...options, agent: random(4) === 0 ? new Agent() : agent });
+  const asked = ask(place, random, { path: `/${seed}/${length}` });
   asked.end();
   const [response] = (await once(asked, 'response')) as [IncomingMessage];
   check('GET', await read(response), patternFrom(seed, length));
 };
 
-const post: Way = async (port, random) => {
+const post: Way = async (place, random) => {
   const body = patternFrom(random(1000), sizeOf(random));
   const framing = random(2) === 0 ? { 'content-length': body.length } : { 'transfer-encoding': 'chunked' };
-  const asked = request({
-    host: localhost,
-    port,
-    method: 'POST',
-    path: '/',
-    headers: { host, ...framing },
-    agent,
-  });
+  const asked = ask(place, random, { path: '/', method: 'POST', headers: framing });
   const half = random(body.length + 1);
   asked.write(body.subarray(0, half));
   if (random(3) === 0) await delay(random(20));
@@ -147,19 +179,19 @@ const post: Way = async (port, random) => {
 };
 
 /** Leaves somewhere in the middle, by a reset or in peace. */
-const leave: Way = async (port, random) => {
-  const socket = await dial(port);
+const leave: Way = async (place, random) => {
+  const socket = await dial(place);
   socket.write(`GET /1/${bodyBytesMax} HTTP/1.1\r\nhost: ${host}\r\n${random(3) === 0 ? '' : '\r\n'}`);
   socket.resume();
   await delay(random(15));
-  if (random(2) === 0) socket.resetAndDestroy();
+  if (random(2) === 0 && !place.secure) socket.resetAndDestroy();
   else socket.destroy();
   counts.left += 1;
 };
 
-const pipeline: Way = async (port, random) => {
+const pipeline: Way = async (place, random) => {
   const wanted = Array.from({ length: 2 + random(7) }, () => [random(500) * 2, random(3000)] as const);
-  const socket = await dial(port);
+  const socket = await dial(place);
   const text = wanted.map(([seed, length], at) => {
     const last = at === wanted.length - 1 ? 'connection: close\r\n' : '';
     return `GET /${seed}/${length} HTTP/1.1\r\nhost: ${host}\r\n${last}\r\n`;
@@ -174,9 +206,9 @@ const pipeline: Way = async (port, random) => {
   }
 };
 
-const slowReader: Way = async (port, random) => {
+const slowReader: Way = async (place, random) => {
   const [seed, length] = [random(500) * 2, 100_000 + random(200_000)];
-  const socket = await dial(port);
+  const socket = await dial(place);
   socket.write(`GET /${seed}/${length} HTTP/1.1\r\nhost: ${host}\r\nconnection: close\r\n\r\n`);
   const chunks: Buffer[] = [];
   for await (const chunk of socket as AsyncIterable<Buffer>) {
@@ -187,8 +219,8 @@ const slowReader: Way = async (port, random) => {
   check('slow GET', all.subarray(all.indexOf('\r\n\r\n') + 4), patternFrom(seed, length));
 };
 
-const upgrade: Way = async (port, random) => {
-  const socket = await dial(port);
+const upgrade: Way = async (place, random) => {
+  const socket = await dial(place);
   socket.write(`GET / HTTP/1.1\r\nhost: ${host}\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n`);
   const body = patternFrom(random(1000), 1 + random(50_000));
   let found = Buffer.alloc(0);
@@ -207,8 +239,10 @@ const upgrade: Way = async (port, random) => {
   socket.destroy();
 };
 
-const http2: Way = async (port, random) => {
-  const session = connectHttp2(`http://${localhost}:${port}`);
+const http2: Way = async (place, random) => {
+  const session = place.secure
+    ? connectHttp2(`https://${localhost}:${place.port}`, trusting)
+    : connectHttp2(`http://${localhost}:${place.port}`);
   session.on('error', () => {}); // each stream tells of it
   try {
     const streams = Array.from({ length: 1 + random(12) }, async () => {
@@ -229,6 +263,27 @@ const http2: Way = async (port, random) => {
   }
 };
 
+/** The endpoint resets its connection within the answer: what came before is right, and the answer does not seem whole. */
+const broken: Way = async (place, random) => {
+  const length = 1 + random(200_000);
+  const asked = ask(place, random, { path: `/reset/${length}` });
+  const chunks: Buffer[] = [];
+  let whole = false;
+  asked.end();
+  try {
+    const [response] = (await once(asked, 'response')) as [IncomingMessage];
+    if (response.statusCode === 502)
+      chunks.push(patternFrom(0, (await read(response)).length)); // cut before its head was here
+    else for await (const chunk of response as AsyncIterable<Buffer>) chunks.push(chunk);
+    whole = response.statusCode === 200;
+  } catch {
+    counts.cut += 1; // as it should be
+  }
+  const found = Buffer.concat(chunks);
+  check('cut GET', found, patternFrom(0, found.length));
+  if (whole) wrong('an answer that its endpoint has cut looks whole');
+};
+
 const ways: readonly (readonly [name: string, weight: number, way: Way])[] = [
   ['GET', 8, get],
   ['POST', 5, post],
@@ -237,23 +292,41 @@ const ways: readonly (readonly [name: string, weight: number, way: Way])[] = [
   ['slow reader', 1, slowReader],
   ['upgrade', 2, upgrade],
   ['HTTP/2', 3, http2],
+  ['cut', 2, broken],
 ];
 const lots = ways.flatMap(([name, weight, way]) => Array.from({ length: weight }, () => ({ name, way })));
 
-async function dial(port: number): Promise<Socket> {
-  const socket = connect(port, localhost);
-  await once(socket, 'connect');
+async function dial({ port, secure }: Place): Promise<Socket> {
+  const socket = secure ? connectTls({ port, host: localhost, ...trusting }) : connect(port, localhost);
+  await once(socket, secure ? 'secureConnect' : 'connect');
   return socket;
 }
 
-async function behave(port: number, random: Random, untilMs: number): Promise<void> {
+async function behave(
+  { port, tlsPort }: { readonly port: number; readonly tlsPort: number },
+  random: Random,
+  untilMs: number,
+): Promise<void> {
   while (performance.now() < untilMs) {
     const lot = lots[random(lots.length)];
     if (lot === undefined) return;
+    const secure = random(3) === 0;
+    const sinceMs = performance.now();
+    const over = new AbortController();
     try {
-      await lot.way(port, random);
+      await Promise.race([
+        lot.way({ port: secure ? tlsPort : port, secure }, random),
+        delay(wayMs, undefined, over).then(() => Promise.reject(new Error(`no end within ${wayMs} ms`))),
+      ]);
+      if (secure) counts.secure += 1;
     } catch (error) {
-      wrong(`${lot.name}: ${String(error)}`);
+      wrong(`${lot.name}${secure ? ' within TLS' : ''}: ${String(error)}`);
+    }
+    over.abort();
+    const tookMs = Math.round(performance.now() - sinceMs);
+    if (tookMs > counts.slowestMs) {
+      counts.slowestMs = tookMs;
+      counts.slowest = lot.name;
     }
   }
 }
@@ -262,8 +335,8 @@ async function behave(port: number, random: Random, untilMs: number): Promise<vo
 
 const folder = mkdtempSync(join(tmpdir(), 'fairlead-soak-'));
 const seconds = Number(values.seconds);
-const backend = await startBackend();
-const engine = await startEngine(backend.port);
+const backends = [await startBackend(), await startBackend()] as const;
+const engine = await startEngine(backends.map(({ port }) => port));
 try {
   const pid = engine.child.pid ?? 0;
   const descriptorsBefore = readdirSync(`/proc/${pid}/fd`).length;
@@ -271,21 +344,30 @@ try {
   const untilMs = startMs + seconds * 1000;
   const memory: number[] = [];
   const clients = Array.from({ length: Number(values.clients) }, (_, at) =>
-    behave(engine.port, seeded(Number(values.seed) * 1000 + at), untilMs),
+    behave(engine, seeded(Number(values.seed) * 1000 + at), untilMs),
   );
+  const changing = setInterval(() => {
+    counts.changes += 1;
+    // One of the two, or both, and now and then another number of routes.
+    engine.route(
+      backends.filter((_, at) => counts.changes % 3 !== at).map(({ port }) => port),
+      counts.changes % 5,
+    );
+  }, 100);
   for (let part = 1; part <= 4; part += 1) {
     await delay(startMs + (part * seconds * 1000) / 4 - performance.now());
     memory.push(residentMb(pid));
     console.log(`${(part * seconds) / 4} s: ${JSON.stringify(counts)}, ${memory.at(-1)} MB resident`);
   }
   await Promise.all(clients);
+  clearInterval(changing);
   agent.destroy();
+  tlsAgent.destroy();
   const left = await untilQuiet(engine.healthPort);
-  backend.closeIdle();
-  await delay(500); // for the engine to hear of it
-  const descriptors = readdirSync(`/proc/${pid}/fd`).length - descriptorsBefore;
+  for (const backend of backends) backend.closeIdle();
+  const descriptors = (await untilFew(pid, descriptorsBefore + 4)) - descriptorsBefore;
   console.log(
-    `${values.transport}: ${counts.requests} answers, ${(counts.bytes / 1e9).toFixed(2)} GB, all compared; ${counts.left} clients left early`,
+    `${values.transport}: ${counts.requests} answers, ${(counts.bytes / 1e9).toFixed(2)} GB, all compared; ${counts.secure} times within TLS; ${counts.left} clients left early, ${counts.cut} answers cut by endpoints; ${counts.changes} changes of routes; slowest: ${counts.slowest}, ${counts.slowestMs} ms`,
   );
   console.log(
     `wrong: ${counts.wrong}; connections left: ${left}; descriptors more than at the start: ${descriptors}; MB resident by quarters: ${memory.join(', ')}`,
@@ -294,23 +376,34 @@ try {
   if (counts.wrong > 0 || left > 0 || descriptors > 4) process.exitCode = 1;
 } finally {
   await engine.stop();
-  backend.close();
+  for (const backend of backends) backend.close();
   rmSync(folder, { recursive: true });
 }
 
-async function startEngine(backendPort: number) {
+async function startEngine(backendPorts: readonly number[]) {
   const config = join(folder, 'routes.yaml');
-  const [port, healthPort] = [await freePort(), await freePort()];
-  writeFileSync(
-    config,
-    `routes:\n  - host: ${host}\n    path: /\n    backends: [${localhost}:${backendPort}]\n`,
-  );
+  const [port, tlsPort, healthPort] = [await freePort(), await freePort(), await freePort()];
+  const route = (to: readonly number[], others: number): void => {
+    const list = to.map((at) => `${localhost}:${at}`).join(', ');
+    const routes = ['/', ...Array.from({ length: others }, (_, at) => `/other-${at}`)];
+    const lines = routes.map((path) => `  - { host: ${host}, path: ${path}, backends: [${list}] }\n`);
+    writeFileSync(`${config}.new`, `routes:\n${lines.join('')}`);
+    renameSync(`${config}.new`, config);
+  };
+  route(backendPorts, 0);
   const program = join(import.meta.dirname, '../src/cmd/fairlead.ts');
   const child: ChildProcess = spawn(
     process.execPath,
     [
       ...['--disable-warning=ExperimentalWarning', program, 'ingress', '--config', config],
-      ...['--http', `${localhost}:${port}`, '--https', '', '--transport', String(values.transport)],
+      ...[
+        '--http',
+        `${localhost}:${port}`,
+        '--https',
+        `${localhost}:${tlsPort}`,
+        '--transport',
+        String(values.transport),
+      ],
       ...['--health-address', `${localhost}:${healthPort}`],
     ],
     { stdio: ['ignore', 'ignore', 'inherit'] },
@@ -321,7 +414,9 @@ async function startEngine(backendPort: number) {
   }
   return {
     child,
+    route,
     port,
+    tlsPort,
     healthPort,
     async stop() {
       if (child.exitCode !== null || child.signalCode !== null) return;
@@ -345,6 +440,15 @@ async function untilQuiet(healthPort: number): Promise<number> {
     const text = await (await fetch(`http://${localhost}:${healthPort}/metrics`)).text();
     const open = Number(/^fairlead_ingress_client_connections (\d+)/m.exec(text)?.[1] ?? Number.NaN);
     if (open === 0 || attempt === 100) return open;
+    await delay(100);
+  }
+}
+
+/** Its descriptors once there are no more than `most`, or after at most ten seconds: it may not have heard yet of all that has ended. */
+async function untilFew(pid: number, most: number): Promise<number> {
+  for (let attempt = 0; ; attempt += 1) {
+    const { length } = readdirSync(`/proc/${pid}/fd`);
+    if (length <= most || attempt === 100) return length;
     await delay(100);
   }
 }

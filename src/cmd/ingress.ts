@@ -86,7 +86,7 @@ export function ingressCommand(): Command {
     .addOption(
       new Option(
         '--transport <name>',
-        'how sockets are driven: by io_uring, by libuv, or what is proven best',
+        'how sockets are driven: by io_uring, by libuv, or by io_uring where the kernel has it',
       )
         .choices(['auto', 'uring', 'net'])
         .default('auto'),

@@ -19,8 +19,8 @@ import { systemClock } from '../../src/base/clock.ts';
 import { silentLogger } from '../../src/base/log.ts';
 import type { ApiClient } from '../../src/client/client.ts';
 import { type IngressConfig, ingressDefaults } from '../../src/l7/controller/config.ts';
-import type { ServerTransport } from '../../src/l7/transport/net-transport.ts';
 import { type IngressPorts, runIngress } from '../../src/l7/controller/run.ts';
+import type { ServerTransport } from '../../src/l7/transport/net-transport.ts';
 import { chooseTransport } from '../../src/l7/transport/transport-choice.ts';
 import type { FakeApi } from '../support/fake-api.ts';
 
@@ -115,9 +115,9 @@ export function hostRule(
 
 let opened: Promise<ServerTransport> | undefined;
 
-/** The transport under test: that of FAIRLEAD_TEST_TRANSPORT, by default `net`. One a process. */
+/** The transport under test: `net` if FAIRLEAD_TEST_TRANSPORT says so, else what users get by default. One a process. */
 export function testTransport(): Promise<ServerTransport> {
-  const choice = process.env['FAIRLEAD_TEST_TRANSPORT'] === 'uring' ? 'uring' : 'net';
+  const choice = process.env['FAIRLEAD_TEST_TRANSPORT'] === 'net' ? 'net' : 'auto';
   opened ??= chooseTransport(choice, silentLogger);
   return opened;
 }

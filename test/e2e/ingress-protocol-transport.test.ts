@@ -1,116 +1,25 @@
 /** What the protocol core may rely on, whichever transport is below: one suite over all of them. */
 import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
+import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
-import { type Listener, netTransport, type ServerTransport } from '../../src/l7/transport/net-transport.ts';
+import { netTransport, type ServerTransport } from '../../src/l7/transport/net-transport.ts';
 import type { Connection, ConnectionHandler } from '../../src/l7/transport/transport.ts';
 import { encodeSocketAddress } from '../../src/l7/transport/uring-address.ts';
 import { openKernel } from '../../src/l7/transport/uring-kernel.ts';
 import { openUring } from '../support/uring.ts';
 import { closed, localhost, until } from './ingress-harness.ts';
+import { dial, echo, Recorder, serve } from './transport-harness.ts';
 
 const transports: readonly (readonly [name: string, transport: ServerTransport | string])[] = [
   ['net', netTransport],
   ['uring', openUring()],
 ];
-
-/** A handler that notes everything, with its connection. */
-class Recorder implements ConnectionHandler {
-  connection!: Connection;
-  readonly events: string[] = [];
-  readonly hash = createHash('sha1');
-  bytes = 0;
-  text = '';
-  onBytes: (data: Buffer) => void = () => {};
-  onEvent: (event: string) => void = () => {};
-
-  onConnect(): void {
-    this.#note('connect');
-  }
-
-  onData(data: Buffer): void {
-    assert.ok(!this.events.includes('end') && !this.events.includes('close'), 'nothing comes after the end');
-    this.bytes += data.length;
-    this.hash.update(data);
-    if (this.text.length < 4096) this.text += data.toString('latin1');
-    this.onBytes(data);
-  }
-
-  onDrain(): void {
-    this.#note('drain');
-  }
-
-  onFinish(): void {
-    this.#note('finish');
-  }
-
-  onEnd(): void {
-    this.#note('end');
-  }
-
-  onClose(error: string | undefined): void {
-    assert.ok(!this.has('close'), 'it closes once');
-    this.#note('close');
-    if (error !== undefined) this.events.push(error);
-  }
-
-  has(event: string): boolean {
-    return this.events.includes(event);
-  }
-
-  #note(event: string): void {
-    assert.ok(!this.events.includes('close'), `${event} comes after close`);
-    this.events.push(event);
-    this.onEvent(event);
-  }
-}
-
-type Served = { readonly port: number; readonly accepted: Recorder[]; readonly listener: Listener };
-
-async function serve(
-  t: TestContext,
-  transport: ServerTransport,
-  prepare: (recorder: Recorder) => void = () => {},
-): Promise<Served> {
-  const accepted: Recorder[] = [];
-  const acceptor = {
-    accept(connection: Connection): ConnectionHandler {
-      const recorder = new Recorder();
-      recorder.connection = connection;
-      prepare(recorder);
-      accepted.push(recorder);
-      return recorder;
-    },
-  };
-  const at = { kind: 'address', host: localhost, port: 0 } as const;
-  const listener = await transport.listen(at, acceptor, { onError: (error) => assert.fail(error) });
-  t.after(async () => {
-    listener.close();
-    for (const { connection } of accepted) connection.destroy();
-    await until(() => accepted.every((recorder) => recorder.has('close')));
-  });
-  return { port: listener.port, accepted, listener };
-}
-
-function dial(transport: ServerTransport, port: number, prepare: (recorder: Recorder) => void = () => {}) {
-  const recorder = new Recorder();
-  prepare(recorder);
-  recorder.connection = transport.connect(localhost, port, recorder);
-  return recorder;
-}
-
-/** Echoes, with back-pressure. */
-function echo(recorder: Recorder): void {
-  recorder.onBytes = (data) => {
-    if (!recorder.connection.write(data)) recorder.connection.pause();
-  };
-  recorder.onEvent = (event) => {
-    if (event === 'drain') recorder.connection.resume();
-    if (event === 'end') recorder.connection.end();
-  };
-}
 
 const options = { timeout: 60_000 };
 
@@ -496,4 +405,70 @@ for (const [name, transport] of transports) {
     for (const client of clients) client.connection.destroy();
     await until(() => clients.every((client) => client.has('close')));
   });
+
+  check('with nothing to carry, the rest of the process goes on', async (t, transport) => {
+    const { port } = await serve(t, transport, echo);
+    const order: string[] = [];
+    await new Promise((resolve) => setTimeout(resolve, 30)); // whoever sleeps for the ring does by now
+    setTimeout(() => order.push('timer'), 5);
+    await until(() => order.includes('timer'));
+    assert.match(await readFile(import.meta.filename, 'utf8'), /nothing to carry/);
+    const child = spawn('cat', { stdio: ['pipe', 'pipe', 'inherit'] });
+    child.stdin.end('from another process');
+    assert.equal(await text(child.stdout), 'from another process');
+    const other = createServer((socket) => socket.end('from a socket')).listen(0, localhost);
+    await once(other, 'listening');
+    assert.equal(await text(connect((other.address() as AddressInfo).port, localhost)), 'from a socket');
+    other.close();
+    const client = dial(transport, port, (recorder) => {
+      recorder.onBytes = () => {
+        void Promise.resolve().then(() => order.push('promise'));
+        process.nextTick(() => order.push('tick'));
+      };
+    });
+    client.connection.write('x');
+    await until(() => order.length === 3);
+    assert.deepEqual(
+      order,
+      ['timer', 'tick', 'promise'],
+      'what a handler leaves for later is not left for ever',
+    );
+    client.connection.destroy();
+  });
+
+  // libuv takes connections and drops them when it has no descriptor left.
+  if (name === 'uring')
+    check('without descriptors connections wait, and are taken once there are some', async (t, transport) => {
+      const soft = /open files +(\d+)/.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1];
+      const setLimit = (count: number | string): void => {
+        execFileSync('prlimit', ['--pid', String(process.pid), `--nofile=${count}:`]);
+      };
+      const failures: string[] = [];
+      const { port, accepted } = await serve(t, transport, echo, ({ message }) => failures.push(message));
+      setLimit(readdirSync('/proc/self/fd').length + 40);
+      t.after(() => setLimit(soft ?? 1024));
+      const taken = takeDescriptors();
+      for (const fd of taken.splice(0, 8)) closeSync(fd);
+      const sockets = Array.from({ length: 8 }, () => connect(port, localhost));
+      await Promise.all(sockets.map((socket) => once(socket, 'connect')));
+      await until(() => failures.length > 0);
+      assert.equal(accepted.length, 0);
+      assert.match(failures[0] ?? '', /EMFILE/);
+      for (const fd of taken) closeSync(fd);
+      await until(() => accepted.length === sockets.length);
+      for (const socket of sockets) socket.destroy();
+    });
+}
+
+/** All that this process may have. */
+function takeDescriptors(): number[] {
+  const taken: number[] = [];
+  for (;;) {
+    try {
+      taken.push(openSync('/dev/null', 'r'));
+    } catch (error) {
+      assert.equal((error as NodeJS.ErrnoException).code, 'EMFILE');
+      return taken;
+    }
+  }
 }

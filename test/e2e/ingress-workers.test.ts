@@ -43,7 +43,7 @@ async function start(
 ): Promise<Instance> {
   const folder = mkdtempSync(join(tmpdir(), 'fairlead-workers-'));
   writeRoutes(folder, backends);
-  const transport = process.env['FAIRLEAD_TEST_TRANSPORT'] ?? 'net';
+  const transport = process.env['FAIRLEAD_TEST_TRANSPORT'] ?? 'auto';
   const fixed = ['--config', join(folder, 'routes.yaml'), '--health-address', `${localhost}:0`];
   const places = fd === undefined ? ['--http', `${localhost}:0`] : ['--http', '', '--http-fd', '3'];
   const child = spawn(

@@ -9,11 +9,3 @@ export function openUring(): ServerTransport | string {
     return `io_uring cannot be used: ${String(error)}`;
   }
 }
-
-/** Why io_uring cannot be used here; undefined where it can. */
-export function uringRefusal(): string | undefined {
-  const opened = openUring();
-  if (typeof opened === 'string') return opened;
-  opened.close();
-  return undefined;
-}

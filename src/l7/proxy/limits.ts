@@ -151,7 +151,7 @@ export const defaultLimits: ProxyLimits = {
   informationalMax: 16,
   clientConnectionsMax: 20_000,
   endpointConnectionsMax: 4_096,
-  endpointIdleMax: 256,
+  endpointIdleMax: 1_024,
   http2StreamsMax: 128,
   upstreamStreamsMax: 100,
   http2StreamWindowBytes: 131_072,

@@ -86,7 +86,7 @@ export class ProxyWorker implements Acceptor {
 
   constructor(transport: Transport, clock: Clock, options: ProxyOptions) {
     const { limits } = options;
-    const nowMs = (): number => clock.monotonicMs();
+    const nowMs = transport.nowMs ?? ((): number => clock.monotonicMs());
     this.#random = randomFrom(clock.nowMs());
     this.#vacant = new BackendState('', defaultBalance, new BackendMetrics(), this.#random);
     this.#options = options;

@@ -5,21 +5,46 @@ import { netTransport } from './net-transport.ts';
 import { chooseTransport } from './transport-choice.ts';
 import { kernelTooOld } from './uring-kernel.ts';
 
-test('auto and net are node:net; uring is it too where the kernel refuses, and the reason is logged', async () => {
-  const logged: unknown[] = [];
+function recording() {
+  const logged: [level: string, fields: unknown][] = [];
   const log = {
     ...silentLogger,
-    warn: (_: string, fields?: unknown) => {
-      logged.push(fields);
-    },
+    info: (_: string, fields?: unknown) => void logged.push(['info', fields]),
+    warn: (_: string, fields?: unknown) => void logged.push(['warn', fields]),
   };
-  const refused = new Error('io_uring_setup failed: EPERM');
-  const open = () => Promise.reject(refused);
-  assert.equal(await chooseTransport('auto', log, open), netTransport);
+  return { logged, log };
+}
+
+test('auto takes io_uring where it can be had; net does not even try', async () => {
+  const { logged, log } = recording();
+  const ring = { ...netTransport, name: 'uring' } as const;
+  let opened = 0;
+  const open = () => {
+    opened += 1;
+    return Promise.resolve(ring);
+  };
   assert.equal(await chooseTransport('net', log, open), netTransport);
-  assert.deepEqual(logged, []);
+  assert.equal(opened, 0);
+  assert.equal(await chooseTransport('auto', log, open), ring);
+  assert.equal(await chooseTransport('uring', log, open), ring);
+  assert.deepEqual(logged, [
+    ['info', { transport: 'net', reason: 'it was asked for' }],
+    ['info', { transport: 'uring', reason: 'the kernel has what it needs' }],
+    ['info', { transport: 'uring', reason: 'it was asked for' }],
+  ]);
+});
+
+test('where the kernel refuses io_uring node:net serves, and the reason is logged', async () => {
+  const { logged, log } = recording();
+  const error = new Error('io_uring_setup failed: EPERM');
+  const open = () => Promise.reject(error);
+  assert.equal(await chooseTransport('auto', log, open), netTransport);
   assert.equal(await chooseTransport('uring', log, open), netTransport);
-  assert.deepEqual(logged, [{ transport: 'net', reason: 'io_uring cannot be used here', error: refused }]);
+  const fields = { transport: 'net', reason: 'io_uring cannot be used here', error };
+  assert.deepEqual(logged, [
+    ['info', fields],
+    ['warn', fields],
+  ]);
 });
 
 test('the kernel must be 6.1 or newer', () => {

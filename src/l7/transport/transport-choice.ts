@@ -1,7 +1,7 @@
 import type { Logger } from '../../base/log.ts';
 import { netTransport, type ServerTransport } from './net-transport.ts';
 
-/** `auto`: the best one that is proven for general use; at present always `net`. */
+/** `auto`: `uring` where it can be had, else `net`. */
 export type TransportChoice = 'auto' | 'uring' | 'net';
 
 async function openUring(): Promise<ServerTransport> {
@@ -9,23 +9,27 @@ async function openUring(): Promise<ServerTransport> {
   return openUringTransport();
 }
 
-/** The transport to use. `uring` falls back to `net` where it is refused; what was chosen and why is logged. */
+/**
+ * The transport to use. `net` serves where io_uring cannot be had; what was chosen and why is logged, as a warning only where io_uring was
+ * asked for by name.
+ */
 export async function chooseTransport(
   choice: TransportChoice,
   log: Logger,
   open: () => Promise<ServerTransport> = openUring,
 ): Promise<ServerTransport> {
-  if (choice !== 'uring') {
-    const reason = choice === 'net' ? 'it was asked for' : 'io_uring is used only when asked for';
-    log.info('transport chosen', { transport: 'net', reason });
+  if (choice === 'net') {
+    log.info('transport chosen', { transport: 'net', reason: 'it was asked for' });
     return netTransport;
   }
   try {
     const transport = await open();
-    log.info('transport chosen', { transport: 'uring', reason: 'it was asked for' });
+    const reason = choice === 'uring' ? 'it was asked for' : 'the kernel has what it needs';
+    log.info('transport chosen', { transport: 'uring', reason });
     return transport;
   } catch (error) {
-    log.warn('transport chosen', { transport: 'net', reason: 'io_uring cannot be used here', error });
+    const level = choice === 'uring' ? 'warn' : 'info';
+    log[level]('transport chosen', { transport: 'net', reason: 'io_uring cannot be used here', error });
     return netTransport;
   }
 }

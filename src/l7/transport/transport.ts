@@ -70,6 +70,8 @@ export type ConnectTls = {
 };
 
 export type Transport = {
+  /** `performance.now()`, or when what is being told at the moment came. Read often. */
+  readonly nowMs?: () => number;
   /**
    * Never throws; failure comes as `onClose`. `address` is an IP or a DNS name. With `tls` `onConnect` comes when the handshake is
    * through and the peer is who it should be; else `onClose` with the reason, such as ERR_TLS_CERT_ALTNAME_INVALID.

@@ -4,8 +4,8 @@ import {
   COMPLETION_BUFFER,
   COMPLETION_MORE,
   ECANCELED,
+  EAGAIN,
   ENOBUFS,
-  KIND_CLOSE,
   KIND_CONNECT,
   KIND_RECV,
   KIND_SEND,
@@ -21,6 +21,8 @@ export type UringHost = {
   readonly sendMemory: SendMemory;
   /** `settle` is called before the ring is entered next. */
   schedule(connection: UringConnection): void;
+  /** `confirmSent` is called when the ring has told all that has failed. */
+  confirmLater(connection: UringConnection): void;
   /** Read buffers that paused connections keep. */
   buffersHeld: number;
   /** undefined: it is not connected any more. */
@@ -33,6 +35,9 @@ export type UringHost = {
 
 /** Bytes kept for later. `buffer`: the read buffer that they still lie in, -1 if copied. */
 type Held = { readonly bytes: Buffer; readonly buffer: number };
+
+/** As many bytes are tried at once: a small answer nearly always fits into the socket, and then nothing needs to complete. */
+const sentAtOnceMax = slabBytes / 2;
 
 /** So many read buffers may be kept; bytes beyond are copied, so that other connections can read on. */
 const buffersHeldMax = readBuffers / 2;
@@ -52,7 +57,7 @@ export class UringConnection implements Connection {
   readonly #host: UringHost;
   #fd: number;
   #handler: ConnectionHandler | undefined;
-  #state: 'connecting' | 'open' | 'destroyed' | 'closing' | 'closed' = 'connecting';
+  #state: 'connecting' | 'open' | 'destroyed' | 'closed' = 'connecting';
   #error: string | undefined;
   #requests = 0; // under way in the kernel
   #receiving = false;
@@ -67,6 +72,9 @@ export class UringConnection implements Connection {
   #filledTo = 0; // in the last slab
   #queuedBytes = 0;
   #sending = false;
+  /** Of the send under way: all of them have gone unless it completes. 0: it completes in any case. */
+  #unconfirmedBytes = 0;
+  #full = false; // the socket: it took less than was to be sent at once
   #drainAwaited = false;
   #ending = false;
   #finished = false;
@@ -110,16 +118,21 @@ export class UringConnection implements Connection {
 
   destroy(): void {
     if (this.#isOver) return;
-    const { ring } = this.#host;
+    this.#cancel();
     this.#state = 'destroyed';
     for (const held of this.#held) this.#release(held);
     this.#held = [];
     if (!this.#sending) this.#freeSlabs();
-    if (this.#requests > 0) {
-      this.#requests += 1;
-      ring.cancelAll(this.#fd, this.user);
-    }
     this.#schedule(); // also brings a turn
+  }
+
+  /** What is under way then completes soon. One by one: the kernel finds a descriptor's requests only by looking at all that there are. */
+  #cancel(): void {
+    if (this.#requests === 0) return;
+    const { ring } = this.#host;
+    if (this.#receiving && !this.#cancelling) ring.cancel(this.user, KIND_RECV);
+    if (this.#sending && this.#unconfirmedBytes === 0) ring.cancel(this.user, KIND_SEND);
+    if (this.#state === 'connecting') ring.cancel(this.user, KIND_CONNECT);
   }
 
   pause(): void {
@@ -133,7 +146,7 @@ export class UringConnection implements Connection {
   }
 
   get #isOver(): boolean {
-    return this.#state === 'destroyed' || this.#state === 'closing' || this.#state === 'closed';
+    return this.#state === 'destroyed' || this.#state === 'closed';
   }
 
   // === the transport's side
@@ -199,7 +212,6 @@ export class UringConnection implements Connection {
     if (kind === KIND_RECV) this.#onReceived(result, flags);
     else if (kind === KIND_SEND) this.#onSent(result);
     else if (kind === KIND_CONNECT) this.#onConnected(result);
-    else if (kind === KIND_CLOSE) this.#onClosed();
     if (this.#isOver) this.#closeWhenQuiet();
   }
 
@@ -235,6 +247,7 @@ export class UringConnection implements Connection {
       const bytes = ring.readMemory.subarray(from, from + Math.max(result, 0));
       if (!this.#onBytes(bytes, buffer)) ring.giveBack(buffer);
     }
+    if (result === -ENOBUFS) ring.addBuffers();
     if (this.#isOver) return;
     if (result === 0) this.#onEnd();
     else if (result < 0 && result !== -ECANCELED && result !== -ENOBUFS) this.#fail(errorName(-result));
@@ -251,7 +264,6 @@ export class UringConnection implements Connection {
     const host = this.#host;
     if (this.#receiving && !this.#cancelling && this.#paused) {
       this.#cancelling = true; // only now: many pauses end before anything comes
-      this.#requests += 1;
       host.ring.cancel(this.user, KIND_RECV);
     }
     if (host.buffersHeld >= buffersHeldMax) {
@@ -318,23 +330,40 @@ export class UringConnection implements Connection {
     const slab = this.#slabs[0];
     if (this.#sending || this.#queuedBytes === 0 || slab === undefined) return;
     const until = this.#slabs.length === 1 ? this.#filledTo : slabBytes;
+    const length = until - this.#sentTo;
+    const { ring } = this.#host;
     this.#sending = true;
     this.#requests += 1;
-    this.#host.ring.send(this.#fd, this.user, slab.address + this.#sentTo, until - this.#sentTo);
+    if (this.#full || length > sentAtOnceMax) {
+      ring.send(this.#fd, this.user, slab.address + this.#sentTo, length);
+      return;
+    }
+    const last = this.#ending && length === this.#queuedBytes;
+    ring.sendNow(this.#fd, this.user, slab.address + this.#sentTo, length, last);
+    this.#unconfirmedBytes = length;
+    this.#host.confirmLater(this);
+  }
+
+  /** What was sent quietly and has not failed has gone. */
+  confirmSent(): void {
+    if (this.#unconfirmedBytes > 0) this.complete(KIND_SEND, this.#unconfirmedBytes, 0);
   }
 
   #onSent(result: number): void {
     this.#sending = false;
+    this.#full = result < this.#unconfirmedBytes;
+    this.#unconfirmedBytes = 0;
     if (this.#isOver) {
       this.#freeSlabs();
       return;
     }
-    if (result < 0) {
+    if (result < 0 && result !== -EAGAIN) {
       this.#fail(errorName(-result));
       return;
     }
-    this.#sentTo += result;
-    this.#queuedBytes -= result;
+    const sent = Math.max(result, 0);
+    this.#sentTo += sent;
+    this.#queuedBytes -= sent;
     if (this.#queuedBytes === 0) this.#freeSlabs();
     else if (this.#sentTo === slabBytes) {
       this.#host.sendMemory.give(this.#slabs.shift()!);
@@ -371,17 +400,7 @@ export class UringConnection implements Connection {
 
   #closeWhenQuiet(): void {
     if (this.#state !== 'destroyed' || this.#requests > 0) return;
-    this.#state = 'closing';
-    if (this.#fd === -1) {
-      this.#onClosed();
-      return;
-    }
-    this.#requests += 1;
-    this.#host.ring.close(this.#fd, this.user);
-  }
-
-  #onClosed(): void {
-    if (this.#state === 'closed') return;
+    if (this.#fd !== -1) this.#host.ring.close(this.#fd);
     this.#state = 'closed';
     this.#host.forget(this);
     this.#handler?.onClose(this.#error);

@@ -30,25 +30,19 @@ const libcSignatures = {
   getpeername: { arguments: ['int32', 'buffer', 'buffer'], return: 'int32' },
   shutdown: { arguments: ['int32', 'int32'], return: 'int32' },
   close: { arguments: ['int32'], return: 'int32' },
-  eventfd: { arguments: ['uint32', 'int32'], return: 'int32' },
 } as const;
 
 /** Of the calls made often, by addresses: a buffer as an argument costs several times the call. */
 const addressedSignatures = {
-  read: { arguments: ['int32', 'uint64', 'uint64'], return: 'int64' },
   getsockname: { arguments: ['int32', 'uint64', 'uint64'], return: 'int32' },
   getpeername: { arguments: ['int32', 'uint64', 'uint64'], return: 'int32' },
   setsockopt: { arguments: ['int32', 'int32', 'int32', 'uint64', 'int32'], return: 'int32' },
 } as const;
 
 const uvSignatures = {
-  uv_handle_size: { arguments: ['int32'], return: 'uint64' },
-  uv_poll_init: { arguments: ['pointer', 'pointer', 'int32'], return: 'int32' },
-  uv_poll_start: { arguments: ['pointer', 'int32', 'pointer'], return: 'int32' },
-  uv_poll_stop: { arguments: ['pointer'], return: 'int32' },
-  uv_ref: { arguments: ['pointer'], return: 'void' },
-  uv_unref: { arguments: ['pointer'], return: 'void' },
-  uv_close: { arguments: ['pointer', 'pointer'], return: 'void' },
+  uv_backend_fd: { arguments: ['pointer'], return: 'int32' },
+  uv_backend_timeout: { arguments: ['pointer'], return: 'int32' },
+  uv_update_time: { arguments: ['pointer'], return: 'void' },
 } as const;
 
 /** Throws if this process cannot call native functions. */
@@ -67,7 +61,7 @@ export function openKernel() {
     },
   });
   const { functions: byAddress } = ffi.dlopen(null, addressedSignatures);
-  const uv = ffi.dlopen(null, uvSignatures);
+  const { functions: uv } = ffi.dlopen(null, uvSignatures);
   const errno = libc.__errno_location();
 
   /** Maps memory that is never unmapped: JavaScript may hold views of it as long as it likes. */
@@ -93,6 +87,7 @@ export function openKernel() {
     lastError: () => ffi.getInt32(errno),
     addressOf: (memory: ArrayBuffer | NodeJS.ArrayBufferView) => ffi.getRawPointer(memory),
     eventLoop: () => ffi.getCurrentEventLoop(),
+    viewOf: (address: bigint, bytes: number) => new Int32Array(ffi.toArrayBuffer(address, bytes, false)),
     setup: (entries: number, parameters: bigint) =>
       Number(wide.syscall(SYS_IO_URING_SETUP, BigInt(entries), parameters, 0n, 0n, 0n, 0n)),
     register: (ring: number, operation: bigint, argument: bigint, count: bigint) =>

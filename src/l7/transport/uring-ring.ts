@@ -6,9 +6,12 @@ const submissionsMax = 4096;
 const completionsMax = 16_384;
 /** Buffers that reads land in, shared by all connections. With none left a connection's reading starts anew a moment later. */
 export const readBuffers = 1024;
+/** So many of them are in use at first, and so many more each time that there are none left: few stay in the processor's cache. */
+const readBuffersStep = 64;
 /** Bytes of each: what one read may bring. */
 export const readBufferBytes = 16_384;
 
+const OP_POLL_ADD = 6;
 const OP_ACCEPT = 13;
 const OP_ASYNC_CANCEL = 14;
 const OP_CONNECT = 16;
@@ -21,19 +24,20 @@ const SETUP_SUBMIT_ALL = 1 << 7;
 const SETUP_COOP_TASKRUN = 1 << 8;
 const SETUP_SINGLE_ISSUER = 1 << 12;
 const SETUP_DEFER_TASKRUN = 1 << 13;
-const REGISTER_EVENTFD = 4n;
 const REGISTER_PBUF_RING = 22n;
-const EFD_NONBLOCK_CLOEXEC = 0x80800;
-/** In the completion ring's flags: no signals to the event descriptor. */
-const CQ_EVENTFD_DISABLED = 1;
+/** In the submission ring's flags: completions wait outside of the ring, for it was full. */
+const SQ_CQ_OVERFLOW = 2;
 const ENTER_GETEVENTS = 1;
 const ENTER_EXT_ARG = 8;
 const SQE_BUFFER_SELECT = 1 << 5;
+/** No completion if it succeeds. */
+const SQE_QUIET = 1 << 6;
+const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 const MSG_WAITALL = 0x100;
+const MSG_MORE = 0x8000;
+const POLLIN = 1;
 const SOCK_CLOEXEC = 0x80000;
-const CANCEL_ALL = 1;
-const CANCEL_FD = 2;
 
 /** What a completion belongs to; the upper half of its user data. */
 export const KIND_ACCEPT = 1;
@@ -42,6 +46,9 @@ export const KIND_SEND = 3;
 export const KIND_CONNECT = 4;
 export const KIND_CANCEL = 5;
 export const KIND_CLOSE = 6;
+export const KIND_POLL = 7;
+/** Of requests whose end nobody waits for. */
+const nobody = -1;
 
 /** The completion carries a read buffer; its number stands in the upper half of the flags. */
 export const COMPLETION_BUFFER = 1;
@@ -54,7 +61,7 @@ export const EMFILE = 24;
 export const ETIME = 62;
 export const ENOBUFS = 105;
 export const ECANCELED = 125;
-const EAGAIN = 11;
+export const EAGAIN = 11;
 const EBUSY = 16;
 
 export type CompletionHandler = (user: number, kind: number, result: number, flags: number) => void;
@@ -65,8 +72,6 @@ export type CompletionHandler = (user: number, kind: number, result: number, fla
  */
 export class Ring {
   readonly fd: number;
-  /** Becomes readable when something completes between `startSignals` and `stopSignals`. */
-  readonly eventFd: number;
   /** All read buffers, one behind the other. */
   readonly readMemory: Buffer;
   readonly #kernel: Kernel;
@@ -77,24 +82,26 @@ export class Ring {
   readonly #sqHead: number;
   readonly #sqTail: number;
   readonly #sqMask: number;
+  readonly #sqFlags: number;
   readonly #cqHead: number;
   readonly #cqTail: number;
   readonly #cqMask: number;
   readonly #cqes: number;
-  readonly #cqFlags: number;
   readonly #addresses: Uint8Array;
   readonly #addressesAt: bigint;
   readonly #buffers32: Uint32Array;
   readonly #buffers16: Uint16Array;
   readonly #buffersAt: number;
   readonly #waitArgument: bigint;
-  readonly #signalAt: bigint;
+  /** Seconds and nanoseconds of the longest wait, each a word with an empty one behind it. */
+  readonly #waitTime: Uint32Array;
   #tail: number;
   #bufferTail = 0;
+  #buffersUsed = 0;
   #stalled = 0;
+  #tellsAll = true;
 
-  /** @param waitUs how long `enter` waits for a completion at most, µs */
-  constructor(kernel: Kernel, waitUs: number) {
+  constructor(kernel: Kernel) {
     this.#kernel = kernel;
     const parameters = kernel.map(4096);
     const view = new DataView(parameters.memory);
@@ -116,11 +123,11 @@ export class Ring {
     this.#sqHead = offset(40) >> 2;
     this.#sqTail = offset(44) >> 2;
     this.#sqMask = this.#ring32[offset(48) >> 2]!;
+    this.#sqFlags = offset(56) >> 2;
     this.#cqHead = offset(80) >> 2;
     this.#cqTail = offset(84) >> 2;
     this.#cqMask = this.#ring32[offset(88) >> 2]!;
     this.#cqes = offset(100) >> 2;
-    this.#cqFlags = offset(104) >> 2;
     for (let i = 0; i < submissionsMax; i += 1) this.#ring32[(array >> 2) + i] = i;
     this.#tail = this.#ring32[this.#sqTail]!;
     const addresses = kernel.map(submissionsMax * 32);
@@ -128,10 +135,8 @@ export class Ring {
     this.#addressesAt = addresses.address;
     // struct io_uring_getevents_arg at 2048, the struct __kernel_timespec that it points to at 2080.
     view.setBigUint64(2048 + 16, parameters.address + 2080n, true);
-    view.setBigInt64(2080, BigInt(Math.floor(waitUs / 1e6)), true);
-    view.setBigInt64(2088, BigInt((waitUs % 1e6) * 1000), true);
+    this.#waitTime = new Uint32Array(parameters.memory, 2080, 4);
     this.#waitArgument = parameters.address + 2048n;
-    this.#signalAt = parameters.address + 3072n;
     const buffers = kernel.map(readBuffers * readBufferBytes);
     const list = kernel.map(pages(readBuffers * 16));
     this.readMemory = Buffer.from(buffers.memory);
@@ -141,12 +146,7 @@ export class Ring {
     view.setBigUint64(1024, list.address, true); // struct io_uring_buf_reg; group 0
     view.setUint32(1032, readBuffers, true);
     this.#register(REGISTER_PBUF_RING, parameters.address + 1024n);
-    this.eventFd = kernel.libc.eventfd(0, EFD_NONBLOCK_CLOEXEC);
-    view.setInt32(1536, this.eventFd, true);
-    this.#register(REGISTER_EVENTFD, parameters.address + 1536n);
-    this.stopSignals();
-    for (let buffer = 0; buffer < readBuffers; buffer += 1) this.giveBack(buffer);
-    this.#publishBuffers();
+    this.addBuffers();
   }
 
   #register(what: bigint, argument: bigint): void {
@@ -156,22 +156,10 @@ export class Ring {
     throw error;
   }
 
-  /**
-   * What completes from now on is signalled; look for what has completed before, after this call. The ring's own
-   * descriptor would not do: with DEFER_TASKRUN nobody who polls it is woken.
-   */
-  startSignals(): void {
-    Atomics.store(this.#ring32, this.#cqFlags, 0);
-  }
-
-  /** Makes the event descriptor silent until the next signal. */
-  takeSignal(): void {
-    this.#kernel.byAddress.read(this.eventFd, this.#signalAt, 8n);
-  }
-
-  /** A signal costs more than a look at the ring, so there are none while somebody looks anyway. */
-  stopSignals(): void {
-    Atomics.store(this.#ring32, this.#cqFlags, CQ_EVENTFD_DISABLED);
+  /** There were too few read buffers: gives the kernel more, if there are any. */
+  addBuffers(): void {
+    const until = Math.min(this.#buffersUsed + readBuffersStep, readBuffers);
+    for (; this.#buffersUsed < until; this.#buffersUsed += 1) this.giveBack(this.#buffersUsed);
   }
 
   /** The kernel may read into this buffer again. Takes effect with the next `enter`. */
@@ -195,7 +183,7 @@ export class Ring {
 
   /** Takes the next entry; its index in 64-byte units. Everything in it that is not set is zero. */
   #entry(operation: number, fd: number, user: number, kind: number): number {
-    while (((this.#tail - Atomics.load(this.#ring32, this.#sqHead)) | 0) >= submissionsMax) this.enter(false);
+    while (((this.#tail - Atomics.load(this.#ring32, this.#sqHead)) | 0) >= submissionsMax) this.enter(0);
     const index = this.#tail & this.#sqMask;
     const words = this.#entries32;
     const at = index * 16;
@@ -231,6 +219,27 @@ export class Ring {
     this.#entries32[entry * 16 + 7] = MSG_NOSIGNAL | MSG_WAITALL;
   }
 
+  /**
+   * Sends bytes as far as they can go at once. Nothing completes if all of them have gone when the ring has taken the request
+   * (see `tellsAll`); else it completes with how many, or EAGAIN for none.
+   * @param last the end of our direction follows at once: the last packet waits for it, so that one carries both
+   */
+  sendNow(fd: number, user: number, address: number, length: number, last: boolean): void {
+    const entry = this.#entry(OP_SEND, fd, user, KIND_SEND);
+    this.#entries8[entry * 64 + 1] = SQE_QUIET;
+    this.#setAddress(this.#entries32, entry * 16 + 4, address);
+    this.#entries32[entry * 16 + 6] = length;
+    const flags = MSG_NOSIGNAL | MSG_WAITALL | MSG_DONTWAIT;
+    this.#entries32[entry * 16 + 7] = last ? flags | MSG_MORE : flags;
+    this.#tellsAll = false;
+  }
+
+  /** Completes once, when there is something to read. */
+  poll(fd: number, user: number): void {
+    const entry = this.#entry(OP_POLL_ADD, fd, user, KIND_POLL);
+    this.#entries32[entry * 16 + 7] = POLLIN;
+  }
+
   /** @param socketAddress a struct sockaddr, at most 32 bytes; copied */
   connect(fd: number, user: number, socketAddress: Uint8Array): void {
     const entry = this.#entry(OP_CONNECT, fd, user, KIND_CONNECT);
@@ -239,31 +248,53 @@ export class Ring {
     this.#entries32[entry * 16 + 2] = socketAddress.length;
   }
 
-  /** Cancels what is under way on a descriptor. */
-  cancelAll(fd: number, user: number): void {
-    const entry = this.#entry(OP_ASYNC_CANCEL, fd, user, KIND_CANCEL);
-    this.#entries32[entry * 16 + 7] = CANCEL_ALL | CANCEL_FD;
-  }
-
-  /** Cancels one request of `user`. */
+  /** Cancels one request of `user`, which then completes; this request itself does not. */
   cancel(user: number, kind: number): void {
-    const entry = this.#entry(OP_ASYNC_CANCEL, -1, user, KIND_CANCEL);
+    const entry = this.#entry(OP_ASYNC_CANCEL, -1, nobody, KIND_CANCEL);
+    this.#entries8[entry * 64 + 1] = SQE_QUIET;
     this.#entries32[entry * 16 + 4] = user;
     this.#entries32[entry * 16 + 5] = kind;
   }
 
-  close(fd: number, user: number): void {
-    this.#entry(OP_CLOSE, fd, user, KIND_CLOSE);
+  /** Closes a descriptor after all that was asked before; nothing completes. */
+  close(fd: number): void {
+    const entry = this.#entry(OP_CLOSE, fd, nobody, KIND_CLOSE);
+    this.#entries8[entry * 64 + 1] = SQE_QUIET;
   }
 
-  /** Hands new requests to the kernel and lets it finish what it can; `wait`: until something completes, or `waitUs`. */
-  enter(wait: boolean): void {
+  /** There are requests that the kernel has not taken. */
+  get hasNews(): boolean {
+    return this.#tail !== Atomics.load(this.#ring32, this.#sqHead);
+  }
+
+  /**
+   * The kernel has taken all that was sent, and no completion waits outside of the ring: what `reap` has not brought has not
+   * failed.
+   */
+  get tellsAll(): boolean {
+    return this.#tellsAll;
+  }
+
+  /**
+   * Hands new requests to the kernel and lets it finish what it can.
+   * @param waitMs then waits for a completion: so long at most, or, below zero, for ever
+   */
+  enter(waitMs: number): void {
     this.#publishBuffers();
     Atomics.store(this.#ring32, this.#sqTail, this.#tail);
     const submit = (this.#tail - Atomics.load(this.#ring32, this.#sqHead)) >>> 0;
-    const result = wait
-      ? this.#kernel.enter(this.fd, submit, 1, ENTER_GETEVENTS | ENTER_EXT_ARG, this.#waitArgument, 24n)
-      : this.#kernel.enter(this.fd, submit, 0, ENTER_GETEVENTS, 0n, 0n);
+    const { fd } = this;
+    let result: number;
+    if (waitMs > 0) {
+      this.#waitTime[0] = Math.floor(waitMs / 1000);
+      this.#waitTime[2] = (waitMs % 1000) * 1_000_000;
+      const flags = ENTER_GETEVENTS | ENTER_EXT_ARG;
+      result = this.#kernel.enter(fd, submit, 1, flags, this.#waitArgument, 24n);
+    } else {
+      result = this.#kernel.enter(fd, submit, waitMs === 0 ? 0 : 1, ENTER_GETEVENTS, 0n, 0n);
+    }
+    const overflown = (Atomics.load(this.#ring32, this.#sqFlags) & SQ_CQ_OVERFLOW) !== 0;
+    this.#tellsAll = !this.hasNews && !overflown;
     if (result >= 0) this.#stalled = 0;
     else this.#checkStalled();
   }
@@ -299,7 +330,6 @@ export class Ring {
   /** Ends the ring. Everything that it was asked for must have completed. */
   end(): void {
     this.#kernel.libc.close(this.fd);
-    this.#kernel.libc.close(this.eventFd);
   }
 }
 

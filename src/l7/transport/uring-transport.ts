@@ -12,9 +12,9 @@ import type { Acceptor, Connection, ConnectionHandler, ConnectTls } from './tran
 import { decodeSocketAddress, encodeSocketAddress, socketAddressBytesMax } from './uring-address.ts';
 import { UringConnection, type UringHost } from './uring-connection.ts';
 import { errorName, type Kernel, kernelTooOld, openKernel } from './uring-kernel.ts';
-import { COMPLETION_MORE, ECANCELED, EMFILE, ENFILE, KIND_ACCEPT, KIND_CLOSE, Ring } from './uring-ring.ts';
+import { COMPLETION_MORE, ECANCELED, EMFILE, ENFILE, KIND_ACCEPT, Ring } from './uring-ring.ts';
 import { SendMemory } from './uring-send-memory.ts';
-import { lingerUs, RingTurns } from './uring-turns.ts';
+import { RingTurns } from './uring-turns.ts';
 
 const AF_INET = 2;
 const AF_INET6 = 10;
@@ -44,6 +44,7 @@ type User = { complete(kind: number, result: number, flags: number): void };
 
 export class UringTransport implements ServerTransport {
   readonly name = 'uring';
+  readonly nowMs: () => number;
   readonly #kernel: Kernel;
   readonly #ring: Ring;
   readonly #turns: RingTurns;
@@ -55,17 +56,23 @@ export class UringTransport implements ServerTransport {
   readonly #addressLengthAt: bigint;
   #scheduled: UringConnection[] = [];
   #settling: UringConnection[] = [];
+  #unconfirmed: UringConnection[] = [];
+  #confirming: UringConnection[] = [];
 
   constructor(kernel: Kernel) {
     this.#kernel = kernel;
-    this.#ring = new Ring(kernel, lingerUs);
+    this.#ring = new Ring(kernel);
     this.#oneAt = kernel.addressOf(one);
     this.#addressAt = kernel.addressOf(addressBytes);
     this.#addressLengthAt = kernel.addressOf(addressLength);
-    const complete = (user: number, kind: number, result: number, flags: number): void => {
-      this.#users[user]?.complete(kind, result, flags);
-    };
-    this.#turns = new RingTurns(kernel, this.#ring, () => this.#flush(), complete);
+    this.#turns = new RingTurns(kernel, this.#ring, {
+      flush: () => this.#flush(),
+      complete: (user, kind, result, flags) => {
+        this.#users[user]?.complete(kind, result, flags);
+      },
+      confirm: () => this.#confirm(),
+    });
+    this.nowMs = this.#turns.nowMs;
     this.#host = {
       ring: this.#ring,
       buffersHeld: 0,
@@ -74,6 +81,9 @@ export class UringTransport implements ServerTransport {
         connection.scheduled = true;
         this.#scheduled.push(connection);
         this.#turns.wake();
+      },
+      confirmLater: (connection) => {
+        this.#unconfirmed.push(connection);
       },
       shutdown: (fd) => {
         kernel.libc.shutdown(fd, SHUT_WR); // fails only if the peer is gone, which reading tells
@@ -137,6 +147,7 @@ export class UringTransport implements ServerTransport {
     const fd = at.kind === 'fd' ? this.#adopt(at.fd) : await this.#bind(at.host, at.port);
     const listener = new UringListener(this.#ring, this.#nextUser(), fd, {
       accepted: (socket) => this.#accepted(socket, acceptor),
+      close: (socket) => this.#kernel.libc.close(socket),
       wake: () => this.#turns.wake(),
       failed: (error) => options.onError(new Error(`cannot accept a connection: ${error}`)),
       forget: (user) => this.#removeUser(user),
@@ -199,7 +210,8 @@ export class UringTransport implements ServerTransport {
   }
 
   /** Settles connections until none is left: settling one may schedule others. */
-  #flush(): void {
+  #flush(): boolean {
+    if (this.#scheduled.length === 0) return false;
     while (this.#scheduled.length > 0) {
       const batch = this.#scheduled;
       this.#scheduled = this.#settling;
@@ -209,6 +221,18 @@ export class UringTransport implements ServerTransport {
       }
       batch.length = 0;
     }
+    return true;
+  }
+
+  #confirm(): void {
+    if (this.#unconfirmed.length === 0) return;
+    const batch = this.#unconfirmed;
+    this.#unconfirmed = this.#confirming;
+    this.#confirming = batch;
+    for (const connection of batch) {
+      connection.confirmSent();
+    }
+    batch.length = 0;
   }
 
   close(): void {
@@ -218,6 +242,7 @@ export class UringTransport implements ServerTransport {
 
 type ListenerHooks = {
   accepted(fd: number): void;
+  close(fd: number): void;
   wake(): void;
   failed(error: string): void;
   forget(user: number): void;
@@ -250,20 +275,20 @@ class UringListener implements User {
 
   complete(kind: number, result: number, flags: number): void {
     if ((flags & COMPLETION_MORE) === 0) this.#requests -= 1;
-    if (kind === KIND_CLOSE) {
-      this.#hooks.forget(this.user);
-      this.#closed.resolve();
-      return;
-    }
     if (kind === KIND_ACCEPT) {
       if (result >= 0) this.#hooks.accepted(result);
       else if (result !== -ECANCELED) this.#hooks.failed(errorName(-result));
       if ((flags & COMPLETION_MORE) === 0 && this.#state === 'open') this.#again(-result);
     }
-    if (this.#state === 'closing' && this.#requests === 0) {
-      this.#state = 'closed';
-      this.#ring.close(this.#fd, this.user);
-    }
+    if (this.#state === 'closing') this.#closeWhenQuiet();
+  }
+
+  #closeWhenQuiet(): void {
+    if (this.#requests > 0) return;
+    this.#state = 'closed';
+    this.#hooks.close(this.#fd); // by now, and not with the next turn: its port is free when `close` resolves
+    this.#hooks.forget(this.user);
+    this.#closed.resolve();
   }
 
   #again(errno: number): void {
@@ -276,9 +301,9 @@ class UringListener implements User {
     if (this.#state !== 'open') return this.#closed.promise;
     this.#state = 'closing';
     clearTimeout(this.#retry);
-    this.#requests += 1;
-    this.#ring.cancelAll(this.#fd, this.user);
+    this.#ring.cancel(this.user, KIND_ACCEPT);
     this.#hooks.wake();
+    this.#closeWhenQuiet();
     return this.#closed.promise;
   }
 }
