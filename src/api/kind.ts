@@ -44,10 +44,12 @@ export type Subresource =
   | PartName;
 
 /** Subresources that read and write one part of their object. */
-export type PartName = 'ephemeralcontainers' | 'resize';
+export type PartName = 'ephemeralcontainers' | 'resize' | 'approval';
 
 /** How such a part is written. */
 export type Part = {
+  /** What it is a part of: changes of the spec are counted and take from quotas. */
+  readonly of: 'spec' | 'status';
   /** The stored object with the part of the wanted one. Changes neither. */
   take(wanted: JsonObject, old: JsonObject): JsonObject;
   /** Rules between old and new, in place of those of a whole update. */

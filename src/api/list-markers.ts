@@ -25,6 +25,8 @@ const markers: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   },
   'authorization/v1.SubjectAccessReviewSpec': { groups: 'atomic' },
   'authorization/v1.SubjectRulesReviewStatus': { nonResourceRules: 'atomic', resourceRules: 'atomic' },
+  'certificates/v1.CertificateSigningRequestSpec': { groups: 'atomic', usages: 'atomic' },
+  'certificates/v1.CertificateSigningRequestStatus': { conditions: 'map type' },
   'core/v1.Capabilities': { add: 'atomic', drop: 'atomic' },
   'core/v1.CephFSVolumeSource': { monitors: 'atomic' },
   'core/v1.ComponentStatus': { conditions: 'map type; merge type' },

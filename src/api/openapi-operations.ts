@@ -120,6 +120,7 @@ function subresourcePath(kind: Kind, name: Subresource, item: string): Path {
     case 'status':
     case 'ephemeralcontainers':
     case 'resize':
+    case 'approval':
     case 'scale':
       return {
         ...path,

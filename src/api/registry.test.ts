@@ -54,6 +54,7 @@ test('registry: kinds are found by plural and by name; what nothing acts on is n
       'admissionregistration.k8s.io',
       'autoscaling',
       'batch',
+      'certificates.k8s.io',
       'coordination.k8s.io',
       'discovery.k8s.io',
       'events.k8s.io',

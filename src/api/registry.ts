@@ -4,6 +4,7 @@ import { apiServiceKind } from './kinds/apiservice.ts';
 import { appsKinds } from './kinds/apps.ts';
 import { autoscalingKinds } from './kinds/autoscaling.ts';
 import { batchKinds } from './kinds/batch.ts';
+import { certificateSigningRequestKind } from './kinds/certificatesigningrequest.ts';
 import { customResourceDefinitionKind } from './kinds/customresourcedefinition.ts';
 import { coordinationKinds } from './kinds/coordination.ts';
 import { coreKinds } from './kinds/core.ts';
@@ -31,6 +32,7 @@ export const kinds: readonly Kind[] = [
   ...mutatingPolicyKinds,
   ...autoscalingKinds,
   ...batchKinds,
+  certificateSigningRequestKind,
   ...coordinationKinds,
   ...discoveryKinds,
   eventV1Kind,

@@ -17,6 +17,8 @@ import type {
 } from './gen/core-v1.ts';
 import type { CustomResourceDefinition } from './gen/apiextensions-v1.ts';
 import type { CronJob, Job } from './gen/batch-v1.ts';
+import type { CertificateSigningRequest } from './gen/certificates-v1.ts';
+import type { SubjectAccessReview } from './gen/authorization-v1.ts';
 import type { EndpointSlice } from './gen/discovery-v1.ts';
 import type { Ingress, IngressClass, ServiceCIDR } from './gen/networking-v1.ts';
 import type { PodDisruptionBudget } from './gen/policy-v1.ts';
@@ -95,6 +97,18 @@ export const persistentVolumeClaims = resource<PersistentVolumeClaim>(
 );
 export const jobs = resource<Job>('batch/v1', 'jobs', 'Job', 'Namespaced');
 export const cronJobs = resource<CronJob>('batch/v1', 'cronjobs', 'CronJob', 'Namespaced');
+export const certificateSigningRequests = resource<CertificateSigningRequest>(
+  'certificates.k8s.io/v1',
+  'certificatesigningrequests',
+  'CertificateSigningRequest',
+  'Cluster',
+);
+export const subjectAccessReviews = resource<SubjectAccessReview>(
+  'authorization.k8s.io/v1',
+  'subjectaccessreviews',
+  'SubjectAccessReview',
+  'Cluster',
+);
 export const podDisruptionBudgets = resource<PodDisruptionBudget>(
   'policy/v1',
   'poddisruptionbudgets',

@@ -6,6 +6,7 @@ import type { JsonObject } from '../api/object.ts';
 import { groupVersions, kinds } from '../api/registry.ts';
 import { failure, forbidden, notFound } from '../api/status.ts';
 import type { ApiContext, Target } from './context.ts';
+import { admitCertificateChange, admitCertificateRequest } from './certificate-admission.ts';
 import { admitDefinition } from './custom-resources/admission.ts';
 import { preventEscalation } from './escalation.ts';
 import { applyLimitDefaults, limitProblems } from './limit-range.ts';
@@ -34,6 +35,9 @@ export function admitCreate(context: ApiContext, target: Target, object: JsonObj
     case 'apiextensions.k8s.io/customresourcedefinitions':
       admitDefinition(context, object);
       return;
+    case 'certificates.k8s.io/certificatesigningrequests':
+      admitCertificateRequest(target, object);
+      return;
     case 'admissionregistration.k8s.io/validatingadmissionpolicies':
       observePolicy(context, object, undefined);
       return;
@@ -53,6 +57,7 @@ export function admitUpdate(context: ApiContext, target: Target, object: JsonObj
   if (group === '' && plural === 'pods' && target.subresource === 'resize') {
     checkLimits(context, target, object);
   }
+  if (group === 'certificates.k8s.io') admitCertificateChange(context, target, object, old);
   if (target.subresource !== '') return;
   if (group === 'apiextensions.k8s.io' && plural === 'customresourcedefinitions') {
     admitDefinition(context, object);

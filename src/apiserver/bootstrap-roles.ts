@@ -147,6 +147,7 @@ const nodeRules: readonly PolicyRule[] = [
   rule('node.k8s.io', ['runtimeclasses'], read),
   rule('storage.k8s.io', ['csidrivers', 'csinodes', 'volumeattachments'], read),
   rule('events.k8s.io', ['events'], ['create', 'update', 'patch']),
+  rule('certificates.k8s.io', ['certificatesigningrequests'], [...read, 'create']),
 ];
 
 const ingressRules: readonly PolicyRule[] = [
@@ -188,6 +189,23 @@ const schedulerRules: readonly PolicyRule[] = [
   rule('coordination.k8s.io', ['leases'], [...read, 'create', 'update', 'patch']),
   rule('authentication.k8s.io', ['tokenreviews'], ['create']),
   rule('authorization.k8s.io', ['subjectaccessreviews'], ['create']),
+];
+
+/** Bound to those whose requests for a node's client certificate are approved by themselves, and to those who decide. */
+const certificateRoles: readonly BootstrapRole[] = [
+  ...['nodeclient', 'selfnodeclient'].map((kind) => ({
+    name: `system:certificates.k8s.io:certificatesigningrequests:${kind}`,
+    rules: [rule('certificates.k8s.io', [`certificatesigningrequests/${kind}`], ['create'])],
+  })),
+  ...['kube-apiserver-client', 'kube-apiserver-client-kubelet', 'kubelet-serving'].map((signer) => ({
+    name: `system:certificates.k8s.io:${signer}-approver`,
+    rules: [
+      {
+        ...rule('certificates.k8s.io', ['signers'], ['approve']),
+        resourceNames: [`kubernetes.io/${signer}`],
+      },
+    ],
+  })),
 ];
 
 const toAdmin = 'rbac.authorization.k8s.io/aggregate-to-admin';
@@ -251,6 +269,7 @@ export const bootstrapRoles: readonly BootstrapRole[] = [
     ],
   },
   { name: 'system:node', rules: nodeRules },
+  ...certificateRoles,
   { name: 'system:kube-controller-manager', rules: controllerRules },
   { name: 'system:kube-scheduler', rules: schedulerRules },
   { name: 'fairlead:dns', rules: dnsRules },

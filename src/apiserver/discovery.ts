@@ -25,6 +25,7 @@ const subresourceFacts: Readonly<Record<Subresource, SubresourceFacts>> = {
   status: { verbs: ['get', 'patch', 'update'] },
   ephemeralcontainers: { verbs: ['get', 'patch', 'update'] },
   resize: { verbs: ['get', 'patch', 'update'] },
+  approval: { verbs: ['get', 'patch', 'update'] },
   scale: {
     verbs: ['get', 'patch', 'update'],
     responseKind: () => ({ group: 'autoscaling', version: 'v1', kind: 'Scale' }),

@@ -67,6 +67,7 @@ const subresourceRoutes: Readonly<Record<Subresource, Routes>> = {
   status: partRoutes('status'),
   ephemeralcontainers: partRoutes('ephemeralcontainers'),
   resize: partRoutes('resize'),
+  approval: partRoutes('approval'),
   finalize: { update: (context, target) => putObject(context, target, 'finalize') },
   scale: { get: getScale, update: putScale, patch: patchScale },
   log: { get: streamLog },

@@ -88,6 +88,7 @@ export function stampChanged(
     }
     case 'ephemeralcontainers':
     case 'resize':
+    case 'approval':
       return { ...(kind.parts?.[change.part]?.take(wanted, old) ?? old), metadata: { ...old.metadata } };
     case 'finalize': {
       const spec = ensureObject(structuredClone(wanted), 'spec');

@@ -391,11 +391,12 @@ async function mutateChanged(
 
 /** How the change writes its part of the object; undefined for the parts that every kind has. */
 function partOf({ kind }: Target, { part }: Change): Part | undefined {
-  return part === 'ephemeralcontainers' || part === 'resize' ? kind.parts?.[part] : undefined;
+  const isPart = part === 'ephemeralcontainers' || part === 'resize' || part === 'approval';
+  return isPart ? kind.parts?.[part] : undefined;
 }
 
 function writesSpec(target: Target, change: Change): boolean {
-  return change.part === 'main' || partOf(target, change) !== undefined;
+  return change.part === 'main' || partOf(target, change)?.of === 'spec';
 }
 
 /** Puts who owns what into the object. Bindings and finalize are the server's own business, as in Kubernetes. */

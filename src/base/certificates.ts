@@ -20,6 +20,18 @@ export type Authority = {
   readonly pair: KeyPair;
   /** Makes an EC P-256 key and a certificate for it. */
   issue(request: CertificateRequest): Promise<KeyPair>;
+  /** PEM of a certificate for somebody else's key. Rejects where the request cannot be read or its signature is not good. */
+  sign(request: SigningRequest): Promise<string>;
+};
+
+/** A PKCS #10 request, and what its certificate is to be for. Subject and alternative names are those of the request. */
+export type SigningRequest = {
+  readonly der: Uint8Array;
+  /** Kubernetes' names of usages: `client auth`, `key encipherment`. */
+  readonly usages: readonly string[];
+  readonly notBefore: Date;
+  /** The certificate never outlives its authority's own. */
+  readonly notAfter: Date;
 };
 
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
@@ -109,7 +121,75 @@ function authorityOf(pair: KeyPair, signingKey: webcrypto.CryptoKey): Authority 
       });
       return { certificate: `${certificate.toString('pem')}\n`, key: await pemOfKey(keys.privateKey) };
     },
+    sign: (request) => signRequest(pair, signingKey, request),
   };
+}
+
+const subjectAlternativeNameOid = '2.5.29.17';
+
+/** Bits of KeyUsage (RFC 5280 4.2.1.3) by Kubernetes' names. */
+const keyUsageFlags: Readonly<Record<string, keyof typeof x509Types.KeyUsageFlags>> = {
+  signing: 'digitalSignature',
+  'digital signature': 'digitalSignature',
+  'content commitment': 'nonRepudiation',
+  'key encipherment': 'keyEncipherment',
+  'key agreement': 'keyAgreement',
+  'data encipherment': 'dataEncipherment',
+  'cert sign': 'keyCertSign',
+  'crl sign': 'cRLSign',
+  'encipher only': 'encipherOnly',
+  'decipher only': 'decipherOnly',
+};
+
+/** Object identifiers of extended key usages (RFC 5280 4.2.1.12 and older lists) by Kubernetes' names. */
+const extendedKeyUsages: Readonly<Record<string, string>> = {
+  any: '2.5.29.37.0',
+  'server auth': '1.3.6.1.5.5.7.3.1',
+  'client auth': '1.3.6.1.5.5.7.3.2',
+  'code signing': '1.3.6.1.5.5.7.3.3',
+  'email protection': '1.3.6.1.5.5.7.3.4',
+  's/mime': '1.3.6.1.5.5.7.3.4',
+  'ipsec end system': '1.3.6.1.5.5.7.3.5',
+  'ipsec tunnel': '1.3.6.1.5.5.7.3.6',
+  'ipsec user': '1.3.6.1.5.5.7.3.7',
+  timestamping: '1.3.6.1.5.5.7.3.8',
+  'ocsp signing': '1.3.6.1.5.5.7.3.9',
+  'microsoft sgc': '1.3.6.1.4.1.311.10.3.3',
+  'netscape sgc': '2.16.840.1.113730.4.1',
+};
+
+async function signRequest(
+  pair: KeyPair,
+  signingKey: webcrypto.CryptoKey,
+  { der, usages, notBefore, notAfter }: SigningRequest,
+): Promise<string> {
+  const x509 = await library();
+  const request = new x509.Pkcs10CertificateRequest(Uint8Array.from(der));
+  if (!(await request.verify())) throw new Error('the signature of the certificate request is not valid');
+  const issuer = new x509.X509Certificate(pair.certificate);
+  const flags = usages.reduce((sum, usage) => {
+    const flag = keyUsageFlags[usage];
+    return flag === undefined ? sum : sum | x509.KeyUsageFlags[flag];
+  }, 0);
+  const purposes = usages.flatMap((usage) => extendedKeyUsages[usage] ?? []);
+  const certificate = await x509.X509CertificateGenerator.create({
+    serialNumber: serialNumber(),
+    subject: request.subjectName,
+    issuer: issuer.subject,
+    notBefore,
+    notAfter: notAfter < issuer.notAfter ? notAfter : issuer.notAfter,
+    signingAlgorithm: algorithm,
+    publicKey: request.publicKey,
+    signingKey,
+    extensions: [
+      ...(flags === 0 ? [] : [new x509.KeyUsagesExtension(flags, true)]),
+      ...(purposes.length === 0 ? [] : [new x509.ExtendedKeyUsageExtension([...new Set(purposes)])]),
+      new x509.BasicConstraintsExtension(false, undefined, true),
+      await x509.AuthorityKeyIdentifierExtension.create(issuer.publicKey),
+      ...request.extensions.filter(({ type }) => type === subjectAlternativeNameOid),
+    ],
+  });
+  return `${certificate.toString('pem')}\n`;
 }
 
 async function generateKeys(): Promise<webcrypto.CryptoKeyPair> {

@@ -1,5 +1,9 @@
 import { hostname } from 'node:os';
-import { Command } from 'commander';
+import { readFile } from 'node:fs/promises';
+import { Command, InvalidArgumentError } from 'commander';
+import { parseDurationMs } from '../api/duration.ts';
+import { UserError } from '../base/user-error.ts';
+import type { SigningConfig } from '../controllers/certificates/controller.ts';
 import { graceSeconds } from './up.ts';
 
 type Options = {
@@ -8,7 +12,13 @@ type Options = {
   readonly leaderElect: boolean;
   readonly controllers: string;
   readonly nodeMonitorGraceSeconds: number;
+  readonly clusterSigningCertFile?: string;
+  readonly clusterSigningKeyFile?: string;
+  readonly clusterSigningDuration: number;
 };
+
+/** A year, as kube-controller-manager has it, ms. */
+export const signingDurationMsDefault = 365 * 24 * 3_600_000;
 
 /** `fairlead controllers`: the control loops and the scheduler, against any API server. */
 export function controllersCommand(): Command {
@@ -27,10 +37,45 @@ export function controllersCommand(): Command {
       graceSeconds,
       50,
     )
+    .option(
+      '--cluster-signing-cert-file <file>',
+      'certificate of the authority that signs CertificateSigningRequests (default: nothing is signed)',
+    )
+    .option('--cluster-signing-key-file <file>', 'its key, EC P-256 in PKCS #8')
+    .option(
+      '--cluster-signing-duration <duration>',
+      'how long such certificates are valid at most (default: 8760h)',
+      signingDuration,
+      signingDurationMsDefault,
+    )
     .option('--controllers <names>', 'comma-separated list of controllers, or * for all', '*')
     .action(async (options: Options) => {
       await main(options);
     });
+}
+
+function signingDuration(text: string): number {
+  const ms = parseDurationMs(text);
+  if (ms === undefined || ms <= 0) throw new InvalidArgumentError('use a duration such as 8760h');
+  return ms;
+}
+
+/** The authority that `--cluster-signing-…` names. Rejects where its key is none that we can sign with. */
+async function readSigning(options: Options): Promise<SigningConfig | undefined> {
+  const { clusterSigningCertFile: certFile, clusterSigningKeyFile: keyFile } = options;
+  if (certFile === undefined && keyFile === undefined) return undefined;
+  if (certFile === undefined || keyFile === undefined) {
+    throw new UserError('--cluster-signing-cert-file and --cluster-signing-key-file go together');
+  }
+  const [certificate, key] = await Promise.all([readFile(certFile, 'utf8'), readFile(keyFile, 'utf8')]);
+  const authority = { certificate, key };
+  const { loadAuthority } = await import('../base/certificates.ts');
+  try {
+    await loadAuthority(authority);
+  } catch (cause) {
+    throw new UserError(`${keyFile} is no EC P-256 key in PKCS #8`, { cause });
+  }
+  return { authority, durationMsMax: options.clusterSigningDuration };
 }
 
 async function main(options: Options): Promise<void> {
@@ -51,6 +96,7 @@ async function main(options: Options): Promise<void> {
     controllers: names,
     clusterCidr: options.clusterCidr,
     certificateAuthority: clientConfig.certificateAuthority,
+    signing: await readSigning(options),
     nodeMonitorGraceMs: options.nodeMonitorGraceSeconds * 1000,
     leaderElect: options.leaderElect,
     identity: `${hostname()}_${process.pid}`,

@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 
 type ServerOptions = { readonly clusterFile: string; readonly fds: readonly number[] };
@@ -49,7 +51,10 @@ export async function loadServer() {
 
 async function runServer({ clusterFile, fds }: ServerOptions): Promise<void> {
   const code = await loadServer();
-  const { readApiServerPki } = await import('./apiserver.ts');
+  const [{ readApiServerPki }, { signingDurationMsDefault }] = await Promise.all([
+    import('./apiserver.ts'),
+    import('./controllers.ts'),
+  ]);
   const { apiServerDefaults } = await import('../apiserver/config.ts');
   const state = await code.readState(clusterFile);
   if (state === undefined)
@@ -79,6 +84,10 @@ async function runServer({ clusterFile, fds }: ServerOptions): Promise<void> {
     ...code.controllersDefaults,
     clusterCidr: ranges.map(({ pods }) => pods).join(','),
     certificateAuthority: pki.caCert,
+    signing: {
+      authority: { certificate: pki.caCert, key: await readFile(join(paths.pki, 'ca.key'), 'utf8') },
+      durationMsMax: signingDurationMsDefault,
+    },
     nodeMonitorGraceMs: code.nodeGraceSecondsOf(config) * 1000,
   };
   // The controllers' first requests wait in the socket's backlog until the API server accepts.

@@ -7,6 +7,7 @@ import { runAsLeader } from '../control/leader.ts';
 import { systemTiming } from '../control/reconciler.ts';
 import { createRecorder } from '../control/recorder.ts';
 import type { ControllerContext } from './context.ts';
+import { certificatesController, type SigningConfig } from './certificates/controller.ts';
 import { clusterRoleAggregationController } from './clusterrole-aggregation/controller.ts';
 import { cronJobController } from './cronjob/controller.ts';
 import { daemonSetController } from './daemonset/controller.ts';
@@ -38,6 +39,8 @@ export type ControllersConfig = {
   readonly clusterCidr: string;
   /** PEM that root-ca publishes in every namespace; undefined: root-ca does nothing. */
   readonly certificateAuthority: string | undefined;
+  /** What signs certificates for the signers of kubernetes.io; undefined: nothing does. */
+  readonly signing: SigningConfig | undefined;
   /** A node that has not been heard of for this long is Unknown, its Pods not ready. */
   readonly nodeMonitorGraceMs: number;
   /** Wait for the Lease kube-system/fairlead-controllers before doing anything. */
@@ -50,6 +53,7 @@ export const controllersDefaults = {
   controllers: undefined,
   clusterCidr: '10.42.0.0/16',
   certificateAuthority: undefined,
+  signing: undefined,
   nodeMonitorGraceMs: 50_000, // kube-controller-manager's own
   leaderElect: false,
   identity: 'controllers',
@@ -77,6 +81,7 @@ const starts: Readonly<Record<string, Start>> = {
   serviceaccount: serviceAccountController,
   'root-ca': (context, { certificateAuthority }) =>
     certificateAuthority === undefined ? undefined : rootCaController(context, certificateAuthority),
+  certificates: (context, { signing }) => certificatesController(context, signing),
   'node-ipam': (context, { clusterCidr }) => nodeIpamController(context, clusterCidr),
   'node-lifecycle': (context, { nodeMonitorGraceMs }) => nodeLifecycleController(context, nodeMonitorGraceMs),
   namespace: namespaceController,

@@ -45,7 +45,11 @@ export async function startCluster() {
   }
   const admin = await clientOf('admin', 'fairlead-admin', ['system:masters']);
   const manager = await clientOf('controllers', 'system:kube-controller-manager');
-  const controllersConfig = { ...controllersDefaults, certificateAuthority: pki.server.caCert };
+  const controllersConfig = {
+    ...controllersDefaults,
+    certificateAuthority: pki.server.caCert,
+    signing: { authority: pki.authority.pair, durationMsMax: 365 * 86_400_000 },
+  };
   const controllers = runControllers(controllersConfig, manager.client, log, stop.signal);
   for (const name of ['server-0', 'agent-0']) await admin.client.create(nodes, readyNode(name));
   const kubelets = runKubelets(admin.client, stop.signal);

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { findKubectls } from '../support/apiserver.ts';
-import { run } from '../support/shell.ts';
+import { certificateRequest } from '../support/certificate-request.ts';
+import { eventually, run, runOk } from '../support/shell.ts';
 import { startCluster } from './in-process-cluster.ts';
 
 /**
@@ -175,9 +176,72 @@ for (const { version, path } of findKubectls()) {
       }
     };
     try {
-      await Promise.all([perform(workload), perform(objects), perform(server)]);
+      await Promise.all([
+        perform(workload),
+        perform(objects),
+        perform(server),
+        certificates(path, cluster.kubeconfig, folder),
+      ]);
     } finally {
       rmSync(folder, { recursive: true });
     }
   });
+}
+
+/** Asks for a certificate, has it approved, and signs in with it; another one is denied. */
+async function certificates(path: string, kubeconfig: string, folder: string): Promise<void> {
+  const kubectl = (...args: readonly string[]): Promise<string> =>
+    runOk(path, [`--kubeconfig=${kubeconfig}`, `--cache-dir=${folder}/cache`, ...args]);
+  const requestFor = async (name: string): Promise<string> => {
+    const { base64, key } = certificateRequest({ commonName: name, organizations: ['dev'] });
+    const file = join(folder, `${name}.json`);
+    writeFileSync(join(folder, `${name}.key`), key);
+    writeFileSync(
+      file,
+      JSON.stringify({
+        apiVersion: 'certificates.k8s.io/v1',
+        kind: 'CertificateSigningRequest',
+        metadata: { name },
+        spec: {
+          request: base64,
+          signerName: 'kubernetes.io/kube-apiserver-client',
+          usages: ['client auth'],
+          expirationSeconds: 3600,
+        },
+      }),
+    );
+    return kubectl('apply', '-f', file);
+  };
+  assert.match(await requestFor('jane'), /certificatesigningrequest.certificates.k8s.io\/jane created/);
+  await requestFor('joe');
+  assert.match(
+    await kubectl('get', 'csr', 'jane'),
+    /jane\s.*kube-apiserver-client\s+fairlead-admin\s+60m\s+Pending/,
+  );
+  assert.match(await kubectl('certificate', 'deny', 'joe'), /joe denied/);
+  assert.match(await kubectl('certificate', 'approve', 'jane'), /jane approved/);
+  const issued = await eventually(async () => {
+    const text = await kubectl('get', 'csr', 'jane', '-o', 'jsonpath={.status.certificate}');
+    assert.notEqual(text, '', 'the certificate of jane is there');
+    return Buffer.from(text, 'base64').toString();
+  });
+  assert.match(await kubectl('get', 'csr'), /jane\s.*Approved,Issued[\s\S]*joe\s.*Denied/);
+  assert.match(await kubectl('describe', 'csr', 'jane'), /Common Name:\s+jane[\s\S]*Organization:\s+dev/);
+  writeFileSync(join(folder, 'jane.crt'), issued);
+  await kubectl('create', 'clusterrolebinding', 'devs', '--clusterrole=view', '--group=dev');
+  const jane = join(folder, 'jane.yaml');
+  writeFileSync(jane, readFileSync(kubeconfig));
+  const config = ['config', `--kubeconfig=${jane}`];
+  await runOk(path, [
+    ...config,
+    'set-credentials',
+    'test',
+    `--client-certificate=${folder}/jane.crt`,
+    `--client-key=${folder}/jane.key`,
+    '--embed-certs',
+  ]);
+  const asJane = (...args: readonly string[]) =>
+    run(path, [`--kubeconfig=${jane}`, `--cache-dir=${folder}/jane`, ...args]);
+  assert.match((await asJane('get', 'services')).stdout, /kubernetes/);
+  assert.match((await asJane('get', 'nodes')).stderr, /User "jane" cannot list resource "nodes"/);
 }

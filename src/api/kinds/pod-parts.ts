@@ -55,6 +55,7 @@ function isSet(container: JsonObject, field: string): boolean {
 
 /** pods/ephemeralcontainers: containers are added to a running Pod, never changed and never taken away. */
 export const ephemeralContainersPart: Part = {
+  of: 'spec',
   take(wanted, old) {
     const containers = objectAt(wanted, 'spec')?.['ephemeralContainers'];
     return withSpec(old, { ephemeralContainers: containers ?? [] });
@@ -81,6 +82,7 @@ const resizable = ['containers', 'initContainers'] as const;
 
 /** pods/resize: CPU and memory of containers that run for as long as the Pod does. */
 export const resizePart: Part = {
+  of: 'spec',
   take(wanted, old) {
     const spec: JsonObject = {};
     for (const list of resizable) {
