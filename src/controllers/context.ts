@@ -32,6 +32,21 @@ export function reconcilerTask(
   };
 }
 
+/** A controller that keeps more than a queue: what it listens to, what it does for a key, and its Events. */
+export type ControllerLoop = {
+  readonly queue: WorkQueue;
+  readonly recorder: Recorder;
+  /** Registers its listeners. */
+  listen(): void;
+  reconcile(key: ObjectKey, signal: AbortSignal): Promise<Outcome>;
+};
+
+export function loopTask(context: ControllerContext, name: string, loop: ControllerLoop): Task {
+  loop.listen();
+  const reconcile: ControllerLoop['reconcile'] = (key, signal) => loop.reconcile(key, signal);
+  return withEvents(reconcilerTask(context, name, loop.queue, reconcile), loop.recorder);
+}
+
 /** Name of the index of objects by `namespace/uid` of their controller. */
 export const controllerIndex = 'controller';
 

@@ -1,51 +1,35 @@
 import type { ControllerRevision, DaemonSet } from '../../api/gen/apps-v1.ts';
 import type { Node, Pod } from '../../api/gen/core-v1.ts';
-import { keyOf, type ObjectKey, objectKey } from '../../api/object.ts';
-import { controllerRevisions, daemonSets, nodes } from '../../api/resource.ts';
+import { keyOf, type ObjectKey } from '../../api/object.ts';
+import { daemonSets, nodes } from '../../api/resource.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Task } from '../../base/lifetime.ts';
 import type { ApiClient } from '../../client/client.ts';
-import { Expectations } from '../../control/expectations.ts';
 import type { Informer } from '../../control/informer.ts';
 import { done, type Outcome, requeueAfter } from '../../control/reconciler.ts';
 import type { Recorder } from '../../control/recorder.ts';
 import { WorkQueue } from '../../control/work-queue.ts';
-import {
-  type ControllerContext,
-  controllerIndex,
-  controllerUidsOf,
-  reconcilerTask,
-  withEvents,
-} from '../context.ts';
-import { controllerOf, planClaims } from '../ownership.ts';
+import { type ControllerContext, type ControllerLoop, loopTask } from '../context.ts';
+import { planClaims } from '../ownership.ts';
 import { PodControl } from '../pod-control.ts';
-import {
-  deleteRevisions,
-  ensureRevision,
-  planHistory,
-  planRevision,
-  revisionHashLabel,
-} from '../revisions.ts';
+import { RevisionHistory } from '../revision-history.ts';
+import { revisionHashLabel } from '../revisions.ts';
 import { canonicalJson, statusPatch } from '../status-patch.ts';
 import { planDaemonSet, podOfNode } from './plan.ts';
 
 /** Keeps a Pod of every DaemonSet on each node that it fits. */
 export function daemonSetController(context: ControllerContext): Task {
-  const loop = new DaemonSetLoop(context);
-  loop.listen();
-  const reconcile = (key: ObjectKey, signal: AbortSignal): Promise<Outcome> => loop.reconcile(key, signal);
-  return withEvents(reconcilerTask(context, 'daemonset', loop.queue, reconcile), loop.recorder);
+  return loopTask(context, 'daemonset', new DaemonSetLoop(context));
 }
 
-class DaemonSetLoop {
+class DaemonSetLoop implements ControllerLoop {
   readonly queue: WorkQueue;
   readonly recorder: Recorder;
   readonly #client: ApiClient;
   readonly #clock: Clock;
   readonly #sets: Informer<DaemonSet>;
   readonly #nodes: Informer<Node>;
-  readonly #history: Informer<ControllerRevision>;
-  readonly #historyExpected: Expectations<ControllerRevision>;
+  readonly #history: RevisionHistory<DaemonSet>;
   readonly #control: PodControl<DaemonSet>;
 
   constructor(context: ControllerContext) {
@@ -55,18 +39,12 @@ class DaemonSetLoop {
     this.#clock = context.timing.clock;
     this.#sets = context.informers.of(daemonSets);
     this.#nodes = context.informers.of(nodes);
-    this.#history = context.informers.of(controllerRevisions);
-    this.#historyExpected = new Expectations(this.#history, this.#clock);
+    this.#history = new RevisionHistory(context, daemonSets);
     this.#control = new PodControl(context, daemonSets, this.recorder);
   }
 
   listen(): void {
-    this.#history.addIndex(controllerIndex, controllerUidsOf);
-    this.#history.onChange((_key, now, old) => {
-      const owner = controllerOf(now ?? old ?? {});
-      const namespace = (now ?? old)?.metadata?.namespace;
-      if (owner?.kind === 'DaemonSet') this.queue.add(objectKey(namespace, owner.name));
-    });
+    this.#history.listen(this.queue);
     this.#nodes.onChange((_key, now, old) => {
       if (placementFacts(now) === placementFacts(old)) return; // heartbeats change nothing for us
       for (const set of this.#sets.list()) this.queue.add(keyOf(set));
@@ -77,15 +55,13 @@ class DaemonSetLoop {
   async reconcile(key: ObjectKey, signal: AbortSignal): Promise<Outcome> {
     const set = this.#sets.get(key);
     if (set === undefined) return done;
-    const waitMs = Math.max(this.#control.waitMs(key), this.#historyExpected.waitMs(key));
+    const waitMs = Math.max(this.#control.waitMs(key), this.#history.waitMs(key));
     if (waitMs > 0) return requeueAfter(waitMs);
     const claims = planClaims(set, set.spec?.selector, this.#control.candidatesOf(set));
     const owned = await this.#control.claim(set, claims, signal);
-    const { namespace = '', name = '', uid = '' } = set.metadata ?? {};
-    const history = [...this.#history.byIndex(controllerIndex, `${namespace}/${uid}`)];
-    const revisionPlan = planRevision(daemonSets, set, history);
-    const update = await ensureRevision(this.#client, revisionPlan, signal);
-    if (revisionPlan.kind !== 'current') this.#historyExpected.written(key, update);
+    const { namespace = '', name = '' } = set.metadata ?? {};
+    const history = this.#history.of(set);
+    const update = await this.#history.ensure(set, history, signal);
     const hash = hashLabelOf(update);
     const plan = planDaemonSet(set, this.#nodes.list(), owned, hash, this.#clock.nowMs());
     const patch = statusPatch(set.status, plan.status);
@@ -111,7 +87,7 @@ class DaemonSetLoop {
     const hashes = new Set([current, ...owned.map((pod) => pod.metadata?.labels?.[revisionHashLabel] ?? '')]);
     const live = history.filter((revision) => hashes.has(hashLabelOf(revision)));
     const names = new Set(live.map(({ metadata }) => metadata?.name ?? ''));
-    await deleteRevisions(this.#client, planHistory(set, history, names), signal);
+    await this.#history.prune(set, history, names, signal);
   }
 }
 

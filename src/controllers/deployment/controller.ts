@@ -14,10 +14,10 @@ import { matchesSelector } from '../../control/selector.ts';
 import { WorkQueue } from '../../control/work-queue.ts';
 import {
   type ControllerContext,
+  type ControllerLoop,
   controllerIndex,
   controllerUidsOf,
-  reconcilerTask,
-  withEvents,
+  loopTask,
 } from '../context.ts';
 import { adoptionPatch, controllerOf, controllerReference, planClaims, releasePatch } from '../ownership.ts';
 import { statusPatch } from '../status-patch.ts';
@@ -28,13 +28,10 @@ import { type Progress, planDeploymentStatus } from './status.ts';
 
 /** Rolls every Deployment's ReplicaSets from template to template. */
 export function deploymentController(context: ControllerContext): Task {
-  const loop = new DeploymentLoop(context);
-  loop.listen();
-  const reconcile = (key: ObjectKey, signal: AbortSignal): Promise<Outcome> => loop.reconcile(key, signal);
-  return withEvents(reconcilerTask(context, 'deployment', loop.queue, reconcile), loop.recorder);
+  return loopTask(context, 'deployment', new DeploymentLoop(context));
 }
 
-class DeploymentLoop {
+class DeploymentLoop implements ControllerLoop {
   readonly queue: WorkQueue;
   readonly recorder: Recorder;
   readonly #client: ApiClient;

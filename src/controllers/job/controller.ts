@@ -9,7 +9,7 @@ import type { Informer } from '../../control/informer.ts';
 import { done, type Outcome, requeueAfter } from '../../control/reconciler.ts';
 import type { Recorder } from '../../control/recorder.ts';
 import { WorkQueue } from '../../control/work-queue.ts';
-import { type ControllerContext, reconcilerTask, withEvents } from '../context.ts';
+import { type ControllerContext, type ControllerLoop, loopTask } from '../context.ts';
 import { controllerOf, planClaims } from '../ownership.ts';
 import { PodControl } from '../pod-control.ts';
 import { statusPatch } from '../status-patch.ts';
@@ -20,13 +20,10 @@ const jobIndex = 'job';
 
 /** Runs every Job's Pods until enough have succeeded or too many failed. */
 export function jobController(context: ControllerContext): Task {
-  const loop = new JobLoop(context);
-  loop.listen();
-  const reconcile = (key: ObjectKey, signal: AbortSignal): Promise<Outcome> => loop.reconcile(key, signal);
-  return withEvents(reconcilerTask(context, 'job', loop.queue, reconcile), loop.recorder);
+  return loopTask(context, 'job', new JobLoop(context));
 }
 
-class JobLoop {
+class JobLoop implements ControllerLoop {
   readonly queue: WorkQueue;
   readonly recorder: Recorder;
   readonly #client: ApiClient;

@@ -1,9 +1,9 @@
 import type { ReplicaSet, ReplicaSetCondition, ReplicaSetStatus } from '../../api/gen/apps-v1.ts';
 import type { Pod } from '../../api/gen/core-v1.ts';
-import { replicaSets } from '../../api/resource.ts';
+import type { OwnerReference } from '../../api/gen/meta-v1.ts';
 import { rfc3339 } from '../../base/clock.ts';
 import { matchesLabels } from '../../control/selector.ts';
-import { type Claims, controllerReference, planClaims } from '../ownership.ts';
+import { type Claims, planClaims } from '../ownership.ts';
 import { isPodActive, isPodReady, msUntilAvailable, podCondition } from '../pod-status.ts';
 import { nonZero } from '../status-patch.ts';
 
@@ -62,7 +62,7 @@ export function rankForDeletion(pods: readonly Pod[], related: Iterable<Pod>): P
 }
 
 /** The Pod to create, without a name: the server makes one up. */
-export function podFromTemplate(replicaSet: ReplicaSet): Pod {
+export function podFromTemplate(replicaSet: ReplicaSet, controller: OwnerReference): Pod {
   const { metadata, spec } = replicaSet.spec?.template ?? {};
   return {
     apiVersion: 'v1',
@@ -73,7 +73,7 @@ export function podFromTemplate(replicaSet: ReplicaSet): Pod {
       labels: metadata?.labels,
       annotations: metadata?.annotations,
       finalizers: metadata?.finalizers,
-      ownerReferences: [controllerReference(replicaSets, replicaSet)],
+      ownerReferences: [controller],
     },
     spec,
   };

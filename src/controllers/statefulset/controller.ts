@@ -1,44 +1,33 @@
 import type { ControllerRevision, StatefulSet } from '../../api/gen/apps-v1.ts';
 import type { Pod, PodTemplateSpec } from '../../api/gen/core-v1.ts';
-import { isJsonObject, type ObjectKey, objectKey } from '../../api/object.ts';
-import { controllerRevisions, persistentVolumeClaims, statefulSets } from '../../api/resource.ts';
+import { isJsonObject, type ObjectKey } from '../../api/object.ts';
+import { persistentVolumeClaims, statefulSets } from '../../api/resource.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Task } from '../../base/lifetime.ts';
 import { type ApiClient, isApiError } from '../../client/client.ts';
-import { Expectations } from '../../control/expectations.ts';
 import type { Informer } from '../../control/informer.ts';
 import { done, type Outcome, requeueAfter } from '../../control/reconciler.ts';
 import type { Recorder } from '../../control/recorder.ts';
 import { WorkQueue } from '../../control/work-queue.ts';
-import {
-  type ControllerContext,
-  controllerIndex,
-  controllerUidsOf,
-  reconcilerTask,
-  withEvents,
-} from '../context.ts';
-import { controllerOf, planClaims } from '../ownership.ts';
+import { type ControllerContext, type ControllerLoop, loopTask } from '../context.ts';
+import { planClaims } from '../ownership.ts';
 import { PodControl } from '../pod-control.ts';
-import { deleteRevisions, ensureRevision, planHistory, planRevision } from '../revisions.ts';
+import { RevisionHistory } from '../revision-history.ts';
 import { statusPatch } from '../status-patch.ts';
 import { claimsOfOrdinal, planStatefulSet, podOfOrdinal, revisionOf, type StatefulSetPlan } from './plan.ts';
 
 /** Keeps the numbered Pods of every StatefulSet, in order. */
 export function statefulSetController(context: ControllerContext): Task {
-  const loop = new StatefulSetLoop(context);
-  loop.listen();
-  const reconcile = (key: ObjectKey, signal: AbortSignal): Promise<Outcome> => loop.reconcile(key, signal);
-  return withEvents(reconcilerTask(context, 'statefulset', loop.queue, reconcile), loop.recorder);
+  return loopTask(context, 'statefulset', new StatefulSetLoop(context));
 }
 
-class StatefulSetLoop {
+class StatefulSetLoop implements ControllerLoop {
   readonly queue: WorkQueue;
   readonly recorder: Recorder;
   readonly #client: ApiClient;
   readonly #clock: Clock;
   readonly #sets: Informer<StatefulSet>;
-  readonly #history: Informer<ControllerRevision>;
-  readonly #historyExpected: Expectations<ControllerRevision>;
+  readonly #history: RevisionHistory<StatefulSet>;
   readonly #control: PodControl<StatefulSet>;
 
   constructor(context: ControllerContext) {
@@ -47,35 +36,27 @@ class StatefulSetLoop {
     this.#client = context.client;
     this.#clock = context.timing.clock;
     this.#sets = context.informers.of(statefulSets);
-    this.#history = context.informers.of(controllerRevisions);
-    this.#historyExpected = new Expectations(this.#history, this.#clock);
+    this.#history = new RevisionHistory(context, statefulSets);
     this.#control = new PodControl(context, statefulSets, this.recorder);
   }
 
   listen(): void {
-    this.#history.addIndex(controllerIndex, controllerUidsOf);
-    this.#history.onChange((_key, now, old) => {
-      const owner = controllerOf(now ?? old ?? {});
-      const namespace = (now ?? old)?.metadata?.namespace;
-      if (owner?.kind === 'StatefulSet') this.queue.add(objectKey(namespace, owner.name));
-    });
+    this.#history.listen(this.queue);
     this.#control.listen(this.#sets, this.queue, (set) => set.spec?.selector);
   }
 
   async reconcile(key: ObjectKey, signal: AbortSignal): Promise<Outcome> {
     const set = this.#sets.get(key);
     if (set === undefined) return done;
-    const waitMs = Math.max(this.#control.waitMs(key), this.#historyExpected.waitMs(key));
+    const waitMs = Math.max(this.#control.waitMs(key), this.#history.waitMs(key));
     if (waitMs > 0) return requeueAfter(waitMs);
     const owned = await this.#control.claim(
       set,
       planClaims(set, set.spec?.selector, this.#control.candidatesOf(set)),
       signal,
     );
-    const history = this.#historyOf(set);
-    const revisionPlan = planRevision(statefulSets, set, history);
-    const update = await ensureRevision(this.#client, revisionPlan, signal);
-    if (revisionPlan.kind !== 'current') this.#historyExpected.written(key, update);
+    const history = this.#history.of(set);
+    const update = await this.#history.ensure(set, history, signal);
     const updateName = update.metadata?.name ?? '';
     const known = new Set(history.map(({ metadata }) => metadata?.name));
     const before = set.status?.currentRevision;
@@ -84,11 +65,6 @@ class StatefulSetLoop {
     await this.#execute(set, plan, [...history, update], signal);
     await this.#prune(set, history, owned, [current, updateName], signal);
     return plan.recheckAfterMs === undefined ? done : requeueAfter(plan.recheckAfterMs);
-  }
-
-  #historyOf(set: StatefulSet): readonly ControllerRevision[] {
-    const { namespace = '', uid = '' } = set.metadata ?? {};
-    return [...this.#history.byIndex(controllerIndex, `${namespace}/${uid}`)];
   }
 
   async #execute(
@@ -152,7 +128,7 @@ class StatefulSetLoop {
     signal: AbortSignal,
   ): Promise<void> {
     const live = new Set([...kept, ...owned.map((pod) => revisionOf(pod) ?? '')]);
-    await deleteRevisions(this.#client, planHistory(set, history, live), signal);
+    await this.#history.prune(set, history, live, signal);
   }
 }
 
