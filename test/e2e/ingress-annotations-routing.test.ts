@@ -200,3 +200,58 @@ test('annotations of the affinity cookie', options, async (t) => {
   const [cookie] = (await ask(http, '/')).headers['set-cookie'] ?? [];
   assert.match(cookie ?? '', /; Domain=example; HttpOnly; SameSite=None; Secure$/);
 });
+
+test('annotation backend-weights', options, async (t) => {
+  const weights = { 'backend-weights': 'web-v1=3,web-v2=1' };
+  const { http, api } = await start(t, {});
+  for (const name of ['web-v1', 'web-v2']) {
+    api.seed(services, service(name));
+    const { port } = await startBackend(t, name);
+    api.seed(endpointSlices, slice(name, 0, port));
+  }
+  const sticky = { ...weights, affinity: 'cookie', 'affinity-cookie-name': 'stay' };
+  api.seed(
+    ingresses,
+    annotated('split', 'split.example', weights, 'web-v1'),
+    annotated('sticky', 'sticky.example', sticky, 'web-v2'),
+    annotated('missing', 'missing.example', { 'backend-weights': 'web-v1=1,gone=1' }, 'web-v1'),
+    annotated('stray', 'stray.example', weights, 'echo'),
+    annotated('client', 'client.example', { ...weights, affinity: 'client-ip' }, 'web-v1'),
+  );
+  const answers = async (
+    host: string,
+    count: number,
+    headers: Annotations = {},
+  ): Promise<readonly string[]> => {
+    const all: string[] = [];
+    for (let request = 0; request < count; request += 1) {
+      const { status, body } = await ask(http, '/', { host, ...headers });
+      all.push(status === 200 ? body : String(status));
+    }
+    return all;
+  };
+  const count = (all: readonly string[], wanted: string): number =>
+    all.filter((one) => one === wanted).length;
+  await until(async () => (await ask(http, '/', { host: 'client.example' })).status === 200);
+  const split = await answers('split.example', 40);
+  assert.deepEqual([count(split, 'web-v1'), count(split, 'web-v2')], [30, 10]);
+  // A session stays with its endpoint, and so with its Service.
+  for (let session = 0; session < 4; session += 1) {
+    const first = await ask(http, '/', { host: 'sticky.example' });
+    const Cookie = first.headers['set-cookie']?.[0]?.split(';')[0] ?? '';
+    assert.equal(count(await answers('sticky.example', 8, { Cookie }), first.body), 8);
+  }
+  assert.equal(new Set(await answers('client.example', 8)).size, 1, 'so does an address');
+  const missing = await answers('missing.example', 10);
+  assert.deepEqual(
+    [count(missing, 'web-v1'), count(missing, '503')],
+    [5, 5],
+    'the share of what is missing is refused',
+  );
+  const told = async (): Promise<readonly string[]> =>
+    (await api.list(events)).items.map(({ reason = '', message = '' }) => `${reason} ${message}`);
+  await until(async () =>
+    (await told()).some((text) => /^ServiceNotFound .*backend-weights.*default\/gone/.test(text)),
+  );
+  await until(async () => (await told()).some((text) => /^InvalidAnnotation .*nothing to share/.test(text)));
+});

@@ -1,5 +1,6 @@
 import { type AttemptOwner, Attempts, type Directed } from '../balance/attempts.ts';
 import { hashText } from '../balance/hash.ts';
+import { splitByHash } from '../balance/split.ts';
 import type { UpstreamConnection, UpstreamEndpoint, UpstreamOwner } from '../balance/upstream.ts';
 import type { ClientHandler, ClientOwner } from '../http1/client-connection.ts';
 import { isWithin, keepsOut } from '../policy/admit.ts';
@@ -99,16 +100,21 @@ export class RelayedConnection implements ClientHandler, AttemptOwner, UpstreamO
     return true;
   }
 
-  /** As of a request: the endpoint by the client's address where that is asked for, the fallback while there is none. */
+  /** As of a request: by the client's address where that is asked for, the fallback while there is no endpoint. */
   #directed(policy: RoutePolicy | undefined): Directed {
+    const hash = policy?.hashBy === undefined ? undefined : hashText(this.#facts.address);
+    const { splits } = this.#context.policyStates;
+    const split = policy?.split;
+    const share = split && (hash === undefined ? splits.next(split) : splitByHash(split, hash));
     return {
       limits: { ...this.#limits, requestTimeoutMs: Number.POSITIVE_INFINITY },
-      hash: policy?.hashBy === undefined ? undefined : hashText(this.#facts.address),
+      hash,
       keptEndpoint: () => undefined,
-      backendOf: (route: Route, backends) =>
-        backends[route.backend]?.endpoints.length === 0
-          ? (route.policy?.fallback ?? route.backend)
-          : route.backend,
+      backendOf: ({ backend, policy: newest }: Route, backends) => {
+        const mayKeep = newest?.split?.some((one) => one.backend === share?.backend) === true;
+        const index = mayKeep && share !== undefined ? share.backend : backend;
+        return backends[index]?.endpoints.length === 0 ? (newest?.fallback ?? index) : index;
+      },
     };
   }
 

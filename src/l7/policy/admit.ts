@@ -65,6 +65,7 @@ export function admit(
   return new PolicedRequest(route, policy, head, {
     limits: policy.limits === undefined ? context.limits : { ...context.limits, ...policy.limits },
     takesCanary,
+    splits: context.policyStates.splits,
     corsFields,
     acceptEncoding:
       policy.compression === undefined ? '' : (fieldValue(head, lines, 'accept-encoding') ?? ''),

@@ -88,3 +88,20 @@ test('l7 annotations: clients cannot choose who decides about them', () => {
     assert.equal(targetOf(url), undefined, url);
   }
 });
+
+test('l7 annotations: weights of Services, each once, not all zero', () => {
+  const weights = (value: string): unknown => parse({ 'backend-weights': value }).backends.weights;
+  assert.deepEqual(weights('web-v1=80, web-v2=20'), [
+    { service: 'web-v1', weight: 80 },
+    { service: 'web-v2', weight: 20 },
+  ]);
+  assert.deepEqual(weights('a=0,b=1'), [
+    { service: 'a', weight: 0 },
+    { service: 'b', weight: 1 },
+  ]);
+  const many = Array.from({ length: 17 }, (_, index) => `a${index}=1`).join(',');
+  for (const bad of ['a=0', 'a', 'a=1,a=2', 'a=-1', 'a=1.5', 'a=1000001', 'A=1', 'a:80=1', '', many]) {
+    assert.equal(weights(bad), undefined, bad);
+    assert.equal(parse({ 'backend-weights': bad }).problems.length, 1, bad);
+  }
+});

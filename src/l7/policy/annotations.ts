@@ -66,7 +66,7 @@ const nothing: ParsedAnnotations = {
   errorPages: undefined,
   headerMaps: { response: undefined, auth: undefined },
   https: undefined,
-  backends: { fallback: undefined },
+  backends: { fallback: undefined, weights: undefined },
   paths: { regex: undefined, hostAliases: [], wwwRedirect: false },
   passthrough: undefined,
   canary: undefined,
@@ -123,6 +123,7 @@ export function parseAnnotations(
     hashBy,
     compression: readCompression(reader),
     canary: undefined,
+    split: undefined,
   };
   const backend = readBackend(reader);
   const resolved = [basicAuth, forwardAuth, mirror, backends.fallback, errorPages, headerMaps.response];

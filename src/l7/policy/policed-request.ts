@@ -12,12 +12,15 @@ import { mirrorRequest } from './mirror.ts';
 import type { ReplayBuffer } from '../http1/replay.ts';
 import { rewrittenTarget } from '../routes/rewrite.ts';
 import type { AffinityPolicy, FieldEdit, RoutePolicy } from './policy.ts';
-import type { Route } from '../routes/table.ts';
+import { type Endpoint, endpointKey, type Route } from '../routes/table.ts';
+import { type SplitBackend, splitByHash, type SplitTurns } from '../balance/split.ts';
 import type { UpstreamEndpoint } from '../balance/upstream.ts';
 
 export type AdmittedFacts = {
   readonly limits: ProxyLimits;
   readonly takesCanary: boolean;
+  /** Whose turn it is where Services share requests. */
+  readonly splits: SplitTurns;
   /** Accept-Encoding; '' without, or where nobody asks. */
   readonly acceptEncoding: string;
   /** Of what the request is sent to the same endpoint by; undefined: of nothing. */
@@ -33,6 +36,8 @@ export type AdmittedFacts = {
   readonly release: (() => void) | undefined;
 };
 
+type Place = Pick<Endpoint, 'address' | 'port'>;
+
 /** A request that its route's policy lets through, and what the policy changes on its way. */
 export class PolicedRequest {
   readonly kind = 'forward';
@@ -44,6 +49,7 @@ export class PolicedRequest {
   readonly #facts: AdmittedFacts;
 
   #stopAsking: (() => void) | undefined;
+  #share = -1;
   #authCookies = '';
   #mirrored = false;
 
@@ -57,10 +63,28 @@ export class PolicedRequest {
   }
 
   /** `route` is that of the newest table, which may have changed since the request was admitted. */
-  backendOf(route: Route, backends: readonly { readonly endpoints: readonly unknown[] }[]): number {
+  backendOf(route: Route, backends: readonly { readonly endpoints: readonly Place[] }[]): number {
     const canary = this.#facts.takesCanary ? route.policy?.canary : undefined;
-    const index = canary?.backend ?? route.backend;
+    const index = canary?.backend ?? this.#shareOf(route, backends);
     return backends[index]?.endpoints.length === 0 ? (route.policy?.fallback ?? index) : index;
+  }
+
+  /** Chosen once: further tries and newer tables keep it. A session stays where its endpoint is, whatever the weights. */
+  #shareOf(
+    { backend, policy }: Route,
+    backends: readonly { readonly endpoints: readonly Place[] }[],
+  ): number {
+    const split = policy?.split;
+    if (split === undefined) return backend;
+    const known = split.find((one) => one.backend === this.#share);
+    if (known !== undefined) return known.backend;
+    const { affinityValue: wanted, splits } = this.#facts;
+    const holds = ({ backend: index }: SplitBackend): boolean =>
+      backends[index]?.endpoints.some((endpoint) => affinityIdOf(endpoint) === wanted) === true;
+    const session = wanted === undefined ? undefined : split.find(holds);
+    const chosen = session ?? (this.hash === undefined ? splits.next(split) : splitByHash(split, this.hash));
+    this.#share = chosen.backend;
+    return chosen.backend;
   }
 
   /** The request is over: call it once. */
@@ -196,13 +220,13 @@ export type EditedAnswer = {
   readonly coded: CodedClient | undefined;
 };
 
-const affinityIds = new WeakMap<UpstreamEndpoint, string>();
+const affinityIds = new WeakMap<object, string>();
 
 /** Stands for an endpoint in cookies: the same in every worker and replica, and tells nobody its address. */
-function affinityIdOf(endpoint: UpstreamEndpoint): string {
+function affinityIdOf(endpoint: Place): string {
   let id = affinityIds.get(endpoint);
   if (id === undefined) {
-    id = createHash('sha256').update(endpoint.key).digest('hex').slice(0, 20);
+    id = createHash('sha256').update(endpointKey(endpoint.address, endpoint.port)).digest('hex').slice(0, 20);
     affinityIds.set(endpoint, id);
   }
   return id;

@@ -1,3 +1,4 @@
+import { SplitTurns } from '../balance/split.ts';
 import type { AuthPassed } from './forward-auth.ts';
 import type { CountReport, CountReporter, PlaceChange, RateTaken } from './group-counts.ts';
 import type { RatePolicy } from './policy.ts';
@@ -15,6 +16,7 @@ type Bucket = { tokens: number; atMs: number };
 export class PolicyStates {
   readonly #buckets = new Map<string, Bucket>(); // in order of last use
   readonly #canaries = new Map<string, number>();
+  readonly splits = new SplitTurns();
   readonly #passwords = new Set<string>();
   readonly #auths = new Map<string, { readonly passed: AuthPassed; readonly untilMs: number }>();
   /** Requests under way; only where there are some, so bounded by the connections of clients. */

@@ -1,6 +1,7 @@
 import type { ObjectKey } from '../../api/object.ts';
 import type { Cidr } from '../../base/ip.ts';
 import type { Regex } from '../../base/regex/regex.ts';
+import type { Split } from '../balance/split.ts';
 import type { CompressionPolicy } from './compression.ts';
 import type { ProxyLimits } from '../proxy/limits.ts';
 import type { Template } from './request-variables.ts';
@@ -48,6 +49,8 @@ export type RoutePolicy = {
   /** What requests for the same endpoint have in common; undefined: nothing. */
   readonly hashBy: HashBy | undefined;
   readonly canary: CanaryPolicy | undefined;
+  /** Services that share the requests; undefined: the route's own gets all. */
+  readonly split: Split | undefined;
   readonly errorPages: ErrorPagePolicy | undefined;
   /** Index of the backend that serves while the route's own has no endpoint. */
   readonly fallback: number | undefined;
@@ -194,6 +197,7 @@ export function emptyPolicy(ingress: ObjectKey): RoutePolicy {
     compression: undefined,
     hashBy: undefined,
     canary: undefined,
+    split: undefined,
     errorPages: undefined,
     fallback: undefined,
   };

@@ -258,7 +258,11 @@ function explainPolicy(route: Route, verdict: PolicedRequest, head: RequestHead)
     const { authority, percentage } = policy.mirror;
     lines.push(`           ${percentage} % of requests are copied to ${authority}`);
   }
-  const { canary } = policy;
+  const { canary, split } = policy;
+  if (split !== undefined) {
+    const shares = split.map(({ key, weight }) => `${weight} to ${key}`).join(', ');
+    lines.push(`           Services share the requests: ${shares}; below one of them`);
+  }
   if (canary !== undefined) {
     const share = `${canary.weight} of ${canary.weightTotal} requests`;
     lines.push(

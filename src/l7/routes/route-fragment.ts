@@ -6,7 +6,7 @@ import type { CanaryRule } from '../policy/annotations/canary.ts';
 import type { PathRules } from '../policy/annotations/paths.ts';
 import type { UrlTarget } from '../policy/annotations/url-target.ts';
 import { annotationPrefix } from '../policy/annotations/reader.ts';
-import type { ServiceRule } from '../policy/annotations/backends.ts';
+import type { ServiceRule, ServiceWeight } from '../policy/annotations/backends.ts';
 import { type ParsedAnnotations, parseAnnotations } from '../policy/annotations.ts';
 import { type BackendAccess, backendAccess, plainAccess } from './backend-protocol.ts';
 import { type BackendPlace, type BackendRefs, type BackendUse, renderPlace } from './backend-refs.ts';
@@ -15,7 +15,8 @@ import { type PathPlace, placeOf } from './path-place.ts';
 import type { HeaderMapRule } from '../policy/annotations/header-maps.ts';
 import { plainTemplate, templateOf } from '../policy/request-variables.ts';
 import { parsePasswordFile } from '../policy/password-hash.ts';
-import type { BasicAuthPolicy, FieldEdit, RoutePolicy } from '../policy/policy.ts';
+import { type BasicAuthPolicy, emptyPolicy, type FieldEdit, type RoutePolicy } from '../policy/policy.ts';
+import type { Split } from '../balance/split.ts';
 import type { Problem, ProblemReason } from '../controller/problem.ts';
 import { headersOfMap } from './header-map.ts';
 import { type FragmentRelay, relayAccess, relayOf } from './route-relays.ts';
@@ -63,6 +64,8 @@ export type FragmentPath = {
   readonly at: PathPlace;
   /** Index into `RouteTable.backends`. */
   readonly backend: number;
+  /** undefined: the backend gets all. */
+  readonly split: Split | undefined;
 };
 
 /** Objects that Ingresses name beside their backends. */
@@ -121,6 +124,8 @@ class FragmentBuilder {
   readonly #secrets = new Map<ObjectKey, Secret | undefined>();
   readonly #configMaps = new Map<ObjectKey, ConfigMap | undefined>();
   #nginx: NginxReading | undefined;
+  #weights: readonly ServiceWeight[] | undefined;
+  #weightsUsed = false;
 
   constructor(
     ingress: Ingress,
@@ -140,6 +145,7 @@ class FragmentBuilder {
     const access = this.#access(parsed);
     const { canary, paths, passthrough } = parsed;
     const policy = canary === undefined ? this.#policy(parsed) : undefined;
+    this.#weights = canary === undefined ? parsed.backends.weights : undefined;
     const rules = this.#rules(access);
     const relay =
       passthrough === undefined
@@ -154,6 +160,7 @@ class FragmentBuilder {
       spec?.defaultBackend === undefined || !ordinary
         ? undefined
         : this.#defaultRoute(spec.defaultBackend, policy, access);
+    this.#checkWeights(parsed.backends.weights);
     const linksHosts = ordinary && (paths.hostAliases.length > 0 || paths.wwwRedirect);
     return {
       ingress,
@@ -191,9 +198,34 @@ class FragmentBuilder {
       host: (rule.host ?? '').toLowerCase(),
       paths: (rule.http?.paths ?? []).map((path, pathIndex) => {
         const place = { rule: ruleIndex, path: pathIndex };
-        return { place, at: placeOf(path), backend: this.#backend(path.backend, place, access) };
+        const backend = this.#backend(path.backend, place, access);
+        return { place, at: placeOf(path), backend, split: this.#split(path.backend, backend, access) };
       }),
     }));
+  }
+
+  /** The Services that share what is sent to one of them, at the same port. */
+  #split({ service }: IngressBackend, backend: number, access: BackendAccess): Split | undefined {
+    const weights = this.#weights;
+    if (service === undefined || weights?.some((one) => one.service === service.name) !== true)
+      return undefined;
+    this.#weightsUsed = true;
+    const place = { annotation: 'backend-weights' };
+    return weights.map(({ service: name, weight }) => ({
+      backend:
+        name === service.name ? backend : this.#backend({ service: { ...service, name } }, place, access),
+      key: objectKey(this.#ingress.metadata?.namespace, name),
+      weight,
+    }));
+  }
+
+  #checkWeights(asked: readonly ServiceWeight[] | undefined): void {
+    if (asked === undefined || this.#weightsUsed) return;
+    const why =
+      this.#weights === undefined
+        ? 'a canary has one backend'
+        : 'no backend of this Ingress is one of these Services, so there is nothing to share';
+    this.#problem('InvalidAnnotation', `metadata.annotations[${annotationPrefix}backend-weights]: ${why}`);
   }
 
   #parse(): ParsedAnnotations {
@@ -210,14 +242,15 @@ class FragmentBuilder {
 
   #defaultRoute(wanted: IngressBackend, policy: RoutePolicy | undefined, access: BackendAccess): Route {
     const backend = this.#backend(wanted, defaultPlace, access);
+    const ingress = keyOf(this.#ingress);
     return {
-      ingress: keyOf(this.#ingress),
+      ingress,
       host: '',
       path: '',
       pathType: 'Prefix',
       pattern: undefined,
       backend,
-      policy,
+      policy: withSplit(policy, this.#split(wanted, backend, access), ingress),
     };
   }
 
@@ -379,4 +412,13 @@ function hostsOf(rules: readonly FragmentRule[], paths: PathRules | undefined): 
 /** The same host without "www.", or with it. */
 export function wwwOther(host: string): string {
   return host.startsWith('www.') ? host.slice(4) : `www.${host}`;
+}
+
+/** The policy of one route among those of its Ingress. */
+export function withSplit(
+  policy: RoutePolicy | undefined,
+  split: Split | undefined,
+  ingress: ObjectKey,
+): RoutePolicy | undefined {
+  return split === undefined ? policy : { ...(policy ?? emptyPolicy(ingress)), split };
 }

@@ -5,7 +5,7 @@ import { renderPlace } from './backend-refs.ts';
 import { longestFirst, patternOf, slashesIn } from './path-place.ts';
 import { emptyPolicy, type RoutePolicy } from '../policy/policy.ts';
 import type { ProblemReason } from '../controller/problem.ts';
-import { type Fragment, type FragmentPath, wwwOther } from './route-fragment.ts';
+import { type Fragment, type FragmentPath, withSplit, wwwOther } from './route-fragment.ts';
 import type { HostRoutes, Route } from './table.ts';
 
 /** A problem of an Ingress with the others of a host. */
@@ -73,9 +73,10 @@ class HostMerger {
   }
 
   #addPath(fragment: Fragment, builder: HostBuilder, host: string, added: FragmentPath): void {
-    const { place, at, backend } = added;
+    const { place, at, backend, split } = added;
     const { path, pathType, key } = at;
-    const { policy, paths: rules } = fragment;
+    const { paths: rules } = fragment;
+    const policy = withSplit(fragment.policy, split, fragment.key);
     const { regex: pattern, problem } = patternOf(at, rules.regex, this.#regexHosts.has(host));
     if (problem !== undefined) {
       this.#problem(host, fragment, 'InvalidPath', `${renderPlace(place)}: ${problem}`);

@@ -46,7 +46,7 @@ export function relayOf(
   const closed = passthrough.closed ? { sources: { allow: [], deny: [] } } : {};
   const ofAll: RoutePolicy = { ...(policy ?? emptyPolicy(key)), httpsPort, ...closed };
   for (const { host, paths } of rules) {
-    for (const { at, place, backend } of paths) {
+    for (const { at, place, backend, split } of paths) {
       const { path, pathType } = at;
       if (path !== '/' || relay.has(host)) {
         const why =
@@ -56,7 +56,15 @@ export function relayOf(
         onProblem('InvalidPath', `${renderPlace(place)}: ${path}: ${why}`);
         continue;
       }
-      relay.set(host, { ingress: key, host, path, pathType, pattern: undefined, backend, policy: ofAll });
+      relay.set(host, {
+        ingress: key,
+        host,
+        path,
+        pathType,
+        pattern: undefined,
+        backend,
+        policy: { ...ofAll, split },
+      });
     }
   }
   return relay;

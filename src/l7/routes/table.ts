@@ -104,26 +104,28 @@ export const emptyRouteTable: RouteTable = {
 export function renderRouteTable(table: RouteTable): string {
   const lines: string[] = [];
   const backend = (index: number): string => renderBackend(table.backends[index]);
+  const shared = ({ policy, backend: own }: Route): string =>
+    policy?.split?.map((one) => `${one.weight} * ${backend(one.backend)}`).join(' + ') ?? backend(own);
   const add = (host: string, routes: HostRoutes): void => {
     const all = [...routes.exact.values(), ...routes.prefix.values(), ...routes.patterns];
     for (const route of all) {
       const type = route.pattern === undefined ? route.pathType : 'Regex';
-      lines.push(`${host} ${type} ${route.path} -> ${backend(route.backend)} (${route.ingress})`);
+      lines.push(`${host} ${type} ${route.path} -> ${shared(route)} (${route.ingress})`);
     }
     if (routes.defaultRoute !== undefined) {
-      lines.push(`${host} default -> ${backend(routes.defaultRoute.backend)}`);
+      lines.push(`${host} default -> ${shared(routes.defaultRoute)}`);
     }
   };
   for (const [host, routes] of table.exactHosts) add(host, routes);
   for (const [suffix, routes] of table.wildcardHosts) add(`*.${suffix}`, routes);
   if (table.anyHost !== undefined) add('*', table.anyHost);
   lines.sort();
-  if (table.defaultRoute !== undefined) lines.push(`default -> ${backend(table.defaultRoute.backend)}`);
+  if (table.defaultRoute !== undefined) lines.push(`default -> ${shared(table.defaultRoute)}`);
   const certificates = [...table.certificates]
     .map(([host, { secret }]) => `tls ${host || 'default'} <- ${secret}`)
     .sort();
   const relayed = [...table.relayed]
-    .map(([host, route]) => `tls ${host || 'default'} -> ${backend(route.backend)} (${route.ingress})`)
+    .map(([host, route]) => `tls ${host || 'default'} -> ${shared(route)} (${route.ingress})`)
     .sort();
   return [...lines, ...certificates, ...relayed].map((line) => `${line}\n`).join('');
 }

@@ -12,6 +12,7 @@ const ofConnections: ReadonlySet<string> = new Set([
   'connect-timeout',
   'send-timeout',
   'fallback-service',
+  'backend-weights',
   'load-balance',
   'hash-by',
   'affinity',
