@@ -559,6 +559,12 @@ export const http2Cases: readonly Http2Case[] = [
     expected: goaway('ENHANCE_YOUR_CALM'),
   },
   {
+    section: '6.3',
+    name: 'PRIORITY of a wrong length for a stream that has ended',
+    send: all(request(1), frame(type.priority, 0, 1, Buffer.alloc(4)), request(3)),
+    expected: reset('FRAME_SIZE_ERROR'),
+  },
+  {
     section: '10.5',
     name: 'PING without end (CVE-2019-9512)',
     send: all(...many(2500, () => ping)),
@@ -627,5 +633,20 @@ export const http2Cases: readonly Http2Case[] = [
       ),
     ),
     expected: { answered: 1 },
+  },
+  {
+    section: 'RFC 7541 4.2',
+    name: 'a table that is emptied and opened again without end costs what its bytes cost',
+    send: all(
+      frame(type.headers, 0x1, 1, Buffer.alloc(15_000, Buffer.from([0x20, 0x3f, 0xe1, 0x1f]))),
+      frame(type.continuation, 0x4, 1, block(get)),
+    ),
+    expected: { answered: 1 },
+  },
+  {
+    section: '10.5',
+    name: 'a header table whose size changes without end',
+    send: all(...many(1250, () => all(settings([1, 0]), settings([1, 4096])))),
+    expected: goaway('ENHANCE_YOUR_CALM'),
   },
 ];

@@ -24,9 +24,14 @@ export type ClientHandler = ConnectionHandler & {
   tick(nowMs: number): void;
   /** The worker is stopping: no new request is taken, what is under way is finished. */
   drain(): void;
+  /** The worker waits no longer: whoever can be told is told, then the connection ends. */
+  giveUp(): void;
   /** Cuts it at once. */
   abort(): void;
 };
+
+/** Why a request is answered 408. */
+export const bodyLate = 'the request body did not arrive in time';
 
 /** Who keeps clients' connections. */
 export type ClientOwner = {
@@ -82,6 +87,10 @@ export class ClientConnection implements ClientHandler, ExchangeClient {
   drain(): void {
     if (!this.idle) return;
     this.deadlineMs = Math.min(this.deadlineMs, this.#context.nowMs() + this.#context.limits.drainIdleMs);
+  }
+
+  giveUp(): void {
+    this.abort(); // behind a part of an answer nothing else can be said
   }
 
   onConnect(): void {}
@@ -373,7 +382,7 @@ export class ClientConnection implements ClientHandler, ExchangeClient {
     } else if (this.#state === 'head') {
       this.#endGently();
     } else if (exchange !== undefined && exchange.state !== 'tunnel' && !this.blocked) {
-      exchange.timeOutBody();
+      exchange.giveUp(408, bodyLate);
     } else {
       this.abort();
     }

@@ -208,6 +208,13 @@ export class Http2ClientConnection implements ClientHandler, SessionHandler, Str
     if (this.session.drained) this.#close();
   }
 
+  giveUp(): void {
+    if (this.#closing) return;
+    this.session.endDrain();
+    for (const client of [...this.#streams.values()]) client.giveUp();
+    this.session.fail(NO_ERROR, 'the proxy is stopping');
+  }
+
   abort(): void {
     this.#closing = true;
     this.session.lose(NO_ERROR);

@@ -40,6 +40,8 @@ export class StreamFramer implements RequestFramer {
   }
 }
 
+const stopping = 'the proxy is stopping';
+
 /** What a stream needs of its connection. */
 export type StreamConnection = {
   readonly session: Http2Session;
@@ -105,7 +107,8 @@ export class Http2ClientStream implements ExchangeClient, StreamHandler {
   }
 
   onTimeout(): void {
-    if (this.#exchange.state !== 'tunnel' && !this.blocked && !this.#finished) this.#exchange.timeOutBody();
+    if (this.#exchange.state !== 'tunnel' && !this.blocked && !this.#finished)
+      this.#exchange.giveUp(408, 'the request body did not arrive in time');
     else this.#end(CANCEL);
     this.#connection.link.schedule();
   }
@@ -252,6 +255,17 @@ export class Http2ClientStream implements ExchangeClient, StreamHandler {
   #awaitWindow(): void {
     this.blocked = true;
     this.deadlineMs = this.#context.nowMs() + this.#waitMs();
+  }
+
+  /** The worker stops: the request is answered where no answer has begun. A call of gRPC gets its status in any case; others are reset. */
+  giveUp(): void {
+    const { state, responded } = this.#exchange;
+    const isCut = state === 'relaying' && this.#messages !== undefined && this.#stream.pendingBytes === 0;
+    if (state !== 'over' && !responded) this.#exchange.giveUp(503, stopping);
+    else if (isCut) {
+      this.endBody(grpcFields(503, stopping));
+      this.#end(NO_ERROR);
+    } else this.#end(INTERNAL_ERROR);
   }
 
   abort(): void {

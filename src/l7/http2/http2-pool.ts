@@ -37,6 +37,11 @@ export class Http2UpstreamConnection implements ConnectionHandler, SessionHandle
   /** Requests sent on it. */
   requests = 0;
   deadlineMs: number;
+  /**
+   * An answer has come, in part at least, since it was last asked for a sign of life. Servers of gRPC count those who ask without that
+   * more often than every five minutes, and end their connections.
+   */
+  heard = true;
   readonly #pool: Http2Pool;
   readonly #connection: Connection;
   readonly #limits: ProxyLimits;
@@ -166,15 +171,26 @@ export class Http2UpstreamConnection implements ConnectionHandler, SessionHandle
       else this.#lose('ETIMEDOUT');
       return;
     }
+    let stalls = false;
     for (const user of this.users) {
       if (user.deadlineMs <= nowMs) user.onTimeout();
-      else if (user.stallMs <= nowMs) this.#pool.onStall(this.endpoint);
+      else if (user.stallMs <= nowMs) {
+        stalls = true;
+        this.#pool.onStall(this.endpoint);
+      }
     }
-    if (!this.ready || this.users.size === 0) return;
+    if (this.ready && this.users.size > 0) this.#askForLife(nowMs, stalls);
+  }
+
+  /** An endpoint that can be connected to may still have forgotten this connection, or a box between us may have. */
+  #askForLife(nowMs: number, stalls: boolean): void {
+    const { upstreamPingIntervalMs, upstreamPingTimeoutMs, upstreamStallMs } = this.#limits;
+    const silentMs = nowMs - this.#receivedMs;
     if (this.#pingSentMs !== undefined) {
-      if (nowMs - this.#pingSentMs >= this.#limits.upstreamPingTimeoutMs) this.#lose('ETIMEDOUT');
-    } else if (nowMs - this.#receivedMs >= this.#limits.upstreamPingIntervalMs) {
+      if (nowMs - this.#pingSentMs >= upstreamPingTimeoutMs) this.#lose('ETIMEDOUT');
+    } else if (silentMs >= upstreamPingIntervalMs || (stalls && this.heard && silentMs >= upstreamStallMs)) {
       this.#pingSentMs = nowMs;
+      this.heard = false;
       this.session.ping();
       this.link.flush();
     }

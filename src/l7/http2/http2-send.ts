@@ -13,6 +13,8 @@ import {
 } from './http2-frame.ts';
 import type { Http2Stream } from './http2-stream.ts';
 
+/** A frame that a window has cut to less than this is no work done for the peer. */
+const dribbleBytes = 256;
 /** Bytes of a body that wait for a window share blocks of at least this, however small they come. */
 const pendingBlockBytes = 4096;
 
@@ -28,7 +30,7 @@ export class Http2Sender {
   connectionWindow = windowBytesDefault;
   /** Of new streams: the peer's SETTINGS_INITIAL_WINDOW_SIZE. */
   initialWindow = windowBytesDefault;
-  /** DATA frames ever written. */
+  /** DATA frames ever written, but for those that a window has made tiny. */
   dataFrames = 0;
   readonly #waiting = new Set<Http2Stream>();
   readonly #onEnded: (stream: Http2Stream) => void;
@@ -117,13 +119,14 @@ export class Http2Sender {
   #frames(stream: Http2Stream, data: Buffer, start: number, end: number): number {
     const total = Math.min(end - start, this.connectionWindow, stream.sendWindow);
     if (total <= 0) return 0;
+    const isDribble = total < dribbleBytes && total < end - start;
     let at = start + this.out.extendLastFrame(stream.id, data, start, start + total);
     while (at < start + total) {
       const bytes = Math.min(frameBytesMax, start + total - at);
       this.out.frame(FRAME_DATA, 0, stream.id, bytes);
       this.out.bytes(data, at, at + bytes);
       at += bytes;
-      this.dataFrames += 1;
+      if (!isDribble) this.dataFrames += 1;
     }
     this.connectionWindow -= total;
     stream.sendWindow -= total;

@@ -208,7 +208,10 @@ export class Http2Session implements FrameHandler {
     const stream = this.streams.get(streamId);
     if (stream !== undefined) this.#streamError(stream, code);
     else if (this.#isIdle(streamId)) this.fail(code, 'a frame for a stream that was never opened');
-    else this.#count(this.#resets, 'too many frames for closed streams');
+    else {
+      writeRstStream(this.send.out, streamId, code); // RFC 9113 §6.3 makes no difference for streams that are closed
+      this.#count(this.#resets, 'too many frames for closed streams');
+    }
   }
 
   onIgnored(): void {

@@ -158,6 +158,7 @@ export class Http2Request implements UpstreamRequest, StreamHandler, Http2User {
 
   onHead(fields: HeaderList, ended: boolean): void {
     const stream = this.#stream!;
+    this.#connection.heard = true;
     const { responseLines } = this.#context;
     const { method } = this.#owner.head;
     const head = responseOf(fields, ended, this.#owner.head, responseLines);
@@ -180,6 +181,7 @@ export class Http2Request implements UpstreamRequest, StreamHandler, Http2User {
 
   onBody(data: Buffer, start: number, end: number): void {
     this.#heldBytes += end - start;
+    this.#connection.heard = true;
     this.#owner.onAnswerBody(data, start, end, false);
     if (!this.#paused) this.#credit();
   }

@@ -248,6 +248,10 @@ export class RelayedConnection implements ClientHandler, AttemptOwner, UpstreamO
   /** It is one request as long as it lasts: it may finish. */
   drain(): void {}
 
+  giveUp(): void {
+    this.abort(); // what it relays is not ours to end
+  }
+
   abort(): void {
     this.#cut(this.#state === 'connecting' ? 499 : 200);
   }

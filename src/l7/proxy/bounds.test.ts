@@ -1,117 +1,16 @@
 /** Each bound of the proxy and what happens at it, on a network and a clock of this test's own. */
 import assert from 'node:assert/strict';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { FakeClock } from '../../../test/support/fake-clock.ts';
+import { send, startWorker } from '../../../test/support/l7-worker.ts';
 import { framesOf, frame, settings, type as frameType } from '../../../test/support/http2-frames.ts';
-import { objectKey } from '../../api/object.ts';
 import { silentLogger } from '../../base/log.ts';
 import { BackendMetricsSet, backendsCountedMax } from '../observe/backend-metrics.ts';
-import { defaultBalance } from '../balance/balance-policy.ts';
 import { lingerBytesMax } from '../http1/client-connection.ts';
-import { defaultLimits, type ProxyLimits } from './limits.ts';
 import { PolicyStates, passwordsMax, rateClientsMax } from '../policy/policy-states.ts';
-import { ProxyWorker } from './proxy-worker.ts';
-import { emptyRouteTable, type Route } from '../routes/table.ts';
+import { emptyRouteTable } from '../routes/table.ts';
 import { Certificates } from '../transport/tls.ts';
 import { sessionsMax, TlsSessions } from '../transport/tls-sessions.ts';
-import type { Connection, ConnectionHandler } from '../transport/transport.ts';
-
-const route: Route = {
-  ingress: objectKey('default', 'web'),
-  host: '',
-  path: '/',
-  pathType: 'Prefix',
-  pattern: undefined,
-  backend: 0,
-  policy: undefined,
-};
-
-class Wire implements Connection {
-  readonly remoteAddress = '192.0.2.1';
-  /** What `write` says. */
-  flowing = true;
-  ended = false;
-  destroyed = false;
-  #bytes = Buffer.alloc(0);
-
-  write(data: Buffer | string): boolean {
-    const bytes = typeof data === 'string' ? Buffer.from(data, 'latin1') : data;
-    this.#bytes = Buffer.concat([this.#bytes, bytes]);
-    return this.flowing;
-  }
-
-  end(): void {
-    this.ended = true;
-  }
-
-  destroy(): void {
-    this.destroyed = true;
-  }
-
-  pause(): void {}
-
-  resume(): void {}
-
-  /** What was written since the last time. */
-  take(): Buffer {
-    const bytes = this.#bytes;
-    this.#bytes = Buffer.alloc(0);
-    return bytes;
-  }
-
-  takeText(): string {
-    return this.take().toString('latin1');
-  }
-}
-
-type End = { readonly wire: Wire; readonly handler: ConnectionHandler };
-
-function send({ handler }: End, text: string): void {
-  handler.onData(Buffer.from(text, 'latin1'));
-}
-
-/** A worker with one endpoint; connections to it are made at once. */
-function startWorker(t: TestContext, limits: Partial<ProxyLimits>, protocol: 'http1' | 'http2' = 'http1') {
-  const clock = new FakeClock();
-  const upstreams: End[] = [];
-  const transport = {
-    connect(_address: string, _port: number, handler: ConnectionHandler) {
-      const wire = new Wire();
-      upstreams.push({ wire, handler });
-      queueMicrotask(() => handler.onConnect(''));
-      return wire;
-    },
-  };
-  const worker = new ProxyWorker(transport, clock, {
-    limits: { ...defaultLimits, ...limits },
-    isTrusted: () => false,
-  });
-  const backend = {
-    id: 'default/web:80',
-    key: 'default/web:80',
-    index: 0,
-    endpoints: [{ address: '10.0.0.1', port: 80 }],
-    tls: undefined,
-    protocol,
-    answer: undefined,
-    balance: defaultBalance,
-  };
-  worker.publish({ ...emptyRouteTable, backends: [backend], defaultRoute: route });
-  t.after(() => worker.close());
-  const open = (): End | undefined => {
-    const wire = new Wire();
-    const handler = worker.accept(wire, { scheme: 'http', protocol: '' });
-    return handler === undefined ? undefined : { wire, handler };
-  };
-  /** Opens a connection and sends a request; its endpoint's end is the last of `upstreams`, or a kept one. */
-  const ask = async (text: string): Promise<End> => {
-    const client = open()!;
-    send(client, text);
-    await clock.advance(0);
-    return client;
-  };
-  return { clock, worker, upstreams, open, ask };
-}
 
 const get = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
 const ok = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';

@@ -439,9 +439,9 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
     return false;
   }
 
-  /** For the client's side: it has waited too long for the client's body. */
-  timeOutBody(): void {
-    this.#fail(408, 'the request body did not arrive in time');
+  /** For the client's side, which waits no longer. */
+  giveUp(status: number, reason: string): void {
+    this.#fail(status, reason);
   }
 
   /** An answer of our own where one can still be given. */

@@ -77,7 +77,11 @@ export type ProxyLimits = {
   readonly http2ControlFramesBurst: number;
   /** How many of these come back each second; two more for each DATA frame that the peer is sent. */
   readonly http2ControlFramesPerSecond: number;
-  /** A connection of HTTP/2 to an endpoint with requests open and nothing coming for this long is asked for a sign of life. Servers of gRPC end connections that are asked more often than every five minutes. */
+  /**
+   * A connection of HTTP/2 to an endpoint with requests open and nothing coming for this long is asked for a sign of life. Servers of gRPC end
+   * connections that are asked more often than every five minutes without having answered anything; where an answer has come since the last
+   * time, upstreamStallMs is enough.
+   */
   readonly upstreamPingIntervalMs: number;
   /** No sign of life by then: the connection is lost. */
   readonly upstreamPingTimeoutMs: number;
@@ -162,5 +166,5 @@ export const defaultLimits: ProxyLimits = {
   http2ControlFramesBurst: 1_000,
   http2ControlFramesPerSecond: 100,
   upstreamPingIntervalMs: 310_000,
-  upstreamPingTimeoutMs: 20_000,
+  upstreamPingTimeoutMs: 10_000,
 };

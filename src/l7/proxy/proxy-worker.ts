@@ -265,20 +265,29 @@ export class ProxyWorker implements Acceptor {
     }
   }
 
-  /** Lets requests under way finish, for at most `graceMs`; then cuts what is left. Listeners must be closed already. */
+  /**
+   * Lets requests under way finish, for at most `graceMs`; then their clients are told where the protocol can, and what is left is cut.
+   * Listeners must be closed already.
+   */
   async drain(graceMs: number): Promise<void> {
     this.#context.draining = true;
     for (const client of this.#clients) client.drain();
-    if (this.#clients.size > 0) {
-      await new Promise<void>((resolve) => {
-        const cancel = this.#clock.after(graceMs, resolve);
-        this.#drained = () => {
-          cancel();
-          resolve();
-        };
-      });
-    }
+    await this.#noClients(graceMs);
+    for (const client of this.#clients) client.giveUp();
+    await this.#noClients(this.#context.limits.lingerTimeoutMs);
     this.close();
+  }
+
+  /** Resolves when all clients have gone, at the latest after `withinMs`. */
+  async #noClients(withinMs: number): Promise<void> {
+    if (this.#clients.size === 0) return;
+    await new Promise<void>((resolve) => {
+      const cancel = this.#clock.after(withinMs, resolve);
+      this.#drained = () => {
+        cancel();
+        resolve();
+      };
+    });
   }
 
   /** Cuts everything at once. */
