@@ -1,7 +1,8 @@
 /** TLS below the protocol core: what is agreed on, who is believed, whichever transport carries it. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer as createPlainServer } from 'node:net';
+import { buffer } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
 import {
   type ConnectionOptions,
@@ -115,6 +116,48 @@ for (const [name, transport] of [
     const skip = typeof transport === 'string' ? transport : false;
     test(`${name}: ${title}`, { timeout: 60_000, skip }, (t) => body(t, transport as ServerTransport));
   };
+
+  check('bytes that wait for a slow peer within TLS stay what they were', async (t, over) => {
+    const pattern = Buffer.alloc(12 << 20, Buffer.from(Array.from({ length: 251 }, (_, at) => at + 1))); // more than sockets hold
+    const zeros = Buffer.alloc(32 << 20);
+    const sender = createPlainServer((socket) => {
+      socket.once('data', (which) => socket.end(String(which) === 'pattern' ? pattern : zeros));
+      socket.on('error', () => {});
+    }).listen(0, localhost);
+    await once(sender, 'listening');
+    t.after(() => sender.close());
+    /** Reads all of it from a plain connection, whose memory is used again and again. */
+    const fetch = async (which: string, onData: (data: Buffer) => void): Promise<void> => {
+      const peer = new Peer();
+      peer.onConnect = () => peer.connection.write(which);
+      peer.onData = onData;
+      peer.onEnd = () => peer.connection.end();
+      peer.connection = over.connect(localhost, (sender.address() as AddressInfo).port, peer);
+      await until(() => peer.closed !== undefined);
+    };
+    const slow = async (sink: Connection, reader: TLSSocket): Promise<void> => {
+      await fetch('pattern', (data) => void sink.write(data));
+      await fetch('zeros', () => {});
+      sink.end();
+      assert.ok((await buffer(reader)).equals(pattern));
+    };
+
+    const { port, accepted } = await serve(t, over);
+    const client = connectTls({ host: localhost, port, rejectUnauthorized: false });
+    await until(() => accepted.length === 1);
+    await slow(accepted[0]!.connection, client);
+
+    const server = createServer({ cert: serving.certificate, key: serving.key }).listen(0, localhost);
+    t.after(() => server.close());
+    await once(server, 'listening');
+    const arrived = once(server, 'secureConnection') as Promise<[TLSSocket]>;
+    const made = dial(over, (server.address() as AddressInfo).port, trusting);
+    const [reader] = await arrived;
+    await until(() => made.protocol !== undefined);
+    await slow(made.connection, reader);
+    reader.end();
+    await until(() => made.closed !== undefined);
+  });
 
   check('both sides are told the protocol that ALPN has agreed on', async (t, over) => {
     const cases = [

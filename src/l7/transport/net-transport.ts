@@ -6,7 +6,8 @@ import {
   createServer as createTlsServer,
   type SecureContext,
   type SecureContextOptions,
-  type TLSSocket,
+  type Server as TlsServer,
+  TLSSocket,
 } from 'node:tls';
 import type { ProxyProtocolOptions } from './proxied-connection.ts';
 import type { ClientHello } from '../passthrough/client-hello.ts';
@@ -27,10 +28,10 @@ import type {
 export const netTransport: ServerTransport = {
   name: 'net',
   connect(address, port, handler, tls, preamble) {
-    if (tls !== undefined) return connectEncrypted(address, port, handler, tls, preamble);
+    if (tls !== undefined) return connectEncrypted(address, port, handler, { tls, preamble });
     const socket = connect({ host: address, port, noDelay: true, allowHalfOpen: true });
     if (preamble !== undefined) socket.write(preamble);
-    const connection = new NetConnection(socket, '');
+    const connection = new NetConnection(socket, '', false);
     socket.once('connect', () => handler.onConnect(''));
     attach(socket, handler);
     return connection;
@@ -67,13 +68,14 @@ function clientContext({ ca, clientCertificate }: ConnectTls): SecureContext | u
   }
 }
 
-function connectEncrypted(
+/** @param how `preamble`: as for Transport.connect; `lent`: as in ListenOptions */
+export function connectEncrypted(
   address: string,
   port: number,
   handler: ConnectionHandler,
-  tls: ConnectTls,
-  preamble: Buffer | undefined,
+  how: { readonly tls: ConnectTls; readonly preamble?: Buffer | undefined; readonly lent?: boolean },
 ): Connection {
+  const { tls, preamble, lent = false } = how;
   const { context, sessions } = clientOf(tls);
   const place = `${address} ${port}`;
   const session = sessions.of(place);
@@ -93,7 +95,7 @@ function connectEncrypted(
   socket.on('session', (latest) => sessions.remember(place, latest));
   attach(socket, handler);
   if (context === undefined) socket.destroy(Object.assign(new Error('bad PEM'), { code: badPem }));
-  return new NetConnection(socket, '');
+  return new NetConnection(socket, '', lent);
 }
 
 /** How a connection fails whose CA or client certificate is no PEM. */
@@ -107,9 +109,11 @@ function agreedProtocol({ alpnProtocol }: TLSSocket): string {
 class NetConnection implements Connection {
   readonly remoteAddress: string;
   readonly #socket: Socket;
+  readonly #lent: boolean;
 
-  constructor(socket: Socket, remoteAddress: string) {
+  constructor(socket: Socket, remoteAddress: string, lent: boolean) {
     this.#socket = socket;
+    this.#lent = lent;
     this.remoteAddress = remoteAddress;
   }
 
@@ -135,7 +139,14 @@ class NetConnection implements Connection {
   write(data: Buffer | string): boolean {
     const socket = this.#socket;
     if (socket.destroyed || socket.writableEnded) return true;
-    return typeof data === 'string' ? socket.write(data, 'latin1') : socket.write(data);
+    if (typeof data === 'string') return socket.write(data, 'latin1');
+    return socket.write(this.#lent && this.#mayKeep() ? Buffer.from(data) : data);
+  }
+
+  /** TLS has encrypted what it is given before `write` returns, but while it is busy it is given nothing. */
+  #mayKeep(): boolean {
+    const socket = this.#socket;
+    return socket.writableLength > 0 || socket.connecting || !(socket instanceof TLSSocket);
   }
 
   end(): void {
@@ -179,12 +190,15 @@ export type Listener = {
   close(): Promise<void>;
 };
 
-/** How TLS connections are decrypted. */
+/** PEM texts. */
+type PemPair = { readonly certificate: string; readonly key: string };
+
+/** How TLS connections are decrypted. What is known is given at once: a handshake that waits for a promise costs more. */
 export type TlsSource = {
   /** The context for a handshake that names a host. */
-  contextFor(serverName: string): Promise<SecureContext>;
-  /** PEM texts for one that names none. */
-  defaultPair(): Promise<{ readonly certificate: string; readonly key: string }>;
+  contextFor(serverName: string): SecureContext | Promise<SecureContext>;
+  /** For one that names none. */
+  defaultPair(): PemPair | Promise<PemPair>;
   /** 48 bytes that sign and encrypt session tickets: who has the same ones takes up each other's sessions. Another object: other keys. */
   ticketKeys(): Buffer;
   /** Some connections may not be for us to decrypt, so that each is asked about when its ClientHello has come. */
@@ -200,6 +214,8 @@ export type ListenOptions = {
   readonly protocols?: readonly string[] | undefined;
   /** TLS connections of proxies begin with a PROXY header, before TLS. For others wrap the acceptor by `acceptProxied`. */
   readonly proxyProtocol?: ProxyProtocolOptions | undefined;
+  /** What is written is memory of another transport, lent only until `write` returns. */
+  readonly lent?: boolean | undefined;
   /** A connection could not be accepted or prepared, as without file descriptors. Listening goes on. */
   readonly onError: (error: Error) => void;
 };
@@ -238,9 +254,10 @@ const handshakeTimeoutMs = 10_000;
 
 /** Rejects if the address cannot be listened on. */
 export async function listenNet(at: ListenAt, acceptor: Acceptor, options: ListenOptions): Promise<Listener> {
-  const { tls, onError } = options;
+  const { tls, onError, lent = false } = options;
   const onSocket = (socket: Socket, from: AcceptedFrom = plain, client?: Peer): void => {
-    const connection = new NetConnection(socket, client?.address ?? plainAddress(socket.remoteAddress ?? ''));
+    const address = client?.address ?? plainAddress(socket.remoteAddress ?? '');
+    const connection = new NetConnection(socket, address, lent);
     const handler = acceptor.accept(connection, from);
     if (handler === undefined) {
       socket.on('error', ignoreError);
@@ -276,37 +293,32 @@ function decrypted(
   { protocols = ['http/1.1'], proxyProtocol, onError }: ListenOptions,
   onSocket: (socket: Socket, from: AcceptedFrom, client: Peer | undefined) => void,
 ): (socket: Socket) => void {
-  const server = createTlsServer({
-    ...serverTlsOptions,
-    sessionIdContext,
-    ALPNProtocols: [...protocols],
-    handshakeTimeout: handshakeTimeoutMs,
-    SNICallback: (serverName, callback) => {
-      tls.contextFor(serverName).then((context) => callback(null, context), callback);
-    },
-  });
+  const server = tlsServer(tls, protocols);
   const clients = new Map<string, Peer>(); // behind proxies, by the proxy's end, while they shake hands
   server.on('secureConnection', (socket) => {
-    const end = endOf(socket);
-    const client = clients.get(end);
-    clients.delete(end);
+    let client: Peer | undefined;
+    if (clients.size > 0) {
+      const end = endOf(socket);
+      client = clients.get(end);
+      clients.delete(end);
+    }
     onSocket(socket, { scheme: 'https', protocol: agreedProtocol(socket) }, client);
   });
-  let shown: string | undefined;
-  let ticketKeys: Buffer | undefined;
-  const prepare = async (socket: Socket): Promise<void> => {
+  const show = certificateShower(server, tls);
+  /** Reads what comes before TLS. False: it does not come to TLS. */
+  const preread = async (socket: Socket): Promise<boolean> => {
     let client: Peer | undefined;
     if (proxyProtocol?.isTrusted(plainAddress(socket.remoteAddress ?? '')) === true) {
       const named = await readProxyHeader(socket, proxyProtocol);
-      if (named === 'none') return;
+      if (named === 'none') return false;
       client = named;
     }
     if (tls.looksAtHellos) {
       const hello = await readHello(socket, handshakeTimeoutMs);
-      if (hello === 'none') return;
+      if (hello === 'none') return false;
       if (hello !== undefined && tls.passesThrough(hello)) {
         onSocket(socket, { scheme: 'https', protocol: '', hello }, client);
-        return;
+        return false;
       }
     }
     if (client !== undefined) {
@@ -314,27 +326,57 @@ function decrypted(
       clients.set(end, client);
       socket.once('close', () => clients.delete(end));
     }
-    const pair = await tls.defaultPair();
-    const keys = tls.ticketKeys();
-    if (pair.certificate !== shown) {
-      server.setSecureContext({
-        ...serverTlsOptions,
-        sessionIdContext,
-        ticketKeys: keys,
-        cert: pair.certificate,
-        key: pair.key,
-      });
-    } else if (keys !== ticketKeys) server.setTicketKeys(keys);
-    shown = pair.certificate;
-    ticketKeys = keys;
+    return true;
+  };
+  const decrypt = (socket: Socket, pair: PemPair): void => {
+    show(pair);
     if (!socket.destroyed) server.emit('connection', socket);
+  };
+  const prepare = async (socket: Socket): Promise<void> => {
+    if (await preread(socket)) decrypt(socket, await tls.defaultPair());
   };
   return (socket) => {
     socket.on('error', ignoreError); // until the handshake is through nobody else listens
-    prepare(socket).catch((error: unknown) => {
+    const failed = (error: unknown): void => {
       socket.destroy();
       onError(error instanceof Error ? error : new Error(String(error)));
-    });
+    };
+    try {
+      const pair = proxyProtocol === undefined && !tls.looksAtHellos ? tls.defaultPair() : undefined;
+      if (pair === undefined || pair instanceof Promise) prepare(socket).catch(failed);
+      else decrypt(socket, pair);
+    } catch (error) {
+      failed(error);
+    }
+  };
+}
+
+function tlsServer(tls: TlsSource, protocols: readonly string[]): TlsServer {
+  return createTlsServer({
+    ...serverTlsOptions,
+    sessionIdContext,
+    ALPNProtocols: [...protocols],
+    handshakeTimeout: handshakeTimeoutMs,
+    SNICallback: (serverName, callback) => {
+      const context = tls.contextFor(serverName);
+      if (context instanceof Promise) context.then((made) => callback(null, made), callback);
+      else callback(null, context);
+    },
+  });
+}
+
+/** Makes a server show a certificate to clients that name no host, and take up the sessions of the present ticket keys. */
+function certificateShower(server: TlsServer, tls: TlsSource): (pair: PemPair) => void {
+  let shown: string | undefined;
+  let ticketKeys: Buffer | undefined;
+  return ({ certificate, key }) => {
+    const keys = tls.ticketKeys();
+    if (certificate !== shown) {
+      const how = { ...serverTlsOptions, sessionIdContext, ticketKeys: keys };
+      server.setSecureContext({ ...how, cert: certificate, key });
+    } else if (keys !== ticketKeys) server.setTicketKeys(keys);
+    shown = certificate;
+    ticketKeys = keys;
   };
 }
 

@@ -35,7 +35,8 @@ export class Certificates implements TlsSource {
   #authority: Promise<Authority> | undefined;
   /** By Certificate; a broken one is undefined. Dies with the table that names it. */
   readonly #parsed = new WeakMap<Certificate, { readonly context: SecureContext | undefined }>();
-  readonly #issued = new Map<string, Promise<Issued>>();
+  readonly #issued = new Map<string, Issued | Promise<Issued>>();
+  readonly #texts = new WeakMap<Certificate, KeyPair>();
 
   readonly #ticketKeys: TicketKeys;
   readonly #issuedMax: number;
@@ -75,20 +76,30 @@ export class Certificates implements TlsSource {
   }
 
   /** For a handshake that names its host. */
-  async contextFor(serverName: string): Promise<SecureContext> {
+  contextFor(serverName: string): SecureContext | Promise<SecureContext> {
     const host = serverName.toLowerCase();
     const context = this.#parse(this.#certificateFor(host)) ?? this.#parse(this.#table.certificates.get(''));
-    return context ?? (await this.#own(this.#ownName(host))).context;
+    if (context !== undefined) return context;
+    const own = this.#own(this.#ownName(host));
+    return own instanceof Promise ? own.then((made) => made.context) : own.context;
   }
 
   /** For handshakes that name no host. */
-  async defaultPair(): Promise<KeyPair> {
+  defaultPair(): KeyPair | Promise<KeyPair> {
     const certificate = this.#table.certificates.get('');
-    if (certificate !== undefined && this.#parse(certificate) !== undefined) {
+    if (certificate !== undefined && this.#parse(certificate) !== undefined) return this.#textOf(certificate);
+    const own = this.#own(defaultName);
+    return own instanceof Promise ? own.then((made) => made.pair) : own.pair;
+  }
+
+  #textOf(certificate: Certificate): KeyPair {
+    let pair = this.#texts.get(certificate);
+    if (pair === undefined) {
       const text = (base64: string): string => Buffer.from(base64, 'base64').toString('latin1');
-      return { certificate: text(certificate.certBase64), key: text(certificate.keyBase64) };
+      pair = { certificate: text(certificate.certBase64), key: text(certificate.keyBase64) };
+      this.#texts.set(certificate, pair);
     }
-    return (await this.#own(defaultName)).pair;
+    return pair;
   }
 
   #certificateFor(host: string): Certificate | undefined {
@@ -126,19 +137,23 @@ export class Certificates implements TlsSource {
     return context;
   }
 
-  async #own(name: string): Promise<Issued> {
+  #own(name: string): Issued | Promise<Issued> {
     const known = this.#issued.get(name);
-    if (known !== undefined) {
-      const issued = await known;
-      if (this.#clock.nowMs() - issued.atMs < renewAfterMs) return issued;
-    }
-    const made = this.#issue(name);
+    if (known instanceof Promise) return known;
+    if (known !== undefined && this.#clock.nowMs() - known.atMs < renewAfterMs) return known;
+    const making = this.#make(name);
     this.#issued.delete(name);
-    this.#issued.set(name, made);
+    this.#issued.set(name, making);
     const oldest = this.#issued.keys().next();
     if (this.#issued.size > this.#issuedMax && oldest.done !== true) this.#issued.delete(oldest.value);
+    return making;
+  }
+
+  async #make(name: string): Promise<Issued> {
     try {
-      return await made;
+      const made = await this.#issue(name);
+      if (this.#issued.has(name)) this.#issued.set(name, made); // in its place among the oldest
+      return made;
     } catch (error) {
       this.#issued.delete(name); // the next handshake tries again
       throw error;

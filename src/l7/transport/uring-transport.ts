@@ -1,11 +1,11 @@
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import {
+  connectEncrypted,
   type ListenAt,
   type Listener,
   type ListenOptions,
   listenNet,
-  netTransport,
   type ServerTransport,
 } from './net-transport.ts';
 import type { Acceptor, Connection, ConnectionHandler, ConnectTls } from './transport.ts';
@@ -109,7 +109,7 @@ export class UringTransport implements ServerTransport {
     tls?: ConnectTls,
     preamble?: Buffer,
   ): Connection {
-    if (tls !== undefined) return netTransport.connect(address, port, handler, tls, preamble);
+    if (tls !== undefined) return connectEncrypted(address, port, handler, { tls, preamble, lent: true });
     const user = this.#nextUser();
     const connection = new UringConnection(this.#host, user, -1, address);
     this.#users[user] = connection;
@@ -143,7 +143,7 @@ export class UringTransport implements ServerTransport {
   }
 
   async listen(at: ListenAt, acceptor: Acceptor, options: ListenOptions): Promise<Listener> {
-    if (options.tls !== undefined) return listenNet(at, acceptor, options);
+    if (options.tls !== undefined) return listenNet(at, acceptor, { ...options, lent: true });
     const fd = at.kind === 'fd' ? this.#adopt(at.fd) : await this.#bind(at.host, at.port);
     const listener = new UringListener(this.#ring, this.#nextUser(), fd, {
       accepted: (socket) => this.#accepted(socket, acceptor),
