@@ -197,15 +197,39 @@ test('dataplane: flows of endpoints that left are forgotten, once there is a UDP
   const slice = sliceOf('dns', ['10.42.0.3'], [{ name: '', port: 53, protocol: 'UDP' }]);
   const view = buildNodeView([service], [slice], nodeFacts);
   await dataplane.sync(view, options, signal);
-  assert.deepEqual(await dataplane.forgetStaleFlows(view, options, signal), { 4: 1, 6: 0 });
+  assert.deepEqual(await dataplane.forgetStaleFlows(signal), { 4: 1, 6: 0 });
   assert.deepEqual(
     conntrack.flows.map(({ backend }) => backend),
     ['10.42.0.3'],
   );
   const without = buildNodeView([], [], nodeFacts);
   await dataplane.sync(without, options, signal);
-  assert.deepEqual(await dataplane.forgetStaleFlows(without, options, signal), { 4: 1, 6: 0 });
+  assert.deepEqual(await dataplane.forgetStaleFlows(signal), { 4: 1, 6: 0 });
   assert.deepEqual(conntrack.flows, []);
+});
+
+test('dataplane: flows are judged by the rules of when they have been read, not of before', async () => {
+  const conntrack = new FakeConntrack();
+  const flow = { source: '10.42.0.9', sourcePort: 4000, destination: '10.43.0.5', port: 53 };
+  conntrack.flows = [
+    { ...flow, backend: '10.42.0.2', backendPort: 53 },
+    { ...flow, sourcePort: 4001, backend: '10.42.0.3', backendPort: 53 },
+  ];
+  const dataplane = dataplaneWith(new FakeNft(), conntrack);
+  const service = serviceOf('dns', '10.43.0.5', { ports: [{ port: 53, protocol: 'UDP' }] });
+  const viewOf = (pod: string) =>
+    buildNodeView([service], [sliceOf('dns', [pod], [{ name: '', port: 53, protocol: 'UDP' }])], nodeFacts);
+  await dataplane.sync(viewOf('10.42.0.2'), options, signal);
+  const read = conntrack.udpFlows.bind(conntrack);
+  conntrack.udpFlows = async () => {
+    await dataplane.sync(viewOf('10.42.0.3'), options, signal);
+    return read();
+  };
+  await dataplane.forgetStaleFlows(signal);
+  assert.deepEqual(
+    conntrack.flows.map(({ backend }) => backend),
+    ['10.42.0.3'],
+  );
 });
 
 test('listing: elements come back in the words that we write, clients with their time', () => {

@@ -10,7 +10,7 @@ import { diffElements, diffRulesets, isEmptyChange } from './diff.ts';
 import type { KernelTable } from './listing.ts';
 import { renderCanonical, renderChange, renderFull, tableFamily } from './render.ts';
 import { elementsOf, type Ruleset, type RulesetProblem } from './ruleset.ts';
-import { staleUdpFlows } from './udp-flows.ts';
+import { type StaleFlowScope, staleUdpFlows } from './udp-flows.ts';
 
 /** What a sync did to the kernel. `full`: replaced the table; `change`: some elements; `none`: it was right already. */
 export type SyncKind = 'none' | 'change' | 'full';
@@ -29,8 +29,11 @@ export type FlowCounts = Readonly<Record<IpFamily, number>>;
 export type Dataplane = {
   /** Makes traffic follow `view`. Rejects when it could not; the next call then starts from nothing. */
   sync(view: NodeView, options: CompileOptions, signal: AbortSignal): Promise<SyncKind>;
-  /** Ends UDP flows that the last sync made stale. Returns how many of each family. */
-  forgetStaleFlows(view: NodeView, options: CompileOptions, signal: AbortSignal): Promise<FlowCounts>;
+  /**
+   * Ends UDP flows that syncs have made stale. Returns how many of each family. A sync may go on meanwhile; two calls may not. What
+   * it rejects with or could not do, the next call does.
+   */
+  forgetStaleFlows(signal: AbortSignal): Promise<FlowCounts>;
   /** Compares what is there with what was applied. False: somebody changed it, the next sync replaces it. */
   verify(signal: AbortSignal): Promise<boolean>;
   /** Why this node does not serve ports of protocol SCTP; undefined: it does. */
@@ -78,6 +81,7 @@ export function createDataplane(
   const tables = families.map(newTable);
   const rules: Rules = { log, nft, report, tables, generation: undefined };
   let seen: NodeView['services'] = PersistentMap.empty();
+  let scope: FlowScope = { serviceCidrs: [], nodeAddresses: [] };
   return {
     get rulesets() {
       return tables.flatMap((table) => table.applied ?? []);
@@ -94,14 +98,20 @@ export function createDataplane(
       }
       await reportSctp(PersistentMap.changes(seen, view.services), conntrack, report);
       seen = view.services;
+      scope = { serviceCidrs: options.serviceCidrs, nodeAddresses: view.node.addresses };
       return kind;
     },
-    async forgetStaleFlows(view, options, signal) {
+    async forgetStaleFlows(signal) {
       const counts = { 4: 0, 6: 0 };
       for (const table of tables) {
-        if (!table.udpDirty || table.applied === undefined) continue;
+        if (!table.udpDirty) continue;
         table.udpDirty = false;
-        counts[table.family] += await forgetIn(table, table.applied, conntrack, view, options, signal);
+        try {
+          counts[table.family] += await forgetIn(table, conntrack, () => scope, signal);
+        } catch (error) {
+          table.udpDirty = true;
+          throw error;
+        }
       }
       return counts;
     },
@@ -279,27 +289,29 @@ function sctpPorts(service: ServiceView | undefined): readonly number[] {
   return (service?.ports ?? []).flatMap(({ facts }) => (facts.protocol === 'SCTP' ? [facts.port] : []));
 }
 
+type FlowScope = Pick<StaleFlowScope, 'serviceCidrs' | 'nodeAddresses'>;
+
+/** Flows are judged by the rules that the kernel has when they have been read, since a sync may go on meanwhile. */
 async function forgetIn(
   table: TableState,
-  applied: Ruleset,
   conntrack: Conntrack,
-  view: NodeView,
-  options: CompileOptions,
+  scope: () => FlowScope,
   signal: AbortSignal,
 ): Promise<number> {
+  if (table.applied?.udpFronts.size === 0 && table.udpFronts.size === 0) return 0;
+  const flows = await conntrack.udpFlows(table.family, signal);
+  const { applied } = table;
+  if (applied === undefined) {
+    table.udpDirty = true; // in the middle of a change: it is followed by another look
+    return 0;
+  }
   const { udpFronts: fronts } = applied;
   const removedFronts = PersistentMap.changes(table.udpFronts, fronts)
     .filter(({ now }) => now === undefined)
     .map(({ key }) => key);
   table.udpFronts = fronts;
-  if (fronts.size === 0 && removedFronts.length === 0) return 0;
-  const flows = staleUdpFlows(await conntrack.udpFlows(table.family, signal), {
-    fronts,
-    removedFronts,
-    serviceCidrs: options.serviceCidrs,
-    nodeAddresses: view.node.addresses,
-  });
-  return forgetFlows(conntrack, table.family, flows, signal);
+  const stale = staleUdpFlows(flows, { fronts, removedFronts, ...scope() });
+  return forgetFlows(conntrack, table.family, stale, signal);
 }
 
 /** What differs between the kernel's table and ours, in words. Chains seen for the first time are remembered as right. */

@@ -40,6 +40,9 @@ export class ProxyLoop {
   /** Objects that changed since the last sync began; bound: those that live or have just gone. */
   #pendingServices = new Set<string>();
   #pendingSlices = new Set<string>();
+  /** A look at the flows that is under way, and whether another is to follow. */
+  #forgetting: Promise<void> | undefined;
+  #forgetAgain = false;
   /** When Pods or Services changed, as their slices say; observed once the rules follow. Bound: 1000. */
   #triggersMs: number[] = [];
 
@@ -112,6 +115,7 @@ export class ProxyLoop {
       await this.#loop(dataplane, signal, onView, healthPort);
     } finally {
       servers.close();
+      await this.#forgetting;
       await dataplane.close();
     }
   }
@@ -140,7 +144,9 @@ export class ProxyLoop {
           verifyAtMs = Math.min(verifyAtMs, clock.monotonicMs() + firstVerifyMs);
         }
         failures = 0;
+        this.#forgetFlows(dataplane, signal);
         if (!ready) {
+          await this.#forgetting; // what happened while no proxy ran is made up for before it counts as ready
           ready = true;
           this.#log.info('ready', { services: this.#watched.services.size, healthPort });
           this.#ready.resolve(dataplane);
@@ -182,8 +188,6 @@ export class ProxyLoop {
       this.metrics.partialSyncs += Number(kind === 'change');
       this.metrics.lastSyncMs = clock.nowMs();
       for (const ms of triggersMs) this.metrics.programmingSeconds.add((clock.nowMs() - ms) / 1000);
-      const ended = await dataplane.forgetStaleFlows(view, options, signal);
-      for (const family of [4, 6] as const) this.metrics.staleFlowsDeleted[family] += ended[family];
       return view;
     } catch (error) {
       this.#pendingSinceMs = pendingSinceMs === 0 ? clock.nowMs() : pendingSinceMs;
@@ -191,6 +195,29 @@ export class ProxyLoop {
       for (const key of pendingSlices) this.#pendingSlices.add(key);
       throw error;
     }
+  }
+
+  /**
+   * Ends stale UDP flows beside the loop: starting the tool that does it takes many times as long as a change of rules, and no change
+   * waits for it. One look at a time; syncs meanwhile are followed by one more.
+   */
+  #forgetFlows(dataplane: Dataplane, signal: AbortSignal): void {
+    if (this.#forgetting !== undefined) {
+      this.#forgetAgain = true;
+      return;
+    }
+    this.#forgetAgain = false;
+    const look = async (): Promise<void> => {
+      try {
+        const ended = await dataplane.forgetStaleFlows(signal);
+        for (const family of [4, 6] as const) this.metrics.staleFlowsDeleted[family] += ended[family];
+      } catch (error) {
+        if (!signal.aborted) this.#log.warn('stale UDP flows are left until the next change', { error });
+      }
+      this.#forgetting = undefined;
+      if (this.#forgetAgain && !signal.aborted) this.#forgetFlows(dataplane, signal);
+    };
+    this.#forgetting = look();
   }
 
   async #verify(dataplane: Dataplane, signal: AbortSignal): Promise<void> {

@@ -75,6 +75,48 @@ test('l4: the proxy tells its health, its metrics and its rules', async () => {
   }
 });
 
+test('l4: no change of rules waits until stale UDP flows are found', async () => {
+  const api = new FakeApi();
+  const ports = [{ port: 53, protocol: 'UDP' }];
+  const sliceAt = (pod: string) => sliceOf('dns', [pod], [{ name: '', port: 53, protocol: 'UDP' }]);
+  api.seed(nodes, { metadata: { name: 'node-0' } });
+  api.seed(services, serviceOf('dns', '10.43.0.5', { ports }));
+  api.seed(endpointSlices, sliceAt('10.42.0.2'));
+  let script = '';
+  const run = (text: string) => {
+    script = text;
+    return Promise.resolve();
+  };
+  let looks = 0;
+  const held = Promise.withResolvers<readonly []>();
+  // The first look is that of the start; the second does not end.
+  const udpFlows = () => (++looks === 2 ? held.promise : Promise.resolve([]));
+  const stop = new AbortController();
+  const ready = Promise.withResolvers<unknown>();
+  const running = runProxy(
+    { ...proxyDefaults, nodeName: 'node-0', healthAddress: undefined },
+    api,
+    silentLogger,
+    stop.signal,
+    machineOf({ run, udpFlows, onReady: ready.resolve }),
+  );
+  try {
+    await ready.promise;
+    for (const pod of ['10.42.0.3', '10.42.0.4', '10.42.0.5']) {
+      const { endpoints } = sliceAt(pod);
+      api.update(endpointSlices, 'default/dns-1', { endpoints: structuredClone(endpoints) as never });
+      await eventually(() => assert.ok(script.includes(pod), `${pod} is in the kernel`));
+    }
+    assert.equal(looks, 2, 'one look at a time');
+    held.resolve([]);
+    await eventually(() => assert.equal(looks, 3, 'and one more for all that came meanwhile'));
+  } finally {
+    held.resolve([]);
+    stop.abort();
+    await running;
+  }
+});
+
 async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, resolve));

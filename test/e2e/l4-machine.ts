@@ -8,10 +8,16 @@ export function machineOf(
   options: {
     readonly tracksSctp?: boolean;
     readonly run?: Nft['run'];
+    readonly udpFlows?: ProxyPorts['conntrack']['udpFlows'];
     readonly onReady?: ProxyPorts['onReady'];
   } = {},
 ): ProxyPorts {
-  const { tracksSctp = true, run = () => Promise.resolve(), onReady } = options;
+  const {
+    tracksSctp = true,
+    run = () => Promise.resolve(),
+    udpFlows = () => Promise.resolve([]),
+    onReady,
+  } = options;
   return {
     nft: {
       run,
@@ -20,7 +26,7 @@ export function machineOf(
       generation: () => undefined,
     },
     conntrack: {
-      udpFlows: () => Promise.resolve([]),
+      udpFlows,
       forget: () => Promise.resolve(),
       tracksSctp: () => Promise.resolve(tracksSctp),
     },
