@@ -168,6 +168,23 @@ test('dataplane: rules changed by somebody before ours were ever read back are n
   assert.equal(await dataplane.sync(viewWith('10.42.0.2'), options, signal), 'full');
 });
 
+test('dataplane: rules changed by somebody while they are read for the first time are no reference', async () => {
+  const nft = new FakeNft();
+  nft.count = 7;
+  const dataplane = dataplaneWith(nft);
+  await dataplane.sync(viewWith('10.42.0.2'), options, signal);
+  const right = listingOf(dataplane.rulesets);
+  nft.table = { ...right, chains: new Map([...right.chains].map(([name]) => [name, 'drop all'])) };
+  const read = nft.read.bind(nft);
+  nft.read = (...args) => {
+    nft.count = 50;
+    return read(...args);
+  };
+  await dataplane.verify(signal);
+  assert.equal(await dataplane.verify(signal), false, 'at the next look');
+  assert.equal(await dataplane.sync(viewWith('10.42.0.2'), options, signal), 'full');
+});
+
 test('dataplane: a transaction of somebody else just before or after ours is not missed', async () => {
   const nft = new FakeNft();
   nft.count = 7;

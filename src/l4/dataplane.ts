@@ -149,7 +149,11 @@ async function verifyTables(rules: Rules, signal: AbortSignal): Promise<boolean>
       intact = false;
       continue;
     }
-    const differences = compareTable(table, applied, await nft.read(table.family, signal, parts), parts);
+    const kernel = await nft.read(table.family, signal, parts);
+    const { generation } = rules;
+    // Somebody was at it while it was read: the words of chains in it may be theirs, so it is read again at the next look.
+    if (lookForOthers(rules) !== generation) continue;
+    const differences = compareTable(table, applied, kernel, parts);
     table.chainsLearned = true;
     table.intact = differences.length === 0;
     if (table.intact) continue;
