@@ -233,19 +233,19 @@ test('annotation backend-weights', options, async (t) => {
   const count = (all: readonly string[], wanted: string): number =>
     all.filter((one) => one === wanted).length;
   await until(async () => (await ask(http, '/', { host: 'client.example' })).status === 200);
-  const split = await answers('split.example', 40);
-  assert.deepEqual([count(split, 'web-v1'), count(split, 'web-v2')], [30, 10]);
+  const split = await answers('split.example', 16);
+  assert.deepEqual([count(split, 'web-v1'), count(split, 'web-v2')], [12, 4]);
   // A session stays with its endpoint, and so with its Service.
-  for (let session = 0; session < 4; session += 1) {
+  for (let session = 0; session < 3; session += 1) {
     const first = await ask(http, '/', { host: 'sticky.example' });
     const Cookie = first.headers['set-cookie']?.[0]?.split(';')[0] ?? '';
-    assert.equal(count(await answers('sticky.example', 8, { Cookie }), first.body), 8);
+    assert.equal(count(await answers('sticky.example', 3, { Cookie }), first.body), 3);
   }
-  assert.equal(new Set(await answers('client.example', 8)).size, 1, 'so does an address');
-  const missing = await answers('missing.example', 10);
+  assert.equal(new Set(await answers('client.example', 4)).size, 1, 'so does an address');
+  const missing = await answers('missing.example', 6);
   assert.deepEqual(
     [count(missing, 'web-v1'), count(missing, '503')],
-    [5, 5],
+    [3, 3],
     'the share of what is missing is refused',
   );
   const told = async (): Promise<readonly string[]> =>

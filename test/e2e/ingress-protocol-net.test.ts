@@ -4,3 +4,4 @@ await import('./ingress-protocol.test.ts');
 await import('./ingress.test.ts');
 await import('./ingress-http2.test.ts');
 await import('./ingress-http2-streams.test.ts');
+await import('./ingress-websocket.test.ts');

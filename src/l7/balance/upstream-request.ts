@@ -52,6 +52,8 @@ export type UpstreamRequestOwner = {
   onAnswerEnd(trailers: string): void;
   /** The answer, or what follows of its body, breaks the rules. End. */
   onAnswerInvalid(): void;
+  /** The request asks for an upgrade that this endpoint has no way to speak. End. */
+  onUpgradeRefused(reason: string): void;
   onTunnelData(data: Buffer): void;
   onTunnelEnd(): void;
   /** The connection has ended or could not be made. End. `error`: undefined if it ended in peace. */

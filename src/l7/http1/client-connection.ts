@@ -227,7 +227,9 @@ export class ClientConnection implements ClientHandler, ExchangeClient {
         : Number.POSITIVE_INFINITY;
   }
 
+  /** While it takes nothing of what is held for it, only taking some is a sign of life. */
   touch(): void {
+    if (this.blocked) return;
     this.deadlineMs = this.#context.nowMs() + this.#context.limits.tunnelIdleTimeoutMs;
   }
 
@@ -250,6 +252,9 @@ export class ClientConnection implements ClientHandler, ExchangeClient {
     if (!flowing && !this.blocked) {
       this.blocked = true;
       this.#setExchangeDeadline();
+      if (this.#exchange?.state === 'tunnel') {
+        this.deadlineMs = this.#context.nowMs() + this.#context.limits.clientBodyTimeoutMs;
+      }
     }
     return flowing;
   }
@@ -261,7 +266,8 @@ export class ClientConnection implements ClientHandler, ExchangeClient {
     }
     this.blocked = false;
     if (this.#state === 'exchange') {
-      this.#setExchangeDeadline();
+      if (this.#exchange?.state === 'tunnel') this.touch();
+      else this.#setExchangeDeadline();
       this.#exchange?.onClientDrain();
       return;
     }

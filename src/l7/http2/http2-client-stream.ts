@@ -161,7 +161,8 @@ export class Http2ClientStream implements ExchangeClient, StreamHandler {
   onDrain(): void {
     if (this.#finished) return;
     this.blocked = false;
-    this.#setDeadline();
+    if (this.#exchange.state === 'tunnel') this.touch();
+    else this.#setDeadline();
     this.#exchange.onClientDrain();
   }
 
@@ -175,7 +176,9 @@ export class Http2ClientStream implements ExchangeClient, StreamHandler {
     this.#settle();
   }
 
+  /** As for a connection of HTTP/1: see ClientConnection. */
   touch(): void {
+    if (this.blocked) return;
     this.deadlineMs = this.#context.nowMs() + this.#context.limits.tunnelIdleTimeoutMs;
   }
 
@@ -206,7 +209,10 @@ export class Http2ClientStream implements ExchangeClient, StreamHandler {
   #writeData(data: Buffer, start: number, end: number): boolean {
     const flowing = this.#connection.session.send.data(this.#stream, data, start, end);
     this.#connection.link.schedule();
-    if (!flowing && !this.blocked) this.blocked = true;
+    if (!flowing && !this.blocked) {
+      this.blocked = true;
+      if (this.#exchange.state === 'tunnel') this.deadlineMs = this.#context.nowMs() + this.#waitMs();
+    }
     this.#setDeadline();
     return flowing;
   }

@@ -405,19 +405,24 @@ function addFraming(
  * The head of an answer, as if it had come by HTTP/1.1; `lines` is filled. A body whose length is not told is shown as
  * chunked, or for an HTTP/1.0 client as one that ends with its connection.
  * @param ended no body follows
+ * @param accept given: the request asked for a WebSocket, and its being accepted is shown as 101, with that answer to its key
  */
 export function responseOf(
   list: HeaderList,
   ended: boolean,
   request: { readonly method: string; readonly minorVersion: 0 | 1 },
   lines: FieldLines,
+  accept?: string,
 ): ResponseHead | Malformed {
   const first = list.fields[0];
   if (first === undefined || kindOf(first) !== STATUS) return malformed('no :status');
   if (list.tooLarge) return malformed('too many or too large fields');
   const status = /^[1-9][0-9]{2}$/.test(first.value) ? Number(first.value) : 0;
   if (status < 100 || status === 101) return malformed('a :status that there is not in HTTP/2');
-  const head = new HeadText(`HTTP/1.1 ${status} ${reasonPhrase(status)}\r\n`, lines);
+  const isTunnel = accept !== undefined && status >= 200 && status < 300;
+  const head = isTunnel
+    ? new HeadText('HTTP/1.1 101 Switching Protocols\r\n', lines)
+    : new HeadText(`HTTP/1.1 ${status} ${reasonPhrase(status)}\r\n`, lines);
   let contentLength = -1;
   for (let i = 1; i < list.count; i += 1) {
     const field = list.fields[i]!;
@@ -427,8 +432,10 @@ export function responseOf(
       contentLength = contentLength === -1 ? parseLength(field.value) : -2;
       if (contentLength === -2) return malformed('malformed content-length');
     }
-    if (kind !== TE) head.add(field.name, field.value, kind >= REGULAR ? kind - REGULAR : FIELD_OTHER);
+    const framing = kind === TE || (isTunnel && kind === REGULAR + FIELD_CONTENT_LENGTH);
+    if (!framing) head.add(field.name, field.value, kind >= REGULAR ? kind - REGULAR : FIELD_OTHER);
   }
+  if (isTunnel) return tunnelHead(head, accept);
   const bodiless = request.method === 'HEAD' || status < 200 || status === 204 || status === 304;
   let body: ResponseHead['body'] = 'none';
   if (!bodiless && ended && contentLength > 0) return malformed('less data than content-length');
@@ -449,6 +456,23 @@ export function responseOf(
     keepAlive: body !== 'close',
     upgrade: undefined,
     connectionTokens: '',
+  };
+}
+
+function tunnelHead(head: HeadText, accept: string): ResponseHead | Malformed {
+  head.add('Upgrade', 'websocket', FIELD_UPGRADE);
+  if (accept !== '') head.add('Sec-WebSocket-Accept', accept, FIELD_OTHER);
+  if (head.full) return malformed('too many fields');
+  return {
+    kind: 'response',
+    text: head.end(),
+    status: 101,
+    minorVersion: 1,
+    body: 'none',
+    contentLength: 0,
+    keepAlive: true,
+    upgrade: 'websocket',
+    connectionTokens: 'Upgrade',
   };
 }
 

@@ -14,6 +14,7 @@ const SCHEME_HTTPS = 7;
 /**
  * @param text a head as renderUpstreamRequest makes it
  * @param facts of a request that came by HTTP/2
+ * @param protocol given: it is asked for by extended CONNECT (RFC 8441 §4), whatever method the text has
  */
 export function writeRequest(
   encoder: HpackEncoder,
@@ -21,12 +22,16 @@ export function writeRequest(
   text: string,
   scheme: 'http' | 'https',
   facts: Http2Facts | undefined,
+  protocol?: string,
 ): void {
   const methodEnd = text.indexOf(' ');
   const lineEnd = text.indexOf('\r\n');
   const method = text.slice(0, methodEnd);
   const path = text.slice(methodEnd + 1, lineEnd - ' HTTP/1.1'.length);
-  if (method === 'GET') encoder.indexed(out, METHOD_GET);
+  if (protocol !== undefined) {
+    encoder.line(out, ':method: CONNECT');
+    encoder.line(out, `:protocol: ${protocol}`);
+  } else if (method === 'GET') encoder.indexed(out, METHOD_GET);
   else if (method === 'POST') encoder.indexed(out, METHOD_POST);
   else encoder.line(out, `:method: ${method}`);
   encoder.indexed(out, scheme === 'https' ? SCHEME_HTTPS : SCHEME_HTTP);

@@ -6,10 +6,14 @@ import { responseOf, trailersOf } from './http2-head.ts';
 import type { Http2UpstreamConnection, Http2User } from './http2-pool.ts';
 import type { Http2Stream, StreamHandler } from './http2-stream.ts';
 import { writeRequest } from './http2-write.ts';
+import { webSocketOver } from './websocket.ts';
 import type { UpstreamEndpoint } from '../balance/upstream.ts';
 import type { UpstreamRequest, UpstreamRequestOwner } from '../balance/upstream-request.ts';
 
 const empty = Buffer.alloc(0);
+
+/** How an endpoint is known that speaks HTTP/2 without extended CONNECT and is asked for a WebSocket. */
+const noWebSocket = 'ERR_HTTP2_NO_WEBSOCKET';
 
 /** A request on a stream of a connection that it shares with others. */
 export class Http2Request implements UpstreamRequest, StreamHandler, Http2User {
@@ -27,6 +31,9 @@ export class Http2Request implements UpstreamRequest, StreamHandler, Http2User {
   #paused = false;
   #heldBytes = 0; // of the body, that the owner has not taken because it is paused
   #trailers = '';
+  /** The answer to a WebSocket's key; undefined: none is asked for. */
+  #accept: string | undefined;
+  #isTunnel = false;
 
   readonly #preamble: Buffer | undefined;
 
@@ -79,6 +86,13 @@ export class Http2Request implements UpstreamRequest, StreamHandler, Http2User {
 
   send(text: string, facts: Http2Facts | undefined, data: Buffer, start: number, end: number): boolean {
     const { session, link } = this.#connection;
+    const asks = this.#owner.head.upgrade?.toLowerCase() === 'websocket';
+    if (asks && !session.peer.extendedConnect) {
+      queueMicrotask(() => this.#refuseUpgrade());
+      return true;
+    }
+    const socket = asks ? webSocketOver(text) : undefined;
+    this.#accept = socket?.accept;
     const stream = session.open();
     if (stream === undefined) {
       // The peer has just said that it takes fewer: the owner must not be told from inside its own call.
@@ -94,9 +108,10 @@ export class Http2Request implements UpstreamRequest, StreamHandler, Http2User {
     writeRequest(
       session.send.encoder,
       block,
-      text,
+      socket?.text ?? text,
       this.endpoint.tls === undefined ? 'http' : 'https',
       facts,
+      socket && 'websocket',
     );
     session.send.sendBlock(stream, false);
     const flowing = end === start || session.send.data(stream, data, start, end);
@@ -113,14 +128,36 @@ export class Http2Request implements UpstreamRequest, StreamHandler, Http2User {
     return flowing;
   }
 
+  #refuseUpgrade(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#connection.leave(this);
+    this.#context.pool.notReached(this.endpoint, noWebSocket);
+    this.#owner.onUpgradeRefused('the backend speaks HTTP/2 and takes no WebSocket over it (RFC 8441)');
+  }
+
+  /** What asks for a tunnel has no body that could end. */
   endBody(trailers: string): void {
+    if (this.#accept === undefined) this.#end(trailers);
+  }
+
+  #end(trailers: string): void {
     if (this.#stream === undefined) return;
     this.#connection.session.send.end(this.#stream, trailers);
     this.#connection.link.schedule();
   }
 
   endTunnel(): void {
-    this.endBody('');
+    this.#end('');
+    if (this.#stream?.remoteEnded === true) queueMicrotask(() => this.#tunnelEnded());
+  }
+
+  /** Both directions have. */
+  #tunnelEnded(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#connection.leave(this);
+    this.#owner.onUpstreamClose(undefined);
   }
 
   pause(): void {
@@ -161,9 +198,13 @@ export class Http2Request implements UpstreamRequest, StreamHandler, Http2User {
     this.#connection.heard = true;
     const { responseLines } = this.#context;
     const { method } = this.#owner.head;
-    const head = responseOf(fields, ended, this.#owner.head, responseLines);
+    const head = responseOf(fields, ended, this.#owner.head, responseLines, this.#accept);
     if (head.kind === 'malformed') {
       this.#refuse();
+    } else if (head.status === 101) {
+      stream.headDone = true;
+      this.#isTunnel = true;
+      this.#owner.onUpgraded(head, empty, 0, 0);
     } else if (head.status < 200) {
       this.#owner.onInformational(head);
     } else {
@@ -182,7 +223,8 @@ export class Http2Request implements UpstreamRequest, StreamHandler, Http2User {
   onBody(data: Buffer, start: number, end: number): void {
     this.#heldBytes += end - start;
     this.#connection.heard = true;
-    this.#owner.onAnswerBody(data, start, end, false);
+    if (this.#isTunnel) this.#owner.onTunnelData(data.subarray(start, end));
+    else this.#owner.onAnswerBody(data, start, end, false);
     if (!this.#paused) this.#credit();
   }
 
@@ -193,7 +235,10 @@ export class Http2Request implements UpstreamRequest, StreamHandler, Http2User {
   }
 
   onEnd(): void {
-    if (!this.#over) this.#owner.onAnswerEnd(this.#trailers);
+    if (this.#over) return;
+    if (!this.#isTunnel) this.#owner.onAnswerEnd(this.#trailers);
+    else if (this.#stream?.localEnded === true) this.#tunnelEnded();
+    else this.#owner.onTunnelEnd();
   }
 
   onDrain(): void {

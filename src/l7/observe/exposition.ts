@@ -37,12 +37,12 @@ const counters: readonly Reading[] = [
   },
   {
     name: 'fairlead_ingress_received_bytes_total',
-    help: 'Bytes of TLS that passed through, from clients',
+    help: 'Bytes of TLS that passed through and of tunnels, from clients',
     read: (m) => m.receivedBytes,
   },
   {
     name: 'fairlead_ingress_sent_bytes_total',
-    help: 'Bytes of TLS that passed through, to clients',
+    help: 'Bytes of TLS that passed through and of tunnels, to clients',
     read: (m) => m.sentBytes,
   },
   {

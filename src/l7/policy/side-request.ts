@@ -164,6 +164,8 @@ export class SideRequest implements UpstreamRequestOwner {
 
   onInformational(): void {}
   onUpstreamDrain(): void {}
+  onUpgradeRefused(): void {}
+
   onTunnelData(): void {}
   onTunnelEnd(): void {}
 

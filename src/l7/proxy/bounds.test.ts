@@ -42,6 +42,39 @@ test('tunnelIdleTimeoutMs: a tunnel without a byte either way is closed, one tha
   assert.deepEqual([client.wire.destroyed, upstream.wire.destroyed], [true, true]);
 });
 
+test('a tunnel whose reader takes nothing is cut by clientBodyTimeoutMs or upstreamSendTimeoutMs, whatever the other side sends', async (t) => {
+  const limits = { tunnelIdleTimeoutMs: 100_000, clientBodyTimeoutMs: 10_000, upstreamSendTimeoutMs: 5_000 };
+  for (const [slow, boundMs] of [
+    ['client', 10_000],
+    ['endpoint', 5_000],
+  ] as const) {
+    const { clock, upstreams, ask } = startWorker(t, limits);
+    const client = await ask(
+      'GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n',
+    );
+    const upstream = upstreams[0]!;
+    send(upstream, 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
+    const [reader, writer] = slow === 'client' ? [client, upstream] : [upstream, client];
+    const stall = (): void => {
+      reader.wire.flowing = false;
+      send(writer, 'held');
+    };
+    // It takes what is held in time: nothing is lost.
+    stall();
+    await clock.advance(boundMs - 1000);
+    reader.wire.flowing = true;
+    reader.handler.onDrain();
+    await clock.advance(boundMs + 1000);
+    assert.deepEqual([client.wire.destroyed, upstream.wire.destroyed], [false, false], slow);
+    stall();
+    await clock.advance(boundMs - 1000);
+    send(reader, 'it still sends itself');
+    assert.deepEqual([client.wire.destroyed, upstream.wire.destroyed], [false, false], slow);
+    await clock.advance(2000);
+    assert.deepEqual([client.wire.destroyed, upstream.wire.destroyed], [true, true], slow);
+  }
+});
+
 test('upstreamIdleTimeoutMs: an unused connection to an endpoint is closed', async (t) => {
   const { clock, worker, upstreams, ask } = startWorker(t, { upstreamIdleTimeoutMs: 5000 });
   await ask(get);

@@ -6,6 +6,7 @@ import type { CodedClient } from '../http2/coded-client.ts';
 import { ErrorPages, type PageShown } from '../policy/error-page.ts';
 import type { ExchangeClient } from './exchange-client.ts';
 import { setRelayDeadline, setWaitDeadline } from './exchange-deadlines.ts';
+import { ExchangeTunnel } from './exchange-tunnel.ts';
 import { sendBody, sendHead } from './exchange-sending.ts';
 import { proxyHeader, renderClientResponse, renderUpstreamRequest } from './headers.ts';
 import type { RequestHead, ResponseHead } from '../http1/http1-parse.ts';
@@ -45,7 +46,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
   #response: ResponseHead | undefined;
   #upstreamPaused = false;
   #upstreamBlocked = false;
-  #clientEnded = false; // of a tunnel
+  #tunnel: ExchangeTunnel | undefined;
   #keepAlive = false;
   /** undefined, as nearly always: the body goes on as it comes. */
   #requestBody: BodyTranslator | undefined;
@@ -193,17 +194,8 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
   onClientData(): void {
     const upstream = this.#upstream;
     if (upstream === undefined || this.state === 'connecting' || this.state === 'over') return;
+    if (this.#tunnel !== undefined) return this.#tunnel.fromClient();
     const { input, framer } = this.#client;
-    if (this.state === 'tunnel') {
-      if (input.length === 0 || this.#upstreamBlocked) return;
-      const start = input.start;
-      framer.consume(input.data, start, input.end); // only one that counts what is held acts on it
-      input.start = input.end;
-      this.#client.touch();
-      this.#upstreamBlocked = !upstream.write(input.data.subarray(start, input.end));
-      if (this.#clientEnded) upstream.endTunnel();
-      return;
-    }
     if (this.#requestEnded || this.#upstreamBlocked || (input.length === 0 && !framer.done)) return;
     const { start } = input;
     const end = framer.consume(input.data, start, input.end);
@@ -223,6 +215,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
   }
 
   onUpstreamDrain(): void {
+    if (this.#tunnel !== undefined) return this.#tunnel.onUpstreamDrain();
     this.#upstreamBlocked = false;
     if (this.state === 'relaying' && this.#upstream !== undefined) this.#setRelayDeadline(this.#upstream);
     this.onClientData();
@@ -247,23 +240,20 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
 
   onUpgraded(head: ResponseHead, data: Buffer, start: number, end: number): void {
     if (this.head.upgrade === undefined || head.upgrade === undefined) return this.onAnswerInvalid();
-    const upstream = this.#upstream!;
     this.#response = head;
     this.responded = true;
     this.state = 'tunnel';
-    this.#context.metrics.tunnels += 1;
-    upstream.deadlineMs = Number.POSITIVE_INFINITY;
-    upstream.stallMs = Number.POSITIVE_INFINITY;
+    this.#tunnel = new ExchangeTunnel(this.#context, this.#client, this.#upstream!, this.#limits);
     const text = renderClientResponse(head, this.#context.responseLines, 'upgrade', 1);
-    if (!this.#client.writeHead(text, 101, data, start, end)) this.#pauseUpstream();
-    this.#client.touch();
-    this.onClientData();
-    this.#client.afterInput();
+    this.#tunnel.begin(text, data, start, end);
+  }
+
+  onUpgradeRefused(reason: string): void {
+    this.#fail(502, reason);
   }
 
   onTunnelData(data: Buffer): void {
-    this.#client.touch();
-    if (!this.#client.write(data)) this.#pauseUpstream();
+    this.#tunnel?.fromUpstream(data);
   }
 
   onTunnelEnd(): void {
@@ -333,6 +323,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
   }
 
   onClientDrain(): void {
+    if (this.#tunnel !== undefined) return this.#tunnel.onClientDrain();
     if (this.#coded?.onClientDrain() === false) return;
     const upstream = this.#upstream;
     if (!this.#upstreamPaused || upstream === undefined) return;
@@ -407,9 +398,8 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
   }
 
   onClientEnd(): void {
-    if (this.state === 'tunnel') {
-      this.#clientEnded = true;
-      if (this.#client.input.length === 0) this.#upstream?.endTunnel();
+    if (this.#tunnel !== undefined) {
+      if (this.#upstream !== undefined) this.#tunnel.onClientEnd();
     } else if (!this.#client.framer.done) this.#cut(); // the rest of the body will never come
   }
 

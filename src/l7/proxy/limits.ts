@@ -6,13 +6,13 @@ export type ProxyLimits = {
   readonly clientHeaderTimeoutMs: number;
   /** A kept-alive connection without a request is closed after this. */
   readonly clientIdleTimeoutMs: number;
-  /** A client that neither sends its body on nor takes bytes of the answer for this long is cut. */
+  /** A client that neither sends its body on nor takes bytes of the answer, or of a tunnel, for this long is cut. */
   readonly clientBodyTimeoutMs: number;
   /** A connection to an endpoint not made by then counts as failed: another endpoint, or 504. */
   readonly upstreamConnectTimeoutMs: number;
   /** An endpoint that has the whole request and says nothing for this long: 504. */
   readonly upstreamHeaderTimeoutMs: number;
-  /** An endpoint that takes no more of a request's body for this long: 504. */
+  /** An endpoint that takes no more of a request's body for this long: 504; of a tunnel: it is cut. */
   readonly upstreamSendTimeoutMs: number;
   /** An endpoint that pauses in the middle of an answer for this long: the client's connection is cut. */
   readonly upstreamBodyTimeoutMs: number;
