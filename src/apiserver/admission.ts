@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { policyWarnings } from '../api/admission/policy-types.ts';
-import { ensureObject, jsonEqual, numberAt, objectAt, objectsAt, stringAt } from '../api/fields.ts';
-import { systemPriorities } from '../api/kinds/scheduling.ts';
+import { jsonEqual, objectAt, objectsAt, stringAt } from '../api/fields.ts';
 import type { JsonObject } from '../api/object.ts';
 import { groupVersions, kinds } from '../api/registry.ts';
 import { failure, forbidden, notFound } from '../api/status.ts';
@@ -12,7 +11,8 @@ import { preventEscalation } from './escalation.ts';
 import { applyLimitDefaults, limitProblems } from './limit-range.ts';
 import { restrictNode } from './node-restriction.ts';
 import { isBeingDeleted, parseEntry, prefixOf, randomSuffix } from './objects.ts';
-import { admitScheduling, admitServiceAccount, serviceAccountNameOf } from './pod-admission.ts';
+import { admitServiceAccount, serviceAccountNameOf } from './pod-admission.ts';
+import { admitPriorityClass, admitRuntimeClass } from './pod-classes.ts';
 
 /**
  * What is done to an object between decoding and validation, by kind. Service addresses and ports are not here: they
@@ -141,9 +141,16 @@ export function requireNamespace(context: ApiContext, target: Target): void {
   }
 }
 
+/** All objects of a kind that has no namespaces. */
+function objectsOf(context: ApiContext, group: string, plural: string): readonly JsonObject[] {
+  return context.store.list(prefixOf({ group, plural })).entries.map((entry) => parseEntry(entry));
+}
+
 function admitPod(context: ApiContext, target: Target, pod: JsonObject): void {
-  admitScheduling(pod);
-  admitPriority(context, target, pod);
+  const refusal =
+    admitPriorityClass(pod, objectsOf(context, 'scheduling.k8s.io', 'priorityclasses')) ??
+    admitRuntimeClass(pod, objectsOf(context, 'node.k8s.io', 'runtimeclasses'));
+  if (refusal !== undefined) throw forbidden(target.kind, stringAt(pod, 'metadata', 'name'), refusal);
   const name = serviceAccountNameOf(pod);
   if (name === '') return; // a mirror Pod
   const entry = context.store.get(`/serviceaccounts/${target.namespace}/${name}`);
@@ -193,34 +200,6 @@ function checkLimits(context: ApiContext, target: Target, object: JsonObject): v
   throw forbidden(target.kind, name, detail);
 }
 
-/** Fills the Pod's priority from its class, or from the default class. */
-function admitPriority(context: ApiContext, target: Target, pod: JsonObject): void {
-  const spec = ensureObject(pod, 'spec');
-  const name = stringAt(spec, 'priorityClassName');
-  const { entries } = context.store.list(prefixOf({ group: 'scheduling.k8s.io', plural: 'priorityclasses' }));
-  const classes = entries.map((entry) => parseEntry(entry));
-  const found =
-    name === '' ? defaultPriority(classes) : classes.find((item) => item.metadata['name'] === name);
-  const value = numberAt(found, 'value') ?? systemPriorities[name];
-  if (name !== '' && value === undefined) {
-    throw forbidden(
-      target.kind,
-      stringAt(pod, 'metadata', 'name'),
-      `no PriorityClass with name ${name} was found`,
-    );
-  }
-  if (found !== undefined) spec['priorityClassName'] = stringAt(found, 'metadata', 'name');
-  spec['priority'] = value ?? 0;
-  spec['preemptionPolicy'] = stringAt(found, 'preemptionPolicy') || 'PreemptLowerPriority';
-}
-
-/** Of several default classes the least important one counts, as in Kubernetes. */
-function defaultPriority(classes: readonly JsonObject[]): JsonObject | undefined {
-  return classes
-    .filter((item) => item['globalDefault'] === true)
-    .toSorted((a, b) => (numberAt(a, 'value') ?? 0) - (numberAt(b, 'value') ?? 0))[0];
-}
-
 const defaultClassAnnotation = 'ingressclass.kubernetes.io/is-default-class';
 
 /** Fills in the default class; refuses when there is more than one, as Kubernetes does. */
@@ -228,12 +207,9 @@ function admitIngress(context: ApiContext, target: Target, ingress: JsonObject):
   const spec = objectAt(ingress, 'spec');
   if (spec === undefined || spec['ingressClassName'] !== undefined) return;
   if (objectAt(ingress, 'metadata', 'annotations')?.['kubernetes.io/ingress.class'] !== undefined) return;
-  const { entries } = context.store.list(prefixOf({ group: 'networking.k8s.io', plural: 'ingressclasses' }));
-  const defaults = entries
-    .map((entry) => parseEntry(entry))
-    .filter(
-      (candidate) => objectAt(candidate, 'metadata', 'annotations')?.[defaultClassAnnotation] === 'true',
-    );
+  const defaults = objectsOf(context, 'networking.k8s.io', 'ingressclasses').filter(
+    (candidate) => objectAt(candidate, 'metadata', 'annotations')?.[defaultClassAnnotation] === 'true',
+  );
   const [first, second] = defaults;
   if (second !== undefined) {
     throw forbidden(

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import type { JsonObject } from '../api/object.ts';
 import type { User } from './exchange.ts';
 import { restrictNode } from './node-restriction.ts';
-import { admitScheduling, admitServiceAccount, graceOf, serviceAccountNameOf } from './pod-admission.ts';
+import { admitServiceAccount, graceOf, serviceAccountNameOf } from './pod-admission.ts';
 
 function pod(spec: JsonObject, metadata: JsonObject = {}): JsonObject {
   return { metadata, spec: { containers: [{ name: 'a' }], ...spec } };
@@ -51,15 +51,6 @@ for (const { name, account, own, want } of automounts) {
 test('pod admission: mirror Pods have no account', () => {
   assert.equal(serviceAccountNameOf(pod({}, mirror)), '');
   assert.equal(serviceAccountNameOf(pod({})), 'default');
-});
-
-test('pod admission: default tolerations are added unless tolerated already', () => {
-  const object = pod({ tolerations: [{ operator: 'Exists' }] });
-  admitScheduling(object);
-  assert.deepEqual((object['spec'] as JsonObject)['tolerations'], [{ operator: 'Exists' }]);
-  const plain = pod({});
-  admitScheduling(plain);
-  assert.equal(((plain['spec'] as JsonObject)['tolerations'] as unknown[]).length, 2);
 });
 
 const graces = [

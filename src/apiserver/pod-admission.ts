@@ -1,4 +1,4 @@
-import { ensureObject, objectAt, objectsAt, setDefault, stringAt } from '../api/fields.ts';
+import { ensureObject, objectAt, objectsAt, stringAt } from '../api/fields.ts';
 import type { JsonObject } from '../api/object.ts';
 
 /** What admission adds to a new Pod beyond the defaults of its schema. Pure: lookups and chance come in. */
@@ -8,8 +8,6 @@ export const mirrorAnnotation = 'kubernetes.io/config.mirror';
 
 /** As in Kubernetes: an hour and some seconds, which marks the token as one that the server chose to mount. */
 const tokenLifetimeSeconds = 3607;
-/** A Pod stays so long on a node that went away before it is evicted, s. */
-const evictionTolerationSeconds = 300;
 
 export type ServiceAccountFacts = {
   /** `automountServiceAccountToken` of the ServiceAccount; undefined is true. */
@@ -79,30 +77,6 @@ function tokenVolume(name: string): JsonObject {
       ],
     },
   };
-}
-
-/** Priority 0, and five minutes of patience with a node that is gone. */
-export function admitScheduling(pod: JsonObject): void {
-  const spec = ensureObject(pod, 'spec');
-  setDefault(spec, 'priority', 0);
-  setDefault(spec, 'preemptionPolicy', 'PreemptLowerPriority');
-  const tolerations = [...objectsAt(spec, 'tolerations')];
-  for (const key of ['node.kubernetes.io/not-ready', 'node.kubernetes.io/unreachable']) {
-    if (tolerations.some((toleration) => tolerates(toleration, key))) continue;
-    tolerations.push({
-      key,
-      operator: 'Exists',
-      effect: 'NoExecute',
-      tolerationSeconds: evictionTolerationSeconds,
-    });
-  }
-  spec['tolerations'] = tolerations;
-}
-
-function tolerates(toleration: JsonObject, key: string): boolean {
-  const effect = stringAt(toleration, 'effect');
-  const own = stringAt(toleration, 'key');
-  return (own === '' || own === key) && (effect === '' || effect === 'NoExecute');
 }
 
 /** The grace that a delete of this Pod gets, s: what was asked for or the Pod's own; none where no kubelet must act. */

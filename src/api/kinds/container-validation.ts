@@ -1,28 +1,25 @@
-import {
-  child,
-  duplicate,
-  forbidden,
-  index,
-  invalid,
-  notFound,
-  notSupported,
-  required,
-} from '../field-errors.ts';
+import { child, duplicate, forbidden, index, invalid, notSupported, required } from '../field-errors.ts';
 import { objectAt, objectsAt, stringAt } from '../fields.ts';
 import type { FieldError } from '../kind.ts';
-import {
-  dnsLabelProblems,
-  envVarNameProblems,
-  labelKeyProblems,
-  portNameProblems,
-  portNumberProblems,
-} from '../names.ts';
-import type { Json, JsonObject } from '../object.ts';
-import { compareQuantities, parseQuantity } from '../quantity.ts';
+import { dnsLabelProblems, portNameProblems, portNumberProblems } from '../names.ts';
+import type { JsonObject } from '../object.ts';
+import { validateEnv, validateEnvFrom } from './container-env.ts';
+import { validateDevices, validateMounts } from './container-mounts.ts';
+import { validateLifecycle, validateProbes } from './container-probes.ts';
+import { validateResources } from './container-resources.ts';
+import { oneOf, problemsAt } from './field-rules.ts';
+import { validateContainerSecurity } from './pod-security.ts';
 
 export type ContainerContext = {
-  readonly volumes: ReadonlySet<string>;
+  /** The Pod's volumes without fault, by name. */
+  readonly volumes: ReadonlyMap<string, JsonObject>;
+  /** Names of the Pod's resourceClaims. */
+  readonly claims: ReadonlySet<string>;
+  readonly subject: 'pod' | 'template';
   readonly hostNetwork: boolean;
+  readonly hostUsers: boolean;
+  readonly graceSeconds: number | undefined;
+  readonly restartPolicy: string;
   readonly role: 'main' | 'init' | 'ephemeral';
 };
 
@@ -33,18 +30,20 @@ export function validateContainers(
   context: ContainerContext,
   names: Set<string>,
 ): readonly FieldError[] {
+  const hostPorts = new Set<string>();
   return containers.flatMap((container, position) => {
     const at = index(path, position);
     const name = stringAt(container, 'name');
     const errors: FieldError[] = [];
     if (name === '') errors.push(required(child(at, 'name')));
-    else {
-      errors.push(...dnsLabelProblems(name).map((problem) => invalid(child(at, 'name'), name, problem)));
-      if (names.has(name)) errors.push(duplicate(child(at, 'name'), name));
-      names.add(name);
-    }
+    else errors.push(...problemsAt(child(at, 'name'), name, dnsLabelProblems));
     errors.push(...validateContainer(container, at, context));
-    return errors;
+    if (name !== '' && names.has(name)) errors.push(duplicate(child(at, 'name'), name));
+    names.add(name);
+    errors.push(...validateRole(container, at, context));
+    // Init containers run one after the other, so they do not take each other's ports.
+    const taken = context.role === 'main' ? hostPorts : new Set<string>();
+    return [...errors, ...conflictingHostPorts(container, child(at, 'ports'), taken)];
   });
 }
 
@@ -53,44 +52,55 @@ function validateContainer(
   path: string,
   context: ContainerContext,
 ): readonly FieldError[] {
-  const errors: FieldError[] = [];
-  const image = stringAt(container, 'image');
-  if (image === '') errors.push(required(child(path, 'image')));
-  else if (image.trim() !== image) {
-    errors.push(invalid(child(path, 'image'), image, 'must not have leading or trailing whitespace'));
-  }
-  errors.push(...oneOf(container, path, 'imagePullPolicy', ['Always', 'IfNotPresent', 'Never']));
-  errors.push(...oneOf(container, path, 'terminationMessagePolicy', ['File', 'FallbackToLogsOnError']));
-  errors.push(...validatePorts(objectsAt(container, 'ports'), child(path, 'ports'), context));
-  errors.push(...validateEnv(objectsAt(container, 'env'), child(path, 'env')));
-  errors.push(...validateMounts(container, child(path, 'volumeMounts'), context));
-  errors.push(...validateResources(objectAt(container, 'resources'), child(path, 'resources')));
-  errors.push(...validateProbes(container, path, context));
-  for (const hook of ['postStart', 'preStop']) {
-    const handler = objectAt(container, 'lifecycle', hook);
-    if (handler === undefined) continue;
-    errors.push(
-      ...validateHandler(handler, child(path, `lifecycle.${hook}`), [
-        'exec',
-        'httpGet',
-        'tcpSocket',
-        'sleep',
-      ]),
-    );
-  }
-  return errors;
+  const security = objectAt(container, 'securityContext');
+  return [
+    ...validateImage(container, path, context),
+    ...oneOf(container, path, 'terminationMessagePolicy', ['File', 'FallbackToLogsOnError']),
+    ...validatePorts(objectsAt(container, 'ports'), child(path, 'ports'), context),
+    ...validateEnv(objectsAt(container, 'env'), child(path, 'env')),
+    ...validateEnvFrom(container, child(path, 'envFrom')),
+    ...validateMounts(container, child(path, 'volumeMounts'), context.volumes),
+    ...validateDevices(container, child(path, 'volumeDevices'), context.volumes),
+    ...oneOf(container, path, 'imagePullPolicy', ['Always', 'IfNotPresent', 'Never']),
+    ...validateResources(objectAt(container, 'resources'), child(path, 'resources'), context.claims),
+    ...validateResizePolicy(container, child(path, 'resizePolicy'), context),
+    ...validateContainerSecurity(security, child(path, 'securityContext'), context.hostUsers),
+  ];
 }
 
-/** A text that must be one of few; an absent one was filled by defaults, or is the caller's matter. */
-export function oneOf(
-  object: JsonObject,
+/** Templates may carry blanks around an image's name: somebody may fill it in before Pods are made. */
+function validateImage(
+  container: JsonObject,
   path: string,
-  field: string,
-  supported: readonly string[],
+  { subject }: ContainerContext,
 ): readonly FieldError[] {
-  const value = stringAt(object, field);
-  if (value === '' || supported.includes(value)) return [];
-  return [notSupported(child(path, field), value, supported)];
+  const image = stringAt(container, 'image');
+  if (image === '') return [required(child(path, 'image'))];
+  if (subject === 'template' || image.trim() === image) return [];
+  return [invalid(child(path, 'image'), image, 'must not have leading or trailing whitespace')];
+}
+
+/** What only some of a Pod's containers may have. */
+function validateRole(container: JsonObject, path: string, context: ContainerContext): readonly FieldError[] {
+  const restarts = container['restartPolicy'];
+  const at = child(path, 'restartPolicy');
+  const longRunning = () => [
+    ...validateLifecycle(container, path, context.graceSeconds),
+    ...validateProbes(container, path),
+  ];
+  if (context.role === 'ephemeral') return []; // see validateEphemeralContainers
+  if (context.role === 'main') {
+    if (restarts === undefined) return longRunning();
+    return [...longRunning(), forbidden(at, 'may not be set for non-init containers')];
+  }
+  if (restarts === 'Always') return longRunning();
+  const errors = restarts === undefined ? [] : [notSupported(at, restarts, ['Always'])];
+  for (const field of ['lifecycle', 'livenessProbe', 'readinessProbe', 'startupProbe']) {
+    if (container[field] === undefined) continue;
+    const detail = 'may not be set for init containers without restartPolicy=Always';
+    errors.push(forbidden(child(path, field), detail));
+  }
+  return errors;
 }
 
 const protocols = ['TCP', 'UDP', 'SCTP'] as const;
@@ -106,220 +116,71 @@ function validatePorts(
     const errors: FieldError[] = [];
     const name = stringAt(port, 'name');
     if (name !== '') {
-      errors.push(...portNameProblems(name).map((problem) => invalid(child(at, 'name'), name, problem)));
-      if (names.has(name)) errors.push(duplicate(child(at, 'name'), name));
+      const problems = problemsAt(child(at, 'name'), name, portNameProblems);
+      errors.push(...problems);
+      if (problems.length === 0 && names.has(name)) errors.push(duplicate(child(at, 'name'), name));
       names.add(name);
     }
     const number = port['containerPort'];
     if (number === undefined || number === 0) errors.push(required(child(at, 'containerPort')));
     else
       errors.push(...portNumberProblems(number).map((p) => invalid(child(at, 'containerPort'), number, p)));
-    const hostPort = port['hostPort'];
-    if (hostPort !== undefined && hostPort !== 0) {
+    const hostPort = port['hostPort'] ?? 0;
+    if (hostPort !== 0)
       errors.push(...portNumberProblems(hostPort).map((p) => invalid(child(at, 'hostPort'), hostPort, p)));
-      if (context.hostNetwork && hostPort !== number) {
-        errors.push(
-          invalid(child(at, 'hostPort'), hostPort, 'must match `containerPort` when `hostNetwork` is true'),
-        );
-      }
-    }
     errors.push(...oneOf(port, at, 'protocol', protocols));
-    return errors;
-  });
-}
-
-const envSources = ['fieldRef', 'resourceFieldRef', 'configMapKeyRef', 'secretKeyRef', 'fileKeyRef'] as const;
-
-function validateEnv(env: readonly JsonObject[], path: string): readonly FieldError[] {
-  return env.flatMap((variable, position) => {
-    const at = index(path, position);
-    const name = stringAt(variable, 'name');
-    const errors: FieldError[] = [];
-    if (name === '') errors.push(required(child(at, 'name')));
-    else errors.push(...envVarNameProblems(name).map((problem) => invalid(child(at, 'name'), name, problem)));
-    const source = objectAt(variable, 'valueFrom');
-    if (source === undefined) return errors;
-    const from = child(at, 'valueFrom');
-    const chosen = envSources.filter((key) => source[key] !== undefined);
-    if (chosen.length === 0) {
-      errors.push(
-        invalid(
-          from,
-          '',
-          'must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`',
-        ),
-      );
-    } else if (chosen.length > 1) {
-      errors.push(invalid(from, '', 'may not have more than one field specified at a time'));
-    }
-    if (stringAt(variable, 'value') !== '') {
-      errors.push(invalid(from, '', 'may not be specified when `value` is not empty'));
-    }
-    for (const ref of ['configMapKeyRef', 'secretKeyRef'] as const) {
-      const found = objectAt(source, ref);
-      if (found !== undefined && stringAt(found, 'key') === '')
-        errors.push(required(child(from, `${ref}.key`)));
+    // A Pod made of a template gets the port filled in.
+    const isBound =
+      context.hostNetwork && context.role === 'main' && (context.subject === 'pod' || hostPort !== 0);
+    if (isBound && hostPort !== number) {
+      const detail = 'must match `containerPort` when `hostNetwork` is true';
+      errors.push(invalid(child(at, 'hostPort'), hostPort, detail));
     }
     return errors;
   });
 }
 
-function validateMounts(
+function conflictingHostPorts(
   container: JsonObject,
   path: string,
-  context: ContainerContext,
+  taken: Set<string>,
 ): readonly FieldError[] {
-  const paths = new Set<string>();
-  return objectsAt(container, 'volumeMounts').flatMap((mount, position) => {
-    const at = index(path, position);
-    const errors: FieldError[] = [];
-    const name = stringAt(mount, 'name');
-    const mountPath = stringAt(mount, 'mountPath');
-    if (name === '') errors.push(required(child(at, 'name')));
-    else if (!context.volumes.has(name)) errors.push(notFound(child(at, 'name'), name));
-    if (mountPath === '') errors.push(required(child(at, 'mountPath')));
-    else if (paths.has(mountPath)) errors.push(invalid(child(at, 'mountPath'), mountPath, 'must be unique'));
-    paths.add(mountPath);
-    for (const field of ['subPath', 'subPathExpr']) {
-      const subPath = stringAt(mount, field);
-      if (subPath.startsWith('/')) {
-        errors.push(invalid(child(at, field), subPath, 'must be a relative path'));
-      } else if (subPath.split('/').includes('..')) {
-        errors.push(invalid(child(at, field), subPath, "must not contain '..'"));
-      }
-    }
-    const expression = stringAt(mount, 'subPathExpr');
-    if (expression !== '' && stringAt(mount, 'subPath') !== '') {
-      const detail = 'subPathExpr and subPath are mutually exclusive';
-      errors.push(invalid(child(at, 'subPathExpr'), expression, detail));
-    }
-    errors.push(...oneOf(mount, at, 'mountPropagation', ['Bidirectional', 'HostToContainer', 'None']));
-    const isPrivileged = objectAt(container, 'securityContext')?.['privileged'] === true;
-    if (stringAt(mount, 'mountPropagation') === 'Bidirectional' && !isPrivileged) {
-      const detail = 'Bidirectional mount propagation is available only to privileged containers';
-      errors.push(forbidden(child(at, 'mountPropagation'), detail));
-    }
-    return errors;
+  return objectsAt(container, 'ports').flatMap((port, position) => {
+    const hostPort = port['hostPort'];
+    if (typeof hostPort !== 'number' || hostPort === 0) return [];
+    const key = `${stringAt(port, 'protocol')}/${stringAt(port, 'hostIP')}/${hostPort}`;
+    if (taken.has(key)) return [duplicate(child(index(path, position), 'hostPort'), key)];
+    taken.add(key);
+    return [];
   });
 }
 
-function validateResources(resources: JsonObject | undefined, path: string): readonly FieldError[] {
-  if (resources === undefined) return [];
-  const errors: FieldError[] = [];
-  const limits = objectAt(resources, 'limits') ?? {};
-  const requests = objectAt(resources, 'requests') ?? {};
-  for (const [list, amounts] of [
-    ['limits', limits],
-    ['requests', requests],
-  ] as const) {
-    for (const [name, text] of Object.entries(amounts)) {
-      const at = `${child(path, list)}[${name}]`;
-      errors.push(...labelKeyProblems(name).map((problem) => invalid(at, name, problem)));
-      const amount = quantityOf(text);
-      if (amount !== undefined && amount.nanos < 0n) {
-        errors.push(invalid(at, text, 'must be greater than or equal to 0'));
-      }
-    }
-  }
-  for (const [name, text] of Object.entries(requests)) {
-    const request = quantityOf(text);
-    const limit = quantityOf(limits[name]);
-    if (request === undefined || limit === undefined || compareQuantities(request, limit) <= 0) continue;
-    errors.push(
-      invalid(
-        child(path, 'requests'),
-        text,
-        `must be less than or equal to ${name} limit of ${stringAt(limits, name)}`,
-      ),
-    );
-  }
-  return errors;
-}
+const resized = ['cpu', 'memory'] as const;
+const resizePolicies = ['NotRequired', 'RestartContainer'] as const;
 
-function quantityOf(value: Json | undefined): ReturnType<typeof parseQuantity> {
-  return typeof value === 'string' ? parseQuantity(value) : undefined;
-}
-
-const probeHandlers = ['exec', 'httpGet', 'tcpSocket', 'grpc'] as const;
-
-function validateProbes(
+/** Kubernetes tells most of these at the list. */
+function validateResizePolicy(
   container: JsonObject,
   path: string,
-  context: ContainerContext,
+  { restartPolicy }: ContainerContext,
 ): readonly FieldError[] {
-  const errors: FieldError[] = [];
-  const isSidecar = context.role === 'init' && stringAt(container, 'restartPolicy') === 'Always';
-  for (const name of ['livenessProbe', 'readinessProbe', 'startupProbe']) {
-    const probe = objectAt(container, name);
-    if (probe === undefined) continue;
-    const at = child(path, name);
-    if (context.role === 'ephemeral') {
-      errors.push(forbidden(at, 'cannot be set for an Ephemeral Container'));
-      continue;
+  const seen = new Set<string>();
+  return objectsAt(container, 'resizePolicy').flatMap((policy, position) => {
+    const errors: FieldError[] = [];
+    const resource = stringAt(policy, 'resourceName');
+    const restart = stringAt(policy, 'restartPolicy');
+    if (seen.has(resource)) errors.push(duplicate(index(path, position), resource));
+    seen.add(resource);
+    for (const [value, supported] of [
+      [resource, resized],
+      [restart, resizePolicies],
+    ] as const) {
+      if (value === '') errors.push(required(path));
+      else if (!(supported as readonly string[]).includes(value))
+        errors.push(notSupported(path, value, supported));
     }
-    if (context.role === 'init' && !isSidecar) {
-      errors.push(forbidden(at, 'may not be set for init containers without restartPolicy=Always'));
-      continue;
-    }
-    errors.push(...validateProbe(probe, at));
-    if (
-      name !== 'readinessProbe' &&
-      probe['successThreshold'] !== undefined &&
-      probe['successThreshold'] !== 1
-    ) {
-      errors.push(invalid(child(at, 'successThreshold'), probe['successThreshold'], 'must be 1'));
-    }
-  }
-  return errors;
-}
-
-function validateProbe(probe: JsonObject, path: string): readonly FieldError[] {
-  const errors: FieldError[] = [...validateHandler(probe, path, probeHandlers)];
-  for (const field of [
-    'initialDelaySeconds',
-    'timeoutSeconds',
-    'periodSeconds',
-    'successThreshold',
-    'failureThreshold',
-  ]) {
-    const value = probe[field];
-    if (typeof value === 'number' && value < 0) {
-      errors.push(invalid(child(path, field), value, 'must be greater than or equal to 0'));
-    }
-  }
-  return errors;
-}
-
-function validateHandler(
-  handler: JsonObject,
-  path: string,
-  supported: readonly string[],
-): readonly FieldError[] {
-  const chosen = supported.filter((key) => handler[key] !== undefined);
-  if (chosen.length === 0) return [required(path, 'must specify a handler type')];
-  const errors: FieldError[] = chosen
-    .slice(1)
-    .map((key) => forbidden(child(path, key), 'may not specify more than 1 handler type'));
-  const [key = ''] = chosen;
-  const at = child(path, key);
-  const action = objectAt(handler, key) ?? {};
-  if (key === 'exec' && objectAtLength(action, 'command') === 0) errors.push(required(child(at, 'command')));
-  if (key === 'httpGet') {
-    errors.push(...oneOf(action, at, 'scheme', ['HTTP', 'HTTPS']));
-    if (stringAt(action, 'path') === '') errors.push(required(child(at, 'path')));
-  }
-  if (key !== 'exec' && key !== 'sleep')
-    errors.push(...validatePortReference(action['port'], child(at, 'port')));
-  return errors;
-}
-
-function objectAtLength(object: JsonObject, field: string): number {
-  const list = object[field];
-  return Array.isArray(list) ? list.length : 0;
-}
-
-/** A port number, or the name of a container port. */
-export function validatePortReference(port: Json | undefined, path: string): readonly FieldError[] {
-  if (typeof port === 'string') return portNameProblems(port).map((problem) => invalid(path, port, problem));
-  return portNumberProblems(port).map((problem) => invalid(path, port ?? 0, problem));
+    if (restartPolicy === 'Never' && restart !== 'NotRequired')
+      errors.push(invalid(path, restart, "must be 'NotRequired' when `restartPolicy` is 'Never'"));
+    return errors;
+  });
 }

@@ -13,7 +13,7 @@ import {
 } from '../names.ts';
 import type { JsonObject } from '../object.ts';
 import { abbreviated, ageColumn, column, nameColumn } from './columns.ts';
-import { oneOf } from './container-validation.ts';
+import { oneOf } from './field-rules.ts';
 import { defineKind } from './define.ts';
 import { endpointAddressProblems } from './endpoint-address.ts';
 

@@ -5,7 +5,7 @@ import type { FieldError, Kind } from '../kind.ts';
 import { dnsLabelProblems, dnsSubdomainProblems, portNumberProblems } from '../names.ts';
 import type { JsonObject } from '../object.ts';
 import { abbreviated, ageColumn, column, nameColumn } from './columns.ts';
-import { oneOf } from './container-validation.ts';
+import { oneOf } from './field-rules.ts';
 import { defineKind } from './define.ts';
 import { endpointAddressProblems } from './endpoint-address.ts';
 

@@ -10,7 +10,7 @@ import {
   portNumberProblems,
 } from '../names.ts';
 import type { JsonObject } from '../object.ts';
-import { oneOf } from './container-validation.ts';
+import { oneOf } from './field-rules.ts';
 
 const path = 'status.loadBalancer.ingress';
 const ipModes = ['Proxy', 'VIP'] as const;

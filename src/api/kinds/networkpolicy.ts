@@ -9,7 +9,7 @@ import { validateLabelSelector } from '../object-meta.ts';
 import type { JsonObject } from '../object.ts';
 import { ageColumn, column, nameColumn } from './columns.ts';
 import { defineKind } from './define.ts';
-import { oneOf, validatePortReference } from './container-validation.ts';
+import { oneOf, validatePortReference } from './field-rules.ts';
 
 function validatePolicy(policy: JsonObject): readonly FieldError[] {
   const spec = objectAt(policy, 'spec') ?? {};

@@ -14,7 +14,7 @@ import type { FieldError, Kind } from '../kind.ts';
 import { cidrProblems, labelKeyProblems, labelValueProblems } from '../names.ts';
 import type { JsonObject } from '../object.ts';
 import { ageColumn, column, nameColumn, orNone, wideColumn } from './columns.ts';
-import { oneOf } from './container-validation.ts';
+import { oneOf } from './field-rules.ts';
 import { defineKind } from './define.ts';
 
 function read(object: JsonObject): Node {

@@ -6,6 +6,7 @@ import { parseQuantity } from '../quantity.ts';
 import { typeNode } from '../schema.ts';
 import { ageColumn, column, nameColumn, wideColumn } from './columns.ts';
 import { defineKind } from './define.ts';
+import { validateNodeSelector } from './pod-placement.ts';
 import { formatAccessModes, validateAccessModes } from './persistentvolumeclaim.ts';
 
 const settings: ReadonlySet<string> = new Set([
@@ -39,6 +40,13 @@ function validateVolume(volume: JsonObject): readonly FieldError[] {
   const policies = ['Delete', 'Recycle', 'Retain'];
   if (!policies.includes(policy)) {
     errors.push(notSupported('spec.persistentVolumeReclaimPolicy', policy, policies));
+  }
+  const affinity = objectAt(spec, 'nodeAffinity');
+  const at = 'spec.nodeAffinity.required';
+  if (affinity !== undefined) {
+    const selector = objectAt(affinity, 'required');
+    if (selector === undefined) errors.push(required(at, 'must specify required node constraints'));
+    else errors.push(...validateNodeSelector(selector, at));
   }
   const [first, second] = volumeSourcesOf(spec);
   if (first === undefined) errors.push(required('spec', 'must specify a volume type'));

@@ -1,10 +1,21 @@
 import { child, forbidden, invalid, notSupported, required } from '../field-errors.ts';
-import { ensureObject, jsonEqual, objectAt, setDefault, stringAt, stringsAt } from '../fields.ts';
+import {
+  ensureObject,
+  jsonEqual,
+  objectAt,
+  setDefault,
+  stringAt,
+  stringMapAt,
+  stringsAt,
+} from '../fields.ts';
 import type { FieldError, Kind } from '../kind.ts';
+import { dnsSubdomainProblems } from '../names.ts';
+import { validateAnnotations, validateLabels, validateLabelSelector } from '../object-meta.ts';
 import type { JsonObject } from '../object.ts';
 import { parseQuantity } from '../quantity.ts';
 import { ageColumn, column, nameColumn, wideColumn } from './columns.ts';
 import { defineKind } from './define.ts';
+import { oneOf, problemsAt } from './field-rules.ts';
 
 export const accessModes: Readonly<Record<string, string>> = {
   ReadWriteOnce: 'RWO',
@@ -36,21 +47,32 @@ export function defaultClaimSpec(spec: JsonObject): void {
   setDefault(spec, 'volumeMode', 'Filesystem');
 }
 
-function validateClaim(claim: JsonObject): readonly FieldError[] {
-  const spec = objectAt(claim, 'spec') ?? {};
-  const errors: FieldError[] = [...validateAccessModes(stringsAt(spec, 'accessModes'), 'spec.accessModes')];
+function validateClaimSpec(spec: JsonObject, path: string): readonly FieldError[] {
+  const at = child(path, 'accessModes');
+  const errors: FieldError[] = [...validateAccessModes(stringsAt(spec, 'accessModes'), at)];
+  errors.push(...validateLabelSelector(objectAt(spec, 'selector'), child(path, 'selector')));
   const storage = stringAt(spec, 'resources', 'requests', 'storage');
-  const path = child('spec.resources', 'requests[storage]');
   const quantity = parseQuantity(storage);
-  if (storage === '') errors.push(required('spec.resources[storage]'));
+  if (storage === '') errors.push(required(child(path, 'resources[storage]')));
   else if (quantity === undefined || quantity.nanos <= 0n) {
-    errors.push(invalid(path, storage, 'must be greater than zero'));
+    errors.push(invalid(child(path, 'resources.requests[storage]'), storage, 'must be greater than zero'));
   }
-  const mode = stringAt(spec, 'volumeMode');
-  if (mode !== 'Filesystem' && mode !== 'Block') {
-    errors.push(notSupported('spec.volumeMode', mode, ['Block', 'Filesystem']));
-  }
-  return errors;
+  const className = stringAt(spec, 'storageClassName');
+  if (className !== '')
+    errors.push(...problemsAt(child(path, 'storageClassName'), className, dnsSubdomainProblems));
+  return [...errors, ...oneOf(spec, path, 'volumeMode', ['Block', 'Filesystem'])];
+}
+
+/** The template of a claim that is made for one Pod: `ephemeral` volumes. */
+export function validateClaimTemplate(template: JsonObject, path: string): readonly FieldError[] {
+  const at = child(path, 'metadata');
+  const { labels: _labels, annotations: _annotations, ...others } = objectAt(template, 'metadata') ?? {};
+  return [
+    ...validateAnnotations(stringMapAt(template, 'metadata', 'annotations'), child(at, 'annotations')),
+    ...validateLabels(stringMapAt(template, 'metadata', 'labels'), child(at, 'labels')),
+    ...Object.keys(others).map((field) => forbidden(child(at, field), 'cannot be set')),
+    ...validateClaimSpec(objectAt(template, 'spec') ?? {}, child(path, 'spec')),
+  ];
 }
 
 function validateClaimUpdate(claim: JsonObject, old: JsonObject): readonly FieldError[] {
@@ -117,6 +139,6 @@ export const persistentVolumeClaimKind: Kind = defineKind({
   prepareForCreate(claim: JsonObject): void {
     claim['status'] = { phase: 'Pending' };
   },
-  validate: validateClaim,
+  validate: (claim) => validateClaimSpec(objectAt(claim, 'spec') ?? {}, 'spec'),
   validateUpdate: validateClaimUpdate,
 });

@@ -1,5 +1,6 @@
-import { boolAt, ensureObject, objectAt, objectsAt, setDefault, stringAt } from '../fields.ts';
+import { boolAt, ensureObject, objectAt, objectsAt, setDefault, stringAt, stringMapAt } from '../fields.ts';
 import { isJsonObject, type JsonObject } from '../object.ts';
+import { addQuantities, formatQuantity, parseQuantity, type Quantity } from '../quantity.ts';
 
 /** Kubernetes' defaults of PodSpec. All idempotent. */
 
@@ -40,6 +41,31 @@ export function defaultPod(pod: JsonObject): void {
       }
     }
   }
+  defaultPodRequests(spec);
+}
+
+/** The Pod's own requests, where it bounds itself as a whole: what its containers ask for, else its limits. */
+function defaultPodRequests(spec: JsonObject): void {
+  const own = objectAt(spec, 'resources');
+  if (own === undefined) return;
+  const requests = { ...objectAt(own, 'requests') };
+  const sums = new Map<string, Quantity>();
+  for (const container of objectsAt(spec, 'containers')) {
+    for (const [name, text] of Object.entries(stringMapAt(container, 'resources', 'requests'))) {
+      const amount = parseQuantity(text);
+      if (amount === undefined || !isPodLevelResource(name)) continue;
+      const sum = sums.get(name);
+      sums.set(name, sum === undefined ? amount : addQuantities(sum, amount));
+    }
+  }
+  for (const [name, sum] of sums) setDefault(requests, name, formatQuantity(sum));
+  for (const [name, limit] of Object.entries(stringMapAt(own, 'limits'))) setDefault(requests, name, limit);
+  if (Object.keys(requests).length > 0) own['requests'] = requests;
+}
+
+/** What a Pod can ask for as a whole. */
+export function isPodLevelResource(name: string): boolean {
+  return name === 'cpu' || name === 'memory' || name.startsWith('hugepages-');
 }
 
 export function defaultPodTemplate(template: JsonObject): void {
@@ -133,11 +159,9 @@ function defaultFieldRef(item: JsonObject): void {
 const nodeTroubleTolerationSeconds = 300;
 const nodeTroubleTaints = ['node.kubernetes.io/not-ready', 'node.kubernetes.io/unreachable'] as const;
 
-/** What Kubernetes' admission fills into a new Pod: priority and the tolerations of a node in trouble. */
+/** What Kubernetes' admission fills into a new Pod: the tolerations of a node in trouble. */
 export function admitPod(pod: JsonObject): void {
   const spec = ensureObject(pod, 'spec');
-  setDefault(spec, 'priority', 0);
-  setDefault(spec, 'preemptionPolicy', 'PreemptLowerPriority');
   const tolerations = objectsAt(spec, 'tolerations');
   const missing = nodeTroubleTaints.filter((taint) => !tolerations.some((entry) => tolerates(entry, taint)));
   if (missing.length === 0) return;

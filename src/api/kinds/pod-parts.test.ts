@@ -141,7 +141,7 @@ for (const { part, name, old = pod(), wanted, want } of cases) {
   test(`pods/${part}: ${name}`, () => {
     const rules = podKind.parts?.[part];
     const object = rules?.take(wanted, old) ?? {};
-    const errors = [...(podKind.validate?.(object) ?? []), ...(rules?.validate(object, old) ?? [])];
+    const errors = [...(podKind.validate?.(object, old) ?? []), ...(rules?.validate(object, old) ?? [])];
     assert.deepEqual(
       errors.map(({ field, message }) => `${field}: ${message}`),
       want,

@@ -16,8 +16,17 @@ function withSpec(pod: JsonObject, change: JsonObject): JsonObject {
   return { ...pod, spec: { ...objectAt(pod, 'spec'), ...change } };
 }
 
-/** Container fields that make no sense in a container that comes to look at others and never restarts; probes are refused with those of init containers. */
-const notEphemeral = ['lifecycle', 'ports', 'resizePolicy', 'restartPolicy'] as const;
+/** Container fields that make no sense in a container that comes to look at others and never restarts. */
+const notEphemeral = [
+  'livenessProbe',
+  'readinessProbe',
+  'startupProbe',
+  'lifecycle',
+  'ports',
+  'resizePolicy',
+  'restartPolicy',
+  'restartPolicyRules',
+] as const;
 
 /** Rules of ephemeral containers beyond those of any container. */
 export function validateEphemeralContainers(spec: JsonObject, path: string): readonly FieldError[] {

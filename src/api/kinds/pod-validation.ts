@@ -1,85 +1,180 @@
-import { child, duplicate, forbidden, index, invalid, notSupported, required } from '../field-errors.ts';
-import {
-  boolAt,
-  jsonEqual,
-  listAt,
-  numberAt,
-  objectAt,
-  objectsAt,
-  stringAt,
-  stringMapAt,
-} from '../fields.ts';
+import { child, duplicate, forbidden, index, invalid, required } from '../field-errors.ts';
+import { boolAt, listAt, numberAt, objectAt, objectsAt, stringAt, stringMapAt } from '../fields.ts';
 import type { FieldError } from '../kind.ts';
 import {
   dnsLabelProblems,
   dnsSubdomainProblems,
   ipProblems,
   labelKeyProblems,
-  labelValueProblems,
   searchDomainProblems,
 } from '../names.ts';
 import { validateAnnotations, validateLabels } from '../object-meta.ts';
 import { isJsonObject, type JsonObject } from '../object.ts';
+import { validatePodResources, validateResources } from './container-resources.ts';
+import { validateContainers } from './container-validation.ts';
+import { inRange, oneOf, problemsAt } from './field-rules.ts';
 import { validateEphemeralContainers } from './pod-parts.ts';
-import { oneOf, validateContainers } from './container-validation.ts';
+import { validateAffinity, validateSpread, validateTolerations } from './pod-placement.ts';
+import { validateOs, validatePodSecurity } from './pod-security.ts';
+import { type PodSubject, validateVolumes } from './pod-volumes.ts';
+
+/** Rules of a Pod. `old`: of an update, which needs nothing of what is only asked of new ones. */
+export function validatePod(pod: JsonObject, old: JsonObject | undefined): readonly FieldError[] {
+  const spec = objectAt(pod, 'spec') ?? {};
+  const name = stringAt(pod, 'metadata', 'name');
+  const errors: FieldError[] = [...validatePodSpec(spec, 'spec', { kind: 'pod', name })];
+  if (old !== undefined) return errors;
+  if (listAt(spec, 'ephemeralContainers').length > 0)
+    errors.push(forbidden('spec.ephemeralContainers', 'cannot be set on create'));
+  if (stringAt(spec, 'nodeName') !== '' && listAt(spec, 'schedulingGates').length > 0) {
+    const detail = 'cannot be set until all schedulingGates have been cleared';
+    errors.push(forbidden('spec.nodeName', detail));
+  }
+  return errors;
+}
+
+/** Rules of a PodTemplateSpec. */
+export function validatePodTemplate(template: JsonObject, path: string): readonly FieldError[] {
+  const spec = objectAt(template, 'spec') ?? {};
+  const errors: FieldError[] = [
+    ...validateLabels(stringMapAt(template, 'metadata', 'labels'), child(path, 'labels')),
+    ...validateAnnotations(stringMapAt(template, 'metadata', 'annotations'), child(path, 'annotations')),
+    ...validatePodSpec(spec, child(path, 'spec'), { kind: 'template', name: '' }),
+  ];
+  if (listAt(spec, 'ephemeralContainers').length > 0) {
+    const detail = 'ephemeral containers not allowed in pod template';
+    errors.push(forbidden(child(path, 'spec.ephemeralContainers'), detail));
+  }
+  return errors;
+}
 
 /** Rules of PodSpec beyond the schema's types, under `path` (`spec` or `spec.template.spec`). */
-export function validatePodSpec(spec: JsonObject, path: string): readonly FieldError[] {
-  const errors: FieldError[] = [];
-  const volumes = new Set<string>();
-  errors.push(...validateVolumes(objectsAt(spec, 'volumes'), child(path, 'volumes'), volumes));
-  const hostNetwork = boolAt(spec, 'hostNetwork');
+function validatePodSpec(spec: JsonObject, path: string, subject: PodSubject): readonly FieldError[] {
+  return [
+    ...validateParts(spec, path, subject),
+    ...validatePodResources(spec, path),
+    ...oneOf(spec, path, 'restartPolicy', ['Always', 'OnFailure', 'Never']),
+    ...oneOf(spec, path, 'dnsPolicy', ['ClusterFirstWithHostNet', 'ClusterFirst', 'Default', 'None']),
+    ...validateLabels(stringMapAt(spec, 'nodeSelector'), child(path, 'nodeSelector')),
+    ...validatePodSecurity(spec, path),
+    ...validateAffinity(objectAt(spec, 'affinity'), child(path, 'affinity')),
+    ...validateDns(spec, path),
+    ...validateGates(spec, path),
+    ...validateSpread(
+      objectsAt(spec, 'topologySpreadConstraints'),
+      child(path, 'topologySpreadConstraints'),
+      subject.kind,
+    ),
+    ...validateNames(spec, path),
+    ...inRange(spec, path, 'activeDeadlineSeconds', { least: 1, most: 2_147_483_647 }),
+    ...validateTolerations(objectsAt(spec, 'tolerations'), child(path, 'tolerations')),
+    ...validateHostAliases(spec, child(path, 'hostAliases')),
+    ...oneOf(spec, path, 'preemptionPolicy', ['PreemptLowerPriority', 'Never']),
+    ...validateResources({ limits: objectAt(spec, 'overhead') ?? {} }, child(path, 'overhead'), new Set()),
+    ...validateOs(spec, path),
+  ];
+}
+
+/** Volumes, claims and containers, which name each other. */
+function validateParts(spec: JsonObject, path: string, subject: PodSubject): readonly FieldError[] {
+  const volumes = new Map<string, JsonObject>();
+  const claims = new Set<string>();
   const names = new Set<string>();
-  const containers = objectsAt(spec, 'containers');
-  if (containers.length === 0) errors.push(required(child(path, 'containers')));
+  const errors: FieldError[] = [
+    ...validateVolumes(objectsAt(spec, 'volumes'), child(path, 'volumes'), subject, volumes),
+    ...validateResourceClaims(objectsAt(spec, 'resourceClaims'), child(path, 'resourceClaims'), claims),
+  ];
+  if (listAt(spec, 'containers').length === 0) errors.push(required(child(path, 'containers')));
+  const shared = {
+    volumes,
+    claims,
+    subject: subject.kind,
+    hostNetwork: boolAt(spec, 'hostNetwork'),
+    hostUsers: spec['hostUsers'] !== false,
+    graceSeconds: numberAt(spec, 'terminationGracePeriodSeconds'),
+    restartPolicy: stringAt(spec, 'restartPolicy'),
+  };
   for (const [list, role] of [
     ['containers', 'main'],
     ['initContainers', 'init'],
     ['ephemeralContainers', 'ephemeral'],
   ] as const) {
-    const context = { volumes, hostNetwork, role };
+    const context = { ...shared, role };
     errors.push(...validateContainers(objectsAt(spec, list), child(path, list), context, names));
   }
-  errors.push(...validateEphemeralContainers(spec, child(path, 'ephemeralContainers')));
-  errors.push(...oneOf(spec, path, 'restartPolicy', ['Always', 'OnFailure', 'Never']));
-  errors.push(
-    ...oneOf(spec, path, 'dnsPolicy', ['ClusterFirstWithHostNet', 'ClusterFirst', 'Default', 'None']),
-  );
-  errors.push(...validateDns(spec, path));
-  errors.push(...validateNumbers(spec, path));
-  errors.push(...validatePlacement(spec, path));
-  for (const field of ['serviceAccountName', 'nodeName'] as const) {
-    const name = stringAt(spec, field);
-    if (name === '') continue;
-    errors.push(...dnsSubdomainProblems(name).map((problem) => invalid(child(path, field), name, problem)));
-  }
-  for (const field of ['hostname', 'subdomain'] as const) {
-    const name = stringAt(spec, field);
-    if (name === '') continue;
-    errors.push(...dnsLabelProblems(name).map((problem) => invalid(child(path, field), name, problem)));
-  }
-  objectsAt(spec, 'hostAliases').forEach((alias, position) => {
-    const at = child(index(child(path, 'hostAliases'), position), 'ip');
-    errors.push(...ipProblems(stringAt(alias, 'ip')).map((p) => invalid(at, stringAt(alias, 'ip'), p)));
+  return [...errors, ...validateEphemeralContainers(spec, child(path, 'ephemeralContainers'))];
+}
+
+function validateResourceClaims(
+  claims: readonly JsonObject[],
+  path: string,
+  names: Set<string>,
+): readonly FieldError[] {
+  const kinds = ['resourceClaimName', 'resourceClaimTemplateName'];
+  return claims.flatMap((claim, position) => {
+    const at = index(path, position);
+    const name = stringAt(claim, 'name');
+    const errors: FieldError[] = [];
+    if (name === '') errors.push(required(child(at, 'name')));
+    else if (names.has(name)) errors.push(duplicate(child(at, 'name'), name));
+    else errors.push(...problemsAt(child(at, 'name'), name, dnsLabelProblems));
+    names.add(name);
+    const chosen = kinds.filter((kind) => claim[kind] !== undefined);
+    if (chosen.length > 1) {
+      const detail = 'at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified';
+      errors.push(invalid(at, claim, detail));
+    } else if (chosen.length === 0) {
+      const detail = 'must specify one of: `resourceClaimName`, `resourceClaimTemplateName`';
+      errors.push(invalid(at, claim, detail));
+    }
+    for (const kind of chosen)
+      errors.push(...problemsAt(child(at, kind), stringAt(claim, kind), dnsSubdomainProblems));
+    return errors;
+  });
+}
+
+function validateGates(spec: JsonObject, path: string): readonly FieldError[] {
+  const errors = objectsAt(spec, 'readinessGates').flatMap((gate, position) => {
+    const at = child(index(child(path, 'readinessGates'), position), 'conditionType');
+    return problemsAt(at, stringAt(gate, 'conditionType'), labelKeyProblems);
+  });
+  const seen = new Set<string>();
+  objectsAt(spec, 'schedulingGates').forEach((gate, position) => {
+    const at = index(child(path, 'schedulingGates'), position);
+    const name = stringAt(gate, 'name');
+    errors.push(...problemsAt(at, name, labelKeyProblems));
+    if (seen.has(name)) errors.push(duplicate(at, name));
+    seen.add(name);
   });
   return errors;
 }
 
-function validateNumbers(spec: JsonObject, path: string): readonly FieldError[] {
-  const errors: FieldError[] = [];
-  const grace = numberAt(spec, 'terminationGracePeriodSeconds');
-  if (grace !== undefined && grace < 0) {
-    errors.push(
-      invalid(child(path, 'terminationGracePeriodSeconds'), grace, 'must be greater than or equal to 0'),
-    );
-  }
-  const deadline = numberAt(spec, 'activeDeadlineSeconds');
-  if (deadline !== undefined && (deadline < 1 || deadline > 2_147_483_647)) {
-    errors.push(
-      invalid(child(path, 'activeDeadlineSeconds'), deadline, 'must be between 1 and 2147483647, inclusive'),
-    );
-  }
-  return errors;
+function validateNames(spec: JsonObject, path: string): readonly FieldError[] {
+  const rules = [
+    ['serviceAccountName', dnsSubdomainProblems],
+    ['nodeName', dnsSubdomainProblems],
+    ['hostname', dnsLabelProblems],
+    ['subdomain', dnsLabelProblems],
+    ['priorityClassName', dnsSubdomainProblems],
+    ['runtimeClassName', dnsSubdomainProblems],
+  ] as const;
+  return rules.flatMap(([field, problemsOf]) => {
+    const name = stringAt(spec, field);
+    return name === '' ? [] : problemsAt(child(path, field), name, problemsOf);
+  });
+}
+
+function validateHostAliases(spec: JsonObject, path: string): readonly FieldError[] {
+  return objectsAt(spec, 'hostAliases').flatMap((alias, position) => {
+    const at = index(path, position);
+    const names = listAt(alias, 'hostnames').map(String);
+    return [
+      ...problemsAt(child(at, 'ip'), stringAt(alias, 'ip'), ipProblems),
+      ...names.flatMap((name, place) =>
+        problemsAt(index(child(at, 'hostnames'), place), name, dnsSubdomainProblems),
+      ),
+    ];
+  });
 }
 
 /** What one resolv.conf holds. */
@@ -123,148 +218,4 @@ function validateDns(spec: JsonObject, path: string): readonly FieldError[] {
     errors.push(required(index(child(at, 'options'), position), 'must not be empty'));
   });
   return errors;
-}
-
-function validateVolumes(
-  volumes: readonly JsonObject[],
-  path: string,
-  names: Set<string>,
-): readonly FieldError[] {
-  return volumes.flatMap((volume, position) => {
-    const at = index(path, position);
-    const errors: FieldError[] = [];
-    const name = stringAt(volume, 'name');
-    if (name === '') errors.push(required(child(at, 'name')));
-    else {
-      errors.push(...dnsLabelProblems(name).map((problem) => invalid(child(at, 'name'), name, problem)));
-      if (names.has(name)) errors.push(duplicate(child(at, 'name'), name));
-    }
-    names.add(name);
-    const sources = Object.keys(volume).filter((key) => key !== 'name' && isJsonObject(volume[key]));
-    if (sources.length === 0) errors.push(required(at, 'must specify a volume type'));
-    for (const extra of sources.slice(1)) {
-      errors.push(forbidden(child(at, extra), 'may not specify more than 1 volume type'));
-    }
-    for (const [source, field] of [
-      ['secret', 'secretName'],
-      ['configMap', 'name'],
-      ['hostPath', 'path'],
-      ['persistentVolumeClaim', 'claimName'],
-    ] as const) {
-      const found = objectAt(volume, source);
-      if (found !== undefined && stringAt(found, field) === '') {
-        errors.push(required(child(at, `${source}.${field}`)));
-      }
-    }
-    return errors;
-  });
-}
-
-const taintEffects = ['NoSchedule', 'PreferNoSchedule', 'NoExecute'] as const;
-
-function validatePlacement(spec: JsonObject, path: string): readonly FieldError[] {
-  const errors: FieldError[] = [
-    ...validateLabels(stringMapAt(spec, 'nodeSelector'), child(path, 'nodeSelector')),
-  ];
-  objectsAt(spec, 'tolerations').forEach((toleration, position) => {
-    const at = index(child(path, 'tolerations'), position);
-    const key = stringAt(toleration, 'key');
-    const value = stringAt(toleration, 'value');
-    const operator = stringAt(toleration, 'operator');
-    const effect = stringAt(toleration, 'effect');
-    if (key !== '') errors.push(...labelKeyProblems(key).map((p) => invalid(child(at, 'key'), key, p)));
-    else if (operator !== 'Exists') {
-      errors.push(
-        invalid(
-          child(at, 'operator'),
-          operator,
-          'operator must be Exists when `key` is empty, which means "match all values and all keys"',
-        ),
-      );
-    }
-    if (operator === 'Exists' && value !== '') {
-      errors.push(invalid(child(at, 'operator'), value, "value must be empty when `operator` is 'Exists'"));
-    }
-    if (operator === '' || operator === 'Equal') {
-      errors.push(...labelValueProblems(value).map((p) => invalid(child(at, 'operator'), value, p)));
-    } else if (operator !== 'Exists') {
-      errors.push(notSupported(child(at, 'operator'), operator, ['Equal', 'Exists']));
-    }
-    errors.push(...oneOf(toleration, at, 'effect', taintEffects));
-    if (toleration['tolerationSeconds'] !== undefined && effect !== 'NoExecute') {
-      errors.push(
-        invalid(child(at, 'effect'), effect, "effect must be 'NoExecute' when `tolerationSeconds` is set"),
-      );
-    }
-  });
-  return errors;
-}
-
-/** Rules of a PodTemplateSpec. */
-export function validatePodTemplate(template: JsonObject, path: string): readonly FieldError[] {
-  return [
-    ...validateLabels(stringMapAt(template, 'metadata', 'labels'), child(path, 'labels')),
-    ...validateAnnotations(stringMapAt(template, 'metadata', 'annotations'), child(path, 'annotations')),
-    ...validatePodSpec(objectAt(template, 'spec') ?? {}, child(path, 'spec')),
-  ];
-}
-
-const podUpdateHint =
-  'pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)';
-
-/** A Pod's spec is fixed once created, but for a few fields. */
-export function validatePodUpdate(pod: JsonObject, old: JsonObject): readonly FieldError[] {
-  const errors: FieldError[] = [];
-  const spec = objectAt(pod, 'spec') ?? {};
-  const oldSpec = objectAt(old, 'spec') ?? {};
-  for (const list of ['containers', 'initContainers']) {
-    const count = listAt(spec, list).length;
-    if (count !== listAt(oldSpec, list).length) {
-      errors.push(forbidden(child('spec', list), 'pod updates may not add or remove containers'));
-    }
-  }
-  if (errors.length > 0) return errors;
-  errors.push(...validateDeadline(spec, oldSpec));
-  const kept = objectsAt(oldSpec, 'tolerations').every((before) =>
-    objectsAt(spec, 'tolerations').some((now) => sameToleration(before, now)),
-  );
-  if (!kept) {
-    errors.push(
-      forbidden('spec.tolerations', 'existing toleration can not be modified except its tolerationSeconds'),
-    );
-  }
-  if (!jsonEqual(withoutMutable(spec), withoutMutable(oldSpec)))
-    errors.push(forbidden('spec', podUpdateHint));
-  return errors;
-}
-
-function validateDeadline(spec: JsonObject, oldSpec: JsonObject): readonly FieldError[] {
-  const now = numberAt(spec, 'activeDeadlineSeconds');
-  const before = numberAt(oldSpec, 'activeDeadlineSeconds');
-  if (before === undefined || (now !== undefined && now <= before)) return [];
-  const detail = `must be less than or equal to previous value`;
-  return [
-    invalid(
-      'spec.activeDeadlineSeconds',
-      now ?? null,
-      now === undefined ? 'must not update from a positive integer to nil value' : detail,
-    ),
-  ];
-}
-
-function sameToleration(a: JsonObject, b: JsonObject): boolean {
-  const { tolerationSeconds: _a, ...restA } = a;
-  const { tolerationSeconds: _b, ...restB } = b;
-  return jsonEqual(restA, restB);
-}
-
-/** The spec with the changeable fields taken out. */
-function withoutMutable(spec: JsonObject): JsonObject {
-  const { activeDeadlineSeconds: _deadline, tolerations: _tolerations, ...rest } = spec;
-  const result: JsonObject = { ...rest };
-  for (const list of ['containers', 'initContainers']) {
-    if (rest[list] === undefined) continue;
-    result[list] = objectsAt(rest, list).map(({ image: _image, ...container }) => container);
-  }
-  return result;
 }

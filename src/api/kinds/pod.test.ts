@@ -266,6 +266,12 @@ test('pod: defaults are Kubernetes’ and idempotent', () => {
   assert.deepEqual(podKind.validate?.(pod), []);
 });
 
+test('pod: nothing is added to tolerations of everything', () => {
+  const tolerant = pod({ tolerations: [{ operator: 'Exists' }] });
+  podKind.prepareForCreate?.(tolerant);
+  assert.deepEqual((tolerant['spec'] as JsonObject)['tolerations'], [{ operator: 'Exists' }]);
+});
+
 const policies: readonly (readonly [string, string])[] = [
   ['caddy', 'Always'],
   ['caddy:latest', 'Always'],
@@ -278,6 +284,22 @@ const policies: readonly (readonly [string, string])[] = [
 for (const [image, want] of policies) {
   test(`pod: ${image} is pulled ${want}`, () => assert.equal(pullPolicyOf(image), want));
 }
+
+test('pod: what it asks for as a whole is what its containers do, else its limits', () => {
+  const requests = (amounts: JsonObject) => ({ image: 'x', resources: { requests: amounts } });
+  const made = pod({
+    containers: [
+      { name: 'a', ...requests({ cpu: '500m', 'ephemeral-storage': '1Gi' }) },
+      { name: 'b', ...requests({ cpu: '1' }) },
+    ],
+    resources: { limits: { cpu: '2', memory: '1Gi' } },
+  });
+  assert.deepEqual((made['spec'] as JsonObject)['resources'], {
+    limits: { cpu: '2', memory: '1Gi' },
+    requests: { cpu: '1500m', memory: '1Gi' },
+  });
+  assert.deepEqual(podKind.validate?.(made), []);
+});
 
 test('pod: quality of service', () => {
   const amounts = { cpu: '1', memory: '1Gi' };
@@ -332,10 +354,10 @@ const invalid: readonly {
       ],
     },
     want: [
-      'spec.containers[0].volumeMounts[0].subPathExpr: Invalid value: "../$(C)": must not contain \'..\'',
       'spec.containers[0].volumeMounts[0].subPathExpr: Invalid value: "../$(C)": subPathExpr and subPath are mutually exclusive',
-      'spec.containers[0].volumeMounts[1].mountPropagation: Unsupported value: "Both": supported values: "Bidirectional", "HostToContainer", "None"',
-      'spec.containers[0].volumeMounts[2].mountPropagation: Forbidden: Bidirectional mount propagation is available only to privileged containers',
+      'spec.containers[0].volumeMounts.subPathExpr: Invalid value: "../$(C)": must not contain \'..\'',
+      'spec.containers[0].volumeMounts.mountPropagation: Unsupported value: "Both": supported values: "Bidirectional", "HostToContainer", "None"',
+      'spec.containers[0].volumeMounts.mountPropagation: Forbidden: Bidirectional mount propagation is available only to privileged containers',
     ],
   },
   {

@@ -1,11 +1,13 @@
-import { boolAt, ensureObject, listAt, objectAt, stringAt } from '../fields.ts';
+import { boolAt, ensureObject, jsonEqual, listAt, stringAt } from '../fields.ts';
 import type { Kind } from '../kind.ts';
 import type { JsonObject } from '../object.ts';
 import { defineKind } from './define.ts';
 import { podColumns } from './pod-columns.ts';
 import { admitPod, defaultPod, qosClassOf } from './pod-defaults.ts';
 import { ephemeralContainersPart, resizePart } from './pod-parts.ts';
-import { validatePodSpec, validatePodUpdate } from './pod-validation.ts';
+import { mergeLabelKeys } from './pod-placement.ts';
+import { validatePodUpdate } from './pod-update.ts';
+import { validatePod } from './pod-validation.ts';
 
 export const podKind: Kind = defineKind({
   group: '',
@@ -34,6 +36,7 @@ export const podKind: Kind = defineKind({
   setDefaults: defaultPod,
   prepareForCreate(pod: JsonObject): void {
     admitPod(pod);
+    mergeLabelKeys(pod);
     const status: JsonObject = { phase: 'Pending', qosClass: qosClassOf(ensureObject(pod, 'spec')) };
     if (listAt(pod, 'spec', 'schedulingGates').length > 0) {
       status['conditions'] = [
@@ -47,7 +50,11 @@ export const podKind: Kind = defineKind({
     }
     pod['status'] = status;
   },
-  validate: (pod) => validatePodSpec(objectAt(pod, 'spec') ?? {}, 'spec'),
+  validate(pod, old) {
+    // Statuses are written all the time, and what was accepted once need not be looked at again.
+    if (old !== undefined && jsonEqual(pod['spec'], old['spec'])) return [];
+    return validatePod(pod, old);
+  },
   validateUpdate: validatePodUpdate,
   selectableFields: (pod) => ({
     'spec.nodeName': stringAt(pod, 'spec', 'nodeName'),

@@ -10,7 +10,7 @@ import {
 } from '../names.ts';
 import { validateLabels } from '../object-meta.ts';
 import type { JsonObject } from '../object.ts';
-import { validatePortReference } from './container-validation.ts';
+import { validatePortReference } from './field-rules.ts';
 import { validateAddressUpdate, validateServiceAddresses } from './service-address-validation.ts';
 import { endpointAddressProblems } from './endpoint-address.ts';
 
