@@ -97,7 +97,7 @@ function readyNode(name: string): Node {
   };
 }
 
-/** A Pod with this annotation is over at once, in the phase that it names. */
+/** A Pod with this annotation is over at once, in the phase that it names: "Succeeded", "Failed", "Failed 3" with an exit code. */
 export const outcomeAnnotation = 'test.fairlead.dev/outcome';
 
 /** Marks bound Pods as running and ready, and lets go of those that are to be deleted. */
@@ -113,10 +113,7 @@ async function runKubelets(client: ApiClient, signal: AbortSignal): Promise<void
     try {
       if (pod.metadata?.deletionTimestamp !== undefined) {
         await client.delete(pods, namespace, name, { gracePeriodSeconds: 0, uid: pod.metadata.uid });
-      } else if (
-        pod.status?.podIP === undefined &&
-        pod.status?.phase !== pod.metadata?.annotations?.[outcomeAnnotation]
-      ) {
+      } else if (pod.status?.podIP === undefined && pod.status?.phase !== outcomeOf(pod)?.phase) {
         await client.patch(pods, namespace, name, 'strategic', runningStatus(pod, address++), {
           subresource: 'status',
         });
@@ -132,6 +129,11 @@ async function runKubelets(client: ApiClient, signal: AbortSignal): Promise<void
   ]);
 }
 
+function outcomeOf(pod: Pod): { readonly phase: string; readonly exitCode: number } | undefined {
+  const [phase, exitCode = '0'] = pod.metadata?.annotations?.[outcomeAnnotation]?.split(' ') ?? [];
+  return phase === undefined ? undefined : { phase, exitCode: Number(exitCode) };
+}
+
 function runningStatus(pod: Pod, address: number): unknown {
   const podIP = `10.42.0.${address}`;
   const lastTransitionTime = rfc3339(systemClock.nowMs());
@@ -144,8 +146,12 @@ function runningStatus(pod: Pod, address: number): unknown {
     ...{ name, image, imageID: '', ready: true, restartCount: 0 },
     state: { running: { startedAt: lastTransitionTime } },
   }));
-  const phase = pod.metadata?.annotations?.[outcomeAnnotation];
-  if (phase !== undefined) return { status: { phase } };
+  const outcome = outcomeOf(pod);
+  if (outcome !== undefined) {
+    const terminated = { exitCode: outcome.exitCode, finishedAt: lastTransitionTime };
+    const ended = containerStatuses.map((status) => ({ ...status, ready: false, state: { terminated } }));
+    return { status: { phase: outcome.phase, containerStatuses: ended } };
+  }
   return { status: { phase: 'Running', podIP, podIPs: [{ ip: podIP }], conditions, containerStatuses } };
 }
 

@@ -183,6 +183,20 @@ test('workloads: Jobs complete, fail, count indexes and clean up after themselve
   await kubectl('wait', '--for=condition=failed', 'job/broken', '--timeout=20s');
   assert.match(await kubectl('describe', 'job', 'broken'), /BackoffLimitExceeded/);
 
+  const podFailurePolicy = {
+    rules: [{ action: 'FailJob', onExitCodes: { operator: 'In', values: [42] } }],
+  };
+  await apply(job('picky', { podFailurePolicy }, 'Failed 42'));
+  await kubectl('wait', '--for=condition=failed', 'job/picky', '--timeout=20s');
+  assert.match(
+    await kubectl('describe', 'job', 'picky'),
+    /PodFailurePolicy .*Container main for pod default\/picky-\w+ failed with exit code 42 matching FailJob rule at index 0/,
+  );
+  await assert.rejects(
+    kubectl('patch', 'job', 'picky', '-p', '{"spec":{"podFailurePolicy":{"rules":[]}}}'),
+    /spec.podFailurePolicy: Invalid value: .*: field is immutable/,
+  );
+
   await apply(job('brief', { ttlSecondsAfterFinished: 0 }, 'Succeeded'));
   await until(
     'the brief Job is gone',

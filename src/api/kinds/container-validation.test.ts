@@ -166,6 +166,7 @@ podCases('containers', [
     container: { resources: { requests: { cpu: '2' }, limits: { memory: '2Gi' } } },
     want: [
       'spec.resources.requests[storage]: Unsupported value: "storage": supported values: "cpu", "hugepages-", "memory"',
+      'spec.resources.requests: Invalid value: "2Gi": must be less than or equal to memory limit of 1Gi',
       'spec.resources.containers[0][memory].limits: Invalid value: "2Gi": must be less than or equal to pod limits of 1Gi',
       'spec.resources.requests[cpu]: Invalid value: "1": must be greater than or equal to aggregate container requests of 2',
     ],

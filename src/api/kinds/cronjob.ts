@@ -6,7 +6,8 @@ import type { FieldError, Kind } from '../kind.ts';
 import type { JsonObject } from '../object.ts';
 import { ageColumn, column, nameColumn, noneText, wideColumn } from './columns.ts';
 import { defineKind } from './define.ts';
-import { defaultJobSpec, validateJobSpec } from './job.ts';
+import { defaultJobSpec } from './job.ts';
+import { validateJobSpec } from './job-validation.ts';
 
 /** Names of Jobs are this name, a hyphen and ten digits, and must fit a label. */
 const nameLengthMax = 52;
@@ -50,7 +51,17 @@ function validateCronJob(cronJob: JsonObject): readonly FieldError[] {
   const policy = stringAt(spec, 'concurrencyPolicy');
   const policies = ['Allow', 'Forbid', 'Replace'];
   if (!policies.includes(policy)) errors.push(notSupported('spec.concurrencyPolicy', policy, policies));
-  errors.push(...validateJobSpec(objectAt(spec, 'jobTemplate', 'spec') ?? {}, 'spec.jobTemplate.spec'));
+  return [...errors, ...validateJobTemplate(objectAt(spec, 'jobTemplate', 'spec') ?? {})];
+}
+
+/** A selector of one Job would fit no other one, so each gets its own. */
+function validateJobTemplate(spec: JsonObject): readonly FieldError[] {
+  const path = 'spec.jobTemplate.spec';
+  const errors: FieldError[] = [...validateJobSpec(spec, path)];
+  if (spec['selector'] !== undefined)
+    errors.push(invalid(`${path}.selector`, spec['selector'], '`selector` will be auto-generated'));
+  if (spec['manualSelector'] === true)
+    errors.push(notSupported(`${path}.manualSelector`, true, ['nil', 'false']));
   return errors;
 }
 

@@ -1,8 +1,6 @@
-import { child, invalid, notSupported, required } from '../field-errors.ts';
 import {
   boolAt,
   ensureObject,
-  jsonEqual,
   numberAt,
   objectAt,
   objectsAt,
@@ -11,15 +9,13 @@ import {
   stringMapAt,
 } from '../fields.ts';
 import type { Job } from '../gen/batch-v1.ts';
-import type { LabelSelector } from '../gen/meta-v1.ts';
 import { humanDuration } from '../duration.ts';
-import type { FieldError, Kind } from '../kind.ts';
-import { matchesLabels, selectorOf } from '../labels.ts';
+import type { Kind } from '../kind.ts';
 import type { JsonObject } from '../object.ts';
 import { ageColumn, column, nameColumn } from './columns.ts';
 import { defineKind } from './define.ts';
+import { validateJob, validateJobUpdate } from './job-validation.ts';
 import { defaultPodTemplate } from './pod-defaults.ts';
-import { validatePodTemplate } from './pod-validation.ts';
 import { workloadWideColumns } from './workload-columns.ts';
 
 export const jobUidLabel = 'batch.kubernetes.io/controller-uid';
@@ -37,90 +33,10 @@ export function defaultJobSpec(spec: JsonObject): void {
     'podReplacementPolicy',
     spec['podFailurePolicy'] === undefined ? 'TerminatingOrFailed' : 'Failed',
   );
+  for (const rule of objectsAt(spec, 'podFailurePolicy', 'rules')) {
+    for (const pattern of objectsAt(rule, 'onPodConditions')) setDefault(pattern, 'status', 'True');
+  }
   defaultPodTemplate(ensureObject(spec, 'template'));
-}
-
-/** What the Job controller does not do. */
-const refusedFields = [
-  'podFailurePolicy',
-  'successPolicy',
-  'backoffLimitPerIndex',
-  'maxFailedIndexes',
-  'managedBy',
-] as const;
-
-/** Rules that Jobs and the templates of CronJobs share. */
-export function validateJobSpec(spec: JsonObject, path: string): readonly FieldError[] {
-  const errors: FieldError[] = [];
-  for (const field of [
-    'parallelism',
-    'completions',
-    'activeDeadlineSeconds',
-    'backoffLimit',
-    'ttlSecondsAfterFinished',
-    'backoffLimitPerIndex',
-    'maxFailedIndexes',
-  ]) {
-    const value = numberAt(spec, field);
-    if (value !== undefined && value < 0) {
-      errors.push(invalid(child(path, field), value, 'must be greater than or equal to 0'));
-    }
-  }
-  const mode = stringAt(spec, 'completionMode');
-  if (mode !== 'NonIndexed' && mode !== 'Indexed') {
-    errors.push(notSupported(child(path, 'completionMode'), mode, ['NonIndexed', 'Indexed']));
-  }
-  if (mode === 'Indexed' && spec['completions'] === undefined) {
-    errors.push(required(child(path, 'completions'), "when completion mode is 'Indexed'"));
-  }
-  const replacement = stringAt(spec, 'podReplacementPolicy');
-  if (replacement !== 'Failed' && replacement !== 'TerminatingOrFailed') {
-    errors.push(
-      notSupported(child(path, 'podReplacementPolicy'), replacement, ['Failed', 'TerminatingOrFailed']),
-    );
-  }
-  for (const field of refusedFields) {
-    if (spec[field] === undefined) continue;
-    // Accepted and ignored would be a Job that does something else than its manifest says.
-    errors.push(
-      invalid(child(path, field), spec[field], 'this server does not act on this field; leave it out'),
-    );
-  }
-  const template = objectAt(spec, 'template') ?? {};
-  errors.push(...validatePodTemplate(template, child(path, 'template')));
-  const restart = stringAt(template, 'spec', 'restartPolicy');
-  if (restart !== 'OnFailure' && restart !== 'Never') {
-    errors.push(notSupported(child(path, 'template.spec.restartPolicy'), restart, ['OnFailure', 'Never']));
-  }
-  return errors;
-}
-
-function validateJob(job: JsonObject): readonly FieldError[] {
-  const spec = objectAt(job, 'spec') ?? {};
-  const errors: FieldError[] = [...validateJobSpec(spec, 'spec')];
-  const selector = objectAt(spec, 'selector');
-  if (selector === undefined) return [...errors, required('spec.selector')];
-  const labels = stringMapAt(spec, 'template', 'metadata', 'labels');
-  if (!matchesLabels(selectorOf(selector as LabelSelector) ?? [], labels)) {
-    errors.push(
-      invalid('spec.template.metadata.labels', labels, '`selector` does not match template `labels`'),
-    );
-  }
-  return errors;
-}
-
-/** A Job that may still be unpaused can have its template scheduled differently; nothing else of it changes. */
-function validateJobUpdate(job: JsonObject, old: JsonObject): readonly FieldError[] {
-  const errors: FieldError[] = [];
-  const spec = objectAt(job, 'spec') ?? {};
-  const before = objectAt(old, 'spec') ?? {};
-  const elastic = stringAt(spec, 'completionMode') === 'Indexed';
-  for (const field of ['selector', 'completionMode', 'template', ...(elastic ? [] : ['completions'])]) {
-    if (jsonEqual(spec[field], before[field])) continue;
-    if (field === 'template' && boolAt(before, 'suspend')) continue;
-    errors.push(invalid(child('spec', field), spec[field] ?? null, 'field is immutable'));
-  }
-  return errors;
 }
 
 /** The labels and the selector by which a Job knows its Pods, from its own uid. */

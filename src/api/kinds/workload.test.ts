@@ -96,11 +96,6 @@ for (const { name, spec, want } of [
       'spec.podReplacementPolicy: Unsupported value: "Never": supported values: "Failed", "TerminatingOrFailed"',
     ],
   },
-  {
-    name: 'failed indexes that nobody counts',
-    spec: { maxFailedIndexes: 2 },
-    want: ['spec.maxFailedIndexes: Invalid value: 2: this server does not act on this field; leave it out'],
-  },
 ]) {
   test(`job: ${name}`, () => {
     const job = made(jobKind, {

@@ -13,7 +13,8 @@ import { type ControllerContext, type ControllerLoop, loopTask } from '../contex
 import { controllerOf, planClaims } from '../ownership.ts';
 import { PodControl } from '../pod-control.ts';
 import { statusPatch } from '../status-patch.ts';
-import { planJob, trackingFinalizer } from './plan.ts';
+import { isOurs, planJob } from './plan.ts';
+import { trackingFinalizer } from './pods.ts';
 
 /** Index of Pods by the Job that controls them, by name: the Job itself may be gone. */
 const jobIndex = 'job';
@@ -56,9 +57,7 @@ class JobLoop implements ControllerLoop {
     if (job === undefined) return done;
     const waitMs = this.#control.waitMs(key);
     if (waitMs > 0) return requeueAfter(waitMs);
-    const claims = planClaims(job, job.spec?.selector, this.#control.candidatesOf(job));
-    const owned = await this.#control.claim(job, claims, signal);
-    const plan = planJob(job, owned, this.#clock.nowMs());
+    const plan = planJob(job, await this.#podsOf(job, signal), this.#clock.nowMs());
     const { namespace, name } = splitKey(key);
     // The status first: what it says must stand before the Pods that prove it are let go.
     const patch = statusPatch(job.status, plan.status);
@@ -74,6 +73,13 @@ class JobLoop implements ControllerLoop {
     if (plan.expire) await this.#expire(job, signal);
     if (failure !== undefined) throw failure;
     return plan.recheckAfterMs === undefined ? done : requeueAfter(plan.recheckAfterMs);
+  }
+
+  /** The Pods that are the Job's; those of a Job that somebody else runs are left alone. */
+  async #podsOf(job: Job, signal: AbortSignal): Promise<readonly Pod[]> {
+    if (!isOurs(job)) return [];
+    const claims = planClaims(job, job.spec?.selector, this.#control.candidatesOf(job));
+    return this.#control.claim(job, claims, signal);
   }
 
   /** Pods of a Job that is gone are held by nobody any more. */
