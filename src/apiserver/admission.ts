@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { policyWarnings } from '../api/admission/policy-types.ts';
-import { jsonEqual, objectAt, objectsAt, stringAt } from '../api/fields.ts';
+import { ensureObject, jsonEqual, numberAt, objectAt, objectsAt, stringAt } from '../api/fields.ts';
 import type { JsonObject } from '../api/object.ts';
 import { groupVersions, kinds } from '../api/registry.ts';
 import { failure, forbidden, notFound } from '../api/status.ts';

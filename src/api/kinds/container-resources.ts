@@ -81,14 +81,15 @@ function validateName(name: string, path: string): readonly FieldError[] {
 }
 
 function validateAmount(name: string, text: Json | undefined, path: string): readonly FieldError[] {
-  const amount = quantityOf(text);
+  if (typeof text !== 'string') return [];
+  const amount = parseQuantity(text);
   if (amount === undefined) return [];
   if (amount.nanos < 0n) return [invalid(path, text, 'must be greater than or equal to 0')];
   if (isExtended(name) && amount.nanos % 1_000_000_000n !== 0n)
     return [invalid(path, text, 'must be an integer')];
   const size = isHugePages(name) ? parseQuantity(name.slice(hugePages.length)) : undefined;
   if (size !== undefined && size.nanos > 0n && amount.nanos % size.nanos !== 0n)
-    return [invalid(path, text, `${String(text)} is not positive integer multiple of ${name}`)];
+    return [invalid(path, text, `${text} is not positive integer multiple of ${name}`)];
   return [];
 }
 
