@@ -23,6 +23,7 @@ import type { EndpointSlice } from './gen/discovery-v1.ts';
 import type { Ingress, IngressClass, ServiceCIDR } from './gen/networking-v1.ts';
 import type { PodDisruptionBudget } from './gen/policy-v1.ts';
 import type { ClusterRole, ClusterRoleBinding, Role, RoleBinding } from './gen/rbac-v1.ts';
+import type { StorageClass } from './gen/storage-v1.ts';
 import type { KubeObject } from './object.ts';
 
 /** Where a kind lives in the API, with its object type for the compiler's sake. */
@@ -87,6 +88,12 @@ export const persistentVolumes = resource<PersistentVolume>(
   'v1',
   'persistentvolumes',
   'PersistentVolume',
+  'Cluster',
+);
+export const storageClasses = resource<StorageClass>(
+  'storage.k8s.io/v1',
+  'storageclasses',
+  'StorageClass',
   'Cluster',
 );
 export const persistentVolumeClaims = resource<PersistentVolumeClaim>(

@@ -30,6 +30,7 @@ export function admitCreate(context: ApiContext, target: Target, object: JsonObj
       admitLimits(context, target, 'pods', object);
       return;
     case '/persistentvolumeclaims':
+      admitClaim(context, object);
       admitLimits(context, target, 'persistentvolumeclaims', object);
       return;
     case 'apiextensions.k8s.io/customresourcedefinitions':
@@ -198,6 +199,19 @@ function checkLimits(context: ApiContext, target: Target, object: JsonObject): v
   const name = stringAt(object, 'metadata', 'name');
   const detail = problems.length === 1 ? (problems[0] ?? '') : `[${problems.join(', ')}]`;
   throw forbidden(target.kind, name, detail);
+}
+
+const defaultStorageAnnotation = 'storageclass.kubernetes.io/is-default-class';
+
+/** Fills in the default class of storage: of several the newest, as in Kubernetes. An empty name asks for none. */
+function admitClaim(context: ApiContext, claim: JsonObject): void {
+  const spec = ensureObject(claim, 'spec');
+  if (spec['storageClassName'] !== undefined) return;
+  const madeAt = (item: JsonObject) => stringAt(item, 'metadata', 'creationTimestamp');
+  const [found] = objectsOf(context, 'storage.k8s.io', 'storageclasses')
+    .filter((item) => objectAt(item, 'metadata', 'annotations')?.[defaultStorageAnnotation] === 'true')
+    .toSorted((a, b) => (madeAt(a) < madeAt(b) ? 1 : -1));
+  if (found !== undefined) spec['storageClassName'] = stringAt(found, 'metadata', 'name');
 }
 
 const defaultClassAnnotation = 'ingressclass.kubernetes.io/is-default-class';

@@ -47,6 +47,23 @@ export async function takeDisruption(context: ApiContext, target: Target, pod: J
   }
 }
 
+/** A Pod that says of itself why it goes: Jobs may be told to make nothing of such failures. */
+export function markDisrupted(pod: JsonObject, nowMs: number): JsonObject {
+  const phase = stringAt(pod, 'status', 'phase');
+  const isSettled = phase === 'Succeeded' || phase === 'Failed';
+  if (isSettled || stringAt(pod, 'metadata', 'deletionTimestamp') !== '') return pod;
+  const type = 'DisruptionTarget';
+  const others = objectsAt(pod, 'status', 'conditions').filter((condition) => condition['type'] !== type);
+  const condition: JsonObject = {
+    type,
+    status: 'True',
+    reason: 'EvictionByEvictionAPI',
+    message: 'Eviction API: evicting',
+    lastTransitionTime: rfc3339(nowMs),
+  };
+  return { ...pod, status: { ...objectAt(pod, 'status'), conditions: [...others, condition] } };
+}
+
 function isOver(pod: JsonObject): boolean {
   const phase = stringAt(pod, 'status', 'phase');
   if (phase === 'Succeeded' || phase === 'Failed' || phase === 'Pending') return true;

@@ -20,7 +20,7 @@ import type { BodyKind } from './admission-request.ts';
 import type { ApiContext, Target } from './context.ts';
 import { removeObject } from './delete.ts';
 import { admitBody } from './dynamic-admission.ts';
-import { takeDisruption } from './disruption.ts';
+import { markDisrupted, takeDisruption } from './disruption.ts';
 import { jsonReply, type Reply } from './exchange.ts';
 import { formOf, renderUnstored } from './forms.ts';
 import { prepare, requireEntry } from './list.ts';
@@ -228,7 +228,14 @@ export async function evictPod(context: ApiContext, target: Target): Promise<Rep
   const dryRun = isDryRun(target) || stringsAt(asked, 'deleteOptions', 'dryRun').includes('All');
   const eviction = await admitBody(context, target, 'CREATE', evictionIdentity, asked, dryRun);
   const options = objectAt(eviction, 'deleteOptions');
-  if (!dryRun) await takeDisruption(context, target, parseEntry(requireEntry(context, target)));
+  if (!dryRun) {
+    await takeDisruption(context, target, parseEntry(requireEntry(context, target)));
+    await changeObject(context, target, {
+      part: 'status',
+      dryRun,
+      change: (pod) => markDisrupted(pod, context.clock.nowMs()),
+    });
+  }
   await removeObject(context, target, {
     graceSeconds: numberAt(options, 'gracePeriodSeconds'),
     propagation: undefined,

@@ -1,4 +1,5 @@
 import type { Pod, PodCondition } from '../api/gen/core-v1.ts';
+import { rfc3339 } from '../base/clock.ts';
 
 export function podCondition(pod: Pod, type: string): PodCondition | undefined {
   return pod.status?.conditions?.find((condition) => condition.type === type);
@@ -25,4 +26,18 @@ export function msUntilAvailable(pod: Pod, minReadySeconds: number, nowMs: numbe
   const since = podCondition(pod, 'Ready')?.lastTransitionTime;
   if (since === undefined) return undefined;
   return Math.max(0, Date.parse(since) + minReadySeconds * 1000 - nowMs);
+}
+
+/** The status patch that tells why a Pod is about to be taken away; Jobs may be told to make nothing of such failures. */
+export function disruptionPatch(
+  reason: 'DeletionByTaintManager' | 'DeletionByPodGC',
+  message: string,
+  nowMs: number,
+): { readonly status: object } {
+  const lastTransitionTime = rfc3339(nowMs);
+  return {
+    status: {
+      conditions: [{ type: 'DisruptionTarget', status: 'True', reason, message, lastTransitionTime }],
+    },
+  };
 }

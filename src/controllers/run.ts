@@ -31,6 +31,7 @@ import { serviceLbController } from './servicelb/controller.ts';
 import { serviceProtocolController } from './service-protocol/controller.ts';
 import { statefulSetController } from './statefulset/controller.ts';
 import { volumeBinderController } from './volume-binder/controller.ts';
+import { volumeProtectionController } from './volume-protection/controller.ts';
 
 export type ControllersConfig = {
   /** Names from `controllerNames`; undefined: all. */
@@ -73,6 +74,7 @@ const starts: Readonly<Record<string, Start>> = {
   cronjob: cronJobController,
   disruption: disruptionController,
   'volume-binder': volumeBinderController,
+  'volume-protection': volumeProtectionController,
   endpointslice: endpointSliceController,
   endpoints: endpointsController,
   'endpointslice-mirroring': endpointSliceMirroringController,

@@ -180,7 +180,16 @@ function conditionsOf(input: PodStatusInput, compiled: Compiled): PodCondition[]
     ['ContainersReady', containersVerdict(pod, compiled)],
     ['PodScheduled', { ok: true }],
   ];
-  return [...verdicts, ...resizeVerdicts(input)].map(([type, verdict]) => condition(type, verdict, input));
+  return [...verdicts, ...disruptionVerdicts(input), ...resizeVerdicts(input)].map(([type, verdict]) =>
+    condition(type, verdict, input),
+  );
+}
+
+/** An eviction is no fault of the Pod's own: Jobs may be told to make nothing of it. */
+function disruptionVerdicts({ failure }: PodStatusInput): readonly (readonly [string, Verdict])[] {
+  if (failure?.reason !== 'Evicted') return [];
+  const { message } = failure;
+  return [['DisruptionTarget', { ok: true, reason: 'TerminationByKubelet', message }]];
 }
 
 /** Conditions that are there only while they are true. */

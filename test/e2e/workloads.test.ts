@@ -323,6 +323,77 @@ test(
   },
 );
 
+test('workloads: Pods wait for gates and volumes, claims in use stay', options, async () => {
+  await using cluster = await startCluster();
+  const { kubectl, apply } = cluster;
+  await ready(cluster);
+  const pod = (name: string, spec: object): object => ({
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name, namespace: 'default' },
+    spec: { containers: [{ name: 'main', image: 'busybox:1' }], ...spec },
+  });
+  await apply(pod('gated', { schedulingGates: [{ name: 'example.com/quota' }] }));
+  assert.match(await kubectl('get', 'pod', 'gated'), /gated +0\/1 +SchedulingGated/);
+  const patch = (change: object) =>
+    kubectl('patch', 'pod', 'gated', '--type=merge', '-p', JSON.stringify({ spec: change }));
+  await assert.rejects(
+    patch({ schedulingGates: [{ name: 'example.com/other' }] }),
+    /only deletion is allowed, but found new scheduling gate 'example.com\/other'/,
+  );
+  await patch({ schedulingGates: null, nodeSelector: { 'kubernetes.io/hostname': 'agent-0' } });
+  await kubectl('wait', '--for=condition=Ready', 'pod/gated', '--timeout=20s');
+  assert.match(await kubectl('get', 'pod', 'gated', '-o', 'wide'), / agent-0 /);
+
+  const where = { key: 'kubernetes.io/hostname', operator: 'In', values: ['agent-0'] };
+  const access = { accessModes: ['ReadWriteOnce'], storageClassName: 'late' };
+  await apply(
+    {
+      apiVersion: 'storage.k8s.io/v1',
+      kind: 'StorageClass',
+      metadata: { name: 'late' },
+      provisioner: 'kubernetes.io/no-provisioner',
+      volumeBindingMode: 'WaitForFirstConsumer',
+    },
+    {
+      apiVersion: 'v1',
+      kind: 'PersistentVolume',
+      metadata: { name: 'near' },
+      spec: {
+        ...access,
+        capacity: { storage: '1Gi' },
+        local: { path: '/tmp' },
+        nodeAffinity: { required: { nodeSelectorTerms: [{ matchExpressions: [where] }] } },
+      },
+    },
+    {
+      apiVersion: 'v1',
+      kind: 'PersistentVolumeClaim',
+      metadata: { name: 'data', namespace: 'default' },
+      spec: { ...access, resources: { requests: { storage: '500Mi' } } },
+    },
+  );
+  await until('the claim waits', async () =>
+    (await kubectl('get', 'events')).includes('waiting for first consumer to be created before binding'),
+  );
+  assert.match(await kubectl('get', 'pvc'), /data +Pending/);
+  const volumes = [{ name: 'data', persistentVolumeClaim: { claimName: 'data' } }];
+  await apply(pod('user', { volumes }));
+  await kubectl('wait', '--for=condition=Ready', 'pod/user', '--timeout=20s');
+  assert.match(await kubectl('get', 'pod', 'user', '-o', 'wide'), / agent-0 /);
+  assert.match(await kubectl('get', 'pvc'), /data +Bound +near /);
+
+  await kubectl('delete', 'pvc/data', '--wait=false');
+  await kubectl('delete', 'pv/near', '--wait=false');
+  assert.match(
+    await kubectl('describe', 'pvc', 'data'),
+    /Status: +Terminating[^]*pvc-protection[^]*Used By: +user/,
+  );
+  assert.match(await kubectl('get', 'pv'), /near +1Gi +RWO +Retain +Terminating/);
+  await kubectl('delete', 'pod/user', '--timeout=20s');
+  await kubectl('wait', '--for=delete', 'pvc/data', 'pv/near', '--timeout=20s');
+});
+
 test('workloads: quotas and limit ranges bound a namespace', options, async () => {
   await using cluster = await startCluster();
   const { kubectl, apply } = cluster;

@@ -6,6 +6,7 @@ import { parseQuantity } from '../quantity.ts';
 import { typeNode } from '../schema.ts';
 import { ageColumn, column, nameColumn, wideColumn } from './columns.ts';
 import { defineKind } from './define.ts';
+import { volumeFinalizer, protect } from './volume-finalizers.ts';
 import { validateNodeSelector } from './pod-placement.ts';
 import { formatAccessModes, validateAccessModes } from './persistentvolumeclaim.ts';
 
@@ -102,6 +103,7 @@ export const persistentVolumeKind: Kind = defineKind({
   },
   prepareForCreate(volume: JsonObject): void {
     volume['status'] = { phase: 'Pending' };
+    protect(volume, volumeFinalizer);
   },
   validate: validateVolume,
 });

@@ -15,6 +15,7 @@ import type { JsonObject } from '../object.ts';
 import { parseQuantity } from '../quantity.ts';
 import { ageColumn, column, nameColumn, wideColumn } from './columns.ts';
 import { defineKind } from './define.ts';
+import { claimFinalizer, protect } from './volume-finalizers.ts';
 import { oneOf, problemsAt } from './field-rules.ts';
 
 export const accessModes: Readonly<Record<string, string>> = {
@@ -138,6 +139,7 @@ export const persistentVolumeClaimKind: Kind = defineKind({
   },
   prepareForCreate(claim: JsonObject): void {
     claim['status'] = { phase: 'Pending' };
+    protect(claim, claimFinalizer);
   },
   validate: (claim) => validateClaimSpec(objectAt(claim, 'spec') ?? {}, 'spec'),
   validateUpdate: validateClaimUpdate,

@@ -12,7 +12,7 @@ import { done, type Outcome, requeueAfter } from '../../control/reconciler.ts';
 import type { Recorder } from '../../control/recorder.ts';
 import { WorkQueue } from '../../control/work-queue.ts';
 import { type ControllerContext, reconcilerTask, withEvents } from '../context.ts';
-import { isPodFinished, isPodReady } from '../pod-status.ts';
+import { disruptionPatch, isPodFinished, isPodReady } from '../pod-status.ts';
 import { evictionTimeMs, planTaints, silentConditions } from './plan.ts';
 
 const nodeIndex = 'node';
@@ -194,7 +194,13 @@ class NodeLifecycle {
     if (leftMs > 0) return requeueAfter(leftMs);
     const { namespace, name = '', uid } = pod.metadata ?? {};
     this.recorder.event(pod, 'Normal', 'TaintManagerEviction', `Marking for deletion Pod ${key}`);
+    const patch = disruptionPatch(
+      'DeletionByTaintManager',
+      'Taint manager: deleting due to NoExecute taint',
+      this.#clock.nowMs(),
+    );
     try {
+      await this.#client.patch(pods, namespace, name, 'strategic', patch, { subresource: 'status', signal });
       await this.#client.delete(pods, namespace, name, { uid, signal });
     } catch (error) {
       if (!isApiError(error, 'NotFound') && !isApiError(error, 'Conflict')) throw error;

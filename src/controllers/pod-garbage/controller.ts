@@ -6,6 +6,7 @@ import { isApiError } from '../../client/client.ts';
 import { done, type Outcome, requeueAfter } from '../../control/reconciler.ts';
 import { WorkQueue } from '../../control/work-queue.ts';
 import { type ControllerContext, reconcilerTask } from '../context.ts';
+import { disruptionPatch } from '../pod-status.ts';
 
 /** A node that is gone for this long is gone for good; one that only registers anew keeps its Pods. */
 const quarantineMs = 40_000;
@@ -39,6 +40,16 @@ export function podGarbageController(context: ControllerContext): Task {
   async function remove(pod: Pod, signal: AbortSignal): Promise<void> {
     const { namespace, name = '', uid } = pod.metadata ?? {};
     try {
+      // Nobody else will say how it ended: who counts such Pods would wait for ever.
+      if (!isFinished(pod)) {
+        const patch = disruptionPatch(
+          'DeletionByPodGC',
+          'PodGC: node no longer exists',
+          timing.clock.nowMs(),
+        );
+        const failed = { ...patch, status: { ...patch.status, phase: 'Failed' } };
+        await client.patch(pods, namespace, name, 'strategic', failed, { subresource: 'status', signal });
+      }
       await client.delete(pods, namespace, name, { uid, gracePeriodSeconds: 0, signal });
     } catch (error) {
       if (!isApiError(error, 'NotFound') && !isApiError(error, 'Conflict')) throw error;

@@ -1,21 +1,33 @@
-import type { Node, PersistentVolume, PersistentVolumeClaim, Pod } from '../../api/gen/core-v1.ts';
-import { matchesTerm } from './node-match.ts';
+import type { PersistentVolume, PersistentVolumeClaim, Pod } from '../../api/gen/core-v1.ts';
+import type { StorageClass } from '../../api/gen/storage-v1.ts';
+import type { ObjectKey } from '../../api/object.ts';
+import { type DelayedClaim, isDelayed } from './delayed-claims.ts';
 
 export type ClaimLookup = {
   claim(namespace: string, name: string): PersistentVolumeClaim | undefined;
   volume(name: string): PersistentVolume | undefined;
+  volumes(): readonly PersistentVolume[];
+  storageClass(name: string): StorageClass | undefined;
+  /** The claim that a volume was reserved for by us, before our own copy shows it. */
+  promised(volumeName: string): ObjectKey | undefined;
 };
 
 /** What the claims of a Pod ask of its node. */
 export type ClaimedPlaces =
   /** No node will do; in Kubernetes' words. */
   | { readonly kind: 'nowhere'; readonly reason: string }
-  | { readonly kind: 'volumes'; readonly volumes: readonly PersistentVolume[] };
+  | {
+      readonly kind: 'volumes';
+      readonly volumes: readonly PersistentVolume[];
+      /** Claims that get their volumes with the node. */
+      readonly delayed: readonly DelayedClaim[];
+    };
 
-/** The volumes that a Pod's claims are bound to. A Pod waits until all of them are. */
+/** The volumes that a Pod's claims are bound to. A Pod waits until all are but those that wait for it. */
 export function findClaimedPlaces(pod: Pod, placed: Iterable<Pod>, lookup: ClaimLookup): ClaimedPlaces {
   const namespace = pod.metadata?.namespace ?? 'default';
   const volumes: PersistentVolume[] = [];
+  const delayed: DelayedClaim[] = [];
   for (const name of claimNamesOf(pod)) {
     const quoted = JSON.stringify(name);
     const claim = lookup.claim(namespace, name);
@@ -23,6 +35,11 @@ export function findClaimedPlaces(pod: Pod, placed: Iterable<Pod>, lookup: Claim
     if (claim.metadata?.deletionTimestamp !== undefined)
       return nowhere(`persistentvolumeclaim ${quoted} is being deleted`);
     const volumeName = claim.spec?.volumeName ?? '';
+    const storageClass = lookup.storageClass(claim.spec?.storageClassName ?? '');
+    if (storageClass !== undefined && isDelayed(claim, storageClass)) {
+      delayed.push({ claim, storageClass });
+      continue;
+    }
     if (volumeName === '' || claim.status?.phase !== 'Bound')
       return nowhere('pod has unbound immediate PersistentVolumeClaims');
     const volume = lookup.volume(volumeName);
@@ -33,7 +50,7 @@ export function findClaimedPlaces(pod: Pod, placed: Iterable<Pod>, lookup: Claim
       );
     volumes.push(volume);
   }
-  return { kind: 'volumes', volumes };
+  return { kind: 'volumes', volumes, delayed };
 }
 
 function nowhere(reason: string): ClaimedPlaces {
@@ -51,12 +68,4 @@ function isUsed(namespace: string, name: string, placed: Iterable<Pod>): boolean
     if (other.metadata?.namespace === namespace && claimNamesOf(other).includes(name)) return true;
   }
   return false;
-}
-
-/** True where all of the volumes can be reached from the node. */
-export function canReach(node: Node, volumes: readonly PersistentVolume[]): boolean {
-  return volumes.every(({ spec }) => {
-    const terms = spec?.nodeAffinity?.required?.nodeSelectorTerms;
-    return terms === undefined || terms.some((term) => matchesTerm(term, node));
-  });
 }

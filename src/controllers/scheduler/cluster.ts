@@ -137,6 +137,8 @@ export function requestsOf(pod: Pod): Map<string, number> {
       total.set(name, (total.get(name) ?? 0) + amount);
   }
   for (const [name, amount] of peak) total.set(name, Math.max(total.get(name) ?? 0, amount));
+  // What the Pod asks for as a whole bounds its containers together.
+  for (const [name, amount] of amountsOf(pod.spec?.resources?.requests)) total.set(name, amount);
   for (const [name, amount] of amountsOf(pod.spec?.overhead))
     total.set(name, (total.get(name) ?? 0) + amount);
   return total;

@@ -7,6 +7,7 @@ import type {
   Pod,
   Service,
 } from '../../api/gen/core-v1.ts';
+import type { StorageClass } from '../../api/gen/storage-v1.ts';
 import { keyOf, objectKey, type ObjectKey } from '../../api/object.ts';
 import {
   namespaces,
@@ -16,6 +17,7 @@ import {
   pods,
   type Resource,
   services,
+  storageClasses,
 } from '../../api/resource.ts';
 import type { Clock } from '../../base/clock.ts';
 import { rfc3339 } from '../../base/clock.ts';
@@ -32,6 +34,8 @@ import { isPodFinished, podCondition } from '../pod-status.ts';
 import { podsAndServicesByNamespace } from '../service-pods.ts';
 import { canonicalJson } from '../status-patch.ts';
 import { ClusterState } from './cluster.ts';
+import { selectedNodeAnnotation } from '../volume-binder/plan.ts';
+import type { VolumeChoice } from './delayed-claims.ts';
 import { placePod } from './plan.ts';
 
 export const schedulerName = 'default-scheduler';
@@ -68,6 +72,9 @@ class SchedulerLoop {
   readonly #serviceInformer: Informer<Service>;
   readonly #claimInformer: Informer<PersistentVolumeClaim>;
   readonly #volumeInformer: Informer<PersistentVolume>;
+  readonly #classInformer: Informer<StorageClass>;
+  /** Volumes that were given to claims, until our own copy shows it. */
+  readonly #promised = new Map<string, ObjectKey>();
   readonly #cluster = new ClusterState();
   readonly #unschedulable = new Set<ObjectKey>();
 
@@ -82,10 +89,14 @@ class SchedulerLoop {
     this.#serviceInformer = context.informers.of(services);
     this.#claimInformer = context.informers.of(persistentVolumeClaims);
     this.#volumeInformer = context.informers.of(persistentVolumes);
+    this.#classInformer = context.informers.of(storageClasses);
   }
 
   listen(): void {
-    for (const informer of [this.#claimInformer, this.#volumeInformer])
+    this.#volumeInformer.onChange((name, now) => {
+      if (now?.spec?.claimRef !== undefined || now === undefined) this.#promised.delete(name);
+    });
+    for (const informer of [this.#claimInformer, this.#volumeInformer, this.#classInformer])
       informer.onChange(() => this.#retryUnschedulable());
     this.#nodeInformer.onChange((_key, now, old) => {
       if (now === undefined) this.#cluster.removeNode(old?.metadata?.name ?? '');
@@ -118,15 +129,51 @@ class SchedulerLoop {
       claims: {
         claim: (ofNamespace, name) => this.#claimInformer.get(objectKey(ofNamespace, name)),
         volume: (name) => this.#volumeInformer.get(objectKey(undefined, name)),
+        volumes: () => [...this.#volumeInformer.list()],
+        storageClass: (name) => this.#classInformer.get(name),
+        promised: (volumeName) => this.#promised.get(volumeName),
       },
     });
     if (placement.kind === 'bind') {
       await this.#bind(pod, placement.nodeName, signal);
+    } else if (placement.kind === 'reserve') {
+      // Its claims' next change brings the Pod back.
+      this.#unschedulable.add(key);
+      for (const choice of placement.choices) await this.#reserve(choice, placement.nodeName, signal);
     } else {
       this.#unschedulable.add(key);
       await this.#report(pod, placement.message, signal);
     }
     return done;
+  }
+
+  /** Gives a claim its volume, or tells its provisioner where to make one. The volume binder does the rest. */
+  async #reserve({ claim, volume }: VolumeChoice, nodeName: string, signal: AbortSignal): Promise<void> {
+    const { namespace, name = '', uid, resourceVersion } = claim.metadata ?? {};
+    if (volume === undefined) {
+      if (claim.metadata?.annotations?.[selectedNodeAnnotation] === nodeName) return;
+      const metadata = { uid, resourceVersion, annotations: { [selectedNodeAnnotation]: nodeName } };
+      await this.#client.patch(persistentVolumeClaims, namespace, name, 'merge', { metadata }, { signal });
+      return;
+    }
+    const volumeName = volume.metadata?.name ?? '';
+    if (volume.spec?.claimRef?.uid === uid) return;
+    this.#promised.set(volumeName, keyOf(claim));
+    const claimRef = {
+      kind: 'PersistentVolumeClaim',
+      apiVersion: 'v1',
+      namespace,
+      name,
+      uid,
+      resourceVersion,
+    };
+    const body = { metadata: { resourceVersion: volume.metadata?.resourceVersion }, spec: { claimRef } };
+    try {
+      await this.#client.patch(persistentVolumes, undefined, volumeName, 'merge', body, { signal });
+    } catch (error) {
+      this.#promised.delete(volumeName);
+      throw error;
+    }
   }
 
   #retryUnschedulable(): void {

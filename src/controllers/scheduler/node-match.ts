@@ -40,12 +40,16 @@ function holds({ operator, values = [] }: Requirement, value: string | undefined
     case 'DoesNotExist':
       return value === undefined;
     case 'Gt':
-      return value !== undefined && Number(value) > Number(values[0]);
+      return isInteger(value) && isInteger(values[0]) && BigInt(value) > BigInt(values[0]);
     case 'Lt':
-      return value !== undefined && Number(value) < Number(values[0]);
+      return isInteger(value) && isInteger(values[0]) && BigInt(value) < BigInt(values[0]);
     default:
       return false;
   }
+}
+
+function isInteger(text: string | undefined): text is string {
+  return text !== undefined && /^-?\d+$/.test(text);
 }
 
 export function tolerates(toleration: Toleration, taint: Taint): boolean {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Node, PersistentVolume, PersistentVolumeClaim, Pod, PodSpec } from '../../api/gen/core-v1.ts';
+import type { StorageClass } from '../../api/gen/storage-v1.ts';
 import { keyOf } from '../../api/object.ts';
 import { ClusterState, requestsOf } from './cluster.ts';
 import { placePod } from './plan.ts';
@@ -33,6 +34,12 @@ function requesting(name: string, cpu: string, spec: Partial<PodSpec> = {}): Pod
 
 const volumes: Readonly<Record<string, PersistentVolume>> = {
   anywhere: { metadata: { name: 'anywhere' }, spec: {} },
+  get lateOnN1() {
+    return onNode('lateOnN1', '1Gi', 'n1');
+  },
+  get lateOnN2() {
+    return onNode('lateOnN2', '2Gi', 'n2');
+  },
   onN2: {
     metadata: { name: 'onN2' },
     spec: {
@@ -44,6 +51,33 @@ const volumes: Readonly<Record<string, PersistentVolume>> = {
     },
   },
 };
+const storageClasses: Readonly<Record<string, StorageClass>> = {
+  late: { provisioner: 'kubernetes.io/no-provisioner', volumeBindingMode: 'WaitForFirstConsumer' },
+  made: {
+    provisioner: 'example.com/disks',
+    volumeBindingMode: 'WaitForFirstConsumer',
+    allowedTopologies: [{ matchLabelExpressions: [{ key: hostnameKey, values: ['n2'] }] }],
+  },
+};
+const promised: Readonly<Record<string, string>> = { lateOnN1: 'default/another' };
+const onNode = (name: string, storage: string, nodeName: string): PersistentVolume => ({
+  metadata: { name },
+  spec: {
+    storageClassName: 'late',
+    accessModes: ['ReadWriteOnce'],
+    capacity: { storage },
+    nodeAffinity: {
+      required: {
+        nodeSelectorTerms: [{ matchExpressions: [{ key: hostnameKey, operator: 'In', values: [nodeName] }] }],
+      },
+    },
+  },
+});
+const waiting = (name: string, storageClassName: string, storage: string): PersistentVolumeClaim => ({
+  metadata: { name, namespace: 'default' },
+  spec: { storageClassName, accessModes: ['ReadWriteOnce'], resources: { requests: { storage } } },
+  status: { phase: 'Pending' },
+});
 const bound = (volumeName: string, accessMode = 'ReadWriteOnce'): PersistentVolumeClaim => ({
   spec: { volumeName, accessModes: [accessMode] },
   status: { phase: 'Bound' },
@@ -54,6 +88,10 @@ const claims: Readonly<Record<string, PersistentVolumeClaim>> = {
   dangling: bound('none'),
   anywhere: bound('anywhere'),
   onN2: bound('onN2'),
+  late: waiting('late', 'late', '1Gi'),
+  late2: waiting('late2', 'late', '1Gi'),
+  huge: waiting('huge', 'late', '5Gi'),
+  made: waiting('made', 'made', '5Gi'),
   alone: bound('anywhere', 'ReadWriteOncePod'),
 };
 const claiming = (...names: readonly string[]): Partial<PodSpec> => ({
@@ -69,9 +107,18 @@ function place(wanted: Pod, nodes: readonly Node[], placed: readonly Pod[] = [])
     siblings: (other) => other.metadata?.labels?.['app'] === wanted.metadata?.labels?.['app'],
     claims: {
       claim: (_namespace, name) => claims[name],
+      volumes: () => Object.values(volumes),
+      storageClass: (name) => storageClasses[name],
+      promised: (name) => promised[name],
       volume: (name) => volumes[name],
     },
   });
+  if (placement.kind === 'reserve') {
+    const names = placement.choices.map(({ claim, volume }) => {
+      return `${claim.metadata?.name}=${volume?.metadata?.name ?? 'made'}`;
+    });
+    return `${placement.nodeName} with ${names.join()}`;
+  }
   return placement.kind === 'bind' ? placement.nodeName : placement.message;
 }
 
@@ -235,6 +282,77 @@ const cases: readonly {
     want: 'n1',
   },
   {
+    name: 'a claim that waits for its Pod gets a volume where the Pod can be',
+    pod: pod('a', claiming('late')),
+    nodes: [node('n1'), node('n2')],
+    want: 'n2 with late=lateOnN2',
+  },
+  {
+    name: 'a volume that was given away is not there',
+    pod: pod('a', { ...claiming('late'), nodeSelector: { [hostnameKey]: 'n1' } }),
+    nodes: [node('n1')],
+    want: "0/1 nodes are available: 1 node(s) didn't find available persistent volumes to bind.",
+  },
+  {
+    name: 'no volume is given twice',
+    pod: pod('a', claiming('late', 'late2')),
+    nodes: [node('n1'), node('n2')],
+    want: "0/2 nodes are available: 2 node(s) didn't find available persistent volumes to bind.",
+  },
+  {
+    name: 'no volume is large enough',
+    pod: pod('a', claiming('huge')),
+    nodes: [node('n2')],
+    want: "0/1 nodes are available: 1 node(s) didn't find available persistent volumes to bind.",
+  },
+  {
+    name: 'a volume that is made where its class can make it',
+    pod: pod('a', claiming('made')),
+    nodes: [node('n1'), node('n2')],
+    want: 'n2 with made=made',
+  },
+  {
+    name: 'a node without the topology does not hide how crowded the others are',
+    pod: pod('c', {
+      topologySpreadConstraints: [{ ...evenly, whenUnsatisfiable: 'ScheduleAnyway', topologyKey: 'zone' }],
+    }),
+    nodes: [
+      node('n0'),
+      node('n1', { labels: { zone: 'a' }, cpu: '64' }),
+      node('n2', { labels: { zone: 'b' } }),
+    ],
+    placed: [pod('a', { nodeName: 'n1' }), pod('b', { nodeName: 'n1' })],
+    want: 'n2',
+  },
+  {
+    name: 'label keys that the Pod has no label for say nothing',
+    pod: pod('c', {
+      topologySpreadConstraints: [{ ...evenly, matchLabelKeys: ['absent'] }],
+      affinity: {
+        podAntiAffinity: {
+          requiredDuringSchedulingIgnoredDuringExecution: [{ ...apart, mismatchLabelKeys: ['absent'] }],
+        },
+      },
+    }),
+    nodes: [node('n1'), node('n2')],
+    placed: [pod('a', { nodeName: 'n1' })],
+    want: 'n2',
+  },
+  {
+    name: 'labels that are no numbers are neither greater nor less',
+    pod: pod('c', {
+      affinity: {
+        nodeAffinity: {
+          requiredDuringSchedulingIgnoredDuringExecution: {
+            nodeSelectorTerms: [{ matchExpressions: [{ key: 'cores', operator: 'Lt', values: ['5'] }] }],
+          },
+        },
+      },
+    }),
+    nodes: [node('n1', { labels: { cores: '' } }), node('n2', { labels: { cores: '4' } })],
+    want: 'n2',
+  },
+  {
     name: 'topology spread that cannot hold',
     pod: pod('c', { topologySpreadConstraints: [evenly] }),
     nodes: [node('n1'), node('n2', taint('NoSchedule'))],
@@ -257,6 +375,15 @@ test('scheduler: a Pod that left a node gives back what it asked for', () => {
   assert.equal(cluster.node('n1')?.requested.get('cpu'), 1);
   cluster.setPod(keyOf(one), undefined);
   assert.equal(cluster.node('n1')?.requested.get('cpu'), 0);
+});
+
+test('scheduler: what a Pod asks for as a whole counts instead of its containers', () => {
+  const whole = pod('a', {
+    resources: { requests: { cpu: '2' } },
+    containers: [{ name: 'c', resources: { requests: { cpu: '1', memory: '1Gi' } } }],
+  });
+  assert.equal(requestsOf(whole).get('cpu'), 2);
+  assert.equal(requestsOf(whole).get('memory'), 2 ** 30);
 });
 
 test('scheduler: init containers count by their peak, sidecars always', () => {

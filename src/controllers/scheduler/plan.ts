@@ -1,12 +1,16 @@
 import type { PersistentVolume, Pod } from '../../api/gen/core-v1.ts';
 import { type ClusterState, hostPortsOf, type NodeState, requestsOf } from './cluster.ts';
-import { canReach, type ClaimLookup, findClaimedPlaces } from './claims.ts';
+import { type ClaimLookup, findClaimedPlaces } from './claims.ts';
+import { chooseVolumes, type VolumeChoice } from './delayed-claims.ts';
 import { matchesNodeSelection, matchesTerm, tolerates, untoleratedTaint } from './node-match.ts';
 import { countPodAffinities, type NamespaceLookup, type PodAffinities } from './pod-affinity.ts';
 import { countSpread, type Spread } from './spread.ts';
+import { isReachable } from './volume-reach.ts';
 
 export type Placement =
   | { readonly kind: 'bind'; readonly nodeName: string }
+  /** First these claims get their volumes; the Pod is bound when they have. */
+  | { readonly kind: 'reserve'; readonly nodeName: string; readonly choices: readonly VolumeChoice[] }
   /** `message` is that of Kubernetes: `0/4 nodes are available: …`. */
   | { readonly kind: 'unschedulable'; readonly message: string };
 
@@ -30,6 +34,10 @@ export function placePod(pod: Pod, cluster: ClusterState, context: PlacementCont
     };
   const wishes: Wishes = {
     volumes: places.volumes,
+    choicesOn: ({ node }) =>
+      places.delayed.length === 0
+        ? []
+        : chooseVolumes(node, places.delayed, context.claims.volumes(), context.claims.promised),
     requests: requestsOf(pod),
     ports: hostPortsOf(pod),
     affinities: countPodAffinities(pod, cluster, context.namespaceOf),
@@ -43,7 +51,11 @@ export function placePod(pod: Pod, cluster: ClusterState, context: PlacementCont
     for (const reason of reasons) refusals.set(reason, (refusals.get(reason) ?? 0) + 1);
   }
   const best = bestOf(pod, feasible, wishes);
-  if (best !== undefined) return { kind: 'bind', nodeName: best.name };
+  if (best !== undefined) {
+    const choices = wishes.choicesOn(best) ?? [];
+    if (choices.length === 0) return { kind: 'bind', nodeName: best.name };
+    return { kind: 'reserve', nodeName: best.name, choices };
+  }
   const reasons = [...refusals].map(([reason, count]) => `${count} ${reason}`).toSorted();
   return {
     kind: 'unschedulable',
@@ -53,6 +65,8 @@ export function placePod(pod: Pod, cluster: ClusterState, context: PlacementCont
 
 type Wishes = {
   readonly volumes: readonly PersistentVolume[];
+  /** Volumes on that node for claims that wait for it; undefined: there are none. */
+  choicesOn(node: NodeState): readonly VolumeChoice[] | undefined;
   readonly requests: ReadonlyMap<string, number>;
   readonly ports: ReturnType<typeof hostPortsOf>;
   readonly affinities: PodAffinities;
@@ -69,7 +83,10 @@ function refusalsOf(pod: Pod, state: NodeState, wishes: Wishes): readonly string
   const taint = untoleratedTaint(tolerations, node.spec?.taints, ['NoSchedule', 'NoExecute']);
   if (taint !== undefined) return [`node(s) had untolerated taint {${taint.key}: ${taint.value ?? ''}}`];
   if (!matchesNodeSelection(pod, node)) return ["node(s) didn't match Pod's node affinity/selector"];
-  if (!canReach(node, wishes.volumes)) return ["node(s) didn't match PersistentVolume's node affinity"];
+  if (!wishes.volumes.every((volume) => isReachable(node, volume)))
+    return ["node(s) didn't match PersistentVolume's node affinity"];
+  if (wishes.choicesOn(state) === undefined)
+    return ["node(s) didn't find available persistent volumes to bind"];
   if (hasPortConflict(state, wishes)) return ["node(s) didn't have free ports for the requested pod ports"];
   const short = shortResources(state, wishes.requests);
   if (short.length > 0) return short;

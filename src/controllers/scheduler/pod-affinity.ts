@@ -121,9 +121,14 @@ function termMeans(term: PodAffinityTerm, holder: Pod, other: Pod, namespaceOf: 
       matchesSelector(term.namespaceSelector, namespaceOf(namespace)?.metadata?.labels);
   if (!inScope || !matchesSelector(term.labelSelector, other.metadata?.labels)) return false;
   return (
-    (term.matchLabelKeys ?? []).every((key) => sameLabel(key, holder, other)) &&
-    (term.mismatchLabelKeys ?? []).every((key) => !sameLabel(key, holder, other))
+    labelledKeys(term.matchLabelKeys, holder).every((key) => sameLabel(key, holder, other)) &&
+    labelledKeys(term.mismatchLabelKeys, holder).every((key) => !sameLabel(key, holder, other))
   );
+}
+
+/** A key that the Pod itself has no label for says nothing. */
+export function labelledKeys(keys: readonly string[] | undefined, pod: Pod): readonly string[] {
+  return (keys ?? []).filter((key) => pod.metadata?.labels?.[key] !== undefined);
 }
 
 function sameLabel(key: string, a: Pod, b: Pod): boolean {

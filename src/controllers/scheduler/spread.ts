@@ -3,6 +3,7 @@ import { matchesSelector } from '../../control/selector.ts';
 import { controllerOf } from '../ownership.ts';
 import type { ClusterState, NodeState } from './cluster.ts';
 import { matchesNodeSelection, untoleratedTaint } from './node-match.ts';
+import { labelledKeys } from './pod-affinity.ts';
 
 const zoneKey = 'topology.kubernetes.io/zone';
 
@@ -29,7 +30,9 @@ export function countSpread(pod: Pod, cluster: ClusterState, siblings: (other: P
   const hard: Counted[] = [];
   const soft: Counted[] = [];
   for (const constraint of constraints) {
-    const counted = countConstraint(pod, constraint, cluster);
+    const alike = constraints.filter((one) => one.whenUnsatisfiable === constraint.whenUnsatisfiable);
+    const keys = alike.map(({ topologyKey }) => topologyKey);
+    const counted = countConstraint(pod, constraint, cluster, keys);
     if (constraint.whenUnsatisfiable === 'DoNotSchedule') hard.push(counted);
     else soft.push(counted);
   }
@@ -50,7 +53,9 @@ export function countSpread(pod: Pod, cluster: ClusterState, siblings: (other: P
       if (zones === undefined) {
         return soft.reduce((sum, { constraint, byTopology }) => {
           const value = state.node.metadata?.labels?.[constraint.topologyKey];
-          return sum + (value === undefined ? Number.MAX_SAFE_INTEGER : (byTopology.get(value) ?? 0));
+          // Outside of the topology is worse than its most crowded part, but no more than that.
+          const outside = Math.max(0, ...byTopology.values()) + 1;
+          return sum + (value === undefined ? outside : (byTopology.get(value) ?? 0));
         }, 0);
       }
       let here = 0;
@@ -62,17 +67,23 @@ export function countSpread(pod: Pod, cluster: ClusterState, siblings: (other: P
   };
 }
 
-function countConstraint(pod: Pod, constraint: TopologySpreadConstraint, cluster: ClusterState): Counted {
+/** `keys`: of all constraints that are looked at together; a node without one of them is no domain of any. */
+function countConstraint(
+  pod: Pod,
+  constraint: TopologySpreadConstraint,
+  cluster: ClusterState,
+  keys: readonly string[],
+): Counted {
   const byTopology = new Map<string, number>();
   const selects = (other: Pod): boolean =>
     other.metadata?.namespace === pod.metadata?.namespace &&
     matchesSelector(constraint.labelSelector, other.metadata?.labels) &&
-    (constraint.matchLabelKeys ?? []).every(
+    labelledKeys(constraint.matchLabelKeys, pod).every(
       (key) => other.metadata?.labels?.[key] === pod.metadata?.labels?.[key],
     );
   for (const { node, pods } of cluster.nodes) {
     const value = node.metadata?.labels?.[constraint.topologyKey];
-    if (value === undefined) continue;
+    if (value === undefined || keys.some((key) => node.metadata?.labels?.[key] === undefined)) continue;
     if (constraint.nodeAffinityPolicy !== 'Ignore' && !matchesNodeSelection(pod, node)) continue;
     if (constraint.nodeTaintsPolicy === 'Honor') {
       const taint = untoleratedTaint(pod.spec?.tolerations, node.spec?.taints, ['NoSchedule', 'NoExecute']);

@@ -1,16 +1,20 @@
 import type { PersistentVolume, PersistentVolumeClaim } from '../../api/gen/core-v1.ts';
 import { keyOf, objectKey } from '../../api/object.ts';
-import { persistentVolumeClaims, persistentVolumes } from '../../api/resource.ts';
+import { persistentVolumeClaims, persistentVolumes, storageClasses } from '../../api/resource.ts';
 import type { Task } from '../../base/lifetime.ts';
 import { done, type Outcome } from '../../control/reconciler.ts';
 import { WorkQueue } from '../../control/work-queue.ts';
 import { type ControllerContext, reconcilerTask, withEvents } from '../context.ts';
 import { statusPatch } from '../status-patch.ts';
-import { findVolume, stateOf } from './plan.ts';
+import { eligibleVolumes, findVolume, stateOf, waitingOf } from './plan.ts';
+
+/** Name is Kubernetes'. */
+const provisionerAnnotation = 'volume.kubernetes.io/storage-provisioner';
 
 /**
- * Binds claims to the PersistentVolumes that somebody made by hand. Nothing is provisioned: a claim that no volume fits
- * stays Pending, with an Event that says so.
+ * Binds claims to PersistentVolumes that are there. Nothing is provisioned here: a claim that no volume fits stays
+ * Pending, with an Event that says so, until somebody or its class's provisioner makes one. Claims that wait for their
+ * first consumer get what the scheduler keeps for them.
  */
 export function volumeBinderController(context: ControllerContext): Task {
   const { client, informers, timing } = context;
@@ -18,6 +22,11 @@ export function volumeBinderController(context: ControllerContext): Task {
   const queue = new WorkQueue(timing.clock);
   const claims = informers.of(persistentVolumeClaims);
   const volumes = informers.of(persistentVolumes);
+  const classes = informers.of(storageClasses);
+  classes.onChange(() => {
+    for (const claim of claims.list())
+      if (claim.status?.phase !== 'Bound') queue.add(`claim ${keyOf(claim)}`);
+  });
   claims.onChange((key, _now, old) => {
     queue.add(`claim ${key}`);
     if (old?.spec?.volumeName !== undefined) queue.add(`volume ${old.spec.volumeName}`);
@@ -56,10 +65,19 @@ export function volumeBinderController(context: ControllerContext): Task {
     await client.patch(persistentVolumeClaims, namespace, name, 'merge', patch, options);
   }
 
+  /** External provisioners look for their own name on claims. */
+  async function askProvisioner(claim: PersistentVolumeClaim, provisioner: string, signal: AbortSignal) {
+    const { namespace, name = '', uid, resourceVersion, annotations } = claim.metadata ?? {};
+    if (annotations?.[provisionerAnnotation] === provisioner) return;
+    const metadata = { uid, resourceVersion, annotations: { [provisionerAnnotation]: provisioner } };
+    await client.patch(persistentVolumeClaims, namespace, name, 'merge', { metadata }, { signal });
+  }
+
   async function reconcileClaim(key: string, signal: AbortSignal): Promise<void> {
     const claim = claims.get(key);
     if (claim === undefined || claim.metadata?.deletionTimestamp !== undefined) return;
-    const volume = findVolume(claim, volumes.list());
+    const storageClass = classes.get(claim.spec?.storageClassName ?? '');
+    const volume = findVolume(claim, eligibleVolumes(claim, volumes.list(), storageClass));
     if (volume !== undefined) {
       await bind(claim, volume, signal);
       return;
@@ -71,9 +89,9 @@ export function volumeBinderController(context: ControllerContext): Task {
       const body = { status: { phase: 'Lost' } };
       await client.patch(persistentVolumeClaims, namespace, name, 'merge', body, options);
     } else if (claim.status?.phase !== 'Lost') {
-      const message =
-        'no persistent volumes available for this claim: this cluster provisions none, so make a PersistentVolume that fits it';
-      recorder.event(claim, 'Normal', 'FailedBinding', message);
+      const { reason, message, provisioner } = waitingOf(claim, storageClass);
+      if (provisioner !== undefined) await askProvisioner(claim, provisioner, signal);
+      recorder.event(claim, 'Normal', reason, message);
     }
   }
 

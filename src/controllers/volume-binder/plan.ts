@@ -1,4 +1,5 @@
 import type { PersistentVolume, PersistentVolumeClaim } from '../../api/gen/core-v1.ts';
+import type { StorageClass } from '../../api/gen/storage-v1.ts';
 import { matchesSelector } from '../../control/selector.ts';
 import { quantityValue } from '../scheduler/quantity.ts';
 
@@ -63,4 +64,46 @@ export function stateOf(volume: PersistentVolume, claim: PersistentVolumeClaim |
     return { phase: 'Failed', message, event: 'VolumeFailedRecycle' };
   }
   return { phase: 'Released', message: null };
+}
+
+/** The volumes that a claim may get now: one that waits for its Pod only those that were kept for it. */
+export function eligibleVolumes(
+  claim: PersistentVolumeClaim,
+  volumes: Iterable<PersistentVolume>,
+  storageClass: StorageClass | undefined,
+): readonly PersistentVolume[] {
+  const all = [...volumes];
+  const isNamed = (claim.spec?.volumeName ?? '') !== '';
+  if (storageClass?.volumeBindingMode !== 'WaitForFirstConsumer' || isNamed) return all;
+  const { namespace, name } = claim.metadata ?? {};
+  return all.filter(({ spec }) => spec?.claimRef?.namespace === namespace && spec?.claimRef?.name === name);
+}
+
+/** What becomes of a claim that no volume fits: who is waited for, with the Event that says so. */
+export type Waiting = {
+  readonly reason: 'FailedBinding' | 'WaitForFirstConsumer' | 'ExternalProvisioning';
+  readonly message: string;
+  /** Who is asked for a volume. */
+  readonly provisioner?: string;
+};
+
+/** Marks a claim for whoever provisions its volume: on this node. Name is Kubernetes'. */
+export const selectedNodeAnnotation = 'volume.kubernetes.io/selected-node';
+/** The provisioner of classes whose volumes are made by hand. */
+export const noProvisioner = 'kubernetes.io/no-provisioner';
+
+export function waitingOf(claim: PersistentVolumeClaim, storageClass: StorageClass | undefined): Waiting {
+  const isSelected = claim.metadata?.annotations?.[selectedNodeAnnotation] !== undefined;
+  if (storageClass?.volumeBindingMode === 'WaitForFirstConsumer' && !isSelected) {
+    const message = 'waiting for first consumer to be created before binding';
+    return { reason: 'WaitForFirstConsumer', message };
+  }
+  const provisioner = storageClass?.provisioner ?? noProvisioner;
+  if (provisioner !== noProvisioner) {
+    const message = `Waiting for a volume to be created either by the external provisioner '${provisioner}' or manually by the system administrator. If volume creation is delayed, please verify that the provisioner is running and correctly registered.`;
+    return { reason: 'ExternalProvisioning', message, provisioner };
+  }
+  const message =
+    'no persistent volumes available for this claim: this cluster provisions none, so make a PersistentVolume that fits it';
+  return { reason: 'FailedBinding', message };
 }
