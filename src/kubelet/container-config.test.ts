@@ -21,6 +21,7 @@ const context: ContainerContext = {
   specHash: 'busybox',
   memoryCapacityBytes: 1000 * 2 ** 20,
   hasSelinux: false,
+  seccompRoot: '/node/seccomp',
 };
 const compile = (
   container: Partial<Container>,
@@ -158,7 +159,10 @@ test('sandbox: host ports, sysctls, shared processes and cgroup', () => {
   const config = compileSandboxConfig(
     pod({
       shareProcessNamespace: true,
-      securityContext: { sysctls: [{ name: 'net.core.somaxconn', value: '9' }] },
+      securityContext: {
+        sysctls: [{ name: 'net/ipv4/tcp_syncookies', value: '0' }],
+        seccompProfile: { type: 'Localhost', localhostProfile: 'strict.json' },
+      },
       containers: [
         {
           name: 'main',
@@ -172,11 +176,13 @@ test('sandbox: host ports, sysctls, shared processes and cgroup', () => {
       cgroupParent: '/fairlead/dev/n/podu1',
       dns: { servers: [], searches: [], options: [] },
       fullName: undefined,
+      seccompRoot: '/node/seccomp',
     },
   );
   assert.equal(config.hostname, 'web');
   assert.deepEqual(config.portMappings, [{ protocol: 1, containerPort: 80, hostPort: 8080, hostIp: '' }]);
-  assert.deepEqual(config.linux?.sysctls, { 'net.core.somaxconn': '9' });
+  assert.deepEqual(config.linux?.sysctls, { 'net.ipv4.tcp_syncookies': '0' });
+  assert.equal(config.linux?.securityContext?.seccomp?.localhostRef, '/node/seccomp/strict.json');
   assert.deepEqual(config.linux?.securityContext?.namespaceOptions, { network: 0, pid: 0, ipc: 0 });
   assert.equal(config.metadata?.attempt, 1);
 });
@@ -197,6 +203,7 @@ test('sandbox: on the host’s network without a host name and ports', () => {
       cgroupParent: '',
       dns: { servers: [], searches: [], options: [] },
       fullName: undefined,
+      seccompRoot: '',
     },
   );
   assert.equal(config.hostname, '');
@@ -235,6 +242,36 @@ for (const { name, spec, want } of [
     spec: { volumes: [{ name: 'a', emptyDir: { medium: 'Memory', sizeLimit: '1Gi' } }] },
     want: undefined,
   },
+  {
+    name: 'a safe kernel parameter',
+    spec: { securityContext: { sysctls: [{ name: 'net/ipv4/tcp_syncookies', value: '0' }] } },
+    want: undefined,
+  },
+  {
+    name: 'a kernel parameter that is not safe',
+    spec: { securityContext: { sysctls: [{ name: 'net.core.somaxconn', value: '9' }] } },
+    want: /forbidden sysctl: "net.core.somaxconn" not allowlisted/,
+  },
+  {
+    name: 'no AppArmor profile',
+    spec: { securityContext: { appArmorProfile: { type: 'Unconfined' } } },
+    want: undefined,
+  },
+  {
+    name: 'an AppArmor profile, which nobody would enforce',
+    spec: { securityContext: { appArmorProfile: { type: 'RuntimeDefault' } } },
+    want: /spec.securityContext.appArmorProfile of type RuntimeDefault/,
+  },
+  {
+    name: 'resources of the Pod as a whole',
+    spec: { resources: { limits: { cpu: '1' } } },
+    want: /spec.resources/,
+  },
+  {
+    name: 'a projected bundle of certificates',
+    spec: { volumes: [{ name: 'a', projected: { sources: [{ clusterTrustBundle: { path: 'x' } }] } }] },
+    want: /"a" has a projected source of kind clusterTrustBundle/,
+  },
   { name: 'a scheduling group', spec: { schedulingGroup: {} }, want: /spec.schedulingGroup/ },
   {
     name: 'strict supplemental groups',
@@ -262,6 +299,11 @@ for (const { name, spec, want } of [
         'recursive read-only mounts',
         { volumeMounts: [{ name: 'a', mountPath: '/a', readOnly: true, recursiveReadOnly: 'Enabled' }] },
         /container main: recursiveReadOnly: Enabled of volumeMount \/a/,
+      ],
+      [
+        'variables from files',
+        { env: [{ name: 'A', valueFrom: { fileKeyRef: { volumeName: 'a', path: 'b', key: 'c' } } }] },
+        /container main: fileKeyRef of variable A/,
       ],
       ['limits of storage', { resources: { limits: { 'ephemeral-storage': '1Gi' } } }, undefined],
       ['SELinux options', { securityContext: { seLinuxOptions: {} } }, /container main: .*seLinuxOptions/],

@@ -31,6 +31,8 @@ export type ContainerContext = SecurityFacts & {
   /** Of an ephemeral container: the container whose processes it sees. */
   readonly targetContainerId?: string | undefined;
   readonly memoryCapacityBytes: number;
+  /** Folder of the seccomp profiles of type Localhost. */
+  readonly seccompRoot: string;
 };
 
 /** Annotations of our containers that are read back after a restart of the node agent. */
@@ -117,7 +119,10 @@ function compileSecurityContext(
     readonlyRootfs: own.readOnlyRootFilesystem ?? false,
     noNewPrivs: own.allowPrivilegeEscalation === false,
     supplementalGroups: supplementalGroupsOf(ofPod),
-    seccomp: seccompOf(privileged ? undefined : (own.seccompProfile ?? ofPod?.seccompProfile)),
+    seccomp: seccompOf(
+      privileged ? undefined : (own.seccompProfile ?? ofPod?.seccompProfile),
+      context.seccompRoot,
+    ),
     maskedPaths: unmasked ? [] : maskedPaths,
     readonlyPaths: unmasked ? [] : readonlyPaths,
     ...userOf(runAsUser, runAsGroup, context),

@@ -32,7 +32,8 @@ const sources: EnvSources = {
     service('headless', 'shop', 'None'),
     service('far', 'default', '10.43.0.8'),
   ],
-  configMap: (name) => (name === 'settings' ? { data: { color: 'blue', 'odd key': 'x' } } : undefined),
+  configMap: (name) =>
+    name === 'settings' ? { data: { color: 'blue', '1st': 'x', 'odd=key': 'x' } } : undefined,
   secret: (name) =>
     name === 'hidden' ? { data: { word: Buffer.from('sesame').toString('base64') } } : undefined,
 };
@@ -64,7 +65,7 @@ for (const { name, container, want } of [
   {
     name: 'a ConfigMap with a prefix, without names that are none',
     container: { envFrom: [{ prefix: 'S_', configMapRef: { name: 'settings' } }] },
-    want: { S_color: 'blue', 'S_odd key': undefined },
+    want: { S_color: 'blue', S_1st: 'x', 'S_odd=key': undefined },
   },
   {
     name: 'a Secret, overridden by env',

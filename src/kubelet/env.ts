@@ -1,5 +1,6 @@
 import type { ConfigMap, Container, EnvVar, EnvVarSource, Pod, Secret, Service } from '../api/gen/core-v1.ts';
 import { formatHostPort } from '../base/ip.ts';
+import { envVarNameProblems } from '../api/names.ts';
 import { ContainerConfigError } from './config-error.ts';
 import { expandVariables } from './expand.ts';
 import { fieldValue, type PodFacts, resourceFieldValue } from './field-ref.ts';
@@ -14,8 +15,6 @@ export type EnvSources = {
   secret(name: string): Secret | undefined;
 };
 
-const variableName = /^[-._a-zA-Z][-._a-zA-Z0-9]*$/;
-
 /**
  * A container's environment: service variables, then envFrom, then env, the later winning.
  * Throws ContainerConfigError where a source is missing and not optional.
@@ -28,7 +27,7 @@ export function compileEnv(container: Container, sources: EnvSources): ReadonlyM
     const data = envFromData(from, sources);
     for (const [key, value] of Object.entries(data)) {
       const name = `${from.prefix ?? ''}${key}`;
-      if (variableName.test(name)) variables.set(name, value); // others are skipped, as Kubernetes does
+      if (envVarNameProblems(name).length === 0) variables.set(name, value); // others are skipped, as Kubernetes does
     }
   }
   const own = new Map<string, string>();

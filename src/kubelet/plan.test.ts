@@ -57,7 +57,7 @@ function brief(action: Action): string {
     case 'start-container':
       return `start ${action.container.name} ${action.attempt}`;
     case 'stop-container':
-      return `stop ${action.container.id}: ${action.why}`;
+      return `stop ${action.container.id}: ${action.why}${action.graceSeconds === undefined ? '' : ` in ${action.graceSeconds} s`}`;
     case 'resize-container':
       return `resize ${action.container.id}`;
     case 'remove-container':
@@ -135,6 +135,15 @@ const cases: readonly Case[] = [
     runtime: runtime(container('main')),
     probes: { 'main-0': unhealthy },
     want: ['stop main-0: unhealthy'],
+  },
+  {
+    name: 'a failed liveness probe stops the container with a grace of its own',
+    pod: pod({
+      containers: [{ ...main, livenessProbe: { tcpSocket: { port: 80 }, terminationGracePeriodSeconds: 3 } }],
+    }),
+    runtime: runtime(container('main')),
+    probes: { 'main-0': unhealthy },
+    want: ['stop main-0: unhealthy in 3 s'],
   },
   {
     name: 'a changed image stops the container',

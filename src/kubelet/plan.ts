@@ -21,6 +21,8 @@ export type Action =
       readonly container: RuntimeContainer;
       readonly why: 'unhealthy' | 'changed' | 'completed' | 'unknown-state';
       readonly message: string;
+      /** The grace that the failed probe gives, s; undefined: the Pod's. */
+      readonly graceSeconds?: number | undefined;
     }
   /** Gives a running container other CPU and memory. */
   | { readonly kind: 'resize-container'; readonly container: RuntimeContainer; readonly spec: Container }
@@ -243,14 +245,17 @@ class PlanBuilder {
     }
     const unhealthy = this.#input.probes.get(latest.id)?.unhealthy;
     if (unhealthy === undefined) return;
-    this.#stop(
-      latest,
-      'unhealthy',
-      `Container ${container.name} failed ${unhealthy} probe, will be restarted`,
-    );
+    const probe = unhealthy === 'startup' ? container.startupProbe : container.livenessProbe;
+    this.#actions.push({
+      kind: 'stop-container',
+      container: latest,
+      why: 'unhealthy',
+      message: `Container ${container.name} failed ${unhealthy} probe, will be restarted`,
+      graceSeconds: probe?.terminationGracePeriodSeconds,
+    });
   }
 
-  #stop(container: RuntimeContainer, why: 'unhealthy' | 'changed' | 'unknown-state', message: string): void {
+  #stop(container: RuntimeContainer, why: 'changed' | 'unknown-state', message: string): void {
     this.#actions.push({ kind: 'stop-container', container, why, message });
   }
 

@@ -1,8 +1,14 @@
 import type { Pod } from '../api/gen/core-v1.ts';
 import type { PodDeps } from './pod-deps.ts';
-import { findUnsupported } from './unsupported.ts';
+import { findUnsupported, type Unsupported } from './unsupported.ts';
 
 export type Failure = { readonly reason: string; readonly message: string };
+
+const eventReasons: Readonly<Record<Unsupported['reason'], string>> = {
+  UnsupportedVolume: 'FailedMount',
+  UnsupportedPodSpec: 'Failed',
+  SysctlForbidden: 'SysctlForbidden',
+};
 
 /** Longest time that one timer waits, ms: a deadline may be further away than a timer of Node can be set. */
 const timerMsMax = 86_400_000;
@@ -35,8 +41,7 @@ export class PodFailure {
   checkSupport(pod: Pod): void {
     const unsupported = findUnsupported(pod, this.#deps.node);
     if (unsupported === undefined || this.#known !== undefined) return;
-    const event = unsupported.reason === 'UnsupportedVolume' ? 'FailedMount' : 'Failed';
-    this.#deps.event(pod, 'Warning', event, unsupported.message);
+    this.#deps.event(pod, 'Warning', eventReasons[unsupported.reason], unsupported.message);
     this.#fail(unsupported);
   }
 

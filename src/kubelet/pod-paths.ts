@@ -10,6 +10,9 @@ export type NodePaths = {
 export const podsDir = (paths: NodePaths): string => join(paths.nodeDir, 'pods');
 export const podLogsDir = (paths: NodePaths): string => join(paths.nodeDir, 'pod-logs');
 
+/** Seccomp profiles of type Localhost, put there by whoever looks after the node. */
+export const seccompDir = (paths: NodePaths): string => join(paths.nodeDir, 'seccomp');
+
 /** Everything of one Pod but its logs: volumes, /etc/hosts, termination messages. */
 export const podDir = (paths: NodePaths, uid: string): string => join(podsDir(paths), uid);
 export const volumeDir = (paths: NodePaths, uid: string, volume: string): string =>

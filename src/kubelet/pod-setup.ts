@@ -9,7 +9,7 @@ import type { PodFacts } from './field-ref.ts';
 import { compileDnsConfig, dnsConfigProblems, fullyQualifiedName, renderHosts } from './network-files.ts';
 import { specHashOf } from './plan.ts';
 import type { PodDeps } from './pod-deps.ts';
-import { hostsFile, podDir, podLogDir } from './pod-paths.ts';
+import { hostsFile, podDir, podLogDir, seccompDir } from './pod-paths.ts';
 import type { Partially } from '../base/protobuf.ts';
 import { compileSandboxConfig } from './sandbox-config.ts';
 import type { VolumeSources } from './volume-files.ts';
@@ -27,6 +27,7 @@ export function sandboxConfigOf(deps: PodDeps, pod: Pod, attempt: number): Parti
     cgroupParent: podCgroup(deps, pod.metadata?.uid ?? ''),
     dns: compileDnsConfig(pod, deps.node.clusterDns, deps.node.hostDns),
     fullName: fullyQualifiedName(pod, deps.node.clusterDns.domain),
+    seccompRoot: seccompDir(deps.paths),
   });
 }
 
@@ -129,5 +130,6 @@ export async function containerConfigOf(
     targetContainerId: context.targetContainerId,
     memoryCapacityBytes: deps.node.memoryCapacityBytes,
     hasSelinux: deps.node.hasSelinux,
+    seccompRoot: seccompDir(deps.paths),
   });
 }

@@ -298,7 +298,7 @@ export class PodWorker {
         const isEvicted = this.#failure.known?.reason === 'Evicted';
         const seconds = isEvicted
           ? evictedGraceSeconds
-          : (this.#pod.spec?.terminationGracePeriodSeconds ?? 30);
+          : (action.graceSeconds ?? this.#pod.spec?.terminationGracePeriodSeconds ?? 30);
         const deadlineMs = this.#deps.clock.nowMs() + seconds * 1000;
         const podIp = podIpsOf(this.#deps, this.#pod, runtime)[0] ?? '';
         await stopContainer(this.#deps, this.#pod, action.container, {

@@ -1,7 +1,9 @@
+import { join } from 'node:path';
 import type { Pod, PodSecurityContext } from '../api/gen/core-v1.ts';
 import { namespaceModes, type PodSandboxConfig, protocols, seccompProfileTypes } from './cri-messages.ts';
 import { type DnsConfig, hostnameOf } from './network-files.ts';
 import type { Partially } from '../base/protobuf.ts';
+import { sysctlsOf } from './sysctls.ts';
 
 /** Labels by which sandboxes and containers are recognised after a restart of the node agent. Names are Kubernetes'. */
 export const runtimeLabels = {
@@ -18,6 +20,8 @@ export type SandboxContext = {
   readonly dns: DnsConfig;
   /** Sees `setHostnameAsFQDN`; undefined: the Pod has no full name. */
   readonly fullName: string | undefined;
+  /** Folder of the profiles of type Localhost. */
+  readonly seccompRoot: string;
 };
 
 export function compileSandboxConfig(pod: Pod, context: SandboxContext): Partially<PodSandboxConfig> {
@@ -40,11 +44,11 @@ export function compileSandboxConfig(pod: Pod, context: SandboxContext): Partial
     annotations: pod.metadata?.annotations ?? {},
     linux: {
       cgroupParent: context.cgroupParent,
-      sysctls: Object.fromEntries((spec?.securityContext?.sysctls ?? []).map((one) => [one.name, one.value])),
+      sysctls: sysctlsOf(pod),
       securityContext: {
         namespaceOptions: namespaceOptionsOf(pod),
         privileged: isAnyPrivileged(pod),
-        seccomp: seccompOf(spec?.securityContext?.seccompProfile),
+        seccomp: seccompOf(spec?.securityContext?.seccompProfile, context.seccompRoot),
         supplementalGroups: supplementalGroupsOf(spec?.securityContext),
       },
     },
@@ -79,14 +83,16 @@ function isAnyPrivileged(pod: Pod): boolean {
   return containers.some((container) => container.securityContext?.privileged === true);
 }
 
-/** Without a profile Kubernetes' default is Unconfined. */
+/** Without a profile Kubernetes' default is Unconfined. Profiles of type Localhost are files below `root`. */
 export function seccompOf(
   profile: { readonly type: string; readonly localhostProfile?: string | undefined } | undefined,
+  root: string,
 ) {
   if (profile?.type === 'RuntimeDefault')
     return { profileType: seccompProfileTypes.runtimeDefault, localhostRef: '' };
   if (profile?.type === 'Localhost') {
-    return { profileType: seccompProfileTypes.localhost, localhostRef: profile.localhostProfile ?? '' };
+    const localhostRef = join(root, profile.localhostProfile ?? '');
+    return { profileType: seccompProfileTypes.localhost, localhostRef };
   }
   return { profileType: seccompProfileTypes.unconfined, localhostRef: '' };
 }

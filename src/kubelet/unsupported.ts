@@ -1,4 +1,12 @@
-import type { Container, Pod, Volume } from '../api/gen/core-v1.ts';
+import type {
+  Container,
+  Pod,
+  PodSecurityContext,
+  ResourceRequirements,
+  SecurityContext,
+  Volume,
+} from '../api/gen/core-v1.ts';
+import { forbiddenSysctl } from './sysctls.ts';
 import { isFilesVolume } from './volume-files.ts';
 
 /** Of the machine, what decides whether a field means anything on it. */
@@ -8,11 +16,9 @@ export type SecurityFacts = {
 };
 
 export type Unsupported = {
-  readonly reason: 'UnsupportedVolume' | 'UnsupportedPodSpec';
+  readonly reason: 'UnsupportedVolume' | 'UnsupportedPodSpec' | 'SysctlForbidden';
   readonly message: string;
 };
-
-const ephemeralStorage = 'ephemeral-storage';
 
 /**
  * The first thing of a Pod that this node cannot do; undefined where it can run. Such a Pod fails at once and says why:
@@ -27,6 +33,11 @@ export function findUnsupported(pod: Pod, machine: SecurityFacts): Unsupported |
     const message = `volume ${JSON.stringify(volume.name)} ${problem}, which this node does not support`;
     return { reason: 'UnsupportedVolume', message };
   }
+  const sysctl = forbiddenSysctl(pod);
+  if (sysctl !== undefined) {
+    const message = `forbidden sysctl: ${JSON.stringify(sysctl)} not allowlisted`;
+    return { reason: 'SysctlForbidden', message };
+  }
   const containers = [...(spec?.initContainers ?? []), ...(spec?.containers ?? [])];
   const field =
     podField(pod, machine) ??
@@ -35,11 +46,23 @@ export function findUnsupported(pod: Pod, machine: SecurityFacts): Unsupported |
   return { reason: 'UnsupportedPodSpec', message: `${field} is not supported by this node` };
 }
 
+/** Sources of projected volumes that this node writes files of. */
+const projections: ReadonlySet<string> = new Set([
+  'configMap',
+  'secret',
+  'downwardAPI',
+  'serviceAccountToken',
+]);
+
 function volumeProblem(volume: Volume): string | undefined {
   if (volume.emptyDir !== undefined) {
     const { medium = '' } = volume.emptyDir;
     return medium !== '' && medium !== 'Memory' ? `has emptyDir.medium ${medium}` : undefined;
   }
+  const projection = volume.projected?.sources
+    ?.flatMap((source) => Object.entries(source))
+    .find(([kind, value]) => value !== undefined && !projections.has(kind));
+  if (projection !== undefined) return `has a projected source of kind ${projection[0]}`;
   if (isFilesVolume(volume) || volume.hostPath !== undefined || volume.persistentVolumeClaim !== undefined)
     return undefined;
   // A volume without any source is an emptyDir.
@@ -53,10 +76,10 @@ function podField({ spec }: Pod, { hasSelinux }: SecurityFacts): string | undefi
   if ((spec?.resourceClaims ?? []).length > 0) return 'spec.resourceClaims';
   if (spec?.os?.name === 'windows') return 'spec.os.name: windows';
   if (spec?.schedulingGroup !== undefined) return 'spec.schedulingGroup';
-  if (spec?.resources?.limits?.[ephemeralStorage] !== undefined)
-    return `spec.resources.limits[${ephemeralStorage}]`;
+  if (hasAmounts(spec?.resources)) return 'spec.resources';
   const security = spec?.securityContext;
-  if (security?.appArmorProfile?.type === 'Localhost') return 'an AppArmor profile of type Localhost';
+  const profile = enforcedProfile(security);
+  if (profile !== undefined) return `spec.securityContext.appArmorProfile of type ${profile}`;
   if (security?.supplementalGroupsPolicy === 'Strict')
     return 'spec.securityContext.supplementalGroupsPolicy: Strict';
   if (hasSelinux && security?.seLinuxOptions !== undefined) return 'spec.securityContext.seLinuxOptions';
@@ -64,6 +87,18 @@ function podField({ spec }: Pod, { hasSelinux }: SecurityFacts): string | undefi
     return 'spec.securityContext.seLinuxChangePolicy';
   if (security?.windowsOptions !== undefined) return 'spec.securityContext.windowsOptions';
   return undefined;
+}
+
+/** Our runtime applies no AppArmor profile, so only a Pod that asks for none gets what it asks for. */
+function enforcedProfile(security: PodSecurityContext | SecurityContext | undefined): string | undefined {
+  const type = security?.appArmorProfile?.type;
+  return type === 'Unconfined' ? undefined : type;
+}
+
+/** Resources of the Pod as a whole, which would need a control group of their own. */
+function hasAmounts(resources: ResourceRequirements | undefined): boolean {
+  const { limits = {}, requests = {} } = resources ?? {};
+  return Object.keys(limits).length + Object.keys(requests).length > 0;
 }
 
 function namedContainerField(container: Container, machine: SecurityFacts): string | undefined {
@@ -81,8 +116,11 @@ export function unsupportedContainerField(
   if ((container.restartPolicyRules ?? []).length > 0) return 'restartPolicyRules';
   const recursive = container.volumeMounts?.find(({ recursiveReadOnly }) => recursiveReadOnly === 'Enabled');
   if (recursive !== undefined) return `recursiveReadOnly: Enabled of volumeMount ${recursive.mountPath}`;
+  const fromFile = container.env?.find(({ valueFrom }) => valueFrom?.fileKeyRef !== undefined);
+  if (fromFile !== undefined) return `fileKeyRef of variable ${fromFile.name}`;
   const security = container.securityContext;
-  if (security?.appArmorProfile?.type === 'Localhost') return 'an AppArmor profile of type Localhost';
+  const profile = enforcedProfile(security);
+  if (profile !== undefined) return `securityContext.appArmorProfile of type ${profile}`;
   if (hasSelinux && security?.seLinuxOptions !== undefined) return 'securityContext.seLinuxOptions';
   if (security?.windowsOptions !== undefined) return 'securityContext.windowsOptions';
   return undefined;

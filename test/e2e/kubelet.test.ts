@@ -323,6 +323,14 @@ describe('kubelet', { skip: skip ?? false }, () => {
     const remote = await phase('remote', 'Failed');
     assert.equal(remote.status?.reason, 'UnsupportedVolume');
     assert.match(remote.status?.message ?? '', /"data" is of kind nfs/);
+    const sysctls = [{ name: 'net.core.somaxconn', value: '9' }];
+    await node.apply(pod('tuned', shell(forever), { securityContext: { sysctls } }));
+    const tuned = await phase('tuned', 'Failed');
+    assert.equal(tuned.status?.reason, 'SysctlForbidden');
+    assert.match(
+      await events('tuned'),
+      /SysctlForbidden: forbidden sysctl: "net.core.somaxconn" not allowlisted/,
+    );
     await node.apply(pod('absent', { image: 'fairlead.dev/absent:1', imagePullPolicy: 'Never' }));
     await eventually('ErrImageNeverPull is shown', async () => {
       const found = await get('absent');
@@ -338,7 +346,30 @@ describe('kubelet', { skip: skip ?? false }, () => {
       const found = await get('keyless');
       return found.status?.containerStatuses?.[0]?.state?.waiting?.reason === 'CreateContainerConfigError';
     });
-    await node.kubectl('delete', 'pod', 'remote', 'absent', 'keyless');
+    await node.kubectl('delete', 'pod', 'remote', 'tuned', 'absent', 'keyless');
+  });
+
+  test('a readiness gate keeps a Pod from being ready, kernel parameters are its own', async () => {
+    const sysctls = [{ name: 'net/ipv4/tcp_fin_timeout', value: '17' }];
+    const readinessGates = [{ conditionType: 'example.com/in' }];
+    await node.apply(pod('held', shell(forever), { readinessGates, securityContext: { sysctls } }));
+    await eventually('all is ready but the gate', async () => {
+      const conditions = (await get('held')).status?.conditions ?? [];
+      const told = conditions.map(({ type, status, reason = '' }) => `${type}=${status} ${reason}`);
+      return (
+        told.includes('ContainersReady=True ') && told.includes('Ready=False ReadinessGatesNotReady') && told
+      );
+    });
+    assert.match(await node.kubectl('get', 'pod', 'held', '-o', 'wide'), / 0\/1$/m);
+    const open = { status: { conditions: [{ type: 'example.com/in', status: 'True' }] } };
+    await node.kubectl('patch', 'pod', 'held', '--subresource=status', '-p', JSON.stringify(open));
+    await ready('held');
+    assert.match(await node.kubectl('get', 'pod', 'held', '-o', 'wide'), / 1\/1$/m);
+    assert.match(
+      await node.kubectl('exec', 'held', '--', 'cat', '/proc/sys/net/ipv4/tcp_fin_timeout'),
+      /^17/,
+    );
+    await remove('held');
   });
 
   test('a StatefulSet finds its file again after its Pod was deleted', async () => {

@@ -165,3 +165,28 @@ for (const { name, version = 'v2', spec, want } of [
 ]) {
   test(`autoscaler: ${name}`, () => assert.deepEqual(errorsOf(version, spec), want));
 }
+
+test('autoscaler: a behavior says what it leaves open', () => {
+  const kind = autoscalingKinds.find((one) => one.version === 'v2');
+  const policies = [{ type: 'Pods', value: 1, periodSeconds: 60 }];
+  const object: JsonObject = {
+    spec: { scaleTargetRef, maxReplicas: 3, behavior: { scaleDown: { policies } } },
+  };
+  kind?.setDefaults?.(object);
+  const once = structuredClone(object);
+  kind?.setDefaults?.(object);
+  assert.deepEqual(object, once);
+  assert.partialDeepStrictEqual(object['spec'], {
+    behavior: {
+      scaleUp: {
+        stabilizationWindowSeconds: 0,
+        selectPolicy: 'Max',
+        policies: [
+          { type: 'Pods', value: 4, periodSeconds: 15 },
+          { type: 'Percent', value: 100, periodSeconds: 15 },
+        ],
+      },
+      scaleDown: { selectPolicy: 'Max', policies },
+    },
+  });
+});

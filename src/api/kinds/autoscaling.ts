@@ -1,6 +1,6 @@
 import { ensureObject, numberAt, objectAt, objectsAt, setDefault, stringAt } from '../fields.ts';
 import type { Kind } from '../kind.ts';
-import type { JsonObject } from '../object.ts';
+import type { Json, JsonObject } from '../object.ts';
 import { validateScaler } from './autoscaling-validation.ts';
 import { ageColumn, column, nameColumn } from './columns.ts';
 import { defineKind } from './define.ts';
@@ -146,6 +146,30 @@ function columnsOf(asV2: (object: JsonObject) => JsonObject) {
 const unscaled =
   'this server has no metrics to scale by: the HorizontalPodAutoscaler is stored and changes nothing';
 
+const percentRule = { type: 'Percent', value: 100, periodSeconds: 15 } as const;
+
+/** What Kubernetes scales by where a behavior leaves it open. */
+const behaviorDefaults = {
+  scaleUp: {
+    stabilizationWindowSeconds: 0,
+    selectPolicy: 'Max',
+    policies: [{ type: 'Pods', value: 4, periodSeconds: 15 }, percentRule],
+  },
+  // Without a window of its own a scaler waits as long as its controller is told to.
+  scaleDown: { selectPolicy: 'Max', policies: [percentRule] },
+} as const;
+
+/** Both directions of a behavior that names at least one; a scaler without a behavior stays so. */
+function defaultBehavior(spec: JsonObject): void {
+  const behavior = objectAt(spec, 'behavior');
+  if (behavior === undefined) return;
+  for (const [direction, defaults] of Object.entries(behaviorDefaults)) {
+    const rules = ensureObject(behavior, direction);
+    for (const [field, value] of Object.entries(defaults))
+      setDefault(rules, field, structuredClone(value) as Json);
+  }
+}
+
 const scalerV2: Kind = defineKind({
   ...identity,
   version: 'v2',
@@ -154,6 +178,7 @@ const scalerV2: Kind = defineKind({
   setDefaults(object: JsonObject): void {
     const spec = ensureObject(object, 'spec');
     setDefault(spec, 'minReplicas', 1);
+    defaultBehavior(spec);
     if (objectsAt(spec, 'metrics').length > 0) return;
     const target = { type: 'Utilization', averageUtilization: 80 };
     spec['metrics'] = [{ type: 'Resource', resource: { name: 'cpu', target } }];

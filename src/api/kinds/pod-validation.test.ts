@@ -51,6 +51,14 @@ podCases('the spec', [
     ],
   },
   {
+    name: 'a host name that is all of it',
+    spec: { hostnameOverride: 'a.b', hostNetwork: true, setHostnameAsFQDN: true },
+    want: [
+      'spec.hostnameOverride: Forbidden: may not be specified when hostNetwork is true',
+      'spec.setHostnameAsFQDN: Invalid value: true: setHostnameAsFQDN and hostnameOverride are mutually exclusive',
+    ],
+  },
+  {
     name: 'numbers and policies',
     spec: { activeDeadlineSeconds: 0, preemptionPolicy: 'Maybe', overhead: { cpu: '-1' } },
     want: [

@@ -1,4 +1,4 @@
-import { child, duplicate, forbidden, index, invalid, required } from '../field-errors.ts';
+import { child, duplicate, forbidden, index, invalid, required, tooLong } from '../field-errors.ts';
 import { boolAt, listAt, numberAt, objectAt, objectsAt, stringAt, stringMapAt } from '../fields.ts';
 import type { FieldError } from '../kind.ts';
 import {
@@ -66,6 +66,7 @@ function validatePodSpec(spec: JsonObject, path: string, subject: PodSubject): r
       subject.kind,
     ),
     ...validateNames(spec, path),
+    ...validateHostnameOverride(spec, path),
     ...inRange(spec, path, 'activeDeadlineSeconds', { least: 1, most: 2_147_483_647 }),
     ...validateTolerations(objectsAt(spec, 'tolerations'), child(path, 'tolerations')),
     ...validateHostAliases(spec, child(path, 'hostAliases')),
@@ -162,6 +163,25 @@ function validateNames(spec: JsonObject, path: string): readonly FieldError[] {
     const name = stringAt(spec, field);
     return name === '' ? [] : problemsAt(child(path, field), name, problemsOf);
   });
+}
+
+/** The kernel's own limit of a host name. */
+const hostnameBytesMax = 64;
+
+/** spec.hostnameOverride says all of a host name, so nothing else may. */
+function validateHostnameOverride(spec: JsonObject, path: string): readonly FieldError[] {
+  const name = stringAt(spec, 'hostnameOverride');
+  if (spec['hostnameOverride'] === undefined) return [];
+  const at = child(path, 'hostnameOverride');
+  const errors: FieldError[] = [...problemsAt(at, name, dnsSubdomainProblems)];
+  if (name.length > hostnameBytesMax) errors.push(tooLong(at, hostnameBytesMax));
+  if (boolAt(spec, 'hostNetwork'))
+    errors.push(forbidden(at, 'may not be specified when hostNetwork is true'));
+  if (boolAt(spec, 'setHostnameAsFQDN')) {
+    const detail = 'setHostnameAsFQDN and hostnameOverride are mutually exclusive';
+    errors.push(invalid(child(path, 'setHostnameAsFQDN'), true, detail));
+  }
+  return errors;
 }
 
 function validateHostAliases(spec: JsonObject, path: string): readonly FieldError[] {
