@@ -37,7 +37,9 @@ export function placePod(pod: Pod, cluster: ClusterState, context: PlacementCont
     choicesOn: ({ node }) =>
       places.delayed.length === 0
         ? []
-        : chooseVolumes(node, places.delayed, context.claims.volumes(), context.claims.promised),
+        : chooseVolumes(node, places.delayed, context.claims.volumes(), (name) =>
+            context.claims.promised(name),
+          ),
     requests: requestsOf(pod),
     ports: hostPortsOf(pod),
     affinities: countPodAffinities(pod, cluster, context.namespaceOf),
