@@ -1,5 +1,5 @@
 import type { Node, Pod, Service } from '../../api/gen/core-v1.ts';
-import { keyOf, objectKey, type ObjectKey } from '../../api/object.ts';
+import { keyOf, type ObjectKey, objectKey } from '../../api/object.ts';
 import { endpointSlices, nodes, pods, services } from '../../api/resource.ts';
 import type { Task } from '../../base/lifetime.ts';
 import { Expectations } from '../../control/expectations.ts';
@@ -9,8 +9,8 @@ import { matchesLabels } from '../../control/selector.ts';
 import { WorkQueue } from '../../control/work-queue.ts';
 import { type ControllerContext, reconcilerTask } from '../context.ts';
 import { podsAndServicesByNamespace, podsOfService } from '../service-pods.ts';
-import { coresByZone, zoneLabel } from './topology.ts';
 import { managedBy, managedByLabel, planSlices, serviceNameLabel } from './plan.ts';
+import { coresByZone, zoneLabel } from './topology.ts';
 import { writeSlice } from './write.ts';
 
 const serviceIndex = 'service';

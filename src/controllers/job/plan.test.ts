@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Job } from '../../api/gen/batch-v1.ts';
 import type { Pod } from '../../api/gen/core-v1.ts';
-import { rfc3339 } from '../../base/clock.ts';
 import { formatIndexes } from '../../api/kinds/job-indexes.ts';
+import { rfc3339 } from '../../base/clock.ts';
 import { planJob } from './plan.ts';
 import { trackingFinalizer } from './pods.ts';
 

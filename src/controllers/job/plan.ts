@@ -1,6 +1,6 @@
-import { formatIndexes } from '../../api/kinds/job-indexes.ts';
 import type { Job, JobCondition, JobStatus } from '../../api/gen/batch-v1.ts';
 import type { Pod } from '../../api/gen/core-v1.ts';
+import { formatIndexes } from '../../api/kinds/job-indexes.ts';
 import { rfc3339 } from '../../base/clock.ts';
 import { isPodReady } from '../pod-status.ts';
 import { nonZero } from '../status-patch.ts';

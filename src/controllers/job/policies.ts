@@ -1,6 +1,6 @@
-import { countIndexes, type IndexRange, parseIndexes } from '../../api/kinds/job-indexes.ts';
 import type { Job } from '../../api/gen/batch-v1.ts';
 import type { Pod } from '../../api/gen/core-v1.ts';
+import { countIndexes, type IndexRange, parseIndexes } from '../../api/kinds/job-indexes.ts';
 
 type FailureRule = NonNullable<NonNullable<Job['spec']>['podFailurePolicy']>['rules'][number];
 

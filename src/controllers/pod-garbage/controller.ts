@@ -2,7 +2,7 @@ import type { Pod } from '../../api/gen/core-v1.ts';
 import { keyOf } from '../../api/object.ts';
 import { nodes, pods } from '../../api/resource.ts';
 import type { Task } from '../../base/lifetime.ts';
-import { isApiError } from '../../client/client.ts';
+import { type ApiClient, isApiError } from '../../client/client.ts';
 import { done, type Outcome, requeueAfter } from '../../control/reconciler.ts';
 import { WorkQueue } from '../../control/work-queue.ts';
 import { type ControllerContext, reconcilerTask } from '../context.ts';
@@ -37,25 +37,6 @@ export function podGarbageController(context: ControllerContext): Task {
     if (now === undefined) queue.addAfter(`node:${key}`, quarantineMs);
   });
 
-  async function remove(pod: Pod, signal: AbortSignal): Promise<void> {
-    const { namespace, name = '', uid } = pod.metadata ?? {};
-    try {
-      // Nobody else will say how it ended: who counts such Pods would wait for ever.
-      if (!isFinished(pod)) {
-        const patch = disruptionPatch(
-          'DeletionByPodGC',
-          'PodGC: node no longer exists',
-          timing.clock.nowMs(),
-        );
-        const failed = { ...patch, status: { ...patch.status, phase: 'Failed' } };
-        await client.patch(pods, namespace, name, 'strategic', failed, { subresource: 'status', signal });
-      }
-      await client.delete(pods, namespace, name, { uid, gracePeriodSeconds: 0, signal });
-    } catch (error) {
-      if (!isApiError(error, 'NotFound') && !isApiError(error, 'Conflict')) throw error;
-    }
-  }
-
   async function reconcile(key: string, signal: AbortSignal): Promise<Outcome> {
     if (key === 'start') {
       for (const { spec } of podInformer.list()) {
@@ -67,7 +48,7 @@ export function podGarbageController(context: ControllerContext): Task {
     if (key === 'finished') {
       const finished = [...podInformer.list()].filter(isFinished).toSorted(byCreation);
       const excess = Math.max(0, finished.length - finishedPodsMax);
-      for (const pod of finished.slice(0, excess)) await remove(pod, signal);
+      for (const pod of finished.slice(0, excess)) await removePod(client, pod, timing.clock.nowMs(), signal);
       return done;
     }
     const name = key.slice('node:'.length);
@@ -78,7 +59,8 @@ export function podGarbageController(context: ControllerContext): Task {
     } catch (error) {
       if (!isApiError(error, 'NotFound')) throw error;
     }
-    for (const pod of podInformer.byIndex(nodeIndex, name)) await remove(pod, signal);
+    for (const pod of podInformer.byIndex(nodeIndex, name))
+      await removePod(client, pod, timing.clock.nowMs(), signal);
     return done;
   }
 
@@ -90,6 +72,21 @@ export function podGarbageController(context: ControllerContext): Task {
       return task.run(signal);
     },
   };
+}
+
+async function removePod(client: ApiClient, pod: Pod, nowMs: number, signal: AbortSignal): Promise<void> {
+  const { namespace, name = '', uid } = pod.metadata ?? {};
+  try {
+    // Nobody else will say how it ended: who counts such Pods would wait for ever.
+    if (!isFinished(pod)) {
+      const patch = disruptionPatch('DeletionByPodGC', 'PodGC: node no longer exists', nowMs);
+      const failed = { status: { ...patch.status, phase: 'Failed' } };
+      await client.patch(pods, namespace, name, 'strategic', failed, { subresource: 'status', signal });
+    }
+    await client.delete(pods, namespace, name, { uid, gracePeriodSeconds: 0, signal });
+  } catch (error) {
+    if (!isApiError(error, 'NotFound') && !isApiError(error, 'Conflict')) throw error;
+  }
 }
 
 function isFinished(pod: Pod): boolean {

@@ -8,7 +8,7 @@ import type {
   Service,
 } from '../../api/gen/core-v1.ts';
 import type { StorageClass } from '../../api/gen/storage-v1.ts';
-import { keyOf, objectKey, type ObjectKey } from '../../api/object.ts';
+import { keyOf, type ObjectKey, objectKey } from '../../api/object.ts';
 import {
   namespaces,
   nodes,
@@ -33,8 +33,8 @@ import { type ControllerContext, reconcilerTask, withEvents } from '../context.t
 import { isPodFinished, podCondition } from '../pod-status.ts';
 import { podsAndServicesByNamespace } from '../service-pods.ts';
 import { canonicalJson } from '../status-patch.ts';
+import { reservation, selectedNodeAnnotation } from '../volume-binder/plan.ts';
 import { ClusterState } from './cluster.ts';
-import { selectedNodeAnnotation } from '../volume-binder/plan.ts';
 import type { VolumeChoice } from './delayed-claims.ts';
 import { placePod } from './plan.ts';
 
@@ -159,15 +159,7 @@ class SchedulerLoop {
     const volumeName = volume.metadata?.name ?? '';
     if (volume.spec?.claimRef?.uid === uid) return;
     this.#promised.set(volumeName, keyOf(claim));
-    const claimRef = {
-      kind: 'PersistentVolumeClaim',
-      apiVersion: 'v1',
-      namespace,
-      name,
-      uid,
-      resourceVersion,
-    };
-    const body = { metadata: { resourceVersion: volume.metadata?.resourceVersion }, spec: { claimRef } };
+    const body = reservation(claim, volume);
     try {
       await this.#client.patch(persistentVolumes, undefined, volumeName, 'merge', body, { signal });
     } catch (error) {

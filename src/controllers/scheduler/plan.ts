@@ -1,6 +1,6 @@
 import type { PersistentVolume, Pod } from '../../api/gen/core-v1.ts';
-import { type ClusterState, hostPortsOf, type NodeState, requestsOf } from './cluster.ts';
 import { type ClaimLookup, findClaimedPlaces } from './claims.ts';
+import { type ClusterState, hostPortsOf, type NodeState, requestsOf } from './cluster.ts';
 import { chooseVolumes, type VolumeChoice } from './delayed-claims.ts';
 import { matchesNodeSelection, matchesTerm, tolerates, untoleratedTaint } from './node-match.ts';
 import { countPodAffinities, type NamespaceLookup, type PodAffinities } from './pod-affinity.ts';

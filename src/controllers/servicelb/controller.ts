@@ -6,8 +6,8 @@ import type { Task } from '../../base/lifetime.ts';
 import { done } from '../../control/reconciler.ts';
 import { WorkQueue } from '../../control/work-queue.ts';
 import { type ControllerContext, reconcilerTask, withEvents } from '../context.ts';
-import { slicesByService, slicesOfService } from '../service-slices.ts';
 import { conditionsPatch, planCondition } from '../service-conditions.ts';
+import { slicesByService, slicesOfService } from '../service-slices.ts';
 import { canonicalJson } from '../status-patch.ts';
 import { isBalanced, ownClass, planBalancer, portsError, portsErrorCondition } from './plan.ts';
 

@@ -1,15 +1,11 @@
-import type { PersistentVolume, PersistentVolumeClaim } from '../../api/gen/core-v1.ts';
 import { keyOf, objectKey } from '../../api/object.ts';
 import { persistentVolumeClaims, persistentVolumes, storageClasses } from '../../api/resource.ts';
 import type { Task } from '../../base/lifetime.ts';
 import { done, type Outcome } from '../../control/reconciler.ts';
 import { WorkQueue } from '../../control/work-queue.ts';
 import { type ControllerContext, reconcilerTask, withEvents } from '../context.ts';
-import { statusPatch } from '../status-patch.ts';
 import { eligibleVolumes, findVolume, stateOf, waitingOf } from './plan.ts';
-
-/** Name is Kubernetes'. */
-const provisionerAnnotation = 'volume.kubernetes.io/storage-provisioner';
+import { askProvisioner, bind } from './writes.ts';
 
 /**
  * Binds claims to PersistentVolumes that are there. Nothing is provisioned here: a claim that no volume fits stays
@@ -38,48 +34,13 @@ export function volumeBinderController(context: ControllerContext): Task {
     }
   });
 
-  async function bind(claim: PersistentVolumeClaim, volume: PersistentVolume, signal: AbortSignal) {
-    const { namespace, name = '', uid, resourceVersion } = claim.metadata ?? {};
-    const volumeName = volume.metadata?.name ?? '';
-    if (volume.spec?.claimRef?.uid !== uid) {
-      const claimRef = {
-        kind: 'PersistentVolumeClaim',
-        apiVersion: 'v1',
-        namespace,
-        name,
-        uid,
-        resourceVersion,
-      };
-      const body = { metadata: { resourceVersion: volume.metadata?.resourceVersion }, spec: { claimRef } };
-      await client.patch(persistentVolumes, undefined, volumeName, 'merge', body, { signal });
-    }
-    if (claim.spec?.volumeName !== volumeName) {
-      const annotations = { 'pv.kubernetes.io/bind-completed': 'yes' };
-      const body = { metadata: { annotations }, spec: { volumeName } };
-      await client.patch(persistentVolumeClaims, namespace, name, 'merge', body, { signal });
-    }
-    const { accessModes, capacity } = volume.spec ?? {};
-    const patch = statusPatch(claim.status, { phase: 'Bound', accessModes, capacity });
-    if (patch === undefined) return;
-    const options = { subresource: 'status', signal };
-    await client.patch(persistentVolumeClaims, namespace, name, 'merge', patch, options);
-  }
-
-  /** External provisioners look for their own name on claims. */
-  async function askProvisioner(claim: PersistentVolumeClaim, provisioner: string, signal: AbortSignal) {
-    const { namespace, name = '', uid, resourceVersion, annotations } = claim.metadata ?? {};
-    if (annotations?.[provisionerAnnotation] === provisioner) return;
-    const metadata = { uid, resourceVersion, annotations: { [provisionerAnnotation]: provisioner } };
-    await client.patch(persistentVolumeClaims, namespace, name, 'merge', { metadata }, { signal });
-  }
-
   async function reconcileClaim(key: string, signal: AbortSignal): Promise<void> {
     const claim = claims.get(key);
     if (claim === undefined || claim.metadata?.deletionTimestamp !== undefined) return;
     const storageClass = classes.get(claim.spec?.storageClassName ?? '');
     const volume = findVolume(claim, eligibleVolumes(claim, volumes.list(), storageClass));
     if (volume !== undefined) {
-      await bind(claim, volume, signal);
+      await bind(client, claim, volume, signal);
       return;
     }
     const bound = claim.status?.phase === 'Bound';
@@ -90,7 +51,7 @@ export function volumeBinderController(context: ControllerContext): Task {
       await client.patch(persistentVolumeClaims, namespace, name, 'merge', body, options);
     } else if (claim.status?.phase !== 'Lost') {
       const { reason, message, provisioner } = waitingOf(claim, storageClass);
-      if (provisioner !== undefined) await askProvisioner(claim, provisioner, signal);
+      if (provisioner !== undefined) await askProvisioner(client, claim, provisioner, signal);
       recorder.event(claim, 'Normal', reason, message);
     }
   }

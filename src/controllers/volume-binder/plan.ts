@@ -38,6 +38,13 @@ function fits({ spec }: PersistentVolumeClaim, volume: PersistentVolume): boolea
   return sizeOf(volume) >= quantityValue(spec?.resources?.requests?.['storage']);
 }
 
+/** The merge patch that keeps a volume for a claim; refused where the volume has changed meanwhile. */
+export function reservation(claim: PersistentVolumeClaim, volume: PersistentVolume): object {
+  const { namespace, name, uid, resourceVersion } = claim.metadata ?? {};
+  const claimRef = { kind: 'PersistentVolumeClaim', apiVersion: 'v1', namespace, name, uid, resourceVersion };
+  return { metadata: { resourceVersion: volume.metadata?.resourceVersion }, spec: { claimRef } };
+}
+
 export type VolumeState = {
   readonly phase: 'Available' | 'Bound' | 'Released' | 'Failed';
   /** Null takes an earlier one away. */
