@@ -10,10 +10,11 @@
  */
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { Http2Client } from './l7/http2-client.ts';
 import { measureGrpcStream } from './l7/grpc-load.ts';
 import { type Http2Load, type Load, type Measured, measure, measureHttp2, residentKib } from './l7/load.ts';
 import { type Echoed, measureEcho, startEcho } from './l7/echo.ts';
@@ -134,11 +135,17 @@ async function http2(folder: string): Promise<void> {
   };
   const grpcPort = 19_003;
   const plain = siteOf(folder, [host], [backendPorts[0]]);
+  const encrypted = { ...plain, certificate: await makeCertificate(folder, host) };
   const calls = { ...siteOf(folder, [host], [grpcPort]), grpc: true };
   type Http2Case = readonly [title: string, site: Site, load: Omit<Http2Load, 'seconds' | 'host'>];
   const cases: readonly Http2Case[] = [
     ['HTTP/2, small, 1 connection, 1 stream', plain, { connections: 1, streams: 1, path: '/' }],
     ['HTTP/2, small, 8 connections, 32 streams each', plain, { connections: 8, streams: 32, path: '/' }],
+    [
+      'HTTP/2 over TLS 1.3, small, 8 connections, 32 streams each',
+      encrypted,
+      { connections: 8, streams: 32, path: '/', tls: true },
+    ],
     ['HTTP/2, 16 KB, 8 connections, 8 streams each', plain, { connections: 8, streams: 8, path: '/16k' }],
     [
       'gRPC unary, 100 bytes, 8 connections, 8 streams each',
@@ -156,15 +163,12 @@ async function http2(folder: string): Promise<void> {
     for (const [title, site, load] of cases) {
       const results = new Map<string, Measured>();
       for (let round = 0; round < Number(values.rounds); round += 1) {
-        for (const proxy of measured) {
+        for (const proxy of load.tls === true ? measured.filter(speaksTls) : measured) {
           const running: Running = await proxy.start(site);
+          const port = load.tls === true ? proxyPort + 1 : running.http2Port;
           try {
-            await measureHttp2(running.pid, running.http2Port, { ...load, seconds: 1, host });
-            keepBest(
-              results,
-              proxy.name,
-              await measureHttp2(running.pid, running.http2Port, { ...load, seconds, host }),
-            );
+            await measureHttp2(running.pid, port, { ...load, seconds: 1, host });
+            keepBest(results, proxy.name, await measureHttp2(running.pid, port, { ...load, seconds, host }));
           } finally {
             await running.stop();
           }
@@ -241,12 +245,13 @@ async function churn(folder: string): Promise<void> {
 }
 
 const handshakes = 1000;
+/** Caddy's configuration here has no TLS. */
+const speaksTls = ({ name }: Proxy): boolean => !name.startsWith('Caddy');
 
 async function tls(folder: string): Promise<void> {
   const certificate = await makeCertificate(folder, host);
   const site = { ...siteOf(folder, [host], [backendPorts[0]]), certificate };
-  // Caddy's configuration here has no TLS.
-  const speaking = measured.filter(({ name }) => !name.startsWith('Caddy'));
+  const speaking = measured.filter(speaksTls);
   for (const resume of [false, true]) {
     const best = new Map<string, Handshakes>();
     for (let round = 0; round < Number(values.rounds); round += 1) {
@@ -299,30 +304,46 @@ async function echo(folder: string): Promise<void> {
 /** The worst round counts for the tail: a proxy that is slow once was slow. */
 async function open(folder: string): Promise<void> {
   const site = siteOf(folder, [host], [backendPorts[0]]);
-  const loop = { port: proxyPort, host, path: '/', connections: 64, seconds };
-  for (const perSecond of values.rates.split(',').map(Number)) {
-    const worst = new Map<string, Latencies>();
-    for (let round = 0; round < Number(values.rounds); round += 1) {
-      for (const proxy of measured) {
-        const it = await withProxy(proxy, site, () => measureOpenLoop({ ...loop, perSecond }));
-        const before = worst.get(proxy.name);
-        const failed = it.failed + it.late + (before?.failed ?? 0);
-        const slower = before === undefined || it.p999Us > before.p999Us ? it : before;
-        worst.set(proxy.name, { ...slower, failed });
+  const ways = [
+    ['64 connections', { connections: 64 }],
+    ['HTTP/2, 8 connections, 16 streams each', { connections: 8, streams: 16 }],
+  ] as const;
+  for (const [way, lanes] of ways) {
+    for (const perSecond of values.rates.split(',').map(Number)) {
+      const worst = new Map<string, Latencies>();
+      for (let round = 0; round < Number(values.rounds); round += 1) {
+        for (const proxy of measured) {
+          const running = await proxy.start(site);
+          try {
+            const port = 'streams' in lanes ? running.http2Port : running.port;
+            const loop = { port, host, path: '/', ...lanes };
+            await measureOpenLoop({ ...loop, perSecond, seconds: 1 });
+            const it = await measureOpenLoop({ ...loop, perSecond, seconds });
+            const before = worst.get(proxy.name);
+            const failed = it.failed + it.late + (before?.failed ?? 0);
+            const slower = before === undefined || it.p999Us > before.p999Us ? it : before;
+            worst.set(proxy.name, { ...slower, failed });
+          } finally {
+            await running.stop();
+          }
+        }
       }
+      latencyTable(`${perSecond} requests/s whatever the answers take, ${way}`, worst);
     }
-    const title = `${perSecond} requests/s whatever the answers take, 64 connections`;
-    say(
-      '',
-      `**${title}**`,
-      '',
-      '| proxy | p50 µs | p99 µs | p99.9 µs | failed or late |',
-      '|---|---|---|---|---|',
-    );
-    for (const [name, it] of worst) {
-      const times = [it.p50Us, it.p99Us, it.p999Us].map((value) => value.toFixed(0)).join(' | ');
-      say(`| ${name} | ${times} | ${it.failed} |`);
-    }
+  }
+}
+
+function latencyTable(title: string, results: ReadonlyMap<string, Latencies>): void {
+  say(
+    '',
+    `**${title}**`,
+    '',
+    '| proxy | p50 µs | p99 µs | p99.9 µs | failed or late |',
+    '|---|---|---|---|---|',
+  );
+  for (const [name, it] of results) {
+    const times = [it.p50Us, it.p99Us, it.p999Us].map((value) => value.toFixed(0)).join(' | ');
+    say(`| ${name} | ${times} | ${it.failed} |`);
   }
 }
 
@@ -342,31 +363,44 @@ async function effect(): Promise<void> {
 const idleConnections = 6000;
 
 async function memory(folder: string): Promise<void> {
-  say(
-    '',
-    `**${idleConnections} idle connections, each after one request**`,
-    '',
-    '| proxy | resident MB before | KB per connection |',
-  );
-  say('|---|---|---|');
-  for (const proxy of measured) {
-    const site = siteOf(folder, [host], [backendPorts[0]]);
-    await withProxy(proxy, site, async (pid) => {
-      const before = residentKib(pid);
-      const sockets = [];
-      for (let index = 0; index < idleConnections; index += 1) {
-        const socket = connect(proxyPort, '127.0.0.1');
-        socket.write(`GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
-        await once(socket, 'data');
-        sockets.push(socket);
+  for (const version of ['HTTP/1.1', 'HTTP/2'] as const) {
+    const title = `**${idleConnections} idle connections of ${version}, each after one request**`;
+    say('', title, '', '| proxy | resident MB before | KB per connection |', '|---|---|---|');
+    for (const proxy of measured) {
+      const running = await proxy.start(siteOf(folder, [host], [backendPorts[0]]));
+      try {
+        await measure(running.pid, running.port, { connections: 64, seconds: 1, path: '/', host });
+        const before = residentKib(running.pid);
+        const sockets: Socket[] = [];
+        for (let index = 0; index < idleConnections; index += 1) {
+          sockets.push(
+            await (version === 'HTTP/1.1' ? idleHttp1(running.port) : idleHttp2(running.http2Port)),
+          );
+        }
+        const each = (residentKib(running.pid) - before) / idleConnections;
+        for (const socket of sockets) socket.destroy();
+        say(`| ${proxy.name} | ${(before / 1024).toFixed(0)} | ${each.toFixed(1)} |`);
+      } finally {
+        await running.stop();
       }
-      const after = residentKib(pid);
-      for (const socket of sockets) socket.destroy();
-      say(
-        `| ${proxy.name} | ${(before / 1024).toFixed(0)} | ${((after - before) / idleConnections).toFixed(1)} |`,
-      );
-    });
+    }
   }
+}
+
+async function idleHttp1(port: number): Promise<Socket> {
+  const socket = connect(port, '127.0.0.1');
+  socket.write(`GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
+  await once(socket, 'data');
+  return socket;
+}
+
+async function idleHttp2(port: number): Promise<Socket> {
+  const answered = Promise.withResolvers<void>();
+  const client = await Http2Client.open(port, host, '/', () => answered.resolve());
+  client.socket.once('close', () => answered.reject(new Error('a connection was closed')));
+  client.get();
+  await answered.promise;
+  return client.socket;
 }
 
 if (missing.length > 0) {

@@ -71,11 +71,13 @@ export async function measure(pid: number, port: number, load: Load): Promise<Me
 export type Http2Load = Omit<Load, 'close'> & {
   /** Requests open on each connection at once. */
   readonly streams: number;
+  /** Over TLS. */
+  readonly tls?: boolean;
   /** A file to POST, as calls of gRPC; undefined: GET. */
   readonly grpcBody?: string;
 };
 
-/** Runs h2load against a proxy: HTTP/2 in the clear by prior knowledge. */
+/** Runs h2load against a proxy: HTTP/2 in the clear by prior knowledge, or over TLS. */
 export async function measureHttp2(pid: number, port: number, load: Http2Load): Promise<Measured> {
   const folder = mkdtempSync(join(tmpdir(), 'fairlead-h2load-'));
   try {
@@ -90,7 +92,8 @@ export async function measureHttp2(pid: number, port: number, load: Http2Load): 
     if (load.grpcBody !== undefined) {
       args.push('-d', load.grpcBody, '-H', 'content-type: application/grpc', '-H', 'te: trailers');
     }
-    args.push('-H', `:authority: ${load.host}`, `http://127.0.0.1:${port}${load.path}`);
+    if (load.tls === true) args.push(`--connect-to=127.0.0.1:${port}`, `https://${load.host}${load.path}`);
+    else args.push('-H', `:authority: ${load.host}`, `http://127.0.0.1:${port}${load.path}`);
     const before = cpuOf(pid);
     const { stdout } = await execute(h2load ?? '', args);
     const after = cpuOf(pid);

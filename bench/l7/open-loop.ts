@@ -4,6 +4,7 @@
  * (no coordinated omission).
  */
 import { connect, type Socket } from 'node:net';
+import { Http2Client } from './http2-client.ts';
 
 export type OpenLoop = {
   readonly port: number;
@@ -11,6 +12,8 @@ export type OpenLoop = {
   readonly path: string;
   readonly perSecond: number;
   readonly connections: number;
+  /** Speaks HTTP/2, with so many requests open on each connection at most. */
+  readonly streams?: number;
   readonly seconds: number;
 };
 
@@ -33,13 +36,21 @@ export async function measureOpenLoop(options: OpenLoop): Promise<Latencies> {
   return run.finish();
 }
 
-/** Asks one thing at a time. `dueMs`: of the request that is under way. */
-class Lane {
+/** Carries one request at a time. `dueMs`: of the one that is under way, else -1. */
+type Lane = { dueMs: number; ask(): void; destroy(): void };
+
+/** `isGood`: answered by 200. */
+type OnAnswer = (lane: Lane, isGood: boolean) => void;
+
+/** A connection of HTTP/1.1. */
+class Http1Lane implements Lane {
   readonly socket: Socket;
   dueMs = -1;
+  readonly #request: string;
   #text = '';
 
-  constructor(socket: Socket, onAnswer: (lane: Lane, status: string) => void, onLost: (lane: Lane) => void) {
+  constructor(socket: Socket, { host, path }: OpenLoop, onAnswer: OnAnswer, onLost: (lane: Lane) => void) {
+    this.#request = `GET ${path} HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
     this.socket = socket;
     socket.setNoDelay(true);
     socket.setEncoding('latin1');
@@ -51,16 +62,57 @@ class Lane {
       if (this.#text.length < end + 4 + length) return;
       const status = this.#text.slice(9, 12);
       this.#text = '';
-      onAnswer(this, status);
+      onAnswer(this, status === '200');
     });
     socket.on('error', () => {});
     socket.on('close', () => onLost(this));
   }
+
+  ask(): void {
+    this.socket.write(this.#request, 'latin1');
+  }
+
+  destroy(): void {
+    this.socket.destroy();
+  }
+}
+
+async function openHttp1(options: OpenLoop, onAnswer: OnAnswer, onLost: (lane: Lane) => void): Promise<Lane> {
+  const socket = connect(options.port, '127.0.0.1');
+  await new Promise<void>((resolve, reject) => {
+    socket.once('connect', resolve);
+    socket.once('error', reject);
+  });
+  return new Http1Lane(socket, options, onAnswer, onLost);
+}
+
+/** The lanes of one connection of HTTP/2, each for a stream at a time. */
+async function openHttp2(
+  { port, host, path }: OpenLoop,
+  streams: number,
+  onAnswer: OnAnswer,
+  onLost: (lane: Lane) => void,
+): Promise<readonly Lane[]> {
+  const byStream = new Map<number, Lane>();
+  const client = await Http2Client.open(port, host, path, (stream, isGood) => {
+    const lane = byStream.get(stream);
+    byStream.delete(stream);
+    if (lane !== undefined) onAnswer(lane, isGood);
+  });
+  const lanes = Array.from({ length: streams }, () => {
+    const lane: Lane = {
+      dueMs: -1,
+      ask: () => byStream.set(client.get(), lane),
+      destroy: () => client.socket.destroy(),
+    };
+    return lane;
+  });
+  client.socket.on('close', () => lanes.forEach(onLost));
+  return lanes;
 }
 
 class OpenLoopRun {
   readonly #options: OpenLoop;
-  readonly #request: string;
   readonly #lanes: Lane[] = [];
   readonly #free: Lane[] = [];
   /** Due times of requests that found no lane. */
@@ -70,25 +122,22 @@ class OpenLoopRun {
 
   constructor(options: OpenLoop) {
     this.#options = options;
-    this.#request = `GET ${options.path} HTTP/1.1\r\nHost: ${options.host}\r\n\r\n`;
   }
 
   async open(): Promise<void> {
-    const { connections, port } = this.#options;
+    const { connections, streams } = this.#options;
     for (let index = 0; index < connections; index += 1) {
-      const socket = connect(port, '127.0.0.1');
-      await new Promise<void>((resolve, reject) => {
-        socket.once('connect', resolve);
-        socket.once('error', reject);
-      });
-      const lane = new Lane(socket, this.#onAnswer, this.#onLost);
-      this.#lanes.push(lane);
-      this.#free.push(lane);
+      const lanes =
+        streams === undefined
+          ? [await openHttp1(this.#options, this.#onAnswer, this.#onLost)]
+          : await openHttp2(this.#options, streams, this.#onAnswer, this.#onLost);
+      this.#lanes.push(...lanes);
+      this.#free.push(...lanes);
     }
   }
 
-  readonly #onAnswer = (lane: Lane, status: string): void => {
-    if (status === '200') this.#latenciesMs.push(performance.now() - lane.dueMs);
+  readonly #onAnswer: OnAnswer = (lane, isGood) => {
+    if (isGood) this.#latenciesMs.push(performance.now() - lane.dueMs);
     else this.#failed += 1;
     lane.dueMs = -1;
     const due = this.#waiting.shift();
@@ -104,7 +153,7 @@ class OpenLoopRun {
 
   #ask(lane: Lane, dueMs: number): void {
     lane.dueMs = dueMs;
-    lane.socket.write(this.#request, 'latin1');
+    lane.ask();
   }
 
   /** Spins: a timer's millisecond would be larger than what is measured. */
@@ -130,7 +179,7 @@ class OpenLoopRun {
     const busy = (): boolean => this.#waiting.length > 0 || this.#lanes.some(({ dueMs }) => dueMs >= 0);
     while (busy() && performance.now() < untilMs) await new Promise((resolve) => setTimeout(resolve, 5));
     const late = this.#waiting.length + this.#lanes.filter(({ dueMs }) => dueMs >= 0).length;
-    for (const { socket } of this.#lanes) socket.destroy();
+    for (const lane of this.#lanes) lane.destroy();
     const sorted = Float64Array.from(this.#latenciesMs).sort();
     const at = (share: number): number => (sorted[Math.ceil(share * sorted.length) - 1] ?? Number.NaN) * 1000;
     return {

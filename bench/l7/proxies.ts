@@ -149,7 +149,7 @@ function nginxEcho(port: number): string {
 }
 
 function nginxTls(port: number, { certFile, keyFile }: NonNullable<Site['certificate']>): string {
-  return `    listen 127.0.0.1:${port} ssl;
+  return `    listen 127.0.0.1:${port} ssl http2;
     ssl_certificate ${certFile};
     ssl_certificate_key ${keyFile};
     ssl_protocols TLSv1.3;
@@ -228,7 +228,7 @@ defaults
   http-reuse always
 frontend in
   bind 127.0.0.1:${port} backlog 4096
-${certificate === undefined ? '' : `  bind 127.0.0.1:${port + 1} backlog 4096 ssl crt ${certificate.bothFile} ssl-min-ver TLSv1.3`}
+${certificate === undefined ? '' : `  bind 127.0.0.1:${port + 1} backlog 4096 ssl crt ${certificate.bothFile} alpn h2,http/1.1 ssl-min-ver TLSv1.3`}
   bind 127.0.0.1:${port + 2} proto h2
   option forwardfor
   http-request set-header X-Forwarded-Proto http
