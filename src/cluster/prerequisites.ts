@@ -25,6 +25,11 @@ export const prerequisites: readonly Prerequisite[] = [
   { what: 'conntrack', debianPackage: 'conntrack', anyOf: ['conntrack'] },
 ];
 
+/** What clusters with IPv6 addresses need in addition. */
+const prerequisitesOfIpv6: readonly Prerequisite[] = [
+  { what: 'nsenter', debianPackage: 'util-linux', anyOf: ['nsenter'] },
+];
+
 /** Directories where administrators' programs are, although a plain user's PATH lacks them. */
 const systemPath = ['/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/local/bin', '/usr/bin', '/bin'];
 
@@ -47,8 +52,12 @@ export function findProgram(name: string, path: string): string | undefined {
   });
 }
 
-export function missingPrerequisites(path: string): readonly Prerequisite[] {
-  return prerequisites.filter(({ anyOf }) => !anyOf.some((name) => findProgram(name, path) !== undefined));
+export function missingPrerequisites(
+  path: string,
+  { ipv6 }: { readonly ipv6: boolean },
+): readonly Prerequisite[] {
+  const all = ipv6 ? [...prerequisites, ...prerequisitesOfIpv6] : prerequisites;
+  return all.filter(({ anyOf }) => !anyOf.some((name) => findProgram(name, path) !== undefined));
 }
 
 /** What to tell the user about missing programs, with the command that installs them. */

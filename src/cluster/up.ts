@@ -96,7 +96,7 @@ export async function upCluster(request: UpRequest, deps: UpDeps, signal: AbortS
     await finish(state, request, deps, undefined, signal);
     return { config: state.config, wasRunning: true, supervisor: undefined };
   }
-  checkMachine(deps);
+  checkMachine(ipFamiliesFor(request, state?.config), deps);
   const config = configure(request, state, dirs, await otherApiPorts(request.name, dirs), deps);
   // Secrets are in the store and in the Pods' volumes: nobody else on this machine looks in.
   for (const dir of directoriesOf(config)) await mkdir(dir, { recursive: true, mode: 0o700 });
@@ -118,15 +118,19 @@ export async function upCluster(request: UpRequest, deps: UpDeps, signal: AbortS
   }
 }
 
-function checkMachine(deps: UpDeps): void {
+/** Throws UserError. */
+function checkMachine(wanted: IpFamilies, deps: UpDeps): void {
   if (process.platform !== 'linux') throw new UserError('a cluster needs Linux');
   if (process.getuid?.() !== 0) {
     throw new UserError(
       'a cluster needs root for now (network namespaces, mounts): run `sudo ./fairlead up`',
     );
   }
-  const missing = missingPrerequisites(completePath(deps.env['PATH']));
+  const ipv6 = wanted !== 'ipv4';
+  const missing = missingPrerequisites(completePath(deps.env['PATH']), { ipv6 });
   if (missing.length > 0) throw new UserError(describeMissing(missing));
+  const problem = ipv6 ? ipv6Problem() : undefined;
+  if (problem !== undefined) throw new UserError(`--ip-family ${wanted}: ${problem}`);
 }
 
 function configure(
@@ -188,8 +192,6 @@ function ipFamiliesFor(request: UpRequest, last: ClusterConfig | undefined): IpF
       `the cluster ${request.name} was made with --ip-family ${ipFamiliesOf(last ?? {})}; \`fairlead down --name ${request.name}\` removes it first`,
     );
   }
-  const problem = chosen === 'ipv4' ? undefined : ipv6Problem();
-  if (problem !== undefined) throw new UserError(`--ip-family ${chosen}: ${problem}`);
   return chosen;
 }
 

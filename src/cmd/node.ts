@@ -103,7 +103,7 @@ function networkOptions(command: Command): Command {
   return command
     .option(
       '--node-ip <addresses>',
-      'address of the node, or one of each family with a comma (default: the first that is not a loopback address)',
+      'address of the node, or one of each family with a comma (default: the first that is not a loopback address, of IPv4 if there is one)',
       parseNodeIps,
     )
     .option('--cluster-dns <addresses>', 'DNS servers of Pods, separated by commas', '10.43.0.10')
@@ -210,7 +210,8 @@ function relayTask(options: NodeOptions, targetAddresses: readonly string[], log
 
 function firstAddress(): string {
   const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
-  const found = all.find(({ family, internal }) => family === 'IPv4' && !internal);
+  const usable = all.filter(({ address, internal }) => !internal && !address.startsWith('fe80:'));
+  const found = usable.find(({ family }) => family === 'IPv4') ?? usable[0];
   if (found === undefined) throw new Error('this machine has no address; name the node’s with --node-ip');
   return found.address;
 }

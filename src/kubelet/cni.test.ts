@@ -27,4 +27,5 @@ test('CNI: the plugin of IPv6 ends as the machine’s own ptp', () => {
     renderPtpScript('/opt/cni/bin'),
     /^#!\/bin\/sh\n[^]*accept_dad[^]*\nexec '\/opt\/cni\/bin\/ptp'\n$/,
   );
+  assert.ok(renderPtpScript("/it's/bin").endsWith("exec '/it'\\''s/bin/ptp'\n"), 'a quote in the path');
 });

@@ -53,6 +53,6 @@ set -e
 if [ "$CNI_COMMAND" = ADD ]; then
   nsenter --net="$CNI_NETNS" sh -c 'echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad'
 fi
-exec '${cniBinDir}/ptp'
+exec '${cniBinDir.replaceAll("'", "'\\''")}/ptp'
 `;
 }

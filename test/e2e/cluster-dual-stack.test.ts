@@ -58,6 +58,26 @@ const objects = [
   },
 ];
 
+/** A Pod that has a port of its node. */
+const hostPort = 9180;
+const onHostPort = {
+  apiVersion: 'v1',
+  kind: 'Pod',
+  metadata: { name: 'host-port' },
+  spec: {
+    nodeName: 'agent-0',
+    terminationGracePeriodSeconds: 1,
+    containers: [
+      {
+        name: 'echo',
+        image: 'fairlead.dev/echo:1',
+        imagePullPolicy: 'IfNotPresent',
+        ports: [{ containerPort: 8080, hostPort }],
+      },
+    ],
+  },
+};
+
 /** A Pod with a shell, and a Deployment of the echo server with its Services. */
 async function fill(cluster: TestCluster, items: readonly object[]): Promise<void> {
   await importImages(cluster, ['echo', 'alpine']);
@@ -88,7 +108,7 @@ describe('a dual-stack cluster of three nodes', { skip, timeout: 300_000 }, () =
   before(async () => {
     cluster = await planCluster({ name, agents: config.agents, upArguments: ['--dual-stack'] });
     output = await cluster.up();
-    await fill(cluster, objects);
+    await fill(cluster, [...objects, onHostPort]);
     echoPods = await readPods();
     for (const [as, netns] of [
       ['outside', `fairlead-${name}-net`],
@@ -276,6 +296,13 @@ describe('a dual-stack cluster of three nodes', { skip, timeout: 300_000 }, () =
           { pod: own, peer: v6.gateway },
         ]),
       );
+    }
+  });
+
+  test('a port of the node leads to its Pod at both addresses', async () => {
+    for (const address of nodes[1]?.addresses ?? []) {
+      const answer = async () => assert.equal((await ask('outside', address, hostPort)).pod, 'host-port');
+      await eventually(answer);
     }
   });
 

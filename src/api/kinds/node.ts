@@ -57,6 +57,9 @@ function validateNode(node: JsonObject): readonly FieldError[] {
     const at = index('spec.podCIDRs', position);
     errors.push(...cidrProblems(cidr).map((problem) => invalid(at, cidr, problem)));
   });
+  if (new Set(cidrs.map((cidr) => cidr.includes(':'))).size < cidrs.length) {
+    errors.push(invalid('spec.podCIDRs', cidrs, 'may specify no more than one CIDR for each IP family'));
+  }
   objectsAt(node, 'spec', 'taints').forEach((taint, position) => {
     const at = index('spec.taints', position);
     const key = stringAt(taint, 'key');
