@@ -1,8 +1,10 @@
-import type { IncomingHttpHeaders } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { request as httpRequest } from 'node:http';
+import { request as httpsRequest } from 'node:https';
 import type { TestContext } from 'node:test';
 import type { Ingress } from '../../src/api/gen/networking-v1.ts';
 import { endpointSlices, ingressClasses, ingresses, services } from '../../src/api/resource.ts';
+import type { KeyPair } from '../../src/base/certificates.ts';
 import type { IngressConfig } from '../../src/l7/controller/config.ts';
 import { FakeApi } from '../support/fake-api.ts';
 import {
@@ -70,19 +72,40 @@ export function ask(
     const all = { host: 'a.example', ...headers };
     const asking = httpRequest(
       { host: localhost, port, path, method, headers: all, agent: false },
-      (response) => {
-        const chunks: Buffer[] = [];
-        response.on('data', (chunk: Buffer) => chunks.push(chunk));
-        response.on('end', () =>
-          resolve({
-            status: response.statusCode ?? 0,
-            headers: response.headers,
-            body: Buffer.concat(chunks).toString(),
-          }),
-        );
-      },
+      answered(resolve),
     );
     asking.on('error', reject);
     asking.end(body);
+  });
+}
+
+function answered(resolve: (answer: Answer) => void): (response: IncomingMessage) => void {
+  return (response) => {
+    const chunks: Buffer[] = [];
+    response.on('data', (chunk: Buffer) => chunks.push(chunk));
+    response.on('end', () =>
+      resolve({
+        status: response.statusCode ?? 0,
+        headers: response.headers,
+        body: Buffer.concat(chunks).toString(),
+      }),
+    );
+  };
+}
+
+/** One GET of `/` over TLS, whoever certifies the ingress. `pair`: what the client shows; undefined: nothing. */
+export function askOverTls(
+  port: number,
+  servername: string,
+  pair: KeyPair | undefined,
+  headers: Annotations = {},
+): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const shown = pair === undefined ? {} : { cert: pair.certificate, key: pair.key };
+    const where = { host: localhost, port, servername, agent: false, rejectUnauthorized: false };
+    const all = { host: servername, ...headers };
+    const asking = httpsRequest({ ...where, ...shown, headers: all }, answered(resolve));
+    asking.on('error', reject);
+    asking.end();
   });
 }

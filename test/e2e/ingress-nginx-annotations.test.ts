@@ -11,8 +11,10 @@ import {
   services,
 } from '../../src/api/resource.ts';
 import { apr1 } from '../../src/l7/policy/password-hash.ts';
+import type { KeyPair } from '../../src/base/certificates.ts';
+import { createTestPki } from '../support/pki.ts';
 import { FakeApi } from '../support/fake-api.ts';
-import { type Annotations, type Answer, ask } from './annotation-harness.ts';
+import { type Annotations, type Answer, ask, askOverTls } from './annotation-harness.ts';
 import {
   type Cluster,
   ingress,
@@ -317,8 +319,13 @@ const cases: Readonly<Record<string, Case>> = {
     want: status,
     is: 200,
   },
-  'auth-tls-secret, which cannot be asked for': {
+  'auth-tls-secret over plain HTTP': {
     annotations: { 'auth-tls-secret': 'default/ca' },
+    want: status,
+    is: 400,
+  },
+  'auth-tls-secret of another namespace': {
+    annotations: { 'auth-tls-secret': 'other/ca' },
     want: status,
     is: 403,
   },
@@ -452,6 +459,43 @@ test(
     ]);
   },
 );
+
+test('nginx auth-tls-*: client certificates by host, told to the backend as there', options, async (t) => {
+  const pki = await createTestPki();
+  const ca = { 'ca.crt': Buffer.from(pki.authority.pair.certificate).toString('base64') };
+  const asking = { 'auth-tls-secret': 'default/ca' };
+  const { https, api } = await start(
+    t,
+    nginx('on', 'on.example', { ...asking, 'auth-tls-pass-certificate-to-upstream': 'true' }, everything),
+    nginx('opt', 'opt.example', { ...asking, 'auth-tls-verify-client': 'optional' }, everything),
+    nginx('any', 'any.example', { ...asking, 'auth-tls-verify-client': 'optional_no_ca' }, everything),
+    nginx('off', 'off.example', { ...asking, 'auth-tls-verify-client': 'off' }, everything),
+    nginx('page', 'page.example', { ...asking, 'auth-tls-error-page': 'https://$host/help' }, everything),
+    nginx('cn', 'cn.example', { ...asking, 'auth-tls-match-cn': 'CN=ann' }, everything),
+    nginx('deep', 'deep.example', { ...asking, 'auth-tls-verify-depth': '0' }, everything),
+  );
+  api.seed(secrets, { metadata: { name: 'ca', namespace: 'default' }, data: ca });
+  const ann = await pki.client('ann');
+  const stranger = await (await createTestPki()).client('ann');
+  const told = async (host: string, pair?: KeyPair): Promise<unknown> => {
+    const answer = await askOverTls(https, host, pair);
+    return answer.status === 200 ? echoed(answer).headers['ssl-client-verify'] : answer.status;
+  };
+  await until(async () => (await told('on.example', ann)) === 'SUCCESS'); // the Secret comes a moment later
+  const { headers } = echoed(await askOverTls(https, 'on.example', ann));
+  const names = [headers['ssl-client-subject-dn'], headers['ssl-client-issuer-dn']];
+  assert.deepEqual(names, ['CN=ann', 'CN=fairlead-test-ca']);
+  assert.match(headers['ssl-client-cert'] ?? '', /^-----BEGIN%20CERTIFICATE-----%0A/);
+  assert.deepEqual([await told('on.example'), await told('on.example', stranger)], [400, 400]);
+  assert.deepEqual([await told('opt.example'), await told('opt.example', stranger)], ['NONE', 400]);
+  assert.match(String(await told('any.example', stranger)), /^FAILED:/);
+  assert.equal(await told('off.example'), undefined);
+  const { headers: sent } = await askOverTls(https, 'page.example', undefined);
+  assert.equal(sent.location, 'https://page.example/help');
+  const bob = await pki.client('bob');
+  assert.deepEqual([await told('cn.example', ann), await told('cn.example', bob)], ['SUCCESS', 403]);
+  assert.equal(await told('deep.example', ann), 'SUCCESS');
+});
 
 test(
   'nginx custom-headers: the ConfigMap is followed, and sets nothing that is not allowed',

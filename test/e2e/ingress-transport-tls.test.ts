@@ -79,6 +79,9 @@ const source: TlsSource = {
   defaultPair: () => Promise.resolve(serving),
   looksAtHellos: false,
   passesThrough: () => false,
+  clientTlsFor: () => undefined,
+  askingContextFor: () => Promise.reject(new Error('nobody is asked')),
+  askingOptions: () => ({}),
 };
 
 async function serve(t: TestContext, transport: ServerTransport, protocols?: readonly string[]) {

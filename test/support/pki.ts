@@ -1,8 +1,8 @@
-import { generateKeyPairSync } from 'node:crypto';
+import { createPrivateKey, generateKeyPairSync, KeyObject, webcrypto } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ApiServerPki } from '../../src/apiserver/config.ts';
-import { type Authority, createAuthority, type KeyPair } from '../../src/base/certificates.ts';
+import { type Authority, createAuthority, type KeyPair, loadAuthority } from '../../src/base/certificates.ts';
 
 /** The keys of one test: a CA, an API server's files, and clients as the test needs them. */
 export type TestPki = {
@@ -12,6 +12,27 @@ export type TestPki = {
   /** A serving certificate for 127.0.0.1, for stand-ins of kubelets. */
   serving(commonName: string): Promise<KeyPair>;
 };
+
+/** An authority that another one has signed. */
+export async function intermediateOf(root: Authority, commonName: string): Promise<Authority> {
+  const x509 = await import('@peculiar/x509');
+  const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
+  const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
+  const issuer = new x509.X509Certificate(root.pair.certificate);
+  const certificate = await x509.X509CertificateGenerator.create({
+    serialNumber: '4711',
+    subject: [{ CN: [commonName] }],
+    issuer: issuer.subject,
+    notBefore: issuer.notBefore,
+    notAfter: issuer.notAfter,
+    signingAlgorithm: algorithm,
+    publicKey: keys.publicKey,
+    signingKey: createPrivateKey(root.pair.key).toCryptoKey(algorithm, false, ['sign']),
+    extensions: [new x509.BasicConstraintsExtension(true, undefined, true)],
+  });
+  const key = KeyObject.from(keys.privateKey).export({ type: 'pkcs8', format: 'pem' });
+  return loadAuthority({ certificate: `${certificate.toString('pem')}\n`, key: String(key) });
+}
 
 export async function createTestPki(nowMs: number = Date.now()): Promise<TestPki> {
   const notBefore = new Date(nowMs - 60_000);

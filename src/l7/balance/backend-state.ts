@@ -66,6 +66,11 @@ export class BackendState {
     return endpoint === undefined || endpoint.full ? undefined : endpoint;
   }
 
+  /** How much of its share the endpoint at that index gets already, in (0, 1]. */
+  startedShare(index: number, nowMs: number): number {
+    return this.#chooser?.startedShare(index, nowMs) ?? 1;
+  }
+
   /** Whether one more request may be under way for the second time. */
   get mayRetry(): boolean {
     const { budgetFloor, budgetPercent } = this.policy.retries;

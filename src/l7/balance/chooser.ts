@@ -107,10 +107,14 @@ export class Chooser<E extends Choosable> {
     return -1;
   }
 
+  /** How much of its weight an endpoint has, in [slowStartShareMin, 1]. */
+  startedShare(index: number, nowMs: number): number {
+    if (nowMs >= this.#allFullMs) return 1;
+    return slowStartShare(nowMs - this.#since[index]!, this.#policy.slowStartMs);
+  }
+
   #share(index: number, nowMs: number): number {
-    const weight = this.#weights?.[index] ?? 1;
-    if (nowMs >= this.#allFullMs) return weight;
-    return weight * slowStartShare(nowMs - this.#since[index]!, this.#policy.slowStartMs);
+    return (this.#weights?.[index] ?? 1) * this.startedShare(index, nowMs);
   }
 
   #inTurn(excluded: ReadonlySet<E> | undefined): number {

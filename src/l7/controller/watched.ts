@@ -112,6 +112,7 @@ function certificateOnly(secret: Secret): Secret {
   const cert = secret.data?.['tls.crt'];
   const key = secret.data?.['tls.key'];
   const ca = secret.data?.['ca.crt']; // of fairlead.dev/backend-tls-secret
+  const crl = secret.data?.['ca.crl']; // of fairlead.dev/client-certificate-secret
   const auth = secret.data?.['auth']; // passwords of fairlead.dev/basic-auth-secret, hashed
   return {
     metadata: { name, namespace, uid, resourceVersion },
@@ -119,6 +120,7 @@ function certificateOnly(secret: Secret): Secret {
     data: {
       ...(cert === undefined || key === undefined ? {} : { 'tls.crt': cert, 'tls.key': key }),
       ...(ca === undefined ? {} : { 'ca.crt': ca }),
+      ...(crl === undefined ? {} : { 'ca.crl': crl }),
       ...(auth === undefined ? {} : { auth }),
     },
   };

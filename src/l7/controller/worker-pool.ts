@@ -192,12 +192,13 @@ export class WorkerPool implements Engine {
     const lists = await Promise.all(this.#workers.map((worker) => worker.read(backendId)));
     const sum = new Map<string, LiveEndpoint>();
     for (const endpoint of lists.flat()) {
-      const { key, pending, ejected, lastError } = endpoint;
+      const { key, pending, ejected, startedShare = 1, lastError } = endpoint;
       const known = sum.get(key);
       sum.set(key, {
         key,
         pending: pending + (known?.pending ?? 0),
         ejected: ejected ?? known?.ejected,
+        startedShare: Math.min(startedShare, known?.startedShare ?? 1),
         lastError: lastError ?? known?.lastError,
       });
     }

@@ -10,21 +10,51 @@ export function translateAccess(to: Translator): void {
   to.rename('satisfy');
   translatePassword(to);
   translateRates(to);
-  const certificates = 'client certificates are not asked for';
-  if (!to.is('auth-tls-verify-client', 'off')) to.close('auth-tls-secret', certificates);
-  for (const name of clientCertificateNames) {
-    if (!to.told(name)) to.tell(name, 'none', certificates);
-  }
+  translateClientCertificates(to);
 }
 
-const clientCertificateNames = [
-  'auth-tls-secret',
-  'auth-tls-verify-client',
-  'auth-tls-verify-depth',
-  'auth-tls-error-page',
-  'auth-tls-pass-certificate-to-upstream',
-  'auth-tls-match-cn',
+const clientCertificateNames: readonly (readonly [theirs: string, ours: string])[] = [
+  ['auth-tls-verify-depth', 'client-certificate-depth'],
+  ['auth-tls-error-page', 'client-certificate-error-page'],
+  ['auth-tls-pass-certificate-to-upstream', 'client-certificate-pass'],
+  ['auth-tls-match-cn', 'client-certificate-subject'],
 ];
+const certificateModes: Readonly<Record<string, string>> = {
+  on: 'on',
+  optional: 'optional',
+  optional_no_ca: 'optional-any',
+};
+
+function translateClientCertificates(to: Translator): void {
+  const secret = to.get('auth-tls-secret');
+  const mode = to.get('auth-tls-verify-client') ?? 'on';
+  if (secret === undefined || mode === 'off') {
+    const why = secret === undefined ? 'there is no auth-tls-secret' : 'auth-tls-verify-client is off';
+    for (const [name] of clientCertificateNames) to.tell(name, 'idle', why);
+    to.tell('auth-tls-secret', 'idle', why);
+    to.tell(
+      'auth-tls-verify-client',
+      secret === undefined ? 'idle' : 'same',
+      secret === undefined ? why : '',
+    );
+    return;
+  }
+  const ours = certificateModes[mode];
+  if (ours === undefined) return to.close('auth-tls-verify-client', `${mode} is not known`);
+  const [namespace, name] = splitName(secret, to.facts.namespace);
+  if (namespace !== to.facts.namespace) {
+    return to.close('auth-tls-secret', 'a Secret of another namespace is not read');
+  }
+  to.set('client-certificate-secret', name, 'auth-tls-secret');
+  to.tell(
+    'auth-tls-secret',
+    'differs',
+    'over plain HTTP, where no certificate can be shown, nobody is let in',
+  );
+  to.set('client-certificate-verify', ours, 'auth-tls-verify-client');
+  to.tell('auth-tls-verify-client', 'same');
+  for (const [theirs, own] of clientCertificateNames) to.rename(theirs, own);
+}
 
 function translatePassword(to: Translator): void {
   const type = to.get('auth-type');

@@ -89,9 +89,14 @@ const cases: readonly (readonly [name: string, Ingress, Told])[] = [
     ['none', ['configuration-snippet', /cannot be run here; for headers of answers use response-headers/]],
   ],
   [
-    'authentication by client certificates, without which nobody gets in',
+    'authentication by client certificates',
     ingress('a', { 'auth-tls-secret': 'shop/ca' }),
-    ['none', ['auth-tls-secret', /nobody is let in/]],
+    ['differs', ['auth-tls-secret', /over plain HTTP.* nobody is let in/]],
+  ],
+  [
+    'authentication by certificates that cannot be known, without which nobody gets in',
+    ingress('a', { 'auth-tls-secret': 'elsewhere/ca' }),
+    ['none', ['auth-tls-secret', /another namespace .*nobody is let in/]],
   ],
 ];
 

@@ -147,6 +147,30 @@ const cases: readonly (readonly [name: string, given: Strings, ours: Strings])[]
     { 'basic-auth-realm': 'Shop', 'basic-auth-secret': 'users', satisfy: 'any' },
   ],
   [
+    'client certificates',
+    {
+      'auth-tls-secret': 'default/ca',
+      'auth-tls-verify-client': 'optional_no_ca',
+      'auth-tls-verify-depth': '2',
+      'auth-tls-error-page': 'https://$host/no-certificate',
+      'auth-tls-pass-certificate-to-upstream': 'true',
+      'auth-tls-match-cn': 'CN=.*\\.example',
+    },
+    {
+      'client-certificate-depth': '2',
+      'client-certificate-error-page': 'https://$host/no-certificate',
+      'client-certificate-pass': 'true',
+      'client-certificate-secret': 'ca',
+      'client-certificate-subject': 'CN=.*\\.example',
+      'client-certificate-verify': 'optional-any',
+    },
+  ],
+  [
+    'client certificates that are not asked for',
+    { 'auth-tls-secret': 'default/ca', 'auth-tls-verify-client': 'off' },
+    {},
+  ],
+  [
     'limits',
     { 'limit-rps': '5', 'limit-connections': '9', 'limit-whitelist': '10.0.0.0/8' },
     {
@@ -290,7 +314,8 @@ const closing: readonly Strings[] = [
   { 'auth-type': 'digest', 'auth-secret': 'users' },
   { 'auth-type': 'basic', 'auth-secret': 'other/users' },
   { 'auth-type': 'basic', 'auth-secret': 'users', 'auth-secret-type': 'auth-map' },
-  { 'auth-tls-secret': 'default/ca', satisfy: 'any' },
+  { 'auth-tls-secret': 'other/ca', satisfy: 'any' },
+  { 'auth-tls-secret': 'ca', 'auth-tls-verify-client': 'sometimes' },
   { 'auth-url': 'https://$http_x_where/oauth2/auth' },
   { 'auth-url': 'http://auth.default.svc/check?with=$no_such_thing' },
 ];

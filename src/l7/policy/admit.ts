@@ -5,10 +5,12 @@ import { corsAnswerFields, isPreflight, preflightLines } from './cors-answer.ts'
 import type { ClientFacts } from '../proxy/headers.ts';
 import type { FieldLines } from '../http1/http1-fields.ts';
 import type { RequestHead } from '../http1/http1-parse.ts';
+import { refusalOf } from './client-certificate.ts';
 import { passwordFits } from './password-hash.ts';
 import { PolicedRequest } from './policed-request.ts';
 import type { CanaryPolicy, MirrorPolicy, RoutePolicy, SourcePolicy } from './policy.ts';
 import { clientAddress, cookieValue, fieldValue, schemeOf } from '../proxy/request-fields.ts';
+import { fillTemplate, variablesOf } from './request-variables.ts';
 import { requestHash } from '../balance/request-hash.ts';
 import type { Route } from '../routes/table.ts';
 
@@ -27,7 +29,7 @@ type AdmitContext = Pick<
 >;
 
 /**
- * Applies the policy of a route to a request, in this order: source ranges, redirect to HTTPS, redirects, app root, rate,
+ * Applies the policy of a route to a request, in this order: source ranges, redirect to HTTPS, redirects, app root, client certificate, rate,
  * CORS preflight, basic auth, requests at once, canary. Source ranges that need not hold because a login is enough come with it. `context.requestLines` must still be those of `head`.
  */
 export function admit(
@@ -43,6 +45,7 @@ export function admit(
   const refusal =
     (eitherSuffices ? undefined : outside) ??
     redirectOf(policy, head, client, lines) ??
+    checkCertificate(policy, head, client, context) ??
     checkRate(policy, head, client, context);
   if (refusal !== undefined) return refusal;
   const origin = policy.cors === undefined ? undefined : fieldValue(head, lines, 'origin');
@@ -70,6 +73,7 @@ export function admit(
     acceptEncoding:
       policy.compression === undefined ? '' : (fieldValue(head, lines, 'accept-encoding') ?? ''),
     hash: policy.hashBy === undefined ? undefined : requestHash(policy.hashBy, head, client, context),
+    certificate: client.certificate,
     scheme: schemeOf(head, client, lines),
     auth:
       asks && forwardAuth !== undefined
@@ -171,6 +175,23 @@ function redirectUrl(template: string, scheme: string, head: RequestHead): strin
 /** `hosts` may hold names such as `*.foo.com`, for one label. */
 function hasHost(hosts: ReadonlySet<string>, host: string): boolean {
   return hosts.has(host) || hosts.has(`*${host.slice(host.indexOf('.'))}`);
+}
+
+function checkCertificate(
+  { clientCertificate }: RoutePolicy,
+  head: RequestHead,
+  client: ClientFacts,
+  context: AdmitContext,
+): PolicyAnswer | undefined {
+  if (clientCertificate === undefined) return undefined;
+  const refusal = refusalOf(clientCertificate, client.scheme, client.certificate);
+  if (refusal === undefined) return undefined;
+  const { status, reason, toErrorPage } = refusal;
+  const { errorPage } = clientCertificate;
+  if (!toErrorPage || errorPage === undefined) return answer(status, reason);
+  const scheme = schemeOf(head, client, context.requestLines);
+  const said = variablesOf(head, { scheme, clientAddress: clientAddress(head, client, context) });
+  return answer(302, reason, `Location: ${fillTemplate(errorPage, said)}\r\n`);
 }
 
 function checkRate(

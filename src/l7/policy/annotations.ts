@@ -12,6 +12,7 @@ import { readBackend } from './annotations/backend.ts';
 import { type BackendRules, readBackends } from './annotations/backends.ts';
 import { readBalance } from './annotations/balance.ts';
 import { type CanaryRule, readCanary } from './annotations/canary.ts';
+import { readClientCertificate } from './annotations/client-certificate.ts';
 import { readCompression } from './annotations/compression.ts';
 import { readCors } from './annotations/cors.ts';
 import { fieldsAllowed, fieldsOf } from './annotations/fields.ts';
@@ -28,12 +29,13 @@ import { readUpstream } from './annotations/upstream.ts';
 import { pathAllowed, pathOf } from './annotations/values.ts';
 import type { BackendRule } from '../routes/backend-protocol.ts';
 import { type BalancePolicy, defaultBalance } from '../balance/balance-policy.ts';
+import type { ClientCertificateRule } from './client-certificate.ts';
 import type { RoutePolicy } from './policy.ts';
 
 /** What the structure of routes adds: it knows Secrets, Services and hosts. */
 type BarePolicy = Omit<
   RoutePolicy,
-  'basicAuth' | 'forwardAuth' | 'mirror' | 'httpsHosts' | 'fallback' | 'errorPages'
+  'basicAuth' | 'forwardAuth' | 'mirror' | 'httpsHosts' | 'fallback' | 'errorPages' | 'clientCertificate'
 >;
 
 export type ParsedAnnotations = {
@@ -43,6 +45,8 @@ export type ParsedAnnotations = {
   readonly forwardAuth: ForwardAuthRule | undefined;
   readonly mirror: MirrorRule | undefined;
   readonly errorPages: ErrorPageRule | undefined;
+  /** Of the rules' hosts, whoever has other rules for them. */
+  readonly clientCertificate: ClientCertificateRule | undefined;
   readonly headerMaps: HeaderMapRules;
   readonly https: HttpsRule | undefined;
   readonly backends: BackendRules;
@@ -64,6 +68,7 @@ const nothing: ParsedAnnotations = {
   forwardAuth: undefined,
   mirror: undefined,
   errorPages: undefined,
+  clientCertificate: undefined,
   headerMaps: { response: undefined, auth: undefined },
   https: undefined,
   backends: { fallback: undefined, weights: undefined },
@@ -134,6 +139,7 @@ export function parseAnnotations(
     forwardAuth,
     mirror,
     errorPages,
+    clientCertificate: readClientCertificate(reader),
     headerMaps,
     https,
     backends,

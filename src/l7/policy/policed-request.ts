@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { ProxyContext } from '../proxy/context.ts';
+import { tellCertificate } from './client-certificate.ts';
+import type { ClientCertificate } from '../transport/transport.ts';
 import { askForwardAuth, type AuthSubject } from './forward-auth.ts';
 import { addLines, editFields, editField, withTarget } from '../http1/head-edit.ts';
 import { CodedClient } from '../http2/coded-client.ts';
@@ -27,6 +29,7 @@ export type AdmittedFacts = {
   readonly hash: number | undefined;
   readonly corsFields: readonly FieldEdit[];
   readonly scheme: string;
+  readonly certificate: ClientCertificate | undefined;
   /** What is told of it to who decides whether it may pass; undefined: nobody is asked. */
   readonly auth: Pick<AuthSubject, 'cacheValues' | 'clientAddress'> | undefined;
   /** A copy of it is sent. */
@@ -139,7 +142,8 @@ export class PolicedRequest {
 
   /** The head for the endpoint. */
   editRequest(text: string): string {
-    const { rewriteTo, rewritePath, requestFields, upstreamHost, upstreamConnection } = this.#policy;
+    const { rewriteTo, rewritePath, requestFields, upstreamHost, upstreamConnection, clientCertificate } =
+      this.#policy;
     let out = text;
     let prefix = this.#policy.forwardedPrefix ?? '';
     if ((rewriteTo !== undefined || rewritePath !== undefined) && this.#head.target !== '*') {
@@ -152,6 +156,9 @@ export class PolicedRequest {
     if (upstreamHost !== undefined) out = editFields(out, [{ name: 'Host', value: upstreamHost }]);
     if (upstreamConnection !== undefined && this.#head.upgrade === undefined) {
       out = editFields(out, [{ name: 'Connection', value: upstreamConnection }]);
+    }
+    if (clientCertificate !== undefined) {
+      out = tellCertificate(out, clientCertificate, this.#facts.certificate);
     }
     return editFields(out, requestFields);
   }

@@ -2,6 +2,7 @@ import type { ObjectKey } from '../../api/object.ts';
 import type { Cidr } from '../../base/ip.ts';
 import type { Regex } from '../../base/regex/regex.ts';
 import type { Split } from '../balance/split.ts';
+import type { ClientCertificatePolicy } from './client-certificate.ts';
 import type { CompressionPolicy } from './compression.ts';
 import type { ProxyLimits } from '../proxy/limits.ts';
 import type { Template } from './request-variables.ts';
@@ -52,6 +53,8 @@ export type RoutePolicy = {
   /** Services that share the requests; undefined: the route's own gets all. */
   readonly split: Split | undefined;
   readonly errorPages: ErrorPagePolicy | undefined;
+  /** That of the host. */
+  readonly clientCertificate: ClientCertificatePolicy | undefined;
   /** Index of the backend that serves while the route's own has no endpoint. */
   readonly fallback: number | undefined;
 };
@@ -199,6 +202,7 @@ export function emptyPolicy(ingress: ObjectKey): RoutePolicy {
     canary: undefined,
     split: undefined,
     errorPages: undefined,
+    clientCertificate: undefined,
     fallback: undefined,
   };
 }

@@ -138,11 +138,13 @@ export class ProxyWorker implements Acceptor {
 
   /** The endpoints of a backend as this worker knows them, for people to read. */
   endpointsOf(backendId: string): readonly LiveEndpoint[] {
-    const endpoints = this.#states.get(backendId)?.endpoints ?? [];
-    return endpoints.map(({ key, pending, ejection, lastError }) => ({
+    const state = this.#states.get(backendId);
+    const nowMs = this.#clock.monotonicMs();
+    return (state?.endpoints ?? []).map(({ key, pending, ejection, lastError }, index) => ({
       key,
       pending,
       ejected: ejection.active ? ejection.cause : undefined,
+      startedShare: state?.startedShare(index, nowMs) ?? 1,
       lastError,
     }));
   }
@@ -158,6 +160,7 @@ export class ProxyWorker implements Acceptor {
     const facts = {
       address,
       scheme: from.scheme,
+      certificate: from.certificate,
       trusted: isTrusted(address),
       forwarded,
       believes,

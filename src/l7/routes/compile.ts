@@ -122,9 +122,10 @@ export function compileRoutes(
   const backends = structure.backends.map((ref, index) =>
     backendOf(ref, index, sources[index]!, previous?.table.backends[index]),
   );
-  const { exactHosts, wildcardHosts, anyHost, defaultRoute, certificates, relayed } = structure;
+  const { exactHosts, wildcardHosts, anyHost, defaultRoute, certificates, relayed, asksClients } = structure;
+  const hosts = { exactHosts, wildcardHosts, anyHost, defaultRoute };
   return {
-    table: { backends, exactHosts, wildcardHosts, anyHost, defaultRoute, certificates, relayed },
+    table: { backends, ...hosts, certificates, relayed, asksClients },
     problems: [...defaults.problems, ...structure.problems, ...backendProblems(structure, sources)],
     owned,
     basis: {

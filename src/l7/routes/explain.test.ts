@@ -54,6 +54,18 @@ const world = viewOf({
       rules: [rule('other.example', [['Prefix', '/']], 'shop')],
     }),
     ingress(
+      'asking',
+      { rules: [rule('asking.example', [['Prefix', '/']], 'weighed')] },
+      {
+        annotations: {
+          'fairlead.dev/client-certificate-secret': 'ca',
+          'fairlead.dev/client-certificate-subject': 'CN=ann',
+          'fairlead.dev/error-codes': '404,503',
+          'fairlead.dev/error-service': 'shop',
+        },
+      },
+    ),
+    ingress(
       'secure',
       { rules: [rule('*.secure.example', [['Prefix', '/']], 'nobody')] },
       { annotations: { 'fairlead.dev/ssl-redirect': 'true', 'fairlead.dev/rewrite-target': '/app' } },
@@ -61,8 +73,20 @@ const world = viewOf({
   ],
   services: [
     { metadata: { name: 'shop', namespace: 'default' }, spec: { ports: [{ name: 'http', port: 80 }] } },
+    { metadata: { name: 'weighed', namespace: 'default' }, spec: { ports: [{ name: 'http', port: 80 }] } },
   ],
   slices: [
+    {
+      metadata: {
+        name: 'weighed-1',
+        namespace: 'default',
+        labels: { 'kubernetes.io/service-name': 'weighed' },
+        annotations: { 'fairlead.dev/weight': '3' },
+      },
+      addressType: 'IPv4',
+      ports: [{ name: 'http', port: 8080 }],
+      endpoints: [{ addresses: ['10.42.0.5'] }],
+    },
     {
       metadata: { name: 'shop-1', namespace: 'default', labels: { 'kubernetes.io/service-name': 'shop' } },
       addressType: 'IPv4',
@@ -74,7 +98,12 @@ const world = viewOf({
       ],
     },
   ],
-  secrets: [],
+  secrets: [
+    {
+      metadata: { name: 'ca', namespace: 'default' },
+      data: { 'ca.crt': Buffer.from('-----BEGIN CERTIFICATE-----').toString('base64') },
+    },
+  ],
 });
 
 const compiled = compileRoutes(world, ['fairlead']);
@@ -82,7 +111,7 @@ const compiled = compileRoutes(world, ['fairlead']);
 function explain(url: string, more: Partial<ExplainRequest> = {}): string {
   const request = { method: 'GET', url: new URL(url), headers: [], clientAddress: '127.0.0.1', ...more };
   const live = [
-    { key: '10.42.0.5:8080', pending: 3, ejected: undefined },
+    { key: '10.42.0.5:8080', pending: 3, ejected: undefined, startedShare: 0.25 },
     { key: '10.42.0.6:8080', pending: 0, ejected: 'connection' as const },
   ];
   return explainRequest(compiled, request, () => live);
@@ -100,7 +129,7 @@ RULES
 NOT SERVED, though a rule fits
            Ingress default/late: spec.rules[0].http.paths[0].backend: shop.example/cart is already routed by Ingress default/shop
 BACKEND    default/shop:80
-           10.42.0.5:8080 ready, 3 requests under way
+           10.42.0.5:8080 ready, 3 requests under way, starts slowly: 25 % of its share
            10.42.0.6:8080 ready, 0 requests under way, passed over: it could not be connected to a moment ago
            10.42.0.7:8080 serving, terminating: gets no new requests
 RESULT     to one of 2 endpoints of default/shop:80
@@ -127,6 +156,19 @@ const cases: readonly (readonly [name: string, url: string, line: RegExp])[] = [
   ],
   ['a rewrite', 'https://a.secure.example/x?y', /path becomes \/app\/x\?y/],
   ['a missing Service', 'https://a.secure.example/', /there is no Service default\/nobody[^]*RESULT {5}503/],
+  [
+    'client certificates, which are taken as shown, error pages and weights',
+    'https://asking.example/',
+    new RegExp(
+      [
+        '^CLIENT {5}must show a good certificate, signed by the authorities of its Secret \\(Ingress default/asking\\)',
+        'answers 404, 503 give way to what default/shop says to them',
+        '10.42.0.5:8080 ready, weight 3, 3 requests under way',
+        'RESULT {5}to the one endpoint of default/weighed:80',
+      ].join('[^]*'),
+      'm',
+    ),
+  ],
   ['which certificate', 'https://shop.example/', /^TLS {8}no Ingress names a Secret/m],
 ];
 

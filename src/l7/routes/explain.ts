@@ -2,6 +2,7 @@ import type { Ingress } from '../../api/gen/networking-v1.ts';
 import { keyOf } from '../../api/object.ts';
 import { assert } from '../../base/assert.ts';
 import { endpointsForBackend, type ServiceEndpoint } from '../../model/endpoints.ts';
+import type { ClientCertificatePolicy } from '../policy/client-certificate.ts';
 import { admit, type PolicyAnswer } from '../policy/admit.ts';
 import { renderBackendTls } from './backend-protocol.ts';
 import { legacyClassAnnotation } from '../controller/class.ts';
@@ -33,6 +34,8 @@ export type LiveEndpoint = {
   readonly pending: number;
   /** What it has failed by, so that others are asked first; undefined: nothing. */
   readonly ejected: EjectionCause | undefined;
+  /** How much of its share it gets already, in (0, 1]: less than 1 while it starts slowly. */
+  readonly startedShare?: number;
   /** Why the last connection to it could not be made. */
   readonly lastError?: string | undefined;
 };
@@ -69,6 +72,8 @@ export function explainRequest(
     return `${[...lines, ...explainBackend(compiled, backend, live)].join('\n')}\n`;
   }
   if (url.protocol === 'https:') lines.push(`TLS        ${explainCertificate(table, head.host)}`);
+  const asked = routesOfHost(table, head.host)?.clientCertificate;
+  if (asked !== undefined) lines.push(`CLIENT     ${explainClientCertificate(asked)}`);
   lines.push(`HOST       ${explainHost(table, head.host)}`);
   const route = matchRoute(table, head.host, head.path);
   lines.push(...explainRules(table, head, route), ...explainUnserved(compiled, head));
@@ -89,7 +94,8 @@ export function explainRequest(
     return `${lines.join('\n')}\n`;
   }
   const index = verdict === undefined ? route.backend : verdict.backendOf(route, table.backends);
-  if (verdict !== undefined) lines.push(...explainPolicy(route, verdict, head));
+  if (verdict !== undefined)
+    lines.push(...explainPolicy(route, verdict, head, (at) => table.backends[at]?.key ?? ''));
   lines.push(...explainBackend(compiled, index, live));
   return `${lines.join('\n')}\n`;
 }
@@ -112,6 +118,17 @@ function explainCertificate(table: RouteTable, host: string): string {
   const fallback = table.certificates.get('');
   if (fallback !== undefined) return `certificate of Secret ${fallback.secret}, for all other hosts`;
   return 'no Ingress names a Secret for this host: a certificate of our own is shown';
+}
+
+const shownCertificate: Readonly<Record<ClientCertificatePolicy['mode'], string>> = {
+  on: 'must show a good certificate',
+  optional: 'may show a certificate, a bad one is refused',
+  'optional-any': 'may show a certificate, good or bad',
+};
+
+function explainClientCertificate({ mode, tls, ingress }: ClientCertificatePolicy): string {
+  const who = tls.ca === '' ? 'nobody' : 'the authorities of its Secret';
+  return `${shownCertificate[mode]}, signed by ${who} (Ingress ${ingress}); below it is taken as shown`;
 }
 
 function explainHost(table: RouteTable, host: string): string {
@@ -230,8 +247,10 @@ function verdictOf(
 ): PolicyAnswer | PolicedRequest | undefined {
   if (route.policy === undefined) return undefined;
   const scheme = request.url.protocol === 'https:' ? 'https' : 'http';
+  // Whoever asks here has made no connection: what clients must show is told, and taken as shown.
+  const asked: Route = { ...route, policy: { ...route.policy, clientCertificate: undefined } };
   const client = { address: request.clientAddress, scheme, trusted: false } as const;
-  return admit(route, head, client, {
+  return admit(asked, head, client, {
     limits: defaultLimits,
     policyStates: new PolicyStates(), // asking takes nothing from anybody's share
     requestLines,
@@ -241,7 +260,12 @@ function verdictOf(
   });
 }
 
-function explainPolicy(route: Route, verdict: PolicedRequest, head: RequestHead): readonly string[] {
+function explainPolicy(
+  route: Route,
+  verdict: PolicedRequest,
+  head: RequestHead,
+  keyOfBackend: (index: number) => string,
+): readonly string[] {
   const policy = route.policy;
   assert(policy !== undefined, 'only a route with a policy has a verdict');
   const lines = [`POLICY     annotations of Ingress ${policy.ingress} let it through`];
@@ -257,6 +281,12 @@ function explainPolicy(route: Route, verdict: PolicedRequest, head: RequestHead)
   if (policy.mirror !== undefined) {
     const { authority, percentage } = policy.mirror;
     lines.push(`           ${percentage} % of requests are copied to ${authority}`);
+  }
+  if (policy.errorPages !== undefined) {
+    const { codes, backend } = policy.errorPages;
+    lines.push(
+      `           answers ${[...codes].join(', ')} give way to what ${keyOfBackend(backend)} says to them`,
+    );
   }
   const { canary, split } = policy;
   if (split !== undefined) {
@@ -306,9 +336,13 @@ function explainBackend(
     }
   }
   const running = new Map((live?.(index) ?? []).map((endpoint) => [endpoint.key, endpoint]));
-  const used = new Set(backend.endpoints.map(({ address, port }) => endpointKey(address, port)));
-  for (const key of new Set([...used, ...states.keys()])) {
-    lines.push(`           ${explainEndpoint(key, used.has(key), states.get(key), running.get(key))}`);
+  const used = new Map(
+    backend.endpoints.map(({ address, port, weight }) => [endpointKey(address, port), weight] as const),
+  );
+  for (const key of new Set([...used.keys(), ...states.keys()])) {
+    lines.push(
+      `           ${explainEndpoint(key, used.has(key), states.get(key), running.get(key), used.get(key))}`,
+    );
   }
   const count = backend.endpoints.length;
   const all = count === 1 ? 'the one endpoint' : `one of ${count} endpoints`;
@@ -322,6 +356,7 @@ function explainEndpoint(
   used: boolean,
   state: ServiceEndpoint | undefined,
   live: LiveEndpoint | undefined,
+  weight: number | undefined,
 ): string {
   let word = 'by name';
   if (state !== undefined) {
@@ -329,8 +364,12 @@ function explainEndpoint(
     if (state.terminating) word += ', terminating';
   }
   if (!used) return `${key} ${word}: gets no new requests`;
-  if (live === undefined) return `${key} ${word}`;
+  const weighs = weight === undefined ? '' : `, weight ${weight}`;
+  if (live === undefined) return `${key} ${word}${weighs}`;
   const passed = live.ejected === undefined ? '' : passedOver[live.ejected];
   const failed = live.lastError === undefined ? '' : `, last connection failed: ${live.lastError}`;
-  return `${key} ${word}, ${live.pending} requests under way${passed}${failed}`;
+  const { startedShare = 1 } = live;
+  const started =
+    startedShare === 1 ? '' : `, starts slowly: ${Math.round(startedShare * 100)} % of its share`;
+  return `${key} ${word}${weighs}, ${live.pending} requests under way${started}${passed}${failed}`;
 }

@@ -14,6 +14,7 @@ import type { NginxReader, NginxReading } from './nginx-reader.ts';
 import { type PathPlace, placeOf } from './path-place.ts';
 import type { HeaderMapRule } from '../policy/annotations/header-maps.ts';
 import { plainTemplate, templateOf } from '../policy/request-variables.ts';
+import { type ClientCertificatePolicy, clientCertificatePolicy } from '../policy/client-certificate.ts';
 import { parsePasswordFile } from '../policy/password-hash.ts';
 import { type BasicAuthPolicy, emptyPolicy, type FieldEdit, type RoutePolicy } from '../policy/policy.ts';
 import type { Split } from '../balance/split.ts';
@@ -43,6 +44,8 @@ export type Fragment = {
   readonly canary: CanaryRule | undefined;
   /** Given: TLS of the rules' hosts goes to them as it comes, and they take no requests. */
   readonly relay: FragmentRelay | undefined;
+  /** For its rules' hosts. */
+  readonly clientCertificate: ClientCertificatePolicy | undefined;
   readonly fallback: Route | undefined;
   /** As ingress-nginx does: all paths of its hosts are then regular expressions, whoever wrote them. */
   readonly readsRegex: boolean;
@@ -174,6 +177,7 @@ class FragmentBuilder {
       paths,
       canary,
       relay,
+      clientCertificate: ordinary ? this.#clientCertificate(parsed.clientCertificate) : undefined,
       fallback,
       readsRegex: this.#nginx?.readsRegex === true,
       certificates: relay === undefined ? this.#certificates() : [],
@@ -294,6 +298,7 @@ class FragmentBuilder {
         ...this.#headers('response-headers-from', headerMaps.response),
         ...policy.responseFields,
       ],
+      clientCertificate: undefined, // the host's, which may be another Ingress's
       errorPages:
         errorPages === undefined || errorBackend === undefined
           ? undefined
@@ -372,6 +377,20 @@ class FragmentBuilder {
       this.#problem('InvalidSecret', message);
     }
     return { realm: wanted.realm, users };
+  }
+
+  #clientCertificate(rule: ParsedAnnotations['clientCertificate']): ClientCertificatePolicy | undefined {
+    if (rule === undefined) return undefined;
+    const { secretName } = rule;
+    const key =
+      secretName === undefined ? undefined : objectKey(this.#ingress.metadata?.namespace, secretName);
+    const secret = key === undefined ? undefined : this.#secret(key);
+    const { policy, problem } = clientCertificatePolicy(keyOf(this.#ingress), rule, secret);
+    const field = 'metadata.annotations[fairlead.dev/client-certificate-secret]';
+    if (key !== undefined && secret === undefined) {
+      this.#problem('SecretNotFound', `${field}: there is no Secret ${key}`);
+    } else if (problem !== undefined) this.#problem('InvalidSecret', `${field}: Secret ${key} ${problem}`);
+    return policy;
   }
 
   #access({ backend: rule, balance, passthrough }: ParsedAnnotations): BackendAccess {

@@ -4,6 +4,7 @@ import { annotationPrefix } from '../policy/annotations/reader.ts';
 import { renderPlace } from './backend-refs.ts';
 import { longestFirst, patternOf, slashesIn } from './path-place.ts';
 import { emptyPolicy, type RoutePolicy } from '../policy/policy.ts';
+import type { ClientCertificatePolicy } from '../policy/client-certificate.ts';
 import type { ProblemReason } from '../controller/problem.ts';
 import { type Fragment, type FragmentPath, withSplit, wwwOther } from './route-fragment.ts';
 import type { HostRoutes, Route } from './table.ts';
@@ -37,7 +38,8 @@ export function mergeHosts(
   for (const fragment of fragments) merger.addRules(fragment);
   for (const fragment of fragments) merger.addOtherHosts(fragment); // after all that have rules of their own
   for (const host of hosts) merger.addRelayed(host, relayed.get(host));
-  for (const fragment of fragments) merger.addCanary(fragment); // last: they join routes of others
+  for (const fragment of fragments) merger.addCanary(fragment); // they join routes of others
+  for (const fragment of fragments) merger.addClientCertificate(fragment); // last: it is for all routes of its hosts
   return merger.merged();
 }
 
@@ -47,6 +49,7 @@ type HostBuilder = {
   readonly patterns: Route[];
   prefixElementsMax: number;
   defaultRoute: Route | undefined;
+  clientCertificate: ClientCertificatePolicy | undefined;
 };
 
 class HostMerger {
@@ -189,6 +192,27 @@ class HostMerger {
     else routes.patterns[pattern] = shared;
   }
 
+  /** Connections are made for a host, not for a path: what one Ingress asks of clients holds for all its routes. The oldest decides. */
+  addClientCertificate(fragment: Fragment): void {
+    const { clientCertificate, rules } = fragment;
+    if (clientCertificate === undefined) return;
+    for (const host of new Set(rules.map((rule) => rule.host))) {
+      const routes = this.#wanted.has(host) ? this.#hosts.get(host) : undefined;
+      if (routes === undefined || routes.clientCertificate === clientCertificate) continue;
+      const known = routes.clientCertificate;
+      if (known === undefined) {
+        routes.clientCertificate = clientCertificate;
+        mapRoutes(routes, (route) => ({
+          ...route,
+          policy: { ...(route.policy ?? emptyPolicy(route.ingress)), clientCertificate },
+        }));
+      } else if (!sameAsked(known, clientCertificate)) {
+        const message = `metadata.annotations[${annotationPrefix}client-certificate-secret]: what clients of ${host || 'any host'} must show is already decided by Ingress ${known.ingress}`;
+        this.#problem(host, fragment, 'HostConflict', message);
+      }
+    }
+  }
+
   merged(): MergedHosts {
     for (const { patterns } of this.#hosts.values()) patterns.sort(longestFirst);
     return { routes: this.#hosts, problems: this.#problems };
@@ -203,6 +227,7 @@ class HostMerger {
         patterns: [],
         prefixElementsMax: 0,
         defaultRoute: undefined,
+        clientCertificate: undefined,
       };
       this.#hosts.set(host, builder);
     }
@@ -215,4 +240,15 @@ class HostMerger {
     if (known === undefined) this.#problems.set(host, [{ ingress, reason, message }]);
     else known.push({ ingress, reason, message });
   }
+}
+
+function mapRoutes(routes: HostBuilder, change: (route: Route) => Route): void {
+  for (const map of [routes.exact, routes.prefix])
+    for (const [key, route] of map) map.set(key, change(route));
+  routes.patterns.splice(0, routes.patterns.length, ...routes.patterns.map(change));
+  if (routes.defaultRoute !== undefined) routes.defaultRoute = change(routes.defaultRoute);
+}
+
+function sameAsked(a: ClientCertificatePolicy, b: ClientCertificatePolicy): boolean {
+  return a.tls.id === b.tls.id && a.mode === b.mode && a.subject === b.subject && a.passes === b.passes;
 }

@@ -101,6 +101,7 @@ export function structureRoutes(
       ? fragments.flatMap((fragment) => fragment.certificates)
       : from.certificateUses,
     defaultRoute: defaultRouteOf(fragments),
+    asksClients: fragments.some(({ clientCertificate }) => clientCertificate !== undefined),
     problems: problemsOf(fragments, [hosts.hostProblems, certificates.certificateProblems, relayProblems]),
   };
 }
@@ -113,6 +114,7 @@ const noStructure: RouteStructure = {
   wildcardHosts: PersistentMap.empty(),
   anyHost: undefined,
   defaultRoute: undefined,
+  asksClients: false,
   certificates: PersistentMap.empty(),
   problems: [],
   certificateUses: [],

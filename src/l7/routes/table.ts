@@ -3,6 +3,7 @@ import { assert } from '../../base/assert.ts';
 import type { Regex } from '../../base/regex/regex.ts';
 import type { BackendProtocol, BackendTls } from './backend-protocol.ts';
 import type { BalancePolicy } from '../balance/balance-policy.ts';
+import type { ClientCertificatePolicy } from '../policy/client-certificate.ts';
 import type { RoutePolicy } from '../policy/policy.ts';
 import type { StaticAnswer } from '../policy/static-answer.ts';
 
@@ -61,6 +62,8 @@ export type HostRoutes = {
   readonly patterns: readonly Route[];
   /** Slashes in the longest key of `prefix`: bounds the walk over a request's path. */
   readonly prefixElementsMax: number;
+  /** What clients of the host must show; all its routes have it in their policy. */
+  readonly clientCertificate?: ClientCertificatePolicy | undefined;
   /** For paths that match nothing here; its path is ''. */
   readonly defaultRoute: Route | undefined;
 };
@@ -88,6 +91,8 @@ export type RouteTable = {
   readonly certificates: ReadonlyMap<string, Certificate>;
   /** Where TLS of a host goes as it comes. Keys as above; '': for names that nothing else is for, and for clients that give none. */
   readonly relayed: ReadonlyMap<string, Route>;
+  /** Clients of some host are asked for certificates. */
+  readonly asksClients: boolean;
 };
 
 export const emptyRouteTable: RouteTable = {
@@ -98,6 +103,7 @@ export const emptyRouteTable: RouteTable = {
   defaultRoute: undefined,
   certificates: new Map(),
   relayed: new Map(),
+  asksClients: false,
 };
 
 /** The table as text with one route a line, in a stable order: what /debug/routes prints and tests compare. */

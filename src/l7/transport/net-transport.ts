@@ -10,13 +10,17 @@ import {
   TLSSocket,
 } from 'node:tls';
 import type { ProxyProtocolOptions } from './proxied-connection.ts';
+import type { KeyPair } from '../../base/certificates.ts';
 import type { ClientHello } from '../passthrough/client-hello.ts';
 import type { Peer } from './proxy-protocol.ts';
+import { type AskingServer, createAskingServer, endOf } from './net-client-certificate.ts';
 import { readHello, readProxyHeader } from './net-preread.ts';
 import { TlsSessions } from './tls-sessions.ts';
 import type {
   AcceptedFrom,
   Acceptor,
+  ClientCertificate,
+  ClientTls,
   Connection,
   ConnectionEnds,
   ConnectionHandler,
@@ -205,6 +209,12 @@ export type TlsSource = {
   readonly looksAtHellos: boolean;
   /** True: it goes to the acceptor as it comes. */
   passesThrough(hello: ClientHello): boolean;
+  /** How clients that name that host, or none, show who they are; undefined: they are not asked. */
+  clientTlsFor(serverName: string | undefined): ClientTls | undefined;
+  /** As `contextFor`, for clients that are asked. */
+  askingContextFor(serverName: string, client: ClientTls): Promise<SecureContext>;
+  /** The options of such a context. */
+  askingOptions(pair: KeyPair, client: ClientTls): SecureContextOptions;
 };
 
 export type ListenOptions = {
@@ -295,17 +305,20 @@ function decrypted(
 ): (socket: Socket) => void {
   const server = tlsServer(tls, protocols);
   const clients = new Map<string, Peer>(); // behind proxies, by the proxy's end, while they shake hands
-  server.on('secureConnection', (socket) => {
+  const onSecure = (socket: TLSSocket, certificate?: ClientCertificate): void => {
     let client: Peer | undefined;
     if (clients.size > 0) {
       const end = endOf(socket);
       client = clients.get(end);
       clients.delete(end);
     }
-    onSocket(socket, { scheme: 'https', protocol: agreedProtocol(socket) }, client);
-  });
+    const from = { scheme: 'https', protocol: agreedProtocol(socket) } as const;
+    onSocket(socket, certificate === undefined ? from : { ...from, certificate }, client);
+  };
+  server.on('secureConnection', onSecure);
+  let asking: AskingServer | undefined; // most listeners need none
   const show = certificateShower(server, tls);
-  /** Reads what comes before TLS. False: it does not come to TLS. */
+  /** Reads what comes before TLS. False: it does not come to TLS, or to another server. */
   const preread = async (socket: Socket): Promise<boolean> => {
     let client: Peer | undefined;
     if (proxyProtocol?.isTrusted(plainAddress(socket.remoteAddress ?? '')) === true) {
@@ -313,20 +326,23 @@ function decrypted(
       if (named === 'none') return false;
       client = named;
     }
-    if (tls.looksAtHellos) {
-      const hello = await readHello(socket, handshakeTimeoutMs);
-      if (hello === 'none') return false;
-      if (hello !== undefined && tls.passesThrough(hello)) {
-        onSocket(socket, { scheme: 'https', protocol: '', hello }, client);
-        return false;
-      }
+    const hello = tls.looksAtHellos ? await readHello(socket, handshakeTimeoutMs) : undefined;
+    if (hello === 'none') return false;
+    if (hello !== undefined && tls.passesThrough(hello)) {
+      onSocket(socket, { scheme: 'https', protocol: '', hello }, client);
+      return false;
     }
     if (client !== undefined) {
       const end = endOf(socket);
       clients.set(end, client);
       socket.once('close', () => clients.delete(end));
     }
-    return true;
+    const asked = hello === undefined ? undefined : tls.clientTlsFor(hello.serverName);
+    if (asked === undefined) return true;
+    const handshake = { ALPNProtocols: [...protocols], handshakeTimeout: handshakeTimeoutMs };
+    asking ??= createAskingServer(tls, { ...serverTlsOptions, ...handshake }, onSecure);
+    await asking.take(socket, asked, hello?.serverName !== undefined);
+    return false;
   };
   const decrypt = (socket: Socket, pair: PemPair): void => {
     show(pair);
@@ -378,11 +394,6 @@ function certificateShower(server: TlsServer, tls: TlsSource): (pair: PemPair) =
     shown = certificate;
     ticketKeys = keys;
   };
-}
-
-/** Tells connections of one listener apart while they live. */
-function endOf({ remoteAddress, remotePort }: Socket): string {
-  return `${remoteAddress} ${remotePort}`;
 }
 
 /** A connection that was refused on purpose may still report a reset; nobody is left to tell. */

@@ -1,12 +1,13 @@
-import { randomBytes } from 'node:crypto';
-import { createSecureContext, type SecureContext } from 'node:tls';
+import { constants, randomBytes } from 'node:crypto';
+import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls';
 import type { Authority, KeyPair } from '../../base/certificates.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log.ts';
 import type { ClientHello } from '../passthrough/client-hello.ts';
-import { matchRelayed } from '../routes/match.ts';
+import { matchRelayed, routesOfHost } from '../routes/match.ts';
 import { serverTlsOptions, type TlsSource } from './net-transport.ts';
 import { type Certificate, emptyRouteTable, type RouteTable } from '../routes/table.ts';
+import type { ClientTls } from './transport.ts';
 import { TicketKeys, ticketSecret, type TicketSecret } from './ticket-keys.ts';
 
 /** Name in the certificate that clients without a name, or with one that no Ingress has, are shown. */
@@ -37,6 +38,8 @@ export class Certificates implements TlsSource {
   readonly #parsed = new WeakMap<Certificate, { readonly context: SecureContext | undefined }>();
   readonly #issued = new Map<string, Issued | Promise<Issued>>();
   readonly #texts = new WeakMap<Certificate, KeyPair>();
+  /** By what clients are asked by; then by certificate. */
+  readonly #asking = new WeakMap<ClientTls, Map<string, SecureContext>>();
 
   readonly #ticketKeys: TicketKeys;
   readonly #issuedMax: number;
@@ -64,7 +67,7 @@ export class Certificates implements TlsSource {
   }
 
   get looksAtHellos(): boolean {
-    return this.#table.relayed.size > 0;
+    return this.#table.relayed.size > 0 || this.#table.asksClients;
   }
 
   passesThrough({ serverName }: ClientHello): boolean {
@@ -82,6 +85,52 @@ export class Certificates implements TlsSource {
     if (context !== undefined) return context;
     const own = this.#own(this.#ownName(host));
     return own instanceof Promise ? own.then((made) => made.context) : own.context;
+  }
+
+  /** How clients of that host show who they are; undefined: they are not asked. */
+  clientTlsFor(serverName: string | undefined): ClientTls | undefined {
+    return this.#table.asksClients
+      ? routesOfHost(this.#table, serverName?.toLowerCase() ?? '')?.clientCertificate?.tls
+      : undefined;
+  }
+
+  /** The same as `contextFor` for clients that are asked. Their sessions are never taken up: one made for another host proves nothing here. */
+  async askingContextFor(serverName: string, client: ClientTls): Promise<SecureContext> {
+    const host = serverName.toLowerCase();
+    const [named, fallback] = [this.#certificateFor(host), this.#table.certificates.get('')];
+    const shown = [named, fallback].find((certificate) => this.#parse(certificate) !== undefined);
+    const own = shown === undefined ? await this.#own(this.#ownName(host)) : undefined;
+    const tag =
+      shown === undefined ? `${this.#ownName(host)} ${own?.atMs}` : `${shown.secret} ${shown.version}`;
+    const contexts = this.#asking.get(client) ?? new Map<string, SecureContext>();
+    this.#asking.set(client, contexts);
+    let context = contexts.get(tag);
+    if (context !== undefined) return context;
+    const pair = own?.pair ?? this.#textOf(shown!);
+    context = createSecureContext(this.askingOptions(pair, client));
+    if (contexts.size >= this.#issuedMax) contexts.clear();
+    contexts.set(tag, context);
+    return context;
+  }
+
+  /** Of a context that asks. PEM texts that cannot be used make nobody believed. */
+  askingOptions({ certificate, key }: KeyPair, client: ClientTls): SecureContextOptions {
+    const options = {
+      ...serverTlsOptions,
+      cert: certificate,
+      key,
+      secureOptions: constants.SSL_OP_NO_TICKET,
+      sessionIdContext: client.id,
+    };
+    const { ca, crl } = client;
+    try {
+      const asking = { ...options, ca: ca === '' ? [] : ca, ...(crl === undefined ? {} : { crl }) };
+      createSecureContext(asking);
+      return asking;
+    } catch (error) {
+      this.#log.warn('authorities of clients cannot be used; nobody is believed', { error });
+      return { ...options, ca: [] };
+    }
   }
 
   /** For handshakes that name no host. */

@@ -86,6 +86,31 @@ export type Transport = {
   ): Connection;
 };
 
+/** How clients that name a host show who they are. Kept by its identity like ConnectTls. */
+export type ClientTls = {
+  /** Equal for equal content: what is known of a client by one may be asked by the other. */
+  readonly id: string;
+  /** PEM of the authorities believed in; '': none. */
+  readonly ca: string;
+  /** PEM of what they have revoked; undefined: nothing is known. */
+  readonly crl: string | undefined;
+  /** Authorities that may stand between. */
+  readonly depth: number;
+};
+
+/** What a client has shown in its handshake. */
+export type ClientCertificate = {
+  /** Of the ClientTls that it was asked by. */
+  readonly policyId: string;
+  /** SUCCESS, NONE, or FAILED: and why. */
+  readonly verify: string;
+  /** As in RFC 2253, in printable ASCII: CN=…,O=…; '' without. */
+  readonly subject: string;
+  readonly issuer: string;
+  /** PEM, escaped for a URL; '' without. */
+  readonly escapedPem: string;
+};
+
 /** What is known of a connection that a client has made. */
 export type AcceptedFrom = {
   readonly scheme: 'http' | 'https';
@@ -93,6 +118,8 @@ export type AcceptedFrom = {
   readonly protocol: string;
   /** Given: TLS does not end here. It is still to come, from its first byte on, which is known to begin with this. */
   readonly hello?: ClientHello | undefined;
+  /** undefined: it was not asked for one. */
+  readonly certificate?: ClientCertificate | undefined;
 };
 
 /** The core's side of a listener: gets a connection, says who handles it; undefined: not taken, to be closed. */

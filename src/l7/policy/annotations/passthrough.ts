@@ -25,7 +25,7 @@ const ofConnections: ReadonlySet<string> = new Set([
 ]);
 
 /** Those of whom somebody expects that they keep people out. */
-const keepOut: ReadonlySet<string> = new Set(['basic-auth-secret', 'auth-url']);
+const keepOut: ReadonlySet<string> = new Set(['basic-auth-secret', 'auth-url', 'client-certificate-secret']);
 
 /**
  * Whether TLS goes to the backends as it comes. Annotations about requests then have nothing to hold for, which is told; `closed`:
