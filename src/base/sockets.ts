@@ -1,14 +1,11 @@
 import ffi from 'node:ffi';
 import { closeSync } from 'node:fs';
 import { isIPv6 } from 'node:net';
+import { AF_INET, AF_INET6, encodeSocketAddress } from './socket-address.ts';
 
 /** Connections that wait for accept() before the kernel turns new ones away; the kernel's own limit may be lower. */
 export const listenBacklog = 1024;
-/** Room for a struct sockaddr_in or sockaddr_in6, bytes. */
-export const socketAddressBytesMax = 28;
 
-export const AF_INET = 2;
-const AF_INET6 = 10;
 const SOCK_STREAM = 1;
 const SOCK_DGRAM = 2;
 const SOCK_NONBLOCK = 0o4000;
@@ -83,51 +80,6 @@ export function socketError(what: string): SocketError {
   return new SocketError(code, `${what}: errno ${errno}${words}`);
 }
 
-/** struct sockaddr_in or sockaddr_in6 of an address in text form. Throws RangeError where `writeSocketAddress` gives 0. */
-export function socketAddress(address: string, port: number): Uint8Array {
-  const bytes = Buffer.alloc(socketAddressBytesMax);
-  const length = writeSocketAddress(bytes, 0, address, port);
-  if (length === 0) throw new RangeError(`"${address}" is no plain address`);
-  return bytes.subarray(0, length);
-}
-
-/**
- * Writes the kernel's form of an address; returns its length. 0: an IPv6 address with a zone or with an IPv4 part, which has
- * no plain form. The order of the family's bytes is the host's; both of our architectures are little-endian.
- */
-export function writeSocketAddress(into: Buffer, at: number, address: string, port: number): number {
-  if (!isIPv6(address)) {
-    into.writeUInt16LE(AF_INET, at);
-    into.writeUInt16BE(port, at + 2);
-    let write = at + 4;
-    let value = 0;
-    for (let index = 0; index < address.length; index++) {
-      const code = address.charCodeAt(index);
-      if (code === 0x2e) {
-        into[write++] = value;
-        value = 0;
-      } else {
-        value = value * 10 + code - 0x30;
-      }
-    }
-    into[write] = value;
-    return 16;
-  }
-  if (address.includes('%') || address.includes('.')) return 0;
-  into.fill(0, at, at + socketAddressBytesMax);
-  into.writeUInt16LE(AF_INET6, at);
-  into.writeUInt16BE(port, at + 2);
-  const [head = '', tail] = address.split('::');
-  const groups = (text: string | undefined): readonly string[] =>
-    text === undefined || text === '' ? [] : text.split(':');
-  const last = groups(tail);
-  groups(head).forEach((group, index) => into.writeUInt16BE(Number.parseInt(group, 16), at + 8 + 2 * index));
-  last.forEach((group, index) =>
-    into.writeUInt16BE(Number.parseInt(group, 16), at + 8 + 2 * (8 - last.length + index)),
-  );
-  return socketAddressBytesMax;
-}
-
 export type SocketKind = 'tcp' | 'udp';
 
 export type SocketOptions = {
@@ -149,7 +101,7 @@ export function openSocket(
   { shared = false, nonblocking = false }: SocketOptions = {},
 ): number {
   const { socket, bind, listen, setsockopt } = load();
-  const name = socketAddress(address, port);
+  const name = encodeSocketAddress(address, port);
   const family = isIPv6(address) ? AF_INET6 : AF_INET;
   const type = (kind === 'tcp' ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0);
   const fd = socket(family, type, 0);
@@ -170,7 +122,7 @@ export function openSocket(
  * exec. Throws SocketError, and RangeError for an address that has no plain form.
  */
 export function connectUdp(address: string, port: number): number {
-  const name = socketAddress(address, port);
+  const name = encodeSocketAddress(address, port);
   const fd = openSocket('udp', isIPv6(address) ? '::' : '0.0.0.0', 0, { nonblocking: true });
   const { connect } = load();
   if (connect(fd, ffi.getRawPointer(name), name.length) !== 0)

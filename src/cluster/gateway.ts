@@ -1,11 +1,13 @@
 import { lookup } from 'node:dns/promises';
-import { BlockList, connect, createServer, isIPv6, type Server, type Socket } from 'node:net';
+import { connect, createServer, isIPv6, type Server, type Socket } from 'node:net';
 import { aborted } from '../base/lifetime.ts';
 import type { Logger } from '../base/log.ts';
 import { openSocket } from '../base/sockets.ts';
 import { type ClusterConfig, gatewayOf, networkNetns, proxyPort } from './config.ts';
 import { runDnsRelay } from './dns-relay.ts';
+import { runEgress } from './egress.ts';
 import { inNetns } from './sockets.ts';
+import { notTheWorld } from './world.ts';
 
 /** Bounds of the CONNECT proxy. At `tunnelsMax` new connections are closed at once. */
 export const gatewayLimits = {
@@ -15,21 +17,10 @@ export const gatewayLimits = {
   connectTimeoutMs: 15_000,
 } as const;
 
-/** What a tunnel may not lead to: this machine itself, and addresses that mean no certain machine. */
-const refused = new BlockList();
-refused.addSubnet('0.0.0.0', 8);
-refused.addSubnet('127.0.0.0', 8);
-refused.addSubnet('169.254.0.0', 16);
-refused.addSubnet('224.0.0.0', 3);
-refused.addAddress('::', 'ipv6');
-refused.addAddress('::1', 'ipv6');
-refused.addSubnet('fe80::', 10, 'ipv6');
-refused.addSubnet('ff00::', 8, 'ipv6');
-
 /**
- * The only way out of a cluster: an HTTP CONNECT proxy for image pulls and a DNS relay to the host's resolvers. They listen
- * inside the node network (their sockets are made there) and connect from the host's namespace.
- * With egress `none` there is neither. Resolves when the signal aborts.
+ * The way out of a cluster: an HTTP CONNECT proxy for image pulls, a DNS relay to the host's resolvers, and a relay for the Pods' TCP
+ * connections. They listen inside the node network (their sockets are made there) and connect from the host's namespace.
+ * With egress `none` there is none of them. Resolves when the signal aborts.
  */
 export async function runGateway(config: ClusterConfig, log: Logger, signal: AbortSignal): Promise<void> {
   if (config.egress === 'none') return aborted(signal);
@@ -43,6 +34,7 @@ export async function runGateway(config: ClusterConfig, log: Logger, signal: Abo
   await Promise.all([
     runConnectProxy(proxyFd ?? -1, log, signal),
     runDnsRelay({ udpFd: dnsUdpFd, tcpFd: dnsTcpFd ?? -1, isIpv6: isIPv6(gateway) }, log, signal),
+    runEgress(config, log, signal),
   ]);
 }
 
@@ -107,7 +99,7 @@ async function tunnel(client: Socket, line: string, rest: Buffer, open: Set<Sock
   }
   const addresses = await lookup(target.host, { all: true });
   const allowed = addresses.filter(
-    ({ address }) => !refused.check(address, isIPv6(address) ? 'ipv6' : 'ipv4'),
+    ({ address }) => !notTheWorld.check(address, isIPv6(address) ? 'ipv6' : 'ipv4'),
   );
   const [first] = allowed;
   if (first === undefined) {

@@ -1,6 +1,7 @@
 import ffi from 'node:ffi';
 import { isIPv6 } from 'node:net';
-import { AF_INET, hasSockets, openSocket, writeSocketAddress } from '../base/sockets.ts';
+import { AF_INET, writeSocketAddress } from '../base/socket-address.ts';
+import { hasSockets, openSocket } from '../base/sockets.ts';
 import { networkOfWords, peerOfWords } from './client-number.ts';
 
 /** Bounds of batches. */

@@ -10,7 +10,7 @@ import { text } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
 import { netTransport, type ServerTransport } from '../../src/l7/transport/net-transport.ts';
 import type { Connection, ConnectionHandler } from '../../src/l7/transport/transport.ts';
-import { encodeSocketAddress } from '../../src/l7/transport/uring-address.ts';
+import { encodeSocketAddress } from '../../src/base/socket-address.ts';
 import { openKernel } from '../../src/l7/transport/uring-kernel.ts';
 import { openUring } from '../support/uring.ts';
 import { closed, localhost, until } from './ingress-harness.ts';

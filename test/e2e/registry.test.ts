@@ -1,10 +1,13 @@
 /** Where images come from: a registry over TLS through the cluster's gateway, its mirrors, and archives. */
 import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { createOciArchive, type OciArchitecture } from '../../src/base/oci-archive.ts';
+import { openSocket } from '../../src/base/sockets.ts';
 import { parseTar, renderTar, type TarEntry } from '../../src/base/tar.ts';
+import { inNetns } from '../../src/cluster/sockets.ts';
 import { buildImages } from '../../tools/images/build.ts';
 import { leftovers, planCluster, type TestCluster } from '../support/cluster.ts';
 import { blobsOf, createTestRegistry, type TestRegistry } from '../support/registry.ts';
@@ -123,6 +126,37 @@ describe('images from a registry', { skip: missing ?? false, timeout: 180_000 },
         /already present on machine, used because its registry .* cannot be reached/,
       );
     });
+  });
+
+  test('a Pod reaches the world by TCP, knows at once where nobody is, and the cluster stays its own', async () => {
+    const [address = ''] = registry.host.split(':');
+    const inPod = (command: string) => cluster.tryKubectl(`exec first -- ${command}`);
+    const peers: string[] = [];
+    const big = 'x'.repeat(2_000_000);
+    const web = createServer((request, response) => {
+      peers.push(request.socket.remoteAddress ?? '');
+      response.end(request.url === '/big' ? big : 'the world\n');
+    });
+    web.listen({ fd: inNetns(registry.netns, () => openSocket('tcp', address, 8081)) });
+    try {
+      assert.equal((await inPod(`wget -qO- http://${address}:8081/`)).stdout, 'the world\n');
+      assert.equal((await inPod(`wget -qO- http://${address}:8081/big`)).stdout.length, big.length);
+      assert.equal(new Set(peers).size, 1);
+      assert.match(
+        peers[0] ?? '',
+        new RegExp(`^${address.replace(/\d+$/, '')}`),
+        'from this machine, not from the Pod',
+      );
+      // Taken and then reset: nobody listens there, and this machine's own neighbourhood is not the world.
+      for (const nowhere of [`${address}:8082`, '169.254.169.254']) {
+        assert.notEqual((await inPod(`wget -qO- http://${nowhere}/`)).code, 0);
+      }
+      // A Service address without a rule is the node's to refuse, not the world's.
+      assert.match((await inPod('wget -qO- http://10.43.99.99/')).stderr, /refused/);
+    } finally {
+      web.closeAllConnections();
+      web.close();
+    }
   });
 
   test('image import takes an archive of `docker save`', async () => {

@@ -17,6 +17,8 @@ const networks = ['198.51.100', '203.0.113', '192.0.2'];
 const port = 5443;
 
 export type TestRegistry = {
+  /** The namespace that it is in. */
+  readonly netns: string;
   /** "ADDRESS:PORT", as it stands in image names. */
   readonly host: string;
   /** PEM of the authority that signed its certificate; no machine trusts it. */
@@ -114,6 +116,7 @@ function registryIn(netns: string, address: string, pair: KeyPair, authority: st
   };
 
   return {
+    netns,
     host: `${address}:${port}`,
     authority,
     requests,

@@ -1,7 +1,11 @@
 import { closeSync } from 'node:fs';
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
-import { decodeSocketAddress, encodeSocketAddress, socketAddressBytesMax } from './uring-address.ts';
+import {
+  decodeSocketAddress,
+  encodeSocketAddress,
+  socketAddressBytesMax,
+} from '../../base/socket-address.ts';
 import { openKernel } from './uring-kernel.ts';
 
 const AF_INET = 2;

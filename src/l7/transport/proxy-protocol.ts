@@ -1,5 +1,5 @@
 import { parseIp } from '../../base/ip.ts';
-import { decodeSocketAddress, encodeSocketAddress } from './uring-address.ts';
+import { decodeSocketAddress, encodeSocketAddress } from '../../base/socket-address.ts';
 
 /** One end of a TCP connection. */
 export type Peer = { readonly address: string; readonly port: number };

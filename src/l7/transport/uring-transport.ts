@@ -9,7 +9,11 @@ import {
   type ServerTransport,
 } from './net-transport.ts';
 import type { Acceptor, Connection, ConnectionHandler, ConnectTls } from './transport.ts';
-import { decodeSocketAddress, encodeSocketAddress, socketAddressBytesMax } from './uring-address.ts';
+import {
+  decodeSocketAddress,
+  encodeSocketAddress,
+  socketAddressBytesMax,
+} from '../../base/socket-address.ts';
 import { UringConnection, type UringHost } from './uring-connection.ts';
 import { errorName, type Kernel, kernelTooOld, openKernel } from './uring-kernel.ts';
 import { COMPLETION_MORE, ECANCELED, EMFILE, ENFILE, KIND_ACCEPT, Ring } from './uring-ring.ts';

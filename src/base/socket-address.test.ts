@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { decodeSocketAddress, encodeSocketAddress } from './uring-address.ts';
+import { decodeSocketAddress, encodeSocketAddress, writeSocketAddress } from './socket-address.ts';
 
 const cases: readonly (readonly [host: string, hex: string, shown: string])[] = [
   ['127.0.0.1', '02001f907f0000010000000000000000', '127.0.0.1'],
@@ -40,5 +40,31 @@ test('every IPv4 and IPv6 address survives', () => {
 test('what is no address is refused', () => {
   for (const host of ['example', '', 'fe80::1%eth0', '1.2.3']) {
     assert.throws(() => encodeSocketAddress(host, 1), RangeError);
+  }
+});
+
+test('written in place: the same bytes, and no length for what has no plain form', () => {
+  for (const host of ['10.41.0.2', '::1', 'fd00:1::a:b', '1:2:3:4:5:6:7:8']) {
+    const bytes = Buffer.alloc(40, 0xff);
+    const length = writeSocketAddress(bytes, 4, host, 6443);
+    const want = encodeSocketAddress(host, 6443);
+    // Of the padding behind an IPv4 address the kernel reads nothing.
+    const known = host.includes(':') ? length : 8;
+    assert.deepEqual(bytes.subarray(4, 4 + known), want.subarray(0, known));
+  }
+  assert.equal(writeSocketAddress(Buffer.alloc(28), 0, 'fe80::1%eth0', 53), 0);
+  for (const host of [
+    'fe80::1%eth0',
+    '',
+    'a',
+    '1.2.3',
+    '1.2.3.256',
+    '1.2..4',
+    '1:2',
+    '1:2:3:4:5:6:7:8:9',
+    '::12345',
+    '::g',
+  ]) {
+    assert.throws(() => encodeSocketAddress(host, 53), RangeError, host);
   }
 });
