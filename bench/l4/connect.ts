@@ -9,11 +9,12 @@ import { fileURLToPath } from 'node:url';
 import { renderFull, renderRemoval } from '../../src/l4/render.ts';
 import { run, runOk } from '../../test/support/shell.ts';
 import { percentile } from '../lib/report.ts';
-import { chainPerEndpointRuleset, clusterIpOf, endpointIpsOf } from './cluster.ts';
-import { rivalServicesMax, rulesetOf, signal, tool } from './ruleset.ts';
+import { clusterIpOf, endpointIpsOf } from './cluster.ts';
+import { loadRival, removeRival, rulesetOf, signal, tool } from './ruleset.ts';
 
 const connections = 3000;
-const warmUp = 300;
+/** Connections before those that are measured. */
+export const warmUp = 300;
 
 export type ConnectFigures = {
   readonly what: string;
@@ -125,7 +126,11 @@ async function figures(
   };
 }
 
-export async function measureConnections(sizes: readonly number[]): Promise<readonly ConnectFigures[]> {
+/** `rivalSizes`: those at which the rival's ruleset can be loaded. */
+export async function measureConnections(
+  sizes: readonly number[],
+  rivalSizes: readonly number[],
+): Promise<readonly ConnectFigures[]> {
   const far = await startFarSide(sizes.map((size) => size >> 1));
   const rows: ConnectFigures[] = [];
   try {
@@ -136,10 +141,10 @@ export async function measureConnections(sizes: readonly number[]): Promise<read
       rows.push(await figures('direct, past the rules', services, direct, 8080));
       rows.push(await figures('**Service**', services, clusterIpOf(services >> 1), 80));
       await tool.run(renderRemoval(4), signal);
-      if (services > rivalServicesMax) continue;
-      await tool.run(chainPerEndpointRuleset(services), signal);
+      if (!rivalSizes.includes(services)) continue;
+      await loadRival(services);
       rows.push(await figures('a chain per endpoint', services, clusterIpOf(services >> 1), 80));
-      await tool.run('delete table ip rival\n', signal);
+      await removeRival();
     }
   } finally {
     await far.close();

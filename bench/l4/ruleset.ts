@@ -30,8 +30,8 @@ export const compileOptions: CompileOptions = { clusterCidrs, serviceCidrs, clus
 export const { signal } = new AbortController();
 export const tool = createSpawnedNft();
 
-/** Beyond this number of Services a chain per endpoint takes minutes to load. */
-export const rivalServicesMax = 1000;
+/** A load of the rival's ruleset that takes longer is given up, ms; larger ones are not tried then. */
+export const rivalLoadMsMax = 60_000;
 const changes = 20;
 
 export type RulesetFigures = {
@@ -43,11 +43,11 @@ export type RulesetFigures = {
   readonly libraryChangeMs: number;
   readonly heapMb: number;
   readonly kernelMb: number;
-  /** NaN beyond `rivalServicesMax`. */
-  readonly rivalLoadMs: number;
-  readonly rivalChangeMs: number;
-  readonly rivalKernelMb: number;
+  /** undefined: not loaded within `rivalLoadMsMax`, or not tried. */
+  readonly rival: RivalFigures | undefined;
 };
+
+export type RivalFigures = { readonly loadMs: number; readonly changeMs: number; readonly kernelMb: number };
 
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
@@ -92,7 +92,10 @@ export function rulesetOf(services: number): { readonly ruleset: Ruleset; readon
   return { ruleset, changed: compileRuleset(view, 4, compileOptions) };
 }
 
-export async function measureRuleset(services: number): Promise<RulesetFigures> {
+export async function measureRuleset(
+  services: number,
+  { withRival }: { readonly withRival: boolean },
+): Promise<RulesetFigures> {
   const heapBefore = heapMb();
   const cluster = clusterOf(services);
   const view = buildNodeView(cluster.services, cluster.slices, node);
@@ -118,27 +121,38 @@ export async function measureRuleset(services: number): Promise<RulesetFigures> 
     libraryChangeMs,
     heapMb: (heapAfter - heapBefore) / 2,
     kernelMb: kernelAfter - kernelBefore,
-    ...(await measureRival(services)),
+    rival: withRival ? await measureRival(services) : undefined,
   };
 }
 
-async function measureRival(
-  services: number,
-): Promise<Pick<RulesetFigures, 'rivalLoadMs' | 'rivalChangeMs' | 'rivalKernelMb'>> {
-  if (services > rivalServicesMax) {
-    return { rivalLoadMs: Number.NaN, rivalChangeMs: Number.NaN, rivalKernelMb: Number.NaN };
-  }
+async function measureRival(services: number): Promise<RivalFigures | undefined> {
   const kernelBefore = kernelMb();
-  const rivalLoadMs = await timed(() => tool.run(chainPerEndpointRuleset(services), signal));
-  const rivalKernelMb = kernelMb() - kernelBefore;
-  const index = services >> 1;
-  const [first = ''] = endpointIpsOf(index);
-  const other = '10.47.255.1';
-  const times: number[] = [];
-  for (let round = 0; round < changes; round++) {
-    const [from, to] = round % 2 === 0 ? [first, other] : [other, first];
-    times.push(await timed(() => tool.run(chainPerEndpointChange(index, from, to), signal)));
+  const loadMs = await timed(() => loadRival(services)).catch((error: unknown) => {
+    if (error instanceof DOMException && error.name === 'TimeoutError') return undefined;
+    throw error;
+  });
+  try {
+    if (loadMs === undefined) return undefined;
+    const loadedMb = kernelMb() - kernelBefore;
+    const index = services >> 1;
+    const [first = ''] = endpointIpsOf(index);
+    const other = '10.47.255.1';
+    const times: number[] = [];
+    for (let round = 0; round < changes; round++) {
+      const [from, to] = round % 2 === 0 ? [first, other] : [other, first];
+      times.push(await timed(() => tool.run(chainPerEndpointChange(index, from, to), signal)));
+    }
+    return { loadMs, changeMs: median(times), kernelMb: loadedMb };
+  } finally {
+    await removeRival();
   }
-  await tool.run('delete table ip rival\n', signal);
-  return { rivalLoadMs, rivalChangeMs: median(times), rivalKernelMb };
+}
+
+/** Rejects with a TimeoutError when it takes too long; the kernel may have it or not then. */
+export function loadRival(services: number): Promise<void> {
+  return tool.run(chainPerEndpointRuleset(services), AbortSignal.timeout(rivalLoadMsMax));
+}
+
+export function removeRival(): Promise<void> {
+  return tool.run('add table ip rival\ndelete table ip rival\n', signal);
 }

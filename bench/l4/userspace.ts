@@ -1,7 +1,7 @@
 /** The userspace fallback beside HAProxy in TCP mode: whole connections one after the other, processor time, and throughput. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -10,7 +10,7 @@ import { serviceOf, sliceOf } from '../../test/support/services.ts';
 import { eventually, runOk, which } from '../../test/support/shell.ts';
 import { percentile } from '../lib/report.ts';
 import { endpointIpsOf } from './cluster.ts';
-import { startFarSide, wholeConnections } from './connect.ts';
+import { startFarSide, warmUp, wholeConnections } from './connect.ts';
 import { gbitPerSecond } from './throughput.ts';
 
 const clusterIp = '10.43.0.5';
@@ -32,11 +32,13 @@ function cpuUs(pid: number | undefined): number {
   return ownCpuUs(pid) + children.reduce((sum, child) => sum + cpuUs(Number(child)), 0);
 }
 
+/** By the scheduler's own count of all threads: /proc/PID/stat has ticks of 10 ms, each of them many connections. */
 function ownCpuUs(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    .replace(/^.*\) /, '')
-    .split(' ');
-  return (Number(fields[11]) + Number(fields[12])) * 10_000; // clock ticks of 10 ms
+  const threads = readdirSync(`/proc/${pid}/task`);
+  return threads.reduce((sum, thread) => {
+    const [ranNs = '0'] = readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ');
+    return sum + Number(ranNs) / 1000;
+  }, 0);
 }
 
 async function startProxy(endpoints: readonly string[], mode: string): Promise<ChildProcess> {
@@ -94,9 +96,10 @@ export async function measureUserspace(seconds: number): Promise<readonly Usersp
     web: readonly [string, number],
     iperf: readonly [string, number],
   ): Promise<UserspaceFigures> => {
+    await wholeConnections(...web); // a proxy lives long: what its first connections cost is not its price
     const before = cpuUs(pid);
     const times = await wholeConnections(...web);
-    const used = (cpuUs(pid) - before) / times.length;
+    const used = (cpuUs(pid) - before) / (times.length + warmUp);
     return {
       what,
       p50Us: percentile(times, 50),

@@ -177,6 +177,17 @@ const cases: readonly {
     has: ['CNAME example.com'],
   },
   {
+    name: 'one of another proxy has no rules of ours',
+    text: explain(
+      {
+        ...serviceOf('web', '10.43.0.5'),
+        metadata: { name: 'web', labels: { 'service.kubernetes.io/service-proxy-name': 'mesh' } },
+      },
+      [sliceOf('web', pods)],
+    ),
+    has: ['leaves it to the proxy “mesh”'],
+  },
+  {
     name: 'a headless one has no rules',
     text: explain(serviceOf('web', 'None', { clusterIPs: ['None'] }), [sliceOf('web', pods)]),
     has: ['headless'],

@@ -5,7 +5,7 @@ import { keyOf } from '../api/object.ts';
 import { unreachable } from '../base/assert.ts';
 import { cidrContains, type IpFamily, parseCidr, parseIp } from '../base/ip.ts';
 import { endpointsOfPort, type ServiceEndpoint } from '../model/endpoints.ts';
-import { isHeadless, type ServicePortFacts } from '../model/service-port.ts';
+import { isHeadless, proxyNameLabel, type ServicePortFacts } from '../model/service-port.ts';
 import { buildNodeView, type NodeFacts, nodeFactsOf, type ServiceView } from '../model/view.ts';
 import { type CompileOptions, compileRuleset } from './compile.ts';
 import { choiceLines } from './explain-choice.ts';
@@ -49,6 +49,13 @@ export function explainService(input: ExplainInput, options: ExplainOptions): st
     return text([
       ...head,
       `DNS answers with CNAME ${service.spec.externalName ?? ''}: no packet meets a rule.`,
+    ]);
+  }
+  const proxy = service.metadata?.labels?.[proxyNameLabel];
+  if (proxy !== undefined) {
+    return text([
+      ...head,
+      `Its label ${proxyNameLabel} leaves it to the proxy “${proxy}”: it has no rules of ours.`,
     ]);
   }
   const chosen = input.nodes.filter(

@@ -8,15 +8,21 @@ import { createInformer } from '../control/create-informer.ts';
 import { serviceKeyOfSlice } from '../model/endpoints.ts';
 import { sctpUnavailableCondition } from '../model/node-protocols.ts';
 import type { ProxyConfig } from './config.ts';
+import { proxyNameLabel } from '../model/service-port.ts';
 import { ViewTracker } from './view-tracker.ts';
 
 const sliceIndex = 'service';
 
 /** The informers of a proxy. Objects are stripped to what is read here: a node has them all in memory. */
 export function createWatched(config: Pick<ProxyConfig, 'nodeName'>, client: ApiClient, log: Logger) {
-  const serviceInformer = createInformer(client, services, { log, transform: withoutBallast<Service> });
+  const serviceInformer = createInformer(client, services, {
+    log,
+    labelSelector: `!${proxyNameLabel}`,
+    transform: withoutBallast<Service>,
+  });
   const sliceInformer = createInformer(client, endpointSlices, {
     log,
+    labelSelector: '!service.kubernetes.io/headless', // nobody needs rules for them
     transform: withoutBallast<EndpointSlice>,
   });
   const nodeInformer = createInformer(client, nodes, { log, transform: nodeEssence });

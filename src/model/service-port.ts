@@ -34,6 +34,9 @@ export type ServicePortFacts = {
   readonly healthCheckNodePort: number;
 };
 
+/** A label that gives a Service to a service proxy of that name: every other one leaves it alone. */
+export const proxyNameLabel = 'service.kubernetes.io/service-proxy-name';
+
 export const affinityTimeoutSecondsDefault = 10_800;
 
 export function protocolOf(text: string | undefined): Protocol | undefined {

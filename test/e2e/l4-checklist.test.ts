@@ -59,6 +59,19 @@ for (const { name, turnedAway } of modes) {
       assert.equal(await agent('pod-a').tcp(addresses['pod-c'], podPort), `pod-c ${addresses['pod-a']}`);
     });
 
+    test('a Service that its label gives to another proxy is left alone until the label goes', async () => {
+      const label = 'service.kubernetes.io/service-proxy-name';
+      const { key, v4 } = await serve(['pod-a']);
+      for (const [value, want] of [
+        ['mesh', 'ECONNREFUSED'],
+        [null, 'pod-a'],
+      ] as const) {
+        plane.update('services', key, { metadata: { labels: { [label]: value } } });
+        await plane.settled();
+        assert.deepEqual(await podsAt('pod-b', v4, 80), [want]);
+      }
+    });
+
     test('several ports, of numbers that differ by Pod', async () => {
       const { key, v4 } = await serve(['pod-a']);
       const other = { ...endpointsOf(['pod-c'], 'IPv4')[0], addresses: [addresses['pod-c']] };

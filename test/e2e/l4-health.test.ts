@@ -1,12 +1,22 @@
 import assert from 'node:assert/strict';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import {
+  type AddressInfo,
+  connect as connectTcp,
+  createServer as createTcpServer,
+  type Socket,
+} from 'node:net';
 import { test } from 'node:test';
 import { endpointSlices, events, nodes, services } from '../../src/api/resource.ts';
 import { silentLogger } from '../../src/base/log.ts';
 import { NftError } from '../../src/l4/apply.ts';
 import { proxyDefaults } from '../../src/l4/config.ts';
 import { runProxy } from '../../src/l4/run.ts';
+import { Balancer } from '../../src/l4/userspace/balance.ts';
+import type { Backend, Front } from '../../src/l4/userspace/fronts.ts';
+import { listen, type Shared, type SocketLimits, socketLimits } from '../../src/l4/userspace/sockets.ts';
 import { FakeApi } from '../support/fake-api.ts';
 import { serviceOf, sliceOf, terminating } from '../support/services.ts';
 import { eventually } from '../support/shell.ts';
@@ -196,4 +206,126 @@ test('l4: what a Service does not get is told by an Event', async () => {
     stop.abort();
     await running;
   }
+});
+
+/** A socket of 127.0.0.1 that leads to `backend`, with bounds that a test can reach. */
+async function listenAt(protocol: 'tcp' | 'udp', backend: Backend, limits: Partial<SocketLimits>) {
+  const port = await freePort();
+  const front: Front = {
+    id: `${protocol} 127.0.0.1 ${port}`,
+    service: 'default/web' as Front['service'],
+    protocol,
+    address: '127.0.0.1',
+    port,
+    inside: [backend],
+    outside: [backend],
+    sourceRanges: [],
+    affinityTimeoutSeconds: undefined,
+    serving: new Set([`${backend.address} ${backend.port}`]),
+  };
+  /** Sockets of flows get their address when this is called; until then they wait. */
+  let connect: (() => void)[] | undefined;
+  let draws = 0;
+  const shared: Shared = {
+    limits: { ...socketLimits, ...limits },
+    balancer: new Balancer(
+      () => draws++ * 0,
+      () => 0,
+    ),
+    inside: [],
+    relay: undefined,
+    clients: new Set(),
+    flows: 0,
+    openUdp(type) {
+      const socket = createSocket(type);
+      const now = socket.connect.bind(socket);
+      socket.connect = ((to: number, address: string, done: () => void) => {
+        if (connect === undefined) now(to, address, done);
+        else connect.push(() => now(to, address, done));
+      }) as typeof socket.connect;
+      return socket;
+    },
+  };
+  return {
+    port,
+    listener: await listen(front, shared),
+    /** How often an endpoint was chosen. */
+    draws: () => draws,
+    holdFlows: (): void => {
+      connect = [];
+    },
+    letFlowsGo: (): void => {
+      for (const now of connect ?? []) now();
+      connect = undefined;
+    },
+  };
+}
+
+test('l4 userspace: TCP clients beyond the bound are reset; where one has gone the next is served', async () => {
+  const server = createTcpServer((socket) => void socket.write('hello')).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const backend = { address: '127.0.0.1', port: (server.address() as AddressInfo).port };
+  const { port, listener } = await listenAt('tcp', backend, { connectionsMax: 2 });
+  const open = async (): Promise<Socket> => {
+    const client = connectTcp(port, '127.0.0.1');
+    await once(client, 'data'); // rejects where it is reset
+    return client;
+  };
+  const [first, second] = [await open(), await open()];
+  await assert.rejects(open(), { code: 'ECONNRESET' });
+  first.destroy();
+  const third = await eventually(open);
+  for (const client of [second, third]) client.destroy();
+  await listener.close();
+  server.close();
+});
+
+/** An endpoint that keeps what comes, and clients of `port`. */
+async function udpEndpoint() {
+  const server = createSocket('udp4');
+  const came: string[] = [];
+  server.on('message', (message) => came.push(message.toString()));
+  server.bind(0, '127.0.0.1');
+  await once(server, 'listening');
+  const clients = [createSocket('udp4'), createSocket('udp4')];
+  return {
+    came,
+    backend: { address: '127.0.0.1', port: server.address().port },
+    send: (client: number, text: string, port: number) => clients[client]?.send(text, port, '127.0.0.1'),
+    close: () => {
+      for (const socket of [server, ...clients]) socket.close();
+    },
+  };
+}
+
+test('l4 userspace: packets of UDP clients beyond the bound of flows are dropped until a flow has ended', async () => {
+  const { came, backend, send, close } = await udpEndpoint();
+  const { port, listener } = await listenAt('udp', backend, { flowsMax: 1 });
+  const heard = (...texts: readonly string[]) => eventually(() => assert.deepEqual(came, texts));
+  send(0, 'a', port);
+  await heard('a');
+  send(1, 'of another client', port);
+  send(0, 'b', port);
+  await heard('a', 'b');
+  assert.equal(listener.update({ ...listener.front, serving: new Set() }), 1);
+  send(1, 'c', port);
+  await heard('a', 'b', 'c');
+  await listener.close();
+  close();
+});
+
+test('l4 userspace: of the packets that wait for a flow’s socket those beyond the bound are dropped', async () => {
+  const { came, backend, send, close } = await udpEndpoint();
+  const { port, listener, holdFlows, letFlowsGo, draws } = await listenAt('udp', backend, {
+    waitingPacketsMax: 2,
+  });
+  holdFlows();
+  for (const text of ['a', 'b', 'c']) send(0, text, port);
+  send(1, 'd', port); // its flow is the second one: what came before has been seen
+  await eventually(() => assert.equal(draws(), 2));
+  letFlowsGo();
+  await eventually(() => assert.equal(came.length, 3));
+  assert.deepEqual(came.toSorted(), ['a', 'b', 'd']);
+  await listener.close();
+  close();
 });

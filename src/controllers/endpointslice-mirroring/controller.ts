@@ -4,11 +4,11 @@ import type { Task } from '../../base/lifetime.ts';
 import { Expectations } from '../../control/expectations.ts';
 import { done, requeueAfter } from '../../control/reconciler.ts';
 import { WorkQueue } from '../../control/work-queue.ts';
-import { type ControllerContext, reconcilerTask } from '../context.ts';
+import { type ControllerContext, reconcilerTask, withEvents } from '../context.ts';
 import { managedByLabel } from '../endpointslice/plan.ts';
 import { writeSlice } from '../endpointslice/write.ts';
 import { slicesByService, slicesOfService } from '../service-slices.ts';
-import { isMirrored, mirroredBy, planMirror } from './plan.ts';
+import { isMirrored, leftOutText, mirroredBy, planMirror } from './plan.ts';
 
 /** Makes EndpointSlices of the Endpoints objects that people write for Services without selector. */
 export function endpointSliceMirroringController(context: ControllerContext): Task {
@@ -35,14 +35,21 @@ export function endpointSliceMirroringController(context: ControllerContext): Ta
     if (concerns(key)) queue.add(key);
   });
 
-  return reconcilerTask(context, 'endpointslice-mirroring', queue, async (key, signal) => {
+  const recorder = context.recorder('endpoint-slice-mirroring-controller');
+  const task = reconcilerTask(context, 'endpointslice-mirroring', queue, async (key, signal) => {
     const waitMs = expectations.waitMs(key);
     if (waitMs > 0) return requeueAfter(waitMs);
     const object = endpointsInformer.get(key);
     const existing = mirrored(key);
-    const plan = isMirrored(object, serviceInformer.get(key))
-      ? planMirror(object, existing)
-      : existing.map((slice) => ({ kind: 'delete' as const, slice }));
+    const source = isMirrored(object, serviceInformer.get(key)) ? object : undefined;
+    const plan =
+      source === undefined
+        ? existing.map((slice) => ({ kind: 'delete' as const, slice }))
+        : planMirror(source, existing);
+    if (source !== undefined && plan.length > 0) {
+      const leftOut = leftOutText(source);
+      if (leftOut !== undefined) recorder.event(source, 'Warning', 'TooManyAddressesToMirror', leftOut);
+    }
     for (const write of plan) {
       const written = await writeSlice(client, write, signal);
       if (written === undefined) expectations.deleted(key, write.slice);
@@ -50,4 +57,5 @@ export function endpointSliceMirroringController(context: ControllerContext): Ta
     }
     return done;
   });
+  return withEvents(task, recorder);
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Endpoints, Service } from '../../api/gen/core-v1.ts';
 import type { EndpointSlice } from '../../api/gen/discovery-v1.ts';
-import { isMirrored, planMirror } from './plan.ts';
+import { isMirrored, leftOutText, planMirror } from './plan.ts';
 
 const service: Service = {
   metadata: { name: 'db', namespace: 'default' },
@@ -77,7 +77,10 @@ test('endpointslice mirroring: nothing to write when nothing changed, one slice 
 
 test('endpointslice mirroring: slices are filled to a hundred, addresses beyond a thousand are left out', () => {
   const addresses = Array.from({ length: 1200 }, (_, at) => ({ ip: `192.0.${at >> 8}.${at & 255}` }));
-  const writes = planMirror(endpointsOf([{ addresses, ports: [{ port: 1 }] }]), []);
+  const object = endpointsOf([{ addresses, ports: [{ port: 1 }] }]);
+  const writes = planMirror(object, []);
+  assert.match(leftOutText(object) ?? '', /^A max of 1000 addresses of a subset .*: 200 were left out$/);
+  assert.equal(leftOutText(endpointsOf([{ addresses: addresses.slice(0, 1000) }])), undefined);
   assert.deepEqual(
     writes.map(({ slice }) => slice.endpoints?.length),
     Array.from({ length: 10 }, () => 100),

@@ -32,6 +32,16 @@ export function isMirrored(object: Endpoints | undefined, service: Service | und
   );
 }
 
+/** What people should hear of addresses that are not mirrored; undefined: all are. */
+export function leftOutText({ subsets = [] }: Endpoints): string | undefined {
+  const counts = subsets.map(
+    ({ addresses = [], notReadyAddresses = [] }) => addresses.length + notReadyAddresses.length,
+  );
+  const leftOut = counts.reduce((sum, count) => sum + Math.max(0, count - addressesPerSubsetMax), 0);
+  if (leftOut === 0) return undefined;
+  return `A max of ${addressesPerSubsetMax} addresses of a subset can be mirrored to EndpointSlices: ${leftOut} were left out`;
+}
+
 /** The writes that make `existing`, the mirrored slices of the object's Service, tell the same as the object. */
 export function planMirror(object: Endpoints, existing: Iterable<EndpointSlice>): readonly SliceWrite[] {
   const unclaimed = new Set(existing);

@@ -16,13 +16,20 @@ export class Balancer {
     this.#nowMs = nowMs;
   }
 
-  /** All of `backends`, in the order to try them: the remembered one, then from a random one on. */
-  order(front: Front, client: string, backends: readonly Backend[]): readonly Backend[] {
-    const start = Math.floor(this.#random() * backends.length);
-    const drawn = [...backends.slice(start), ...backends.slice(0, start)];
+  /** At most `countMax` of `backends`, in the order to try them: the remembered one, then from a random one on. */
+  order(front: Front, client: string, backends: readonly Backend[], countMax: number): readonly Backend[] {
+    const { length } = backends;
+    const chosen: Backend[] = [];
     const remembered = this.#remembered(front, client);
-    const first = drawn.find((backend) => textOf(backend) === remembered);
-    return first === undefined ? drawn : [first, ...drawn.filter((backend) => backend !== first)];
+    const first =
+      remembered === undefined ? undefined : backends.find((backend) => textOf(backend) === remembered);
+    if (first !== undefined) chosen.push(first);
+    const start = Math.floor(this.#random() * length);
+    for (let index = 0; index < length && chosen.length < countMax; index++) {
+      const backend = backends[(start + index) % length];
+      if (backend !== undefined && backend !== first) chosen.push(backend);
+    }
+    return chosen;
   }
 
   /** The client was led there. */

@@ -1,3 +1,4 @@
+import { createSocket } from 'node:dgram';
 import { writeFile } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
 import { canonicalIp, formatCidr, type IpFamily } from '../../base/ip.ts';
@@ -11,7 +12,7 @@ import type { RulesetProblem } from '../ruleset.ts';
 import { Balancer } from './balance.ts';
 import { type Front, frontsMax, insideRanges, planFronts } from './fronts.ts';
 import type { Relay } from './relay.ts';
-import { type Listener, listen, type Shared } from './sockets.ts';
+import { type Listener, listen, type Shared, socketLimits } from './sockets.ts';
 
 /** Routes that make the node take a range's packets for its own. */
 export interface LocalRoutes {
@@ -68,6 +69,8 @@ type State = {
   readonly failures: Map<string, string>;
   wanted: ReadonlyMap<string, Front>;
   wantedRanges: readonly string[];
+  /** What had sockets at the end of the last pass that ended: not those of one that is half done. */
+  served: readonly Front[];
   endedFlows: Record<IpFamily, number>;
   /** `service message` of the problems of the last plan. */
   reported: ReadonlySet<string>;
@@ -87,6 +90,8 @@ export function createUserspaceDataplane(
     ports,
     report,
     shared: {
+      limits: socketLimits,
+      openUdp: createSocket,
       balancer: new Balancer(ports.random, ports.nowMs),
       inside: [],
       relay: ports.relay,
@@ -98,6 +103,7 @@ export function createUserspaceDataplane(
     failures: new Map(),
     wanted: new Map(),
     wantedRanges: [],
+    served: [],
     endedFlows: { 4: 0, 6: 0 },
     reported: new Set(),
   };
@@ -117,14 +123,7 @@ export function createUserspaceDataplane(
       return true;
     },
     sctpLack: () => Promise.resolve(socketsWithoutSctp),
-    describe: () =>
-      [...state.listeners.values()]
-        .map(
-          ({ front }) =>
-            `${front.id} : ${front.inside.map(({ address, port }) => `${address} ${port}`).join(', ')}\n`,
-        )
-        .toSorted()
-        .join(''),
+    describe: () => state.served.map(textOfFront).toSorted().join(''),
     async close() {
       await Promise.all([...state.listeners.values()].map((listener) => listener.close()));
       for (const client of state.shared.clients) client.destroy();
@@ -179,6 +178,7 @@ async function converge(state: State, signal: AbortSignal): Promise<SyncKind> {
   }
   changed ||= opening.length > 0;
   await Promise.all(opening); // bound: frontsMax
+  state.served = [...listeners.values()].map(({ front }) => front);
   for (const id of state.failures.keys()) if (!wanted.has(id)) state.failures.delete(id);
   return changed ? 'change' : 'none';
 }
@@ -217,6 +217,10 @@ async function open(state: State, front: Front, shared: Shared): Promise<void> {
     if (state.failures.size > problemsReportedMax) return;
     state.log.warn(`cannot listen at ${front.id}, it is tried again`, { service: front.service, error });
   }
+}
+
+function textOfFront({ id, inside }: Front): string {
+  return `${id} : ${inside.map(({ address, port }) => `${address} ${port}`).join(', ')}\n`;
 }
 
 function sameFront(a: Front, b: Front): boolean {

@@ -45,6 +45,8 @@ export function planFronts(
   const fronts = new Map<string, Front>();
   const localRanges = new Set(options.serviceCidrs);
   const problems: RulesetProblem[] = [];
+  /** Of each Service that has any: how many fronts have no socket, and the first of them. */
+  const leftOut = new Map<ObjectKey, { readonly first: string; readonly count: number }>();
   const nodePortAddresses = new Set([...view.node.addresses, ...localAddresses, '127.0.0.1']);
   const nodeAddresses = new Set([...options.clusterNodeAddresses, ...view.node.addresses]);
   for (const service of [...view.services.values()].toSorted(compareAge)) {
@@ -61,11 +63,8 @@ export function planFronts(
           if (holder.service !== service.key)
             problems.push({ service: service.key, reason: 'AddressTaken', message });
         } else if (fronts.size >= frontsMax) {
-          problems.push({
-            service: service.key,
-            reason: 'TooManyPorts',
-            message: `more than ${frontsMax} sockets: ${front.id} is left out`,
-          });
+          const { first = front.id, count = 0 } = leftOut.get(service.key) ?? {};
+          leftOut.set(service.key, { first, count: count + 1 });
         } else if (!nodeAddresses.has(front.address) || view.node.addresses.includes(front.address)) {
           fronts.set(front.id, front);
         }
@@ -74,6 +73,11 @@ export function planFronts(
         if (!nodeAddresses.has(address)) localRanges.add(`${address}/${address.includes(':') ? 128 : 32}`);
       }
     }
+  }
+  for (const [service, { first, count }] of leftOut) {
+    const more = count === 1 ? 'is' : `and ${count - 1} more are`;
+    const message = `more than ${frontsMax} sockets: ${first} ${more} not served`;
+    problems.push({ service, reason: 'TooManyPorts', message });
   }
   return { fronts, localRanges: [...localRanges], problems };
 }

@@ -2,9 +2,15 @@ import ffi from 'node:ffi';
 import { formatIp, ipFromBytes, ipToBytes, parseIp } from '../../base/ip.ts';
 
 export const EAGAIN = 11;
+export const ENFILE = 23;
+export const EMFILE = 24;
 export const EINPROGRESS = 115;
 export const EPOLLIN = 1;
+/** Urgent data: one recv(2) stops before it. */
+export const EPOLLPRI = 2;
 export const EPOLLOUT = 4;
+export const EPOLLERR = 8;
+export const EPOLLHUP = 0x10;
 export const EPOLLRDHUP = 0x2000;
 /** Told once a change, not as long as it is so. */
 export const EPOLLET = 0x8000_0000 | 0;
@@ -167,11 +173,14 @@ export class RelayKernel {
     return this.#result(this.#libc.epoll_ctl(poll, EPOLL_CTL_ADD, descriptor, at));
   }
 
-  /** Calls `each` for what happened; waits at most so long, ms. */
-  wait(poll: number, timeoutMs: number, each: (descriptor: number) => void): void {
+  /** Calls `each` for what happened, a descriptor once at most; waits at most so long, ms. */
+  wait(poll: number, timeoutMs: number, each: (descriptor: number, events: number) => void): void {
     const { memory, at } = this.#events;
     const count = this.#result(this.#libc.epoll_wait(poll, at, eventsMax, timeoutMs));
-    for (let index = 0; index < count; index++) each(memory[index * eventWords + dataWord] ?? -1);
+    for (let index = 0; index < count; index++) {
+      const word = index * eventWords;
+      each(memory[word + dataWord] ?? -1, memory[word] ?? 0);
+    }
   }
 
   #result(value: number): number {

@@ -4,26 +4,36 @@ import type { Balancer } from './balance.ts';
 import { type Backend, backendsFor, type Front, type InsideRanges } from './fronts.ts';
 import type { Relay } from './relay.ts';
 
-/** TCP connections carried at once by one process; further clients are reset. */
-export const connectionsMax = 16_384;
 /** Endpoints tried for one connection before its client is reset. */
 const attemptsMax = 3;
 /** An endpoint that has not answered by then is given up for the next, ms. */
 const connectTimeoutMs = 5_000;
-/** UDP flows at once by one process; packets of further clients are dropped. */
-export const flowsMax = 4096;
 /** A UDP flow without packets ends after this time, ms: as long as conntrack keeps one that has had answers. */
 const flowIdleMs = 120_000;
 
+export type SocketLimits = {
+  /** TCP connections carried at once by this process; further clients are reset. */
+  readonly connectionsMax: number;
+  /** UDP flows at once by one process; packets of further clients are dropped. */
+  readonly flowsMax: number;
+  /** Packets of one flow that wait while its socket gets its address; more are dropped. */
+  readonly waitingPacketsMax: number;
+};
+
+export const socketLimits: SocketLimits = { connectionsMax: 16_384, flowsMax: 4096, waitingPacketsMax: 16 };
+
 /** What all sockets of a data plane share. */
 export type Shared = {
+  readonly limits: SocketLimits;
   readonly balancer: Balancer;
   inside: InsideRanges;
   /** Carries TCP; undefined: sockets of this process do. */
   readonly relay: Relay | undefined;
-  /** Clients of TCP in this process; bound: `connectionsMax`. They outlive their listener, as connections outlive the Service. */
+  /** Clients of TCP in this process; bound: `limits.connectionsMax`. They outlive their listener, as connections outlive the Service. */
   readonly clients: Set<Socket>;
   flows: number;
+  /** Makes the socket of a UDP flow. */
+  readonly openUdp: (type: 'udp4' | 'udp6') => UdpSocket;
 };
 
 /** A socket that serves a front. */
@@ -63,7 +73,7 @@ function listenTcp(first: Front, shared: Shared): Promise<Listener> {
   let front = first;
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
     client.on('error', () => client.destroy());
-    if (shared.clients.size >= connectionsMax) {
+    if (shared.clients.size >= shared.limits.connectionsMax) {
       client.resetAndDestroy();
       return;
     }
@@ -97,7 +107,7 @@ function listenTcp(first: Front, shared: Shared): Promise<Listener> {
 function lead(client: Socket, front: Front, shared: Shared): void {
   const address = plain(client.remoteAddress ?? '');
   const allowed = backendsFor(front, address, shared.inside);
-  const backends = shared.balancer.order(front, address, allowed).slice(0, attemptsMax);
+  const backends = shared.balancer.order(front, address, allowed, attemptsMax);
   const attempt = (index: number): void => {
     const backend = backends[index];
     if (backend === undefined || client.destroyed) {
@@ -145,9 +155,6 @@ function join(client: Socket, upstream: Socket): void {
   }
 }
 
-/** Packets that wait while a flow's socket gets its address; more are dropped. */
-const waitingPacketsMax = 16;
-
 type Flow = {
   readonly backend: Backend;
   readonly socket: UdpSocket;
@@ -169,12 +176,12 @@ async function listenUdp(first: Front, shared: Shared): Promise<Listener> {
     flow.socket.close();
   };
   const start = (key: string, from: RemoteInfo): Flow | undefined => {
-    if (shared.flows >= flowsMax) return undefined;
+    if (shared.flows >= shared.limits.flowsMax) return undefined;
     const client = plain(from.address);
-    const [backend] = shared.balancer.order(front, client, backendsFor(front, client, shared.inside));
+    const [backend] = shared.balancer.order(front, client, backendsFor(front, client, shared.inside), 1);
     if (backend === undefined) return undefined;
     shared.balancer.remember(front, client, backend);
-    const socket = createSocket(type);
+    const socket = shared.openUdp(type);
     const timer = setTimeout(() => end(key, flow), flowIdleMs);
     timer.unref();
     const flow: Flow = { backend, socket, timer, waiting: [] };
@@ -197,7 +204,7 @@ async function listenUdp(first: Front, shared: Shared): Promise<Listener> {
     if (flow === undefined) return;
     flow.timer.refresh();
     if (flow.waiting === undefined) flow.socket.send(message);
-    else if (flow.waiting.length < waitingPacketsMax) flow.waiting.push(message);
+    else if (flow.waiting.length < shared.limits.waitingPacketsMax) flow.waiting.push(message);
   });
   await bound(server, front);
   server.on('error', () => {}); // one packet failed; the next one is served
