@@ -29,6 +29,7 @@ export class ClusterState {
   /** Where each Pod is; also Pods of nodes that we have not seen yet. */
   readonly #placed = new Map<ObjectKey, Pod>();
   readonly #antiAffine = new Set<ObjectKey>();
+  readonly #choosy = new Set<ObjectKey>();
 
   get nodes(): Iterable<NodeState> {
     return this.#nodes.values();
@@ -55,6 +56,11 @@ export class ClusterState {
   /** Pods with a required anti-affinity: they keep others away. */
   get antiAffinePods(): Iterable<Pod> {
     return [...this.#antiAffine].flatMap((key) => this.#placed.get(key) ?? []);
+  }
+
+  /** Pods that like some others near them or far away: they pull on those that come. */
+  get choosyPods(): Iterable<Pod> {
+    return [...this.#choosy].flatMap((key) => this.#placed.get(key) ?? []);
   }
 
   setNode(node: Node): void {
@@ -87,6 +93,7 @@ export class ClusterState {
     ) {
       this.#antiAffine.add(key);
     }
+    if (isChoosy(pod)) this.#choosy.add(key);
     this.#enter(key, pod);
   }
 
@@ -107,12 +114,23 @@ export class ClusterState {
   #leave(key: ObjectKey, pod: Pod): void {
     this.#placed.delete(key);
     this.#antiAffine.delete(key);
+    this.#choosy.delete(key);
     const state = this.#nodes.get(pod.spec?.nodeName ?? '');
     if (state?.pods.delete(key) !== true) return;
     for (const [name, amount] of requestsOf(pod)) {
       state.requested.set(name, (state.requested.get(name) ?? 0) - amount);
     }
   }
+}
+
+function isChoosy({ spec }: Pod): boolean {
+  const { podAffinity, podAntiAffinity } = spec?.affinity ?? {};
+  const lists = [
+    podAffinity?.requiredDuringSchedulingIgnoredDuringExecution,
+    podAffinity?.preferredDuringSchedulingIgnoredDuringExecution,
+    podAntiAffinity?.preferredDuringSchedulingIgnoredDuringExecution,
+  ];
+  return lists.some((list) => (list ?? []).length > 0);
 }
 
 /**

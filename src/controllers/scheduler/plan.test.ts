@@ -282,6 +282,38 @@ const cases: readonly {
     want: 'n1',
   },
   {
+    name: 'a Pod that is there pulls on one that comes',
+    pod: pod('c', {}, { app: 'db' }),
+    nodes: [node('n1', { cpu: '64' }), node('n2')],
+    placed: [
+      pod('a', {
+        nodeName: 'n2',
+        affinity: {
+          podAffinity: {
+            preferredDuringSchedulingIgnoredDuringExecution: [{ weight: 100, podAffinityTerm: near }],
+          },
+        },
+      }),
+    ],
+    want: 'n2',
+  },
+  {
+    name: 'a Pod that is there keeps one that comes away',
+    pod: pod('c', {}, { app: 'db' }),
+    nodes: [node('n1'), node('n2', { cpu: '64' })],
+    placed: [
+      pod('a', {
+        nodeName: 'n2',
+        affinity: {
+          podAntiAffinity: {
+            preferredDuringSchedulingIgnoredDuringExecution: [{ weight: 100, podAffinityTerm: near }],
+          },
+        },
+      }),
+    ],
+    want: 'n1',
+  },
+  {
     name: 'a claim that waits for its Pod gets a volume where the Pod can be',
     pod: pod('a', claiming('late')),
     nodes: [node('n1'), node('n2')],

@@ -40,6 +40,7 @@ export function countPodAffinities(
     ),
   ];
   const closed = closedTopologies(pod, cluster, namespaceOf);
+  const pulls = pullsOfOthers(pod, cluster, namespaceOf);
   return {
     refusal({ node }) {
       if (!required.every((counts) => isSatisfied(counts, node)))
@@ -55,7 +56,10 @@ export function countPodAffinities(
       return undefined;
     },
     score: ({ node }) =>
-      preferred.reduce((sum, { weight, counts }) => sum + weight * countOn(counts, node), 0),
+      preferred.reduce((sum, { weight, counts }) => sum + weight * countOn(counts, node), 0) +
+      pulls.reduce((sum, pull) => {
+        return sum + (labelOf(node, pull.topologyKey) === pull.value ? pull.weight : 0);
+      }, 0),
   };
 }
 
@@ -108,6 +112,42 @@ function closedTopologies(
     }
   }
   return closed;
+}
+
+type Pull = { readonly topologyKey: string; readonly value: string; readonly weight: number };
+
+/** What a required affinity of a Pod that is there weighs for those that come. Kubernetes' own number. */
+const requiredWeight = 1;
+
+/** Where Pods that are there would like this one to be, or not to be. */
+function pullsOfOthers(pod: Pod, cluster: ClusterState, namespaceOf: NamespaceLookup): readonly Pull[] {
+  const pulls: Pull[] = [];
+  for (const other of cluster.choosyPods) {
+    const state = cluster.node(other.spec?.nodeName ?? '');
+    if (state === undefined) continue;
+    for (const { term, weight } of pullingTerms(other)) {
+      const value = labelOf(state.node, term.topologyKey);
+      if (value === undefined || !termMeans(term, other, pod, namespaceOf)) continue;
+      pulls.push({ topologyKey: term.topologyKey, value, weight });
+    }
+  }
+  return pulls;
+}
+
+function pullingTerms({ spec }: Pod): readonly { readonly term: PodAffinityTerm; readonly weight: number }[] {
+  const { podAffinity, podAntiAffinity } = spec?.affinity ?? {};
+  return [
+    ...(podAffinity?.requiredDuringSchedulingIgnoredDuringExecution ?? []).map((term) => ({
+      term,
+      weight: requiredWeight,
+    })),
+    ...(podAffinity?.preferredDuringSchedulingIgnoredDuringExecution ?? []).map(
+      ({ weight, podAffinityTerm: term }) => ({ term, weight }),
+    ),
+    ...(podAntiAffinity?.preferredDuringSchedulingIgnoredDuringExecution ?? []).map(
+      ({ weight, podAffinityTerm: term }) => ({ term, weight: -weight }),
+    ),
+  ];
 }
 
 /** True if `term` of the Pod `holder` means the Pod `other`. */
