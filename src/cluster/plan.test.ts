@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import type { ClusterConfig } from './config.ts';
 import { mergePublished } from './config.ts';
 import { describeDescriptor, type DescriptorPlan, planProcesses } from './plan.ts';
+import { rangesOf } from './ranges.ts';
 
 const published = mergePublished([]);
 assert.ok(published.ok);
@@ -81,6 +82,48 @@ test('names on the host: a wildcard is reached at the loopback', () => {
   const published = port === undefined ? [] : [{ ...port, hostAddresses: ['0.0.0.0'] }];
   const asked = { ...config, published, hostDns: { address: '127.0.43.10', port: 53 } };
   assert.match(commands(asked).get('dns') ?? '', /--host-port 127\.0\.0\.1:80:80$/);
+});
+
+test('two families: an address of each for the API, DNS and the nodes, and wildcards of both', () => {
+  const dual: ClusterConfig = { ...config, ipFamilies: 'dual', egress: 'auto' };
+  const [, six] = rangesOf(dual);
+  assert.ok(six !== undefined);
+  const node = six.gateway.replace(/1$/, '2');
+  const descriptorsOf = (name: string) =>
+    planProcesses(dual)
+      .find((plan) => plan.name === name)
+      ?.descriptors.map(describeDescriptor);
+  const inServer = (address: string) => `fairlead-dev-server-0/${address}`;
+  assert.deepEqual(descriptorsOf('server')?.slice(0, 2), [
+    inServer('10.41.0.2:6443'),
+    inServer(`${node}:6443`),
+  ]);
+  assert.deepEqual(descriptorsOf('dns'), [
+    inServer('10.41.0.2:53/udp'),
+    inServer(`${node}:53/udp`),
+    inServer('0.0.0.0:53'),
+    inServer(':::53'),
+  ]);
+  for (const [process, options] of [
+    ['node-server-0', `--node-ip 10.41.0.2,${node} `],
+    ['node-server-0', `--cluster-dns 10.43.0.10,${six.dns} `],
+    ['node-server-0', `--cluster-cidr 10.42.0.0/16,${six.pods} --service-cidr 10.43.0.0/16,${six.services} `],
+    ['node-server-0', `--gateway 10.41.0.1,${six.gateway} `],
+    ['node-server-0', '--image-proxy http://10.41.0.1:3128'],
+    ['dns', `--udp-fd 3:10.41.0.2 --udp-fd 4:${node} --tcp-fd 5 --tcp-fd 6`],
+    ['dns', '--upstream 10.41.0.1 --health-address [::]:9153 '],
+    ['ingress', '--http [::]:8000 --https [::]:8443 --health-address [::]:9113 '],
+  ] as const) {
+    assert.ok(commands(dual).get(process)?.includes(options), `${process} ${commands(dual).get(process)}`);
+  }
+});
+
+test('IPv6 alone: the way out is at an address of it', () => {
+  const alone: ClusterConfig = { ...config, ipFamilies: 'ipv6', egress: 'auto' };
+  const gateway = rangesOf(alone)[0]?.gateway ?? '';
+  assert.ok(commands(alone).get('dns')?.includes(`--upstream ${gateway} `));
+  assert.ok(commands(alone).get('node-agent-0')?.includes(`--image-proxy http://[${gateway}]:3128`));
+  assert.doesNotMatch([...commands(alone).values()].join('\n'), /10\.4\d\./);
 });
 
 test('a socket that could not be made is left out of the command', () => {

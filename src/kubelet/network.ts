@@ -10,7 +10,7 @@ import type { Informer } from '../control/informer.ts';
 import { cniConfigFile, ptpScript, renderCniConfig, renderPtpScript } from './cni.ts';
 import type { Cri } from './cri.ts';
 import { readOwnRoutes, runIpBatch } from './ip-command.ts';
-import { planRoutes, type Route, renderFixedRoutes, renderRouteChanges } from './routes.ts';
+import { familyFilter, planRoutes, type Route, renderFixedRoutes, renderRouteChanges } from './routes.ts';
 
 /** After `ip` failed, ms. */
 const retryMs = 1_000;
@@ -43,15 +43,18 @@ export async function runRoutes(
 ): Promise<void> {
   let applied: readonly Route[] | undefined; // undefined: not known, so read it
   const ipv6 = options.nodeIps.some(isIPv6);
+  // The node itself need not have all the families of the cluster, nor its kernel.
+  const has = familyFilter(options.nodeIps);
+  const fixed = { serviceCidrs: options.serviceCidrs.filter(has), gateways: options.gateways.filter(has) };
   let failing = false; // told once a series: an interface may be down for long
   await nodes.whenSynced(signal);
   while (!signal.aborted) {
     const changed = nextChange(); // before we look, so that no change is missed
     try {
       applied ??= await readOwnRoutes({ ipv6 });
-      const wanted = planRoutes(nodes.list(), options.nodeName);
+      const wanted = planRoutes(nodes.list(), options.nodeName).filter(({ destination }) => has(destination));
       await runIpBatch(renderRouteChanges(applied, wanted));
-      await runIpBatch(renderFixedRoutes(options, deviceOf(options.nodeIps[0] ?? '')));
+      await runIpBatch(renderFixedRoutes(fixed, deviceOf(options.nodeIps[0] ?? '')));
       applied = wanted;
       failing = false;
       const due = Symbol('due');

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Node } from '../api/gen/core-v1.ts';
-import { planRoutes, renderFixedRoutes, renderRouteChanges } from './routes.ts';
+import { familyFilter, planRoutes, renderFixedRoutes, renderRouteChanges } from './routes.ts';
 
 const node = (name: string, podCIDR: string | undefined, address: string | undefined): Node => ({
   metadata: { name },
@@ -94,4 +94,11 @@ test('routes: of two families each has its own', () => {
 
 test('routes: a node that was told no gateway leaves the default route alone', () => {
   assert.deepEqual(renderFixedRoutes({ serviceCidrs: [], gateways: [] }, 'eth0'), []);
+});
+
+test('routes: a node of one family takes no part in the other', () => {
+  const ranges = ['10.43.0.0/16', 'fd00:0:0:43::/112'];
+  assert.deepEqual(ranges.filter(familyFilter(['10.41.0.2'])), ['10.43.0.0/16']);
+  assert.deepEqual(ranges.filter(familyFilter(['fd00::2'])), ['fd00:0:0:43::/112']);
+  assert.deepEqual(ranges.filter(familyFilter(['10.41.0.2', 'fd00::2'])), ranges);
 });

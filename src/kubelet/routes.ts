@@ -27,6 +27,12 @@ export function planRoutes(nodes: Iterable<Node>, ownName: string): readonly Rou
   return routes.toSorted((a, b) => (a.destination < b.destination ? -1 : 1));
 }
 
+/** True for addresses and ranges of the families of these addresses. */
+export function familyFilter(addresses: readonly string[]): (text: string) => boolean {
+  const families = new Set(addresses.map((address) => address.includes(':')));
+  return (text) => families.has(text.includes(':'));
+}
+
 /** Commands for `ip -batch` that turn `applied` into `wanted`. Replacing is idempotent. */
 export function renderRouteChanges(applied: readonly Route[], wanted: readonly Route[]): readonly string[] {
   const has = (routes: readonly Route[], one: Route) =>
