@@ -41,6 +41,21 @@ const staticLines: ReadonlyMap<string, number> = new Map(
   ),
 );
 
+/** A longer block is written anew each time. */
+const keptBytesMax = 1024;
+
+/** The block that was written last of its kind; `bytes` once it has come twice in a row. */
+class KeptBlock {
+  text = '';
+  mark = 0;
+  bytes: Buffer | undefined;
+  version = -1;
+  isRepeated = false;
+}
+
+/** Heads and trailers come in turn, so each is remembered by itself. */
+export type BlockKind = 'head' | 'trailers';
+
 /**
  * Writes header blocks (RFC 7541). A line that is sent a second time goes into the table, so that what comes only once
  * costs neither side an entry; one that is in the table is found by the line itself, with no cut and no copy.
@@ -58,6 +73,14 @@ export class HpackEncoder {
   #updates: number[] = [];
   readonly #seen = new Int32Array(seenPlaces);
   readonly #huffman: boolean;
+  /** Changes with all that the bytes of a block depend on besides what it says. */
+  #version = 0;
+  #begunVersion = 0;
+  #begunAt = 0;
+  readonly #kept: Readonly<Record<BlockKind, KeptBlock>> = {
+    head: new KeptBlock(),
+    trailers: new KeptBlock(),
+  };
 
   /** @param huffman false: saves work where bytes cost little, as within a cluster */
   constructor(huffman = true) {
@@ -75,7 +98,37 @@ export class HpackEncoder {
     const smallest = Math.min(bytes, ...this.#updates);
     this.#updates = smallest < bytes ? [smallest, bytes] : [bytes]; // RFC 7541 §4.2
     this.#bytesMax = bytes;
+    this.#version += 1;
     this.#evict(smallest);
+  }
+
+  /**
+   * Behind `begin`: writes what was written last for that text and mark, if it would come out alike: calls and their answers often
+   * repeat each other. False: it is to be written, then `keep` is called. What stands in no text must be in `mark`.
+   */
+  again(out: OutputBuffer, kind: BlockKind, text: string, mark: number): boolean {
+    const kept = this.#kept[kind];
+    this.#begunVersion = this.#version;
+    this.#begunAt = out.at;
+    kept.isRepeated = kept.text === text && kept.mark === mark;
+    if (!kept.isRepeated) {
+      kept.text = text;
+      kept.mark = mark;
+      kept.bytes = undefined;
+    } else if (kept.bytes !== undefined && kept.version === this.#version) {
+      out.bytes(kept.bytes, 0, kept.bytes.length);
+      return true;
+    }
+    return false;
+  }
+
+  /** The block of the last `again` is written. */
+  keep(out: OutputBuffer, kind: BlockKind): void {
+    const kept = this.#kept[kind];
+    const bytes = out.at - this.#begunAt;
+    if (!kept.isRepeated || this.#version !== this.#begunVersion || bytes > keptBytesMax) return;
+    kept.bytes = Buffer.from(out.data.subarray(this.#begunAt, out.at));
+    kept.version = this.#version;
   }
 
   /** To be called in front of each block. */
@@ -121,10 +174,12 @@ export class HpackEncoder {
     const place = hash & (seenPlaces - 1);
     if (this.#seen[place] === hash) return true;
     this.#seen[place] = hash;
+    this.#version += 1;
     return false;
   }
 
   #add(line: string, bytes: number): void {
+    this.#version += 1;
     this.#evict(this.#bytesMax - bytes);
     if (bytes > this.#bytesMax) return;
     // A slice would keep the whole head alive that it was cut from.

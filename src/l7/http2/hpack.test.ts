@@ -299,3 +299,39 @@ test('hpack: a list beyond its bounds is dropped, and the table follows still', 
   assert.ok(list.fields.length <= 100);
   assert.deepEqual(decodeWith(decoder, bytes('be')), ['custom-key: custom-header']);
 });
+
+test('hpack: a block that comes again is written from memory, until the table has changed', () => {
+  const encoder = new HpackEncoder(false);
+  const decoder = new HpackDecoder();
+  const write = (
+    text: string,
+    mark = 0,
+  ): { readonly again: boolean; readonly fields: readonly string[] | undefined } => {
+    const out = new OutputBuffer();
+    encoder.begin(out);
+    const again = encoder.again(out, 'head', text, mark);
+    if (!again) {
+      for (const line of text.split('|')) encoder.line(out, line);
+      if (mark > 0) encoder.line(out, `x-mark: ${mark}`);
+      encoder.keep(out, 'head');
+    }
+    return { again, fields: decodeWith(decoder, Buffer.from(out.take() ?? [])) };
+  };
+  const text = 'x-a: 1|authorization: secret|content-length: 7';
+  const fields = text.split('|');
+  // Seen; put into the table; written by index and kept; from memory.
+  assert.deepEqual(
+    [1, 2, 3, 4, 5].map(() => write(text)),
+    [false, false, false, true, true].map((again) => ({ again, fields })),
+  );
+  assert.deepEqual(write('x-b: 2'), { again: false, fields: ['x-b: 2'] });
+  assert.deepEqual(write(text), { again: false, fields });
+  assert.deepEqual(write(text), { again: false, fields });
+  assert.deepEqual(write(text), { again: true, fields });
+  assert.deepEqual(write(text, 1).fields, [...fields, 'x-mark: 1']);
+  write(text);
+  write(text);
+  assert.deepEqual(write(text), { again: true, fields });
+  encoder.setTableBytesMax(0);
+  assert.deepEqual(write(text), { again: false, fields });
+});

@@ -177,12 +177,14 @@ export class Http2Sender {
   }
 }
 
-/** Writes field lines, each with CRLF. */
+/** Writes trailers: field lines, each with CRLF. */
 export function writeLines(encoder: HpackEncoder, out: OutputBuffer, lines: string): void {
+  if (encoder.again(out, 'trailers', lines, 0)) return;
   let at = 0;
   while (at < lines.length) {
     const end = lines.indexOf('\r\n', at);
     encoder.line(out, lines.slice(at, end));
     at = end + 2;
   }
+  encoder.keep(out, 'trailers');
 }

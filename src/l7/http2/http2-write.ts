@@ -24,6 +24,11 @@ export function writeRequest(
   facts: Http2Facts | undefined,
   protocol?: string,
 ): void {
+  const neverIndexed = facts?.neverIndexed;
+  const trailersWanted = facts?.trailersWanted === true;
+  // What must not be indexed is asked for field by field, and seldom.
+  const mark = trailersWanted ? 1 : 0;
+  if (neverIndexed === undefined && encoder.again(out, 'head', text, mark)) return;
   const methodEnd = text.indexOf(' ');
   const lineEnd = text.indexOf('\r\n');
   const method = text.slice(0, methodEnd);
@@ -39,14 +44,17 @@ export function writeRequest(
   if (host !== '') encoder.line(out, `:authority: ${host}`);
   if (path === '/') encoder.indexed(out, PATH_ROOT);
   else encoder.line(out, `:path: ${path}`);
-  writeFields(encoder, out, text, lineEnd + 2, facts?.neverIndexed);
-  if (facts?.trailersWanted === true) encoder.line(out, 'te: trailers');
+  writeFields(encoder, out, text, lineEnd + 2, neverIndexed);
+  if (trailersWanted) encoder.line(out, 'te: trailers');
+  if (neverIndexed === undefined) encoder.keep(out, 'head');
 }
 
 /** `text`: a head as renderClientResponse makes it. */
 export function writeResponse(encoder: HpackEncoder, out: OutputBuffer, text: string, status: number): void {
+  if (encoder.again(out, 'head', text, status)) return;
   encoder.line(out, `:status: ${status}`);
   writeFields(encoder, out, text, text.indexOf('\r\n') + 2, undefined);
+  encoder.keep(out, 'head');
 }
 
 function hostOfText(text: string, lineEnd: number): string {
