@@ -18,6 +18,7 @@ import { Balancer } from '../../src/l4/userspace/balance.ts';
 import type { Backend, Front } from '../../src/l4/userspace/fronts.ts';
 import { listen, type Shared, type SocketLimits, socketLimits } from '../../src/l4/userspace/sockets.ts';
 import { FakeApi } from '../support/fake-api.ts';
+import { FakeClock, settle } from '../support/fake-clock.ts';
 import { serviceOf, sliceOf, terminating } from '../support/services.ts';
 import { eventually } from '../support/shell.ts';
 import { machineOf } from './l4-machine.ts';
@@ -123,6 +124,41 @@ test('l4: no change of rules waits until stale UDP flows are found', async () =>
   } finally {
     held.resolve([]);
     stop.abort();
+    await running;
+  }
+});
+
+test('l4: the first change after a quiet time is applied at once, those that follow it together', async () => {
+  const clock = new FakeClock();
+  const api = new FakeApi({ clock });
+  api.seed(nodes, { metadata: { name: 'node-0' } });
+  const stop = new AbortController();
+  let transactions = 0;
+  const run = () => Promise.resolve(void transactions++);
+  const ready = Promise.withResolvers<unknown>();
+  const running = runProxy(
+    { ...proxyDefaults, nodeName: 'node-0', healthAddress: undefined },
+    api,
+    silentLogger,
+    stop.signal,
+    { ...machineOf({ run, onReady: ready.resolve }), clock },
+  );
+  try {
+    await ready.promise;
+    await clock.advance(100);
+    const before = transactions;
+    api.seed(services, serviceOf('first', '10.43.1.0'));
+    await eventually(() => assert.equal(transactions, before + 1, 'no time has passed'));
+    for (let index = 1; index <= 50; index++) {
+      api.seed(services, serviceOf(`web-${index}`, `10.43.1.${index}`));
+      await settle(); // each comes by itself
+    }
+    assert.equal(transactions, before + 1);
+    await clock.advance(proxyDefaults.syncIntervalMinMs);
+    assert.equal(transactions, before + 2);
+  } finally {
+    stop.abort();
+    await clock.advance(1000);
     await running;
   }
 });

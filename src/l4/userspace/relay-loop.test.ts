@@ -143,6 +143,8 @@ function started(connectionsMax = 16) {
   return {
     sockets,
     listener,
+    loop,
+    front,
     turn,
     /** Clients come, one turn for each two. */
     come: (count: number): readonly string[] => {
@@ -222,6 +224,21 @@ test('l4 relay: an old event of a turn is not taken for one of the socket that h
   sockets.toRead.set(6, ['hello']);
   turn([7, EPOLLOUT]);
   assert.deepEqual(turn([6, EPOLLIN | EPOLLOUT]), ['send 7 hello']);
+});
+
+test('l4 relay: an old event of a listener that was closed in the turn joins nobody', () => {
+  const { sockets, listener, loop, front, turn } = started();
+  const others = [loop.listen({ ...front, port: 81 }), loop.listen({ ...front, port: 82 })];
+  assert.deepEqual(others, [4, 5]);
+  sockets.waiting.set(listener, 1);
+  sockets.happened([control, EPOLLIN], [listener, EPOLLIN], [4, EPOLLIN], [5, EPOLLIN]);
+  loop.turn(() => {
+    for (const other of others) loop.close(other);
+  });
+  assert.deepEqual(sockets.taken(), ['close 4', 'close 5', 'accept 4', 'connect 5 10.42.0.2']);
+  // It is still on its way, so that a refusal leads to the next endpoint.
+  sockets.errors.set(5, connectionRefused);
+  assert.deepEqual(turn([5, EPOLLERR | EPOLLHUP]), ['connect 6 10.42.0.3', 'close 5']);
 });
 
 test('l4 relay: what the receiver does not take waits, and nothing more is read meanwhile', () => {

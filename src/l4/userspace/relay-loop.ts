@@ -262,6 +262,8 @@ export class RelayLoop {
 
   #wake(pair: Pair, descriptor: number, events: number): void {
     if (pair.ways === undefined) {
+      // An old event of a listener that had this number and was closed in this turn.
+      if (descriptor !== pair.upstream || (events & (EPOLLOUT | broken)) === 0) return;
       if ((events & broken) !== 0 && this.#kernel.connectError(pair.upstream) !== 0) {
         this.#dropUpstream(pair);
         this.#tryNext(pair);
