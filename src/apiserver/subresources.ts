@@ -228,18 +228,20 @@ export async function evictPod(context: ApiContext, target: Target): Promise<Rep
   const dryRun = isDryRun(target) || stringsAt(asked, 'deleteOptions', 'dryRun').includes('All');
   const eviction = await admitBody(context, target, 'CREATE', evictionIdentity, asked, dryRun);
   const options = objectAt(eviction, 'deleteOptions');
+  const uid = stringAt(options, 'preconditions', 'uid');
+  const isMeant = (pod: JsonObject) => uid === '' || stringAt(pod, 'metadata', 'uid') === uid;
   if (!dryRun) {
     await takeDisruption(context, target, parseEntry(requireEntry(context, target)));
     await changeObject(context, target, {
       part: 'status',
       dryRun,
-      change: (pod) => markDisrupted(pod, context.clock.nowMs()),
+      change: (pod) => (isMeant(pod) ? markDisrupted(pod, context.clock.nowMs()) : pod),
     });
   }
   await removeObject(context, target, {
     graceSeconds: numberAt(options, 'gracePeriodSeconds'),
     propagation: undefined,
-    uid: stringAt(options, 'preconditions', 'uid'),
+    uid,
     resourceVersion: stringAt(options, 'preconditions', 'resourceVersion'),
     dryRun,
     admitted: true,

@@ -1,13 +1,16 @@
 import { forbidden, invalid, notSupported, required } from '../field-errors.ts';
-import { ensureObject, objectAt, setDefault, stringAt, stringsAt } from '../fields.ts';
+import { ensureObject, jsonEqual, objectAt, setDefault, stringAt, stringsAt } from '../fields.ts';
 import type { FieldError, Kind } from '../kind.ts';
+import { dnsSubdomainProblems } from '../names.ts';
 import type { JsonObject } from '../object.ts';
 import { parseQuantity } from '../quantity.ts';
 import { typeNode } from '../schema.ts';
 import { ageColumn, column, nameColumn, wideColumn } from './columns.ts';
 import { defineKind } from './define.ts';
 import { volumeFinalizer, protect } from './volume-finalizers.ts';
+import { noBacksteps, oneOf, problemsAt } from './field-rules.ts';
 import { validateNodeSelector } from './pod-placement.ts';
+import { validateVolumeSource } from './pod-volumes.ts';
 import { formatAccessModes, validateAccessModes } from './persistentvolumeclaim.ts';
 
 const settings: ReadonlySet<string> = new Set([
@@ -28,7 +31,9 @@ export function volumeSourcesOf(spec: JsonObject): readonly string[] {
   return Object.keys(spec).filter((key) => known?.has(key) === true && !settings.has(key));
 }
 
-function validateVolume(volume: JsonObject): readonly FieldError[] {
+function validateVolume(volume: JsonObject, old?: JsonObject): readonly FieldError[] {
+  // Statuses are written also of volumes that were accepted by other rules.
+  if (old !== undefined && jsonEqual(volume['spec'], old['spec'])) return [];
   const spec = objectAt(volume, 'spec') ?? {};
   const errors: FieldError[] = [...validateAccessModes(stringsAt(spec, 'accessModes'), 'spec.accessModes')];
   const storage = stringAt(spec, 'capacity', 'storage');
@@ -49,10 +54,46 @@ function validateVolume(volume: JsonObject): readonly FieldError[] {
     if (selector === undefined) errors.push(required(at, 'must specify required node constraints'));
     else errors.push(...validateNodeSelector(selector, at));
   }
-  const [first, second] = volumeSourcesOf(spec);
-  if (first === undefined) errors.push(required('spec', 'must specify a volume type'));
-  else if (second !== undefined) {
-    errors.push(forbidden(`spec.${second}`, 'may not specify more than 1 volume type'));
+  const className = stringAt(spec, 'storageClassName');
+  if (className !== '') errors.push(...problemsAt('spec.storageClassName', className, dnsSubdomainProblems));
+  errors.push(...oneOf(spec, 'spec', 'volumeMode', ['Block', 'Filesystem']));
+  return [...errors, ...validateSource(spec)];
+}
+
+function validateSource(spec: JsonObject): readonly FieldError[] {
+  const [kind, second] = volumeSourcesOf(spec);
+  if (kind === undefined) return [required('spec', 'must specify a volume type')];
+  if (second !== undefined) return [forbidden(`spec.${second}`, 'may not specify more than 1 volume type')];
+  const source = objectAt(spec, kind) ?? {};
+  const path = `spec.${kind}`;
+  const errors: FieldError[] = [...validateVolumeSource(kind, source, path)];
+  if (kind === 'csi' && stringAt(source, 'volumeHandle') === '')
+    errors.push(required(`${path}.volumeHandle`));
+  if (kind !== 'local') return errors;
+  const folder = stringAt(source, 'path');
+  if (folder === '') errors.push(required(`${path}.path`));
+  else errors.push(...noBacksteps(`${path}.path`, folder));
+  if (objectAt(spec, 'nodeAffinity', 'required') === undefined)
+    errors.push(required('spec.nodeAffinity', 'Local volume requires node affinity'));
+  return errors;
+}
+
+/** Where the data lie, and who can reach them, is settled: who has bound a claim relies on it. */
+function validateVolumeUpdate(volume: JsonObject, old: JsonObject): readonly FieldError[] {
+  const spec = objectAt(volume, 'spec') ?? {};
+  const before = objectAt(old, 'spec') ?? {};
+  const errors: FieldError[] = [];
+  const sources = new Set([...volumeSourcesOf(spec), ...volumeSourcesOf(before)]);
+  if ([...sources].some((kind) => !jsonEqual(spec[kind], before[kind]))) {
+    const detail = 'spec.persistentvolumesource is immutable after creation';
+    errors.push(forbidden('spec.persistentvolumesource', detail));
+  }
+  if (!jsonEqual(spec['volumeMode'], before['volumeMode']))
+    errors.push(invalid('volumeMode', spec['volumeMode'] ?? null, 'field is immutable'));
+  const isPlaced = objectAt(before, 'nodeAffinity') !== undefined;
+  if (isPlaced && !jsonEqual(spec['nodeAffinity'], before['nodeAffinity'])) {
+    const detail = 'field is immutable, except for updating from beta label to GA';
+    errors.push(invalid('spec.nodeAffinity', spec['nodeAffinity'] ?? null, detail));
   }
   return errors;
 }
@@ -106,4 +147,5 @@ export const persistentVolumeKind: Kind = defineKind({
     protect(volume, volumeFinalizer);
   },
   validate: validateVolume,
+  validateUpdate: validateVolumeUpdate,
 });

@@ -57,13 +57,13 @@ const hostPathTypes = [
   'Socket',
 ] as const;
 
-export const validateHostPath: SourceRules = (source, path) => {
+const validateHostPath: SourceRules = (source, path) => {
   const host = stringAt(source, 'path');
   if (host === '') return [required(child(path, 'path'))];
   return [...noBacksteps(child(path, 'path'), host), ...oneOf(source, path, 'type', hostPathTypes)];
 };
 
-export const validateNfs: SourceRules = (source, path, subject) => {
+const validateNfs: SourceRules = (source, path, subject) => {
   const errors = [...needs('server', 'path')(source, path, subject)];
   const folder = stringAt(source, 'path');
   if (!folder.startsWith('/')) errors.push(invalid(child(path, 'path'), folder, 'must be an absolute path'));
@@ -199,6 +199,11 @@ const sourceRules: Readonly<Record<string, SourceRules>> = {
   ephemeral: validateEphemeral,
   image: validateImage,
 };
+
+/** Rules of the source of a PersistentVolume, which has the fields of a Pod's volume of that kind. */
+export function validateVolumeSource(kind: string, source: JsonObject, path: string): readonly FieldError[] {
+  return sourceRules[kind]?.(source, path, { kind: 'template', name: '' }) ?? [];
+}
 
 /** `usable` collects the volumes without fault, which alone can be mounted. */
 export function validateVolumes(

@@ -34,10 +34,12 @@ export function planPods(job: Job, tally: Tally, nowMs: number): PodPlan {
         : Number.POSITIVE_INFINITY
       : completions - successesOf(job, tally) - tally.failedIndexes.size;
   const wanted = Math.min(parallelism, Math.max(0, left));
-  const kept = isIndexed(job) ? keptFirst(job, tally) : tally.active;
-  const useful = isIndexed(job) ? usefulOf(job, tally) : tally.active.length;
-  if (kept.length > Math.min(wanted, useful))
-    return { ...settled, surplus: kept.slice(Math.min(wanted, useful)) };
+  const useful = usefulPods(job, tally);
+  const most = Math.min(wanted, useful.size);
+  if (tally.active.length > most) {
+    const usefulFirst = tally.active.toSorted((x, y) => Number(useful.has(y)) - Number(useful.has(x)));
+    return { ...settled, surplus: usefulFirst.slice(most) };
+  }
   const count = Math.min(burstMax, wanted - tally.active.length - tally.leaving.length);
   if (count <= 0) return settled;
   if (isIndexed(job)) return planIndexes(job, tally, count, nowMs);
@@ -46,17 +48,9 @@ export function planPods(job: Job, tally: Tally, nowMs: number): PodPlan {
   return { ...settled, missing: Array.from({ length: count }, () => podOfJob(job)) };
 }
 
-/** Active Pods of an Indexed Job, those first that work on an index nobody else has. */
-function keptFirst(job: Job, tally: Tally): readonly Pod[] {
-  const useful = usefulPods(job, tally);
-  return tally.active.toSorted((a, b) => Number(useful.has(b)) - Number(useful.has(a)));
-}
-
-function usefulOf(job: Job, tally: Tally): number {
-  return usefulPods(job, tally).size;
-}
-
+/** Active Pods; of an Indexed Job those that work on an index which is not done and which nobody else has. */
 function usefulPods(job: Job, tally: Tally): ReadonlySet<Pod> {
+  if (!isIndexed(job)) return new Set(tally.active);
   const seen = new Set<number>();
   return new Set(
     tally.active.filter((pod) => {
