@@ -12,6 +12,7 @@ await import('./ingress-forward-auth.test.ts');
 await import('./ingress-http2-stalls.test.ts');
 await import('./ingress-ipv6.test.ts');
 await import('./ingress-nginx-annotations.test.ts');
+await import('./ingress-nginx-backends.test.ts');
 await import('./ingress-own-kinds.test.ts');
 await import('./ingress-paths.test.ts');
 await import('./ingress-proxy-protocol.test.ts');

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
-import { type TestContext, test } from 'node:test';
-import type { Ingress } from '../../src/api/gen/networking-v1.ts';
+import { test } from 'node:test';
 import {
   configMaps,
   endpointSlices,
@@ -15,102 +14,10 @@ import type { KeyPair } from '../../src/base/certificates.ts';
 import { createTestPki } from '../support/pki.ts';
 import { FakeApi } from '../support/fake-api.ts';
 import { type Annotations, type Answer, ask, askOverTls } from './annotation-harness.ts';
-import {
-  type Cluster,
-  ingress,
-  service,
-  slice,
-  startBackend,
-  startIngress,
-  until,
-} from './ingress-harness.ts';
+import { service, slice, startBackend, startIngress, until } from './ingress-harness.ts';
+import { echoed, everything, nginx, type Path, startNginx } from './nginx-harness.ts';
 
 const options = { timeout: 60_000 };
-
-type Path = readonly [path: string, type: string, service?: string];
-
-/** An Ingress of the class of ingress-nginx. */
-function nginx(name: string, host: string, annotations: Annotations, paths: readonly Path[]): Ingress {
-  const long = Object.entries(annotations).map(([key, value]) => [
-    `nginx.ingress.kubernetes.io/${key}`,
-    value,
-  ]);
-  const made = ingress(name, {
-    ingressClassName: 'nginx',
-    rules: [
-      {
-        host,
-        http: {
-          paths: paths.map(([path, pathType, to = 'echo']) => ({
-            path,
-            pathType,
-            backend: { service: { name: to, port: { number: 80 } } },
-          })),
-        },
-      },
-    ],
-  });
-  return { ...made, metadata: { ...made.metadata, annotations: Object.fromEntries(long) } };
-}
-
-const everything: readonly Path[] = [['/', 'Prefix']];
-
-/** What the backend of error pages is told. */
-const pageFields = [
-  ...['host', 'x-code', 'x-format', 'x-original-uri', 'x-namespace', 'x-ingress-name', 'x-service-name'],
-  'x-service-port',
-];
-
-/** Backends `echo`, which tells what it was asked, and `other`, in the place of an ingress-nginx. */
-async function start(
-  t: TestContext,
-  ...made: readonly Ingress[]
-): Promise<Cluster & { readonly api: FakeApi }> {
-  const echo = await startBackend(t, 'echo', (request, response) => {
-    const { method, url, headers } = request;
-    request.resume();
-    request.on('end', () => {
-      if (url?.startsWith('/moved') === true) response.setHeader('Location', 'http://inner/x');
-      if (url?.startsWith('/bad/') === true) response.statusCode = Number(url.slice('/bad/'.length));
-      response.end(JSON.stringify({ method, url, headers }));
-    });
-  });
-  const other = await startBackend(t, 'other');
-  const auth = await startBackend(t, 'auth', (request, response) => {
-    const { authorization, host } = request.headers;
-    response.statusCode = authorization === 'good' ? 200 : 401;
-    response.setHeader('X-Asked', `${host}${request.url} ${String(request.headers['x-told'] ?? '')}`.trim());
-    response.end();
-  });
-  const pages = await startBackend(t, 'pages', (request, response) => {
-    response.statusCode = Number(request.headers['x-code'] ?? 200);
-    response.setHeader('Content-Type', 'text/html');
-    const told = Object.entries(request.headers).filter(([name]) => pageFields.includes(name));
-    response.end(
-      JSON.stringify([request.url, ...told.map(([name, value]) => `${name}: ${String(value)}`).toSorted()]),
-    );
-  });
-  const api = new FakeApi();
-  api.seed(ingressClasses, { metadata: { name: 'nginx' }, spec: { controller: 'k8s.io/ingress-nginx' } });
-  api.seed(configMaps, { metadata: { name: 'told', namespace: 'default' }, data: { 'X-Told': 'by map' } });
-  api.seed(configMaps, {
-    metadata: { name: 'more', namespace: 'default' },
-    data: { 'X-Shop': 'yes', 'X-Powered-By': '' },
-  });
-  for (const { name, port } of [echo, other, auth, pages]) {
-    api.seed(services, service(name));
-    api.seed(endpointSlices, slice(name, 0, port));
-  }
-  for (const item of made) api.seed(ingresses, item);
-  return startIngress(t, api, {
-    ingressClasses: ['nginx'],
-    nginxAnnotations: true,
-    nginxAllowedHeaders: ['X-Shop', 'X-Powered-By'],
-  });
-}
-
-type Echoed = { readonly url: string; readonly headers: Annotations };
-const echoed = (answer: Answer): Echoed => JSON.parse(answer.body) as Echoed;
 
 /** One request to an Ingress for "a.example" and what must come of it. */
 type Case = {
@@ -347,7 +254,7 @@ for (const [
   { annotations, paths = everything, path = '/', headers, method, body, want, is },
 ] of Object.entries(cases)) {
   test(`nginx annotation ${name}`, options, async (t) => {
-    const { http, api } = await start(t, nginx('a', 'a.example', annotations, paths));
+    const { http, api } = await startNginx(t, nginx('a', 'a.example', annotations, paths));
     const auth = Buffer.from(`ann:${apr1('secret', 'saltsalt')}\n`).toString('base64');
     api.seed(secrets, { metadata: { name: 'users', namespace: 'default' }, data: { auth } });
     const last = { got: undefined as unknown };
@@ -364,7 +271,7 @@ test(
   'nginx use-regex: all paths of the host, of whatever Ingress and type, are patterns that ignore case',
   options,
   async (t) => {
-    const { http } = await start(
+    const { http } = await startNginx(
       t,
       nginx('a', 'a.example', {}, [['/foo', 'Exact', 'other']]),
       nginx('b', 'a.example', { 'use-regex': 'true' }, [['/bar/[0-9]+', 'ImplementationSpecific']]),
@@ -389,7 +296,7 @@ test('nginx canary-by-header-pattern, canary-by-cookie and canary-weight', optio
     'canary-by-cookie': 'beta',
     'canary-weight': '0',
   };
-  const { http } = await start(
+  const { http } = await startNginx(
     t,
     nginx('a', 'a.example', {}, everything),
     nginx('canary', 'a.example', rule, [['/', 'Prefix', 'other']]),
@@ -400,7 +307,7 @@ test('nginx canary-by-header-pattern, canary-by-cookie and canary-weight', optio
 });
 
 test('nginx server-alias, from-to-www-redirect and default-backend', options, async (t) => {
-  const { http, api } = await start(
+  const { http, api } = await startNginx(
     t,
     nginx('a', 'a.example', { 'server-alias': 'b.example', 'default-backend': 'other' }, everything),
     nginx('w', 'www.c.example', { 'from-to-www-redirect': 'true' }, everything),
@@ -413,14 +320,14 @@ test('nginx server-alias, from-to-www-redirect and default-backend', options, as
 
 test('nginx limit-rps and limit-connections: beyond them 429', options, async (t) => {
   const rule = { 'limit-rps': '1', 'limit-burst-multiplier': '2', 'limit-connections': '9' };
-  const { http } = await start(t, nginx('a', 'a.example', rule, everything));
+  const { http } = await startNginx(t, nginx('a', 'a.example', rule, everything));
   await until(async () => (await ask(http, '/')).status === 429);
 });
 
 test('nginx proxy-read-timeout and a TLS host, which is redirected', options, async (t) => {
   const silent = await startBackend(t, 'silent', () => {});
   const tls = nginx('tls', 'tls.example', {}, everything);
-  const { http, api } = await start(
+  const { http, api } = await startNginx(
     t,
     { ...tls, spec: { ...tls.spec, tls: [{ hosts: ['tls.example'] }] } },
     nginx('a', 'a.example', { 'proxy-read-timeout': '1', 'proxy-connect-timeout': '1' }, [
@@ -445,7 +352,7 @@ test(
     };
     const made = nginx('a', 'a.example', rule, everything);
     const annotations = { ...made.metadata?.annotations, 'fairlead.dev/upstream-host': 'ours.example' };
-    const { http, api } = await start(t, { ...made, metadata: { ...made.metadata, annotations } });
+    const { http, api } = await startNginx(t, { ...made, metadata: { ...made.metadata, annotations } });
     assert.equal(echoed(await ask(http, '/')).headers['host'], 'ours.example');
     const told = async (): Promise<readonly (readonly [string, number | undefined])[]> =>
       (await api.list(events)).items
@@ -464,7 +371,7 @@ test('nginx auth-tls-*: client certificates by host, told to the backend as ther
   const pki = await createTestPki();
   const ca = { 'ca.crt': Buffer.from(pki.authority.pair.certificate).toString('base64') };
   const asking = { 'auth-tls-secret': 'default/ca' };
-  const { https, api } = await start(
+  const { https, api } = await startNginx(
     t,
     nginx('on', 'on.example', { ...asking, 'auth-tls-pass-certificate-to-upstream': 'true' }, everything),
     nginx('opt', 'opt.example', { ...asking, 'auth-tls-verify-client': 'optional' }, everything),
@@ -501,7 +408,7 @@ test(
   'nginx custom-headers: the ConfigMap is followed, and sets nothing that is not allowed',
   options,
   async (t) => {
-    const { http, api } = await start(
+    const { http, api } = await startNginx(
       t,
       nginx('a', 'a.example', { 'custom-headers': 'default/more' }, everything),
     );
