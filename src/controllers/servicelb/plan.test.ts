@@ -4,11 +4,9 @@ import type { Node, Service } from '../../api/gen/core-v1.ts';
 import type { EndpointSlice } from '../../api/gen/discovery-v1.ts';
 import { planBalancer, portsError } from './plan.ts';
 
-function node(name: string, address: string, ready = 'True'): Node {
-  return {
-    metadata: { name },
-    status: { addresses: [{ type: 'InternalIP', address }], conditions: [{ type: 'Ready', status: ready }] },
-  };
+function node(name: string, address: string | readonly string[], ready = 'True'): Node {
+  const addresses = [address].flat().map((one) => ({ type: 'InternalIP', address: one }));
+  return { metadata: { name }, status: { addresses, conditions: [{ type: 'Ready', status: ready }] } };
 }
 
 function service(name: string, createdAt: string, spec: Service['spec'] = {}): Service {
@@ -136,6 +134,23 @@ test('servicelb: loadBalancerIP picks a node’s address, and is told where it c
   assert.deepEqual(plan('10.41.0.10'), [['10.41.0.10'], false]);
   assert.deepEqual(plan('192.0.2.1'), [['10.41.0.9', '10.41.0.10'], true]);
   assert.deepEqual(plan('10.41.0.11'), [['10.41.0.9', '10.41.0.10'], true], 'its node is not ready');
+});
+
+test('servicelb: of each of the Service’s families, in their order, the addresses by number', () => {
+  const both = ['10', '9'].map((number) =>
+    node(number, [`10.41.0.${number}`, `fd00::${Number(number).toString(16)}`]),
+  );
+  const all = [...both, node('16', ['10.41.0.16', 'fd00::10']), node('old', '10.41.0.2')];
+  const plan = (ipFamilies: readonly string[]) => {
+    const wanted = service('web', '1', { ipFamilies: [...ipFamilies] });
+    return planBalancer(wanted, { services: [wanted], nodes: all, slices: [] }).ingress.map(({ ip }) => ip);
+  };
+  const four = ['10.41.0.2', '10.41.0.9', '10.41.0.10', '10.41.0.16'];
+  const six = ['fd00::9', 'fd00::a', 'fd00::10'];
+  assert.deepEqual(plan(['IPv4']), four);
+  assert.deepEqual(plan(['IPv6']), six, 'a node without such an address has none to give');
+  assert.deepEqual(plan(['IPv4', 'IPv6']), [...four, ...six]);
+  assert.deepEqual(plan(['IPv6', 'IPv4']), [...six, ...four]);
 });
 
 test('servicelb: the condition names every clash, and says nothing without one', () => {

@@ -1,7 +1,7 @@
 import type { LoadBalancerIngress, Node, PortStatus, Service } from '../../api/gen/core-v1.ts';
 import type { EndpointSlice } from '../../api/gen/discovery-v1.ts';
 import { keyOf } from '../../api/object.ts';
-import { canonicalIp } from '../../base/ip.ts';
+import { canonicalIp, compareIp, parseIp } from '../../base/ip.ts';
 import type { ConditionText } from '../service-conditions.ts';
 
 const excludeLabel = 'node.kubernetes.io/exclude-from-external-load-balancers';
@@ -65,10 +65,12 @@ export function planBalancer(service: Service, context: BalancerContext): Balanc
   if (clashes.length === ports.length) return { ingress: [], clashes, wantedAddressMissing: false };
   const families = service.spec?.ipFamilies ?? ['IPv4'];
   const holds = nodesWithEndpoints(service, context.slices);
-  const addresses = [...context.nodes]
-    .filter((node) => isTakingTraffic(node) && holds(node.metadata?.name ?? ''))
-    .flatMap((node) => families.flatMap((family) => addressOf(node, family) ?? []))
-    .toSorted(compareAddresses);
+  const taking = [...context.nodes].filter(
+    (node) => isTakingTraffic(node) && holds(node.metadata?.name ?? ''),
+  );
+  const addresses = families.flatMap((family) =>
+    taking.flatMap((node) => addressOf(node, family) ?? []).toSorted(compareAddresses),
+  );
   const wanted = canonicalIp(service.spec?.loadBalancerIP ?? '');
   const wantedAddressMissing = wanted !== undefined && !addresses.includes(wanted);
   const chosen = wanted === undefined || wantedAddressMissing ? addresses : [wanted];
@@ -164,7 +166,9 @@ function compareAge(a: Service, b: Service): number {
   return keyOf(a) < keyOf(b) ? -1 : keyOf(a) > keyOf(b) ? 1 : 0;
 }
 
-/** By number, not by text: 10.41.0.9 comes before 10.41.0.10. */
+/** Of one family. By number, not by text: 10.41.0.9 comes before 10.41.0.10, fd00::a before fd00::10. */
 function compareAddresses(a: string, b: string): number {
-  return a.localeCompare(b, 'en', { numeric: true });
+  const [first, second] = [parseIp(a), parseIp(b)];
+  if (first === undefined || second === undefined) return a < b ? -1 : a > b ? 1 : 0;
+  return compareIp(first, second);
 }
