@@ -1,4 +1,4 @@
-import { renderOwnAnswer } from '../proxy/answers.ts';
+import { bodyLate, renderOwnAnswer } from '../proxy/answers.ts';
 import type { ProxyContext } from '../proxy/context.ts';
 import { Exchange } from '../proxy/exchange.ts';
 import type { ExchangeClient } from '../proxy/exchange-client.ts';
@@ -29,9 +29,6 @@ export type ClientHandler = ConnectionHandler & {
   /** Cuts it at once. */
   abort(): void;
 };
-
-/** Why a request is answered 408. */
-export const bodyLate = 'the request body did not arrive in time';
 
 /** Who keeps clients' connections. */
 export type ClientOwner = {

@@ -35,6 +35,9 @@ export class HeaderList {
   }
 }
 
+/** Of the string that is being decoded, on whatever connection. At most four times the largest header block. */
+let scratch: Buffer = Buffer.allocUnsafe(512);
+
 /** What an integer too large for us, or one that ends too early, is read as. */
 const BAD = -1;
 
@@ -46,7 +49,6 @@ export class HpackDecoder {
   #data: Buffer = empty;
   #at = 0;
   #end = 0;
-  #text: Buffer = Buffer.allocUnsafe(512); // of the string being decoded
 
   constructor(tableBytesMax = tableBytesDefault) {
     this.#tableBytesMax = tableBytesMax;
@@ -134,9 +136,9 @@ export class HpackDecoder {
     this.#at = start + length;
     if (!coded) return this.#data.toString('latin1', start, start + length);
     const most = huffmanDecodedMax(length);
-    if (this.#text.length < most) this.#text = Buffer.allocUnsafe(2 * most);
-    const decoded = huffmanDecode(this.#data, start, start + length, this.#text);
-    return decoded === -1 ? undefined : this.#text.toString('latin1', 0, decoded);
+    if (scratch.length < most) scratch = Buffer.allocUnsafe(2 * most);
+    const decoded = huffmanDecode(this.#data, start, start + length, scratch);
+    return decoded === -1 ? undefined : scratch.toString('latin1', 0, decoded);
   }
 }
 

@@ -1,4 +1,4 @@
-import { renderOwnAnswer } from '../proxy/answers.ts';
+import { bodyLate, renderOwnAnswer } from '../proxy/answers.ts';
 import type { ProxyContext } from '../proxy/context.ts';
 import { Exchange } from '../proxy/exchange.ts';
 import type { ExchangeClient, RequestFramer } from '../proxy/exchange-client.ts';
@@ -108,7 +108,7 @@ export class Http2ClientStream implements ExchangeClient, StreamHandler {
 
   onTimeout(): void {
     if (this.#exchange.state !== 'tunnel' && !this.blocked && !this.#finished)
-      this.#exchange.giveUp(408, 'the request body did not arrive in time');
+      this.#exchange.giveUp(408, bodyLate);
     else this.#end(CANCEL);
     this.#connection.link.schedule();
   }

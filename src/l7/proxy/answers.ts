@@ -51,6 +51,9 @@ const phrases: Readonly<Record<number, string>> = {
 };
 
 /** The registered phrase of a status; '' for one that has none, which HTTP/1.1 allows. */
+/** Why a request is answered 408. */
+export const bodyLate = 'the request body did not arrive in time';
+
 export function reasonPhrase(status: number): string {
   return phrases[status] ?? '';
 }
