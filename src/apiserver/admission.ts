@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { policyWarnings } from '../api/admission/policy-types.ts';
 import { ensureObject, jsonEqual, numberAt, objectAt, objectsAt, stringAt } from '../api/fields.ts';
+import { metricsGroup } from '../api/kinds/metrics.ts';
 import type { JsonObject } from '../api/object.ts';
 import { groupVersions, kinds } from '../api/registry.ts';
 import { failure, forbidden, notFound } from '../api/status.ts';
@@ -86,7 +87,8 @@ function keepLocal({ customs }: ApiContext, target: Target, service: JsonObject)
   const spec = objectAt(service, 'spec');
   if (objectAt(spec, 'service') === undefined) return;
   const isLocal = groupVersions(customs.all()).some(
-    ({ group, version }) => group === stringAt(spec, 'group') && version === stringAt(spec, 'version'),
+    ({ group, version }) =>
+      group !== metricsGroup && group === stringAt(spec, 'group') && version === stringAt(spec, 'version'),
   );
   if (!isLocal) return;
   const name = stringAt(service, 'metadata', 'name');

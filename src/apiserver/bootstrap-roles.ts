@@ -79,6 +79,7 @@ const viewRules: readonly PolicyRule[] = [
   rule('batch', ['cronjobs', 'cronjobs/status', 'jobs', 'jobs/status'], read),
   rule('policy', ['poddisruptionbudgets', 'poddisruptionbudgets/status'], read),
   rule('networking.k8s.io', ['ingresses', 'ingresses/status', 'networkpolicies'], read),
+  rule('metrics.k8s.io', ['pods', 'nodes'], read),
 ];
 
 const editRules: readonly PolicyRule[] = [

@@ -5,7 +5,7 @@ import type { Entry } from '../store/store.ts';
 import type { ApiContext, Target } from './context.ts';
 import type { Reply } from './exchange.ts';
 import { formOf, renderList, renderObject } from './forms.ts';
-import { keyOfObject, templateOf } from './objects.ts';
+import { keyOfObject, transientEntry } from './objects.ts';
 import { parseSelection } from './selection.ts';
 
 /**
@@ -51,8 +51,5 @@ function components(context: ApiContext): readonly Entry[] {
 }
 
 function componentEntry(name: string, condition: JsonObject): Entry {
-  const { before, after } = templateOf(componentStatusKind, { metadata: { name }, conditions: [condition] });
-  // They have no revision of their own, and say so by an empty one.
-  const value = Buffer.from(`${before}${after}`.replace('"resourceVersion":"",', ''));
-  return { key: keyOfObject(componentStatusKind, '', name), value, revision: 0 };
+  return transientEntry(componentStatusKind, { metadata: { name }, conditions: [condition] });
 }

@@ -15,6 +15,7 @@ import type { ProtobufEncoder } from './protobuf-encode.ts';
 import type { Quotas } from './quota.ts';
 import type { ServiceAllocator } from './service-allocator.ts';
 import type { TokenAuthority } from './tokens.ts';
+import type { UsageMeter } from './usage/measure.ts';
 import type { WebhookClient } from './webhooks/client.ts';
 import type { WebhookRegistry } from './webhooks/registry.ts';
 
@@ -31,6 +32,7 @@ export type ApiContext = {
   readonly quotas: Quotas;
   readonly kubelets: KubeletLink;
   readonly metrics: Metrics;
+  readonly usage: UsageMeter;
   readonly webhookRegistry: WebhookRegistry;
   readonly policies: PolicyRegistry;
   readonly aggregation: AggregationRegistry;

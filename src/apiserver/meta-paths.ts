@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { Kind } from '../api/kind.ts';
 import { pathNotFound } from '../api/status.ts';
 import { serverVersion } from './config.ts';
 import type { ApiContext } from './context.ts';
@@ -16,7 +17,7 @@ export async function answerPath(context: ApiContext, request: ApiRequest): Prom
   if (exact !== undefined) return exact(context, request);
   const [root] = path.split('/').filter((segment) => segment !== '');
   if (root === 'api' || root === 'apis')
-    return answerDiscovery(request, context.customs.all(), context.aggregation.versions());
+    return answerDiscovery(request, localKinds(context), context.aggregation.versions());
   if (path.startsWith('/openapi/v3/')) {
     return openApiDocument(context, request, path.slice('/openapi/v3/'.length));
   }
@@ -24,14 +25,20 @@ export async function answerPath(context: ApiContext, request: ApiRequest): Prom
   throw pathNotFound();
 }
 
+/** Beside the built-in ones, without those that another server answers for. */
+function localKinds({ customs, aggregation }: ApiContext): readonly Kind[] {
+  const all = customs.all();
+  const isTaken = ({ group, version }: Kind): boolean => aggregation.find(group, version) !== undefined;
+  return all.some(isTaken) ? all.filter((kind) => !isTaken(kind)) : all; // the same list: documents are kept by it
+}
+
 type PathHandler = (context: ApiContext, request: ApiRequest) => Reply | Promise<Reply>;
 
 const exactPaths: Readonly<Record<string, PathHandler>> = {
   '/': () => jsonReply({ paths: Object.keys(exactPaths).filter((path) => path !== '/') }),
-  '/api': (context, request) =>
-    answerDiscovery(request, context.customs.all(), context.aggregation.versions()),
+  '/api': (context, request) => answerDiscovery(request, localKinds(context), context.aggregation.versions()),
   '/apis': (context, request) =>
-    answerDiscovery(request, context.customs.all(), context.aggregation.versions()),
+    answerDiscovery(request, localKinds(context), context.aggregation.versions()),
   '/version': () =>
     jsonReply({ ...serverVersion, platform: `linux/${process.arch === 'x64' ? 'amd64' : process.arch}` }),
   '/healthz': health('healthz'),
@@ -44,7 +51,7 @@ const exactPaths: Readonly<Record<string, PathHandler>> = {
   '/openapi/v2': openApiV2,
   '/openapi/v3': async (context, request) => {
     const { openApiV3Index } = await import('../api/openapi.ts');
-    return documentReply(request, openApiV3Index(context.customs.all(), context.aggregation.documents()));
+    return documentReply(request, openApiV3Index(localKinds(context), context.aggregation.documents()));
   },
   '/.well-known/openid-configuration': (context) => {
     const { issuer } = context.tokens;
@@ -68,7 +75,7 @@ function health(name: string): PathHandler {
 
 /** The documents and the texts in them are loaded when somebody first asks: most servers never need them. */
 async function openApiV2(context: ApiContext, request: ApiRequest): Promise<Reply> {
-  const parts = [context.customs.all(), context.aggregation.documents()] as const;
+  const parts = [localKinds(context), context.aggregation.documents()] as const;
   const { openApiV2Json, openApiV2Protobuf, openApiV2ProtobufMediaType } = await import('../api/openapi.ts');
   for (const { type } of parseAccept(request.headers.accept)) {
     if (type === openApiV2ProtobufMediaType) {
@@ -82,7 +89,7 @@ async function openApiV2(context: ApiContext, request: ApiRequest): Promise<Repl
 /** For an URL with the document's own hash the answer never changes, so it may be kept; another hash leads to the newest. */
 async function openApiDocument(context: ApiContext, request: ApiRequest, path: string): Promise<Reply> {
   const { openApiV3Document } = await import('../api/openapi.ts');
-  const document = openApiV3Document(path, context.customs.all(), context.aggregation.documents());
+  const document = openApiV3Document(path, localKinds(context), context.aggregation.documents());
   if (document === undefined) throw pathNotFound();
   const asked = request.query.get('hash');
   if (asked === null || asked === '') return documentReply(request, document);

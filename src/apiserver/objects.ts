@@ -44,6 +44,14 @@ function headOf(kind: Pick<Kind, 'group' | 'version' | 'kind'>): string {
   return `{"kind":"${kind.kind}","apiVersion":"${apiVersionOfKind(kind)}","metadata":{"resourceVersion":"`;
 }
 
+/** An object that is not stored but shown like one. It has no revision of its own, and says so by none. */
+export function transientEntry(kind: Kind, object: JsonObject): Entry {
+  const { before, after } = templateOf(kind, object);
+  const value = Buffer.from(`${before}${after}`.replace('"resourceVersion":"",', ''));
+  const namespace = kind.namespaced ? stringAt(object, 'metadata', 'namespace') : '';
+  return { key: keyOfObject(kind, namespace, stringAt(object, 'metadata', 'name')), value, revision: 0 };
+}
+
 /** The same object at another revision: what a delete event shows. */
 export function templateOfEntry(entry: Entry): ValueTemplate {
   const text = entry.value.toString();

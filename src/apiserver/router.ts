@@ -1,6 +1,7 @@
 import { stringAt } from '../api/fields.ts';
 import type { Kind, Subresource } from '../api/kind.ts';
 import { bindingKind } from '../api/kinds/binding.ts';
+import { componentStatusKind } from '../api/kinds/componentstatus.ts';
 import { findKind } from '../api/registry.ts';
 import { badRequest, deleted, forbidden, methodNotAllowed, pathNotFound } from '../api/status.ts';
 import type { RemoteApi } from './aggregation/registry.ts';
@@ -31,6 +32,7 @@ import {
   putScale,
   requestToken,
 } from './subresources.ts';
+import { getUsage, listUsage } from './usage/serve.ts';
 import { watchObjects } from './watch.ts';
 import { isDryRun } from './dry-run.ts';
 import { changeObject, createObject, decodeRequest, type WritablePart, type Written } from './write.ts';
@@ -52,6 +54,7 @@ const objectRoutes: Routes = {
 
 const reviewRoutes: Routes = { create: answerReview };
 const bindingRoutes: Routes = { create: bindNamedPod };
+const usageRoutes: Routes = { get: getUsage, list: listUsage };
 const componentRoutes: Routes = { get: getComponent, list: listComponents };
 
 /** Subresources that show the whole object and write a part of it. */
@@ -170,7 +173,10 @@ export function resolveTarget(
 
 function routesOf(kind: Kind, target: Target): Routes {
   if (kind.ephemeral === true) return kind === bindingKind ? bindingRoutes : reviewRoutes;
-  if (kind.readOnly === true) return target.subresource === '' ? componentRoutes : {};
+  if (kind.readOnly === true) {
+    if (target.subresource !== '') return {};
+    return kind === componentStatusKind ? componentRoutes : usageRoutes;
+  }
   if (target.subresource === '') return objectRoutes;
   const known = kind.subresources.find((subresource) => subresource === target.subresource);
   if (known === undefined || (target.rest.length > 0 && known !== 'proxy')) throw pathNotFound();

@@ -28,6 +28,7 @@ import { createServiceAllocator } from './service-allocator.ts';
 import { runServiceRanges } from './service-ranges.ts';
 import { createTokenAuthority } from './tokens.ts';
 import { serveUpgrade } from './upgrade.ts';
+import { createUsageMeter } from './usage/measure.ts';
 import { createWebhookClient } from './webhooks/client.ts';
 import { createWebhookRegistry } from './webhooks/registry.ts';
 
@@ -134,6 +135,7 @@ function createContext(
     return cidr;
   });
   const clock = systemClock;
+  const kubelets = createKubeletLink(store, config);
   return {
     config,
     log,
@@ -152,7 +154,8 @@ function createContext(
     }),
     customs: createCustomKinds(store),
     quotas: createQuotas(store),
-    kubelets: createKubeletLink(store, config),
+    kubelets,
+    usage: createUsageMeter(kubelets, clock, log),
     metrics: createMetrics(),
     webhookRegistry: createWebhookRegistry(store),
     policies: createPolicyRegistry(store),

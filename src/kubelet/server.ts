@@ -16,6 +16,7 @@ import type { RuntimeView } from './runtime-view.ts';
 import { relayStream } from './stream-relay.ts';
 
 export type ServerDeps = {
+  readonly nodeName: string;
   readonly address: string;
   readonly tls: ServerTls;
   readonly cri: Cri;
@@ -122,6 +123,14 @@ async function serve(deps: ServerDeps, request: IncomingMessage, response: Serve
     case 'containerLogs':
       await serveLog(deps, rest, url.searchParams, response);
       return;
+    case 'stats': {
+      if (rest[0] !== 'summary') throw new HttpError(404, `${url.pathname} is not an address of the kubelet`);
+      const { statsSummary } = await import('./stats-summary.ts');
+      const { stats } = await deps.cri.listContainerStats({});
+      const summary = statsSummary(deps.nodeName, stats, Date.now());
+      response.setHeader('Content-Type', 'application/json').end(JSON.stringify(summary));
+      return;
+    }
     case 'metrics': {
       const { renderKubeletMetrics } = await import('./metrics.ts');
       response

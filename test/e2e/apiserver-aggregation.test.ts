@@ -93,6 +93,7 @@ function answerOf(request: IncomingMessage): object | undefined {
     const resources = [{ ...resource, verbs: ['get', 'list'] }];
     return { kind: 'APIResourceList', apiVersion: 'v1', groupVersion: apiVersion, resources };
   }
+  if (path.startsWith(metricsPath)) return metricsOf(path);
   if (path.startsWith('/openapi/')) return openApiOf(path);
   const metadata = { name: 'one', namespace: 'default' };
   const proof = (request.socket as TLSSocket).getPeerCertificate();
@@ -107,6 +108,19 @@ function answerOf(request: IncomingMessage): object | undefined {
     path: request.url,
   };
   return path.endsWith('/loads') ? { apiVersion, kind: 'LoadList', metadata: {}, items: [load] } : load;
+}
+
+const metricsPath = '/apis/metrics.k8s.io/v1beta1';
+
+/** As a metrics-server answers, with Nodes alone. */
+function metricsOf(path: string): object {
+  const groupVersion = 'metrics.k8s.io/v1beta1';
+  if (path === metricsPath) {
+    const nodes = { name: 'nodes', singularName: '', namespaced: false, kind: 'NodeMetrics' };
+    const resources = [{ ...nodes, verbs: ['get', 'list'] }];
+    return { kind: 'APIResourceList', apiVersion: 'v1', groupVersion, resources };
+  }
+  return { kind: 'NodeMetricsList', apiVersion: groupVersion, metadata: { selfLink: 'theirs' }, items: [] };
 }
 
 /** Of version 2 a document with more in it than the group version that is asked for. */
@@ -295,6 +309,24 @@ test('APIServices: a server that fails, one that cannot be trusted, and none any
   await k.ok('get loads');
   await k.ok(`delete apiservice v1beta1.${group}`);
   assert.match(await k.fails(`get --raw /apis/${group}/v1beta1/loads`), /NotFound|not find/);
+});
+
+test('APIServices: a metrics-server takes metrics.k8s.io over, and gives it back', { skip }, async () => {
+  const name = 'v1beta1.metrics.k8s.io';
+  const pods = /^pods +metrics.k8s.io\/v1beta1 +true +PodMetrics/m;
+  await eventually(async () => assert.match(await k.ok(`get apiservice ${name}`), /Local +True/));
+  assert.match(await k.ok('api-resources'), pods);
+  await k.ok(`apply -f ${k.file(apiService({ service, caBundle }, name))}`);
+  await eventually(async () => assert.match(await k.ok(`get apiservice ${name}`), /metrics +True/), {
+    timeoutMs: 20_000,
+  });
+  assert.match(await k.ok(`get --raw ${metricsPath}/nodes`), /theirs/);
+  const resources = await k.ok('api-resources');
+  assert.match(resources, /^nodes +metrics.k8s.io\/v1beta1 +false +NodeMetrics/m);
+  assert.doesNotMatch(resources, pods);
+  await k.ok(`delete apiservice ${name}`);
+  await eventually(async () => assert.match(await k.ok(`get apiservice ${name}`), /Local +True/));
+  assert.match(await k.ok(`get --raw ${metricsPath}/nodes`), /"items":\[\]/);
 });
 
 test('APIServices: what cannot be one is refused', { skip }, async () => {

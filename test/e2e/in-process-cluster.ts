@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -51,7 +54,14 @@ export async function startCluster() {
     signing: { authority: pki.authority.pair, durationMsMax: 365 * 86_400_000 },
   };
   const controllers = runControllers(controllersConfig, manager.client, log, stop.signal);
-  for (const name of ['server-0', 'agent-0']) await admin.client.create(nodes, readyNode(name));
+  const certificate = await pki.serving('kubelet');
+  const names = ['server-0', 'agent-0'];
+  const summaries = await Promise.all(
+    names.map((name) => serveSummary(name, { ...certificate, ca: pki.server.caCert }, admin.client)),
+  );
+  for (const [at, name] of names.entries()) {
+    await admin.client.create(nodes, readyNode(name, summaries[at]?.port ?? 0));
+  }
   const kubelets = runKubelets(admin.client, stop.signal);
   async function kubectl(...args: readonly string[]): Promise<string> {
     return runOk('kubectl', ['--kubeconfig', admin.file, `--cache-dir=${directory}/cache`, ...args]);
@@ -73,7 +83,7 @@ export async function startCluster() {
     },
     async [Symbol.asyncDispose]() {
       stop.abort();
-      await Promise.all([controllers, kubelets, server]);
+      await Promise.all([controllers, kubelets, server, ...summaries.map((summary) => summary.stop())]);
       admin.client.close();
       manager.client.close();
       rmSync(directory, { recursive: true, force: true });
@@ -81,17 +91,61 @@ export async function startCluster() {
   };
 }
 
-function readyNode(name: string): Node {
+/** What every container of the stand-ins uses. */
+const containerUsage = { cores: 0.25, bytes: 64 * 1024 * 1024 };
+
+/** The kubelet of a node, as far as it tells what its Pods use. */
+async function serveSummary(
+  nodeName: string,
+  { certificate, key, ca }: { readonly certificate: string; readonly key: string; readonly ca: string },
+  client: ApiClient,
+): Promise<{ readonly port: number; stop(): Promise<void> }> {
+  const tls = { cert: certificate, key, ca, requestCert: true, rejectUnauthorized: true };
+  const server = createServer(tls, (request, response) => {
+    if (request.url !== '/stats/summary') {
+      response.writeHead(404).end();
+      return;
+    }
+    void client.list(pods).then(({ items }) => {
+      const here = items.filter(({ spec }) => spec?.nodeName === nodeName);
+      response.end(JSON.stringify(summaryOf(here, systemClock.nowMs())));
+    });
+  });
+  server.listen({ host: '127.0.0.1', port: 0 });
+  await once(server, 'listening');
+  return {
+    port: (server.address() as AddressInfo).port,
+    async stop() {
+      server.closeAllConnections();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}
+
+function summaryOf(here: readonly Pod[], nowMs: number): object {
+  const time = new Date(nowMs).toISOString();
+  const cpu = { time, usageCoreNanoSeconds: nowMs * 1e6 * containerUsage.cores };
+  const memory = { time, workingSetBytes: containerUsage.bytes };
+  return {
+    pods: here.map(({ metadata, spec }) => ({
+      podRef: { name: metadata?.name, namespace: metadata?.namespace },
+      containers: spec?.containers.map(({ name }) => ({ name, cpu, memory })),
+    })),
+  };
+}
+
+function readyNode(name: string, port: number): Node {
   const capacity = { cpu: '8', memory: '16Gi', pods: '110' };
   const now = rfc3339(systemClock.nowMs());
-  const address = `10.41.0.${name.length}`;
   return {
     metadata: { name, labels: { 'kubernetes.io/hostname': name } },
     spec: {},
     status: {
       capacity,
       allocatable: capacity,
-      addresses: [{ type: 'InternalIP', address }],
+      addresses: [{ type: 'InternalIP', address: '127.0.0.1' }],
+      daemonEndpoints: { kubeletEndpoint: { Port: port } },
       conditions: [{ type: 'Ready', status: 'True', reason: 'KubeletReady', lastHeartbeatTime: now }],
     },
   };

@@ -74,6 +74,10 @@ const workload: readonly Step[] = [
   { line: 'uncordon agent-0', want: /uncordoned/ },
   { line: 'taint nodes agent-0 a=b:NoSchedule', want: /tainted/ },
   { line: 'taint nodes agent-0 a-', want: /untainted/ },
+  { line: 'top pods', want: /NAME\s+CPU\(cores\)\s+MEMORY\(bytes\)\s+web-\S+\s+250m\s+64Mi/ },
+  { line: 'top pods -A -l app=web --containers', want: /default\s+web-\S+\s+nginx\s+250m\s+64Mi/ },
+  { line: 'top pods --sort-by=memory', want: /web-\S+\s+250m\s+64Mi/ },
+  { line: 'top pods -l app=nothing', want: /No resources found/ },
   { line: 'run lone --image=busybox --restart=Never', want: /pod\/lone created/ },
   { line: 'delete pod lone --wait --timeout=30s', want: /deleted/ },
   { line: 'delete deployment,service -l app=web', want: /"web" deleted/ },
@@ -150,8 +154,11 @@ const server: readonly Step[] = [
   { line: 'get ipaddresses', want: /10\.43\.0\.1\s+services\/default\/kubernetes/ },
   { line: 'get storageclasses,csidrivers,csinodes,volumeattachments', want: /No resources found/ },
   { line: 'get --raw /readyz', want: /ok/ },
-  // Without metrics-server, as on any such cluster.
-  { line: 'top nodes', want: /Metrics API not available|Metrics not available/i, fails: true },
+  { line: 'top nodes', want: /server-0\s+\d+m\s+\d+%\s+\d+Mi\s+\d+%/ },
+  { line: 'top node agent-0 --no-headers', want: /^agent-0\s/ },
+  { line: 'get --raw /apis/metrics.k8s.io/v1beta1/nodes/agent-0', want: /"kind":"NodeMetrics"/ },
+  { line: 'get nodes.metrics.k8s.io', want: /NAME\s+CPU\s+MEMORY\s+WINDOW\nagent-0\s/ },
+  { line: 'get apiservices v1beta1.metrics.k8s.io', want: /Local\s+True/ },
 ];
 
 for (const { version, path } of findKubectls()) {

@@ -120,6 +120,10 @@ describe('kubelet', { skip: skip ?? false }, () => {
       ['to-err', 'to-out'],
     );
     assert.match(await node.kubectl('logs', 'web', '--tail=1', '--timestamps'), /^20\d\d-\d\d-\d\dT/);
+    assert.match(await node.kubectl('top', 'pod', 'web', '--containers'), /^web\s+\S+\s+\d+m\s+\d+Mi/m);
+    assert.match(await node.kubectl('top', 'nodes'), /^server-0\s+\d+m\s+\d+%\s+\d+Mi\s+\d+%/m);
+    const path = '/api/v1/nodes/server-0/proxy/stats/summary';
+    assert.match(await node.kubectl('get', '--raw', path), /"podRef":\{"name":"web","namespace":"default"/);
     assert.equal(await node.kubectl('exec', 'web', '--', 'cat', '/tmp/index.html'), 'served\n');
     await assert.rejects(
       node.kubectl('exec', 'web', '--', 'sh', '-c', 'exit 3'),

@@ -1,13 +1,14 @@
 import { kindsOfDefinition } from '../../api/custom/kind.ts';
 import { objectsAt, stringAt } from '../../api/fields.ts';
 import type { Kind } from '../../api/kind.ts';
+import { metricsKinds } from '../../api/kinds/metrics.ts';
 import type { JsonObject } from '../../api/object.ts';
 import type { Store } from '../../store/store.ts';
 import { parseEntry } from '../objects.ts';
 
 export const definitionsPrefix = 'apiextensions.k8s.io/customresourcedefinitions/';
 
-/** The kinds that CustomResourceDefinitions add to the built-in ones. */
+/** The kinds beside the built-in ones: those of CustomResourceDefinitions, and those that another server may take over. */
 export type CustomKinds = {
   find(group: string, version: string, plural: string): Kind | undefined;
   /** All served ones; the same list until a definition changes. */
@@ -30,7 +31,7 @@ export function createCustomKinds(store: Store): CustomKinds {
   }
 
   function index(): void {
-    all = [...byDefinition.values()].flatMap(({ kinds }) => kinds);
+    all = [...metricsKinds, ...[...byDefinition.values()].flatMap(({ kinds }) => kinds)];
     byPath = new Map(all.map((kind) => [pathOf(kind.group, kind.version, kind.plural), kind]));
   }
 
