@@ -1,11 +1,14 @@
 import { randomInt } from 'node:crypto';
 import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
 import { type Agent, request as httpsRequest, type RequestOptions } from 'node:https';
+import { pipeline, type Readable, Transform } from 'node:stream';
+import { createGunzip, createInflate } from 'node:zlib';
 import { stringMapAt } from '../api/fields.ts';
 import { badRequest, notFound, serviceUnavailable } from '../api/status.ts';
 import { admitConnection } from './connect-admission.ts';
 import type { ApiContext, Target } from './context.ts';
 import type { ApiRequest, Reply, UpgradedConnection } from './exchange.ts';
+import { createLinkRewriter } from './html-links.ts';
 import { boundConnecting } from './kubelet-link.ts';
 import { requireEntry } from './list.ts';
 import { parseEntry } from './objects.ts';
@@ -47,13 +50,45 @@ export async function relayAnswer(
   body.pipe(sending);
   const answer = await answering;
   answer.once('close', () => request.signal.removeEventListener('abort', onGone));
-  return {
-    kind: 'relayed',
-    status: answer.statusCode ?? 502,
-    headers: answerHeaders(answer, prefix),
-    body: answer,
-  };
+  const status = answer.statusCode ?? 502;
+  const headers = answerHeaders(answer, prefix);
+  if (prefix === '' || request.method === 'HEAD' || status === 206) {
+    return { kind: 'relayed', status, headers, body: answer };
+  }
+  return { kind: 'relayed', status, ...withLinks(answer, headers, prefix) };
 }
+
+/** An HTML page with its links through the proxy. Compressed ones are sent without compression. */
+function withLinks(
+  answer: IncomingMessage,
+  headers: Readonly<Record<string, string | string[]>>,
+  prefix: string,
+): { readonly headers: Readonly<Record<string, string | string[]>>; readonly body: Readable } {
+  const { 'content-length': _length, 'content-encoding': coding = 'identity', ...others } = headers;
+  const decoder = decoders[String(coding).toLowerCase()];
+  if (!/^text\/html\b/i.test(String(headers['content-type'])) || decoder === undefined) {
+    return { headers, body: answer };
+  }
+  const rewriter = createLinkRewriter(prefix);
+  const links = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      done(null, Buffer.from(rewriter.push(chunk.toString('latin1')), 'latin1'));
+    },
+    flush(done) {
+      done(null, Buffer.from(rewriter.end(), 'latin1'));
+    },
+  });
+  // What goes wrong destroys the last stream, where the reader hears of it.
+  pipeline([answer, ...decoder(), links], () => {});
+  return { headers: others, body: links };
+}
+
+/** By content coding; a page in another one is passed on as it is. */
+const decoders: Readonly<Record<string, (() => readonly Transform[]) | undefined>> = {
+  identity: () => [],
+  gzip: () => [createGunzip()],
+  deflate: () => [createInflate()],
+};
 
 function redirect(location: string): Reply {
   return { kind: 'bytes', status: 301, contentType: 'text/plain', body: [], headers: { location } };

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
+import { gzipSync } from 'node:zlib';
 import { connect as tlsConnect } from 'node:tls';
 import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
@@ -35,6 +36,14 @@ before(async () => {
   backend = createServer((request, response) => {
     if (request.url === '/away') {
       response.writeHead(302, { location: '/login?x=1' }).end();
+      return;
+    }
+    if (request.url?.startsWith('/page') === true) {
+      const html = Buffer.from('<a href="/next">grüße</a>');
+      const packed = request.url.endsWith('?gzip') ? { 'content-encoding': 'gzip' } : {};
+      const page = 'content-encoding' in packed ? gzipSync(html) : html;
+      const type = request.url.startsWith('/page.txt') ? 'text/plain' : 'text/html; charset=utf-8';
+      response.writeHead(200, { 'content-type': type, 'content-length': page.length, ...packed }).end(page);
       return;
     }
     let body = '';
@@ -117,7 +126,7 @@ test('what cannot be proxied is a Status that kubectl prints', { skip }, async (
   assert.match(await told('/api/v1/nodes/n1:80/proxy/'), /address not allowed/);
 });
 
-test('kubectl proxy: methods, bodies, codes, cookies, redirects and WebSockets go through', {
+test('kubectl proxy: methods, bodies, codes, cookies, redirects, links and WebSockets go through', {
   skip,
 }, async () => {
   const proxy = spawn(kubectl?.path ?? '', ['--kubeconfig', kubeconfig, 'proxy', '--port=0'], {
@@ -137,6 +146,11 @@ test('kubectl proxy: methods, bodies, codes, cookies, redirects and WebSockets g
     assert.equal(echoed.length, 'PUT /big auth=none body='.length + big.length);
     const away = await fetch(`${base}/away`, { redirect: 'manual' });
     assert.equal(away.headers.get('location'), `${root}/services/web:http/proxy/login?x=1`);
+    const page = async (path: string): Promise<string> => (await fetch(`${base}${path}`)).text();
+    const linked = `<a href="${root}/services/web:http/proxy/next">grüße</a>`;
+    assert.equal(await page('/page'), linked);
+    assert.equal(await page('/page?gzip'), linked);
+    assert.equal(await page('/page.txt'), '<a href="/next">grüße</a>');
     const socket = new WebSocket(`${base.replace('http:', 'ws:')}/chat`);
     await once(socket, 'open');
     socket.send('hi');

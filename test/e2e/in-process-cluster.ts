@@ -125,7 +125,8 @@ async function serveSummary(
 
 function summaryOf(here: readonly Pod[], nowMs: number): object {
   const time = new Date(nowMs).toISOString();
-  const cpu = { time, usageCoreNanoSeconds: nowMs * 1e6 * containerUsage.cores };
+  // So small that the number is exact.
+  const cpu = { time, usageCoreNanoSeconds: (nowMs % 1e9) * 1e6 * containerUsage.cores };
   const memory = { time, workingSetBytes: containerUsage.bytes };
   return {
     pods: here.map(({ metadata, spec }) => ({

@@ -74,7 +74,7 @@ const workload: readonly Step[] = [
   { line: 'uncordon agent-0', want: /uncordoned/ },
   { line: 'taint nodes agent-0 a=b:NoSchedule', want: /tainted/ },
   { line: 'taint nodes agent-0 a-', want: /untainted/ },
-  { line: 'top pods', want: /NAME\s+CPU\(cores\)\s+MEMORY\(bytes\)\s+web-\S+\s+250m\s+64Mi/ },
+  { line: 'top pods', want: /NAME\s+CPU\(cores\)\s+MEMORY\(bytes\)[\s\S]*\nweb-\S+\s+250m\s+64Mi/ },
   { line: 'top pods -A -l app=web --containers', want: /default\s+web-\S+\s+nginx\s+250m\s+64Mi/ },
   { line: 'top pods --sort-by=memory', want: /web-\S+\s+250m\s+64Mi/ },
   { line: 'top pods -l app=nothing', want: /No resources found/ },
