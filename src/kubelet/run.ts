@@ -161,11 +161,7 @@ export async function runKubelet(
           if (server === undefined) return;
           const { runKubeletServer } = await import('./server.ts');
           const address = config.nodeIps[0] ?? '127.0.0.1';
-          await runKubeletServer(
-            { nodeName: config.nodeName, address, tls: server, cri, view, pods, paths: config.paths },
-            log,
-            inner,
-          );
+          await runKubeletServer({ ...config, address, tls: server, cri, view, pods }, log, inner);
         },
       },
       {
