@@ -10,7 +10,7 @@ import { WorkQueue } from '../../control/work-queue.ts';
 import { type ControllerContext, reconcilerTask } from '../context.ts';
 import { podsAndServicesByNamespace, podsOfService } from '../service-pods.ts';
 import { managedBy, managedByLabel, planSlices, serviceNameLabel } from './plan.ts';
-import { coresByZone, zoneLabel } from './topology.ts';
+import { coresByZone, isControlPlane, zoneLabel } from './topology.ts';
 import { writeSlice } from './write.ts';
 
 const serviceIndex = 'service';
@@ -98,7 +98,8 @@ function podMatters(now: Pod, old: Pod): boolean {
 /** What of a node shows in slices: its zone, and what its zone's share is counted from. */
 function placeOf(node: Node | undefined): string {
   const ready = node?.status?.conditions?.find(({ type }) => type === 'Ready')?.status;
-  return JSON.stringify([node?.metadata?.labels?.[zoneLabel], node?.status?.allocatable?.['cpu'], ready]);
+  const cpu = node?.status?.allocatable?.['cpu'];
+  return JSON.stringify([node?.metadata?.labels?.[zoneLabel], cpu, ready, isControlPlane(node)]);
 }
 
 /** The Services that select any of these versions of a Pod. */

@@ -184,10 +184,11 @@ test('endpointslice: a headless Service is labelled and hostnames are kept for i
 
 test('endpointslice: topology mode Auto goes before trafficDistribution and gives nothing where it cannot', () => {
   const auto = service({ trafficDistribution: 'PreferClose' });
-  const annotated = {
+  const annotated = (annotations: Readonly<Record<string, string>>) => ({
     ...auto,
-    metadata: { ...auto.metadata, annotations: { 'service.kubernetes.io/topology-mode': 'Auto' } },
-  };
+    metadata: { ...auto.metadata, annotations },
+  });
+  const newer = { 'service.kubernetes.io/topology-mode': 'Auto' };
   const pods = [
     pod('a', '10.42.0.1'),
     pod('b', '10.42.0.2'),
@@ -196,8 +197,12 @@ test('endpointslice: topology mode Auto goes before trafficDistribution and give
   ];
   const zones = { n1: 'zone-a', n2: 'zone-b' } as const;
   const zoneOf = (node: string): string | undefined => zones[node as keyof typeof zones];
-  const hintsWith = (cores: ReadonlyMap<string, number> | undefined): readonly unknown[] => {
-    const [slice] = applied(planSlices(annotated, pods, [], { zoneOf, coresByZone: () => cores }));
+  const hintsWith = (
+    cores: ReadonlyMap<string, number> | undefined,
+    annotations: Readonly<Record<string, string>> = newer,
+  ): readonly unknown[] => {
+    const wanted = annotated(annotations);
+    const [slice] = applied(planSlices(wanted, pods, [], { zoneOf, coresByZone: () => cores }));
     return slice?.endpoints?.map(({ hints }) => hints?.forZones?.[0]?.name) ?? [];
   };
   const equal = new Map([
@@ -205,7 +210,14 @@ test('endpointslice: topology mode Auto goes before trafficDistribution and give
     ['zone-b', 4],
   ]);
   assert.deepEqual(hintsWith(equal), ['zone-a', 'zone-a', 'zone-b', 'zone-b']);
-  assert.deepEqual(hintsWith(undefined), [undefined, undefined, undefined, undefined]);
+  const none = [undefined, undefined, undefined, undefined];
+  assert.deepEqual(hintsWith(undefined), none);
+  // The older annotation counts as well, and goes before the newer one; then nothing is left but trafficDistribution.
+  const older = 'service.kubernetes.io/topology-aware-hints';
+  const bigger = new Map([...equal, ['zone-b', 12]] as const);
+  assert.deepEqual(hintsWith(bigger, { [older]: 'auto' }), hintsWith(bigger));
+  assert.notDeepEqual(hintsWith(bigger), hintsWith(equal));
+  assert.deepEqual(hintsWith(bigger, { [older]: 'Disabled', ...newer }), hintsWith(equal));
 });
 
 for (const { distribution, want } of [

@@ -11,7 +11,11 @@ export const serviceNameLabel = 'kubernetes.io/service-name';
 export const managedByLabel = 'endpointslice.kubernetes.io/managed-by';
 export const managedBy = 'endpointslice-controller.k8s.io';
 const headlessLabel = 'service.kubernetes.io/headless';
-const topologyModeAnnotation = 'service.kubernetes.io/topology-mode';
+/** The older name goes before the newer one. */
+const topologyModeAnnotations = [
+  'service.kubernetes.io/topology-aware-hints',
+  'service.kubernetes.io/topology-mode',
+] as const;
 /** Proxies measure by it how long a change takes to reach them. */
 const triggerTimeAnnotation = 'endpoints.kubernetes.io/last-change-trigger-time';
 
@@ -75,7 +79,9 @@ function groupByPorts(
 
 /** The older heuristic, which goes before spec.trafficDistribution. */
 function wantsSharedZones(service: Service): boolean {
-  return service.metadata?.annotations?.[topologyModeAnnotation] === 'Auto';
+  const annotations = service.metadata?.annotations ?? {};
+  const [mode = ''] = topologyModeAnnotations.flatMap((name) => annotations[name] ?? []);
+  return mode === 'Auto' || mode === 'auto';
 }
 
 function hintSharedZones(groups: ReadonlyMap<string, Group>, context: SliceContext): void {

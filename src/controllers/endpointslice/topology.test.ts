@@ -52,6 +52,11 @@ test('endpointslice topology: cores are those of the ready nodes that tell both'
       ['b', 1],
     ],
   );
+  const control = { labels: { 'node-role.kubernetes.io/control-plane': 'true' } };
+  assert.deepEqual(
+    coresByZone([...known, { ...node(undefined, '8'), metadata: control }]),
+    coresByZone(known),
+  );
   assert.equal(coresByZone([...known, node(undefined, '1')]), undefined);
   assert.equal(coresByZone([...known, node('a', undefined)]), undefined);
 });

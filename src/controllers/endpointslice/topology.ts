@@ -7,14 +7,25 @@ export const zoneLabel = 'topology.kubernetes.io/zone';
 /** How much more than its fair share of traffic an endpoint may get from its zone before hints are given up (KEP-2433). */
 const overloadMax = 0.2;
 
-/** Cores of the ready nodes by zone; undefined when one of them has no zone or tells no cores, so that shares are unknown. */
+const controlPlaneLabels = ['node-role.kubernetes.io/control-plane', 'node-role.kubernetes.io/master'];
+
+/** Nodes of the control plane are not for traffic: their cores say nothing of a zone's share. */
+export function isControlPlane(node: Node | undefined): boolean {
+  return controlPlaneLabels.some((label) => node?.metadata?.labels?.[label] !== undefined);
+}
+
+/**
+ * Cores of the ready nodes by zone, the control plane's left out; undefined when one of them has no zone or tells no cores, so that
+ * shares are unknown.
+ */
 export function coresByZone(nodes: Iterable<Node>): ReadonlyMap<string, number> | undefined {
   const cores = new Map<string, number>();
-  for (const { metadata, status } of nodes) {
+  for (const node of nodes) {
+    const { metadata, status } = node;
     const ready = status?.conditions?.some(
       (condition) => condition.type === 'Ready' && condition.status === 'True',
     );
-    if (ready !== true) continue;
+    if (ready !== true || isControlPlane(node)) continue;
     const zone = metadata?.labels?.[zoneLabel] ?? '';
     const own = quantityValue(status?.allocatable?.['cpu']);
     if (zone === '' || own <= 0) return undefined;

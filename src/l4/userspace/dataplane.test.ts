@@ -46,5 +46,6 @@ test('l4 userspace: a Service whose ports are beyond the bound is told once; the
       message: 'more than 8192 sockets: tcp 10.43.0.6 8193 and 2 more are not served',
     },
   ]);
+  assert.equal((await dataplane.sctpLack())?.reason, 'UserspaceProxy');
   await dataplane.close();
 });
