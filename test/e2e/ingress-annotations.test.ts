@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
-import { endpointSlices, events, ingresses, secrets, services } from '../../src/api/resource.ts';
+import { configMaps, endpointSlices, events, ingresses, secrets, services } from '../../src/api/resource.ts';
 import { apr1 } from '../../src/l7/policy/password-hash.ts';
 import { type Annotations, type Answer, annotated, ask, start } from './annotation-harness.ts';
 import { exchangeRaw, service, slice, startBackend, startIngress, until } from './ingress-harness.ts';
@@ -234,6 +234,34 @@ test('annotations request-headers and response-headers set, replace and remove',
   assert.equal(seen['x-secret'], undefined);
   assert.equal(headers['strict-transport-security'], 'max-age=60');
   assert.equal(headers['x-powered-by'], undefined);
+});
+
+test('annotations response-headers-from, error-codes and error-service', options, async (t) => {
+  const { http, api } = await start(t, {
+    'response-headers-from': 'more',
+    'error-codes': '403',
+    'error-service': 'pages:http',
+    'deny-source-range': '10.0.0.0/8',
+  });
+  const pages = await startBackend(t, 'pages', (request, response) => {
+    response.statusCode = 451;
+    response.end(`${request.method} ${request.url} ${String(request.headers['x-code'])}`);
+  });
+  api.seed(services, service('pages'));
+  api.seed(endpointSlices, slice('pages', 0, pages.port));
+  const map = { name: 'more', namespace: 'default' };
+  const shown = async (): Promise<unknown> => (await ask(http, '/')).headers['x-shop'];
+  const labels = { 'fairlead.dev/content': 'true' };
+  api.seed(configMaps, { metadata: { ...map, labels }, data: { 'X-Shop': 'one' } });
+  await until(async () => (await shown()) === 'one');
+  api.seed(configMaps, { metadata: { ...map, labels }, data: { 'X-Shop': 'two' } });
+  await until(async () => (await shown()) === 'two');
+  api.update(ingresses, 'default/a', {
+    metadata: { annotations: { 'fairlead.dev/deny-source-range': '127.0.0.1' } },
+  });
+  await until(async () => (await ask(http, '/x', {}, 'PUT')).status !== 200);
+  const { status, body } = await ask(http, '/x', {}, 'PUT');
+  assert.deepEqual([status, body], [451, 'GET / 403']);
 });
 
 test(

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { Secret, Service } from '../../api/gen/core-v1.ts';
+import type { ConfigMap, Secret, Service } from '../../api/gen/core-v1.ts';
 import type { EndpointSlice } from '../../api/gen/discovery-v1.ts';
 import type { Ingress } from '../../api/gen/networking-v1.ts';
 import { keyOf } from '../../api/object.ts';
@@ -22,7 +22,15 @@ const names = ['a', 'b', 'c'] as const;
 function ingress(name: string, host: string, service: string, secretName: string): Ingress {
   const backend = { service: { name: service, port: { number: 80 } } };
   return {
-    metadata: { name, namespace, creationTimestamp: `2026-01-0${name.charCodeAt(0) % 9}T00:00:00Z` },
+    metadata: {
+      name,
+      namespace,
+      creationTimestamp: `2026-01-0${name.charCodeAt(0) % 9}T00:00:00Z`,
+      annotations: {
+        'fairlead.dev/response-headers-from': service,
+        'fairlead.dev/client-certificate-secret': secretName,
+      },
+    },
     spec: {
       ingressClassName: 'fairlead',
       tls: [{ hosts: [`${host}.example`], secretName }],
@@ -48,8 +56,25 @@ function secret(name: string, version: number): Secret {
   const pem = Buffer.from('-----BEGIN X').toString('base64');
   return {
     metadata: { name, namespace, resourceVersion: String(version) },
-    data: { 'tls.crt': pem, 'tls.key': pem },
+    data: {
+      'tls.crt': pem,
+      'tls.key': pem,
+      'ca.crt': Buffer.from(`-----BEGIN ${version}`).toString('base64'),
+    },
   };
+}
+
+function configMap(name: string, value: number): ConfigMap {
+  return { metadata: { name, namespace }, data: { 'X-Value': String(value) } };
+}
+
+/** What is made of objects that Ingresses name beside their backends. */
+function policiesOf({ table }: CompiledRoutes): readonly unknown[] {
+  return [...table.exactHosts].map(([host, { prefix, clientCertificate }]) => [
+    host,
+    clientCertificate?.tls.id,
+    [...prefix.values()].map(({ policy }) => policy?.responseFields),
+  ]);
 }
 
 const name = fc.constantFrom(...names);
@@ -66,6 +91,7 @@ const world = fc.record({
     },
   ),
   secrets: fc.uniqueArray(fc.tuple(name, fc.integer({ min: 1, max: 2 })), { selector: ([key]) => key }),
+  configMaps: fc.uniqueArray(fc.tuple(name, fc.integer({ min: 1, max: 2 })), { selector: ([key]) => key }),
 });
 
 test('l7 route objects: a replica that got only the changes compiles to the same table', () => {
@@ -82,7 +108,7 @@ test('l7 route objects: a replica that got only the changes compiles to the same
       let main: CompiledRoutes | undefined;
       let copy: CompiledRoutes | undefined;
       let sent = noRouteObjects;
-      for (const { ingresses, services, slices, secrets } of worlds) {
+      for (const { ingresses, services, slices, secrets, configMaps } of worlds) {
         const listed: ListedObjects = {
           ingressClasses: [
             same({ metadata: { name: 'fairlead' }, spec: { controller: 'fairlead.dev/ingress' } }),
@@ -91,6 +117,7 @@ test('l7 route objects: a replica that got only the changes compiles to the same
           services: services.map((parts) => same(service(...parts))),
           slices: slices.map((parts) => same(slice(...parts))),
           secrets: secrets.map((parts) => same(secret(...parts))),
+          configMaps: configMaps.map((parts) => same(configMap(...parts))),
         };
         main = compileRoutes(viewOf(listed), ['fairlead'], main);
         const afresh = compileRoutes(viewOf(listed), ['fairlead']);
@@ -99,6 +126,7 @@ test('l7 route objects: a replica that got only the changes compiles to the same
           renderRouteTable(afresh.table),
           'nothing of the past is left',
         );
+        assert.deepEqual(policiesOf(main), policiesOf(afresh));
         assert.deepEqual(main.owned, afresh.owned);
         const objects = routeObjectsOf(main);
         const change = structuredClone(changeOfRouteObjects(sent, objects));
@@ -106,6 +134,7 @@ test('l7 route objects: a replica that got only the changes compiles to the same
         replica.apply(change);
         copy = compileRoutes(replica, ['fairlead'], copy);
         assert.equal(renderRouteTable(copy.table), renderRouteTable(main.table));
+        assert.deepEqual(policiesOf(copy), policiesOf(main));
         assert.deepEqual(
           copy.table.backends.map(({ key }) => key),
           main.table.backends.map(({ key }) => key),
