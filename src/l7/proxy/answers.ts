@@ -50,10 +50,10 @@ const phrases: Readonly<Record<number, string>> = {
   505: 'HTTP Version Not Supported',
 };
 
-/** The registered phrase of a status; '' for one that has none, which HTTP/1.1 allows. */
 /** Why a request is answered 408. */
 export const bodyLate = 'the request body did not arrive in time';
 
+/** The registered phrase of a status; '' for one that has none, which HTTP/1.1 allows. */
 export function reasonPhrase(status: number): string {
   return phrases[status] ?? '';
 }
