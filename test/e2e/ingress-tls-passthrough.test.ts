@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,6 +10,7 @@ import { type TestContext, test } from 'node:test';
 import { connect as connectTls, createServer as createTlsServer, type TLSSocket } from 'node:tls';
 import { endpointSlices, events, ingressClasses, ingresses, services } from '../../src/api/resource.ts';
 import { HelloReader } from '../../src/l7/passthrough/hello-reader.ts';
+import type { AccessRecord } from '../../src/l7/proxy/context.ts';
 import { defaultLimits } from '../../src/l7/proxy/limits.ts';
 import { parseProxyHeader } from '../../src/l7/transport/proxy-protocol.ts';
 import { helloCorpus, mutateHello } from '../support/client-hellos.ts';
@@ -108,9 +109,17 @@ async function start(t: TestContext) {
     ingresses,
     annotated('proxied', 'proxied.example', { ...through, 'proxy-protocol': 'v2' }, 'proxied'),
   );
+  const folder = mkdtempSync(join(tmpdir(), 'fairlead-passthrough-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const accessLog = { path: join(folder, 'access.log'), share: 1 };
   const limits = { ...defaultLimits, clientBodyTimeoutMs: 2_000 };
-  const cluster = await startIngress(t, api, { limits, nginxAnnotations: true });
-  return { ...cluster, web, db, proxied };
+  const cluster = await startIngress(t, api, { limits, nginxAnnotations: true, accessLog });
+  const logged = (): readonly AccessRecord[] =>
+    readFileSync(accessLog.path, 'utf8')
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => JSON.parse(line) as AccessRecord);
+  return { ...cluster, web, db, proxied, logged };
 }
 
 async function shake(port: number, servername: string): Promise<TLSSocket> {
@@ -130,7 +139,7 @@ test(
   'TLS by its name: to the backend as it comes, exact host and wildcard, beside what ends here',
   options,
   async (t) => {
-    const { http, https, health, db, proxied } = await start(t);
+    const { http, https, health, db, proxied, logged } = await start(t);
     for (const name of ['db.example', 'DB.example', 'a.wild.example', 'moved.example']) {
       const socket = await shake(https, name);
       assert.equal(socket.getPeerCertificate().subject.CN, 'db', 'the certificate is the backend’s own');
@@ -167,6 +176,16 @@ test(
         /^fairlead_ingress_passthrough_connections 0$/m.test(metrics)
       );
     });
+    await until(() => logged().filter(({ protocol }) => protocol === 'TLS').length === 5);
+    const relayed = logged().find(({ protocol, host }) => protocol === 'TLS' && host === 'proxied.example')!;
+    assert.ok(relayed.receivedBytes > 200 && relayed.sentBytes > 200);
+    assert.ok(relayed.firstByteMs !== null && relayed.firstByteMs <= relayed.durationMs);
+    const here2 = logged().find(({ protocol, status }) => protocol === 'HTTP/2' && status === 200)!;
+    const { tlsVersion, serverName, sentBytes, connectMs, firstByteMs, durationMs } = here2;
+    assert.deepEqual([tlsVersion, serverName, sentBytes], ['TLSv1.3', 'www.wild.example', 3]);
+    assert.ok(
+      connectMs !== null && firstByteMs !== null && connectMs <= firstByteMs && firstByteMs <= durationMs,
+    );
   },
 );
 

@@ -1,9 +1,13 @@
 /** WebSocket from clients of HTTP/1.1 and HTTP/2 to backends of HTTP/2 (RFC 8441), and what becomes of it where they do not take it. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import type { ServerOptions } from 'node:http2';
 import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import type { IngressConfig } from '../../src/l7/controller/config.ts';
 import { FakeApi } from '../support/fake-api.ts';
 import { answerOf, http2Client, seedHttp2, startHttp2Backend } from './http2-harness.ts';
 import { closed, curl, exchangeRaw, localhost, startIngress, until } from './ingress-harness.ts';
@@ -16,7 +20,11 @@ const accept = 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=';
 const upgrade = `GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\nSec-WebSocket-Protocol: talk\r\n\r\n`;
 
 /** A backend of HTTP/2 that gives back what tunnels bring, refuses `/closed`, and speaks plainly otherwise. */
-async function start(t: TestContext, settings: ServerOptions['settings']) {
+async function start(
+  t: TestContext,
+  settings: ServerOptions['settings'],
+  config: Partial<IngressConfig> = {},
+) {
   const heads: unknown[] = [];
   const backend = await startHttp2Backend(
     t,
@@ -41,7 +49,7 @@ async function start(t: TestContext, settings: ServerOptions['settings']) {
   );
   const api = new FakeApi();
   seedHttp2(api, [backend.port]);
-  const cluster = await startIngress(t, api);
+  const cluster = await startIngress(t, api, config);
   return { ...cluster, backend, heads };
 }
 
@@ -53,7 +61,10 @@ async function upgraded(port: number): Promise<{ readonly socket: Socket; readon
 }
 
 test('an upgrade of HTTP/1.1 becomes an extended CONNECT, and its answer 101', options, async (t) => {
-  const { http, health, heads } = await start(t, { enableConnectProtocol: true });
+  const folder = mkdtempSync(join(tmpdir(), 'fairlead-websocket-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const accessLog = { path: join(folder, 'access.log'), share: 1 };
+  const { http, health, heads } = await start(t, { enableConnectProtocol: true }, { accessLog });
   const { socket, head } = await upgraded(http);
   assert.match(head, /^HTTP\/1\.1 101 /);
   assert.match(head, /\r\nsec-websocket-accept: (.*)\r\n/i);
@@ -77,6 +88,10 @@ test('an upgrade of HTTP/1.1 becomes an extended CONNECT, and its answer 101', o
   await closed(socket);
   await until(async () => (await metric('tunnels')) === '0');
   assert.equal(await metric('received_bytes_total'), String(body.length));
+  await until(() => readFileSync(accessLog.path, 'utf8') !== '');
+  const record = JSON.parse(readFileSync(accessLog.path, 'utf8')) as Record<string, unknown>;
+  const { status, receivedBytes, sentBytes, protocol } = record;
+  assert.deepEqual([status, receivedBytes, sentBytes, protocol], [101, body.length, body.length, 'HTTP/1.1']);
 });
 
 test('a tunnel that its backend ends or resets ends for its client', options, async (t) => {

@@ -14,12 +14,18 @@ const record: AccessRecord = {
   target: '/cart',
   status: 200,
   durationMs: 1.5,
+  connectMs: 0.25,
+  firstByteMs: 1.25,
+  receivedBytes: 0,
+  sentBytes: 512,
   backend: 'default/shop:80',
   endpoint: '10.42.0.5:8080',
   attempts: 1,
   traceId: '',
   traceSampled: false,
   requestId: '',
+  tlsVersion: '',
+  serverName: '',
 };
 
 /** A sink that writes when the test lets it. */

@@ -37,12 +37,12 @@ const counters: readonly Reading[] = [
   },
   {
     name: 'fairlead_ingress_received_bytes_total',
-    help: 'Bytes of TLS that passed through and of tunnels, from clients',
+    help: 'Bytes of bodies, tunnels and TLS that passes through, from clients',
     read: (m) => m.receivedBytes,
   },
   {
     name: 'fairlead_ingress_sent_bytes_total',
-    help: 'Bytes of TLS that passed through and of tunnels, to clients',
+    help: 'Bytes of bodies, tunnels and TLS that passes through, to clients',
     read: (m) => m.sentBytes,
   },
   {

@@ -127,6 +127,9 @@ test('relay: bytes go both ways as they come, and the log tells of it at the end
     ['TLS', 'db.example', 200, 'default/db:443', '10.0.0.1:443'],
   );
   assert.equal(records.length, 1);
+  const [{ receivedBytes, sentBytes, connectMs, firstByteMs, serverName }] = records as [AccessRecord];
+  assert.deepEqual([receivedBytes, sentBytes, connectMs, firstByteMs], [10, 11, 0, 0]);
+  assert.equal(serverName, 'db.example');
 });
 
 test('relay: a reader that is slow stops the other side, in both directions', async (t) => {

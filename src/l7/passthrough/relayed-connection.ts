@@ -7,6 +7,7 @@ import { isWithin, keepsOut } from '../policy/admit.ts';
 import type { RoutePolicy } from '../policy/policy.ts';
 import type { StaticAnswer } from '../policy/static-answer.ts';
 import type { ProxyContext } from '../proxy/context.ts';
+import { ExchangeTimes, rounded } from '../proxy/exchange-times.ts';
 import { type ClientFacts, proxyHeader } from '../proxy/headers.ts';
 import type { ProxyLimits } from '../proxy/limits.ts';
 import { matchRelayed } from '../routes/match.ts';
@@ -30,6 +31,9 @@ export class RelayedConnection implements ClientHandler, AttemptOwner, UpstreamO
   readonly #hello: ClientHello;
   readonly #owner: ClientOwner;
   readonly #startedMs: number;
+  readonly #times: ExchangeTimes;
+  #receivedBytes = 0;
+  #sentBytes = 0;
   readonly #attempts: Attempts;
   #limits: ProxyLimits;
   #state: State = 'connecting';
@@ -65,6 +69,7 @@ export class RelayedConnection implements ClientHandler, AttemptOwner, UpstreamO
     const relayRoute = (table: Parameters<typeof matchRelayed>[0]) => matchRelayed(table, serverName);
     this.#attempts = new Attempts(context, this, { host, path: '/', relayRoute });
     context.metrics.relays += 1;
+    this.#times = new ExchangeTimes(this.#startedMs);
   }
 
   /** Call once, when it is known to its owner. */
@@ -124,6 +129,7 @@ export class RelayedConnection implements ClientHandler, AttemptOwner, UpstreamO
     const version = endpoint.proxyProtocol;
     const preamble = version === undefined ? undefined : proxyHeader(version, this.#facts);
     this.#upstream = pool.acquire(endpoint, this, 'new', nowMs, preamble);
+    this.#times.connecting(nowMs);
     this.#upstream.deadlineMs = nowMs + this.#limits.upstreamConnectTimeoutMs;
   }
 
@@ -138,6 +144,7 @@ export class RelayedConnection implements ClientHandler, AttemptOwner, UpstreamO
     this.#state = 'relaying';
     this.#endpoint = upstream.endpoint.key;
     this.#attempts.sent += 1;
+    this.#times.connected(this.#context.nowMs());
     upstream.deadlineMs = Number.POSITIVE_INFINITY;
     const held = this.#held;
     this.#held = [];
@@ -152,6 +159,7 @@ export class RelayedConnection implements ClientHandler, AttemptOwner, UpstreamO
 
   onData(data: Buffer): void {
     if (this.#state === 'lingering' || this.#state === 'closed') return;
+    this.#receivedBytes += data.length;
     this.#context.metrics.receivedBytes += data.length;
     if (this.#state === 'connecting') {
       this.#held.push(Buffer.from(data));
@@ -173,6 +181,8 @@ export class RelayedConnection implements ClientHandler, AttemptOwner, UpstreamO
   }
 
   onUpstreamData(data: Buffer): void {
+    if (this.#sentBytes === 0) this.#times.answered(this.#context.nowMs());
+    this.#sentBytes += data.length;
     this.#context.metrics.sentBytes += data.length;
     this.#touch();
     if (this.#connection.write(data)) return;
@@ -290,13 +300,19 @@ export class RelayedConnection implements ClientHandler, AttemptOwner, UpstreamO
       host: this.#hello.serverName ?? '',
       target: '',
       status,
-      durationMs: Math.round((this.#context.nowMs() - this.#startedMs) * 1000) / 1000,
+      durationMs: rounded(this.#context.nowMs() - this.#startedMs),
+      connectMs: this.#times.connectMs,
+      firstByteMs: this.#times.firstByteMs,
+      receivedBytes: this.#receivedBytes,
+      sentBytes: this.#sentBytes,
       backend,
       endpoint: this.#endpoint,
       attempts,
       traceId: '',
       traceSampled: false,
       requestId: '',
+      tlsVersion: '',
+      serverName: this.#hello.serverName ?? '',
     });
   }
 }

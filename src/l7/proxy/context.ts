@@ -29,6 +29,14 @@ export type AccessRecord = {
   /** 499: the client left before the answer. */
   readonly status: number;
   readonly durationMs: number;
+  /** Making connections to endpoints took so long; 0: a kept one was used; null: none was made. */
+  readonly connectMs: number | null;
+  /** From the whole head to the first byte of an endpoint's answer; null: there was none. */
+  readonly firstByteMs: number | null;
+  /** Of the body as its framing shows it, or of the tunnel: from the client … */
+  readonly receivedBytes: number;
+  /** … and from the endpoint for it, before compression. */
+  readonly sentBytes: number;
   /** "namespace/service:port"; '' if none was found. */
   readonly backend: string;
   /** "address:port" of the endpoint that answered; '' if none did. */
@@ -41,13 +49,31 @@ export type AccessRecord = {
   readonly traceSampled: boolean;
   /** X-Request-ID; '' without. */
   readonly requestId: string;
+  /** As `TLSv1.3`; '' without TLS that ends here. */
+  readonly tlsVersion: string;
+  /** What the client of TLS asked for (SNI); '' for none. */
+  readonly serverName: string;
 };
+
+/** What is known of a request when it has ended. */
+export type AccessOutcome = Pick<
+  AccessRecord,
+  | 'status'
+  | 'durationMs'
+  | 'connectMs'
+  | 'firstByteMs'
+  | 'receivedBytes'
+  | 'sentBytes'
+  | 'backend'
+  | 'endpoint'
+  | 'attempts'
+>;
 
 /** The record of a request that has ended as `outcome` says. */
 export function accessRecord(
   client: ClientFacts,
   { method, host, target, minorVersion, http2 }: RequestHead,
-  outcome: Pick<AccessRecord, 'status' | 'durationMs' | 'backend' | 'endpoint' | 'attempts'>,
+  outcome: AccessOutcome,
   marks: RequestMarks | undefined,
 ): AccessRecord {
   const { traceId = '', traceSampled = false, requestId = '' } = marks ?? {};
@@ -64,6 +90,8 @@ export function accessRecord(
     traceId,
     traceSampled,
     requestId,
+    tlsVersion: client.tls?.version ?? '',
+    serverName: client.tls?.serverName ?? '',
   };
 }
 

@@ -6,6 +6,7 @@ import type { CodedClient } from '../http2/coded-client.ts';
 import { ErrorPages, type PageShown } from '../policy/error-page.ts';
 import type { ExchangeClient } from './exchange-client.ts';
 import { setRelayDeadline, setWaitDeadline } from './exchange-deadlines.ts';
+import { bytesOf, ExchangeTimes, rounded, timesOf } from './exchange-times.ts';
 import { ExchangeTunnel } from './exchange-tunnel.ts';
 import { sendBody, sendHead } from './exchange-sending.ts';
 import { proxyHeader, renderClientResponse, renderUpstreamRequest } from './headers.ts';
@@ -56,6 +57,8 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
   #informational = 0;
   #repeatable: boolean;
   #bodyBytes = 0;
+  #sentBytes = 0;
+  readonly #times: ExchangeTimes | undefined;
 
   /** `context.requestLines` must still be those of `head`. */
   constructor(context: ProxyContext, client: ExchangeClient, head: RequestHead, startedMs: number) {
@@ -64,6 +67,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
     this.#limits = context.limits;
     this.head = head;
     this.#startedMs = startedMs;
+    if (context.onAccess !== undefined) this.#times = new ExchangeTimes(startedMs);
     this.#attempts = new Attempts(context, this, head);
     const text = renderUpstreamRequest(head, context.requestLines, client.facts);
     this.#marks = context.marker?.mark(head, context.requestLines, client.facts, text);
@@ -110,6 +114,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
   onEndpoint(endpoint: UpstreamEndpoint, fresh: boolean): void {
     const policy = fresh ? 'new' : reusePolicy(this.head.minorVersion, this.#repeatable);
     this.state = 'connecting';
+    this.#times?.connecting(this.#context.nowMs());
     // Whoever may refuse a stream of HTTP/2 must be able to be asked again, whatever the method.
     if (endpoint.protocol === 'http2' && this.head.body !== 'none' && this.#attempts.sent === 0) {
       this.#replay ??= new ReplayBuffer(this.#context.limits.replayBytesMax);
@@ -130,8 +135,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
   }
 
   onOutOfTime(): void {
-    if (this.state === 'tunnel') return;
-    this.#fail(504, 'the request took longer than it may');
+    if (this.state !== 'tunnel') this.#fail(504, 'the request took longer than it may');
   }
 
   onUpstreamConnect(): void {
@@ -152,6 +156,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
     if (framer.failure !== undefined) return void this.#answer(400, framer.failure);
     if (!this.#countBody(end - start)) return;
     this.#attempts.sent += 1;
+    this.#times?.connected(this.#context.nowMs());
     const resent = replay !== undefined && replay.length > 0;
     input.start = end;
     this.#requestBody = bodyTranslator(unframed, upstream.unframed, this.head.body);
@@ -243,9 +248,10 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
     this.#response = head;
     this.responded = true;
     this.state = 'tunnel';
+    this.#times?.answered(this.#context.nowMs());
     this.#tunnel = new ExchangeTunnel(this.#context, this.#client, this.#upstream!, this.#limits);
-    const text = renderClientResponse(head, this.#context.responseLines, 'upgrade', 1);
-    this.#tunnel.begin(text, data, start, end);
+    const { responseLines: lines } = this.#context;
+    this.#tunnel.begin(renderClientResponse(head, lines, 'upgrade', 1), data, start, end);
   }
 
   onUpgradeRefused(reason: string): void {
@@ -277,24 +283,24 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
     this.#response = head;
     this.responded = true;
     this.state = 'relaying';
+    this.#times?.answered(this.#context.nowMs());
     this.#keepAlive =
       this.head.keepAlive && head.body !== 'close' && !this.#context.draining && this.#client.framer.done;
     const after = this.#keepAlive ? 'keep-alive' : 'close';
-    let text = renderClientResponse(head, this.#context.responseLines, after, minorVersion);
+    const { responseLines: lines } = this.#context;
+    let text = renderClientResponse(head, lines, after, minorVersion);
     if (this.#policed !== undefined) {
-      const to = {
-        client: this.#client,
-        lines: this.#context.responseLines,
-        onRoom: () => this.onClientDrain(),
-      };
-      ({ text, coded: this.#coded } = this.#policed.editAnswer(text, head, upstream.endpoint, to));
+      const answerTo = { client: this.#client, lines, onRoom: () => this.onClientDrain() };
+      ({ text, coded: this.#coded } = this.#policed.editAnswer(text, head, upstream.endpoint, answerTo));
     }
     const client = this.#coded ?? this.#client;
     this.#setRelayDeadline(upstream);
     this.#responseBody = bodyTranslator(upstream.unframed, client.unframed, head.body);
     const body = this.#responseBody?.translate(data, start, end);
     const from = body === undefined ? start : 0;
-    const flowing = client.writeHead(text, head.status, body ?? data, from, body?.length ?? end);
+    const to = body?.length ?? end;
+    this.#sentBytes += to - from;
+    const flowing = client.writeHead(text, head.status, body ?? data, from, to);
     if (this.state !== 'relaying') return; // the client has gone meanwhile
     if (ended) this.#complete('');
     else if (!flowing) this.#pauseUpstream();
@@ -303,6 +309,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
   onAnswerBody(data: Buffer, start: number, end: number, ended: boolean): void {
     let bytes = this.#responseBody?.translate(data, start, end);
     bytes ??= end === data.length && start === 0 ? data : data.subarray(start, end);
+    this.#sentBytes += bytes.length;
     const flowing = bytes.length === 0 || (this.#coded ?? this.#client).write(bytes);
     if (this.state !== 'relaying') return;
     if (ended) this.#complete('');
@@ -478,12 +485,15 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
     this.#replay?.drop();
     this.#policed?.over();
     this.#pages?.cancel();
-    const durationMs = Math.round((this.#context.nowMs() - this.#startedMs) * 1000) / 1000;
+    const durationMs = rounded(this.#context.nowMs() - this.#startedMs);
     metrics.count(status, durationMs, this.#attempts.counts);
+    metrics.receivedBytes += this.#bodyBytes;
+    metrics.sentBytes += this.#sentBytes;
     if (this.#client.unframed) metrics.http2Requests += 1;
     if (onAccess === undefined) return;
     const { backendKey: backend, sent: attempts } = this.#attempts;
-    const outcome = { status, durationMs, backend, endpoint, attempts };
+    const parts = { ...timesOf(this.#times), ...bytesOf(this.#bodyBytes, this.#sentBytes, this.#tunnel) };
+    const outcome = { status, durationMs, ...parts, backend, endpoint, attempts };
     onAccess(accessRecord(this.#client.facts, this.head, outcome, this.#marks));
   }
 }

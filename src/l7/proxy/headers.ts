@@ -1,6 +1,6 @@
 import { parseForwarded } from './forwarded.ts';
 import { type Peer, renderProxyHeader } from '../transport/proxy-protocol.ts';
-import type { ClientCertificate, Connection } from '../transport/transport.ts';
+import type { AcceptedTls, ClientCertificate, Connection } from '../transport/transport.ts';
 import {
   FIELD_CONNECTION,
   FIELD_CONTENT_LENGTH,
@@ -31,6 +31,8 @@ export type ClientFacts = {
   readonly connection?: Pick<Connection, 'ends'> | undefined;
   /** undefined: the client was not asked for one. */
   readonly certificate?: ClientCertificate | undefined;
+  /** undefined: TLS, if there is any, does not end here. */
+  readonly tls?: AcceptedTls | undefined;
   /** Default: `x`. */
   readonly forwarded?: ForwardedStyle;
   /** What a trusted peer is believed by; what it passes on of the other one may be its client's. Default: `x`. */

@@ -161,6 +161,7 @@ export class ProxyWorker implements Acceptor {
       address,
       scheme: from.scheme,
       certificate: from.certificate,
+      tls: from.tls,
       trusted: isTrusted(address),
       forwarded,
       believes,

@@ -18,6 +18,7 @@ import { readHello, readProxyHeader } from './net-preread.ts';
 import { TlsSessions } from './tls-sessions.ts';
 import type {
   AcceptedFrom,
+  AcceptedTls,
   Acceptor,
   ClientCertificate,
   ClientTls,
@@ -104,6 +105,14 @@ export function connectEncrypted(
 
 /** How a connection fails whose CA or client certificate is no PEM. */
 const badPem = 'ERR_TLS_BAD_PEM';
+
+function tlsOf(socket: TLSSocket): AcceptedTls {
+  const { servername } = socket as { servername?: string | false };
+  return {
+    version: socket.getProtocol() ?? '',
+    serverName: typeof servername === 'string' ? servername.toLowerCase() : '',
+  };
+}
 
 /** '' if none was. */
 function agreedProtocol({ alpnProtocol }: TLSSocket): string {
@@ -312,7 +321,7 @@ function decrypted(
       client = clients.get(end);
       clients.delete(end);
     }
-    const from = { scheme: 'https', protocol: agreedProtocol(socket) } as const;
+    const from = { scheme: 'https', protocol: agreedProtocol(socket), tls: tlsOf(socket) } as const;
     onSocket(socket, certificate === undefined ? from : { ...from, certificate }, client);
   };
   server.on('secureConnection', onSecure);

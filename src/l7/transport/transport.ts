@@ -111,11 +111,16 @@ export type ClientCertificate = {
   readonly escapedPem: string;
 };
 
+/** How a connection was encrypted: as `TLSv1.3`; the name that the client asked for, '' for none. */
+export type AcceptedTls = { readonly version: string; readonly serverName: string };
+
 /** What is known of a connection that a client has made. */
 export type AcceptedFrom = {
   readonly scheme: 'http' | 'https';
   /** What was agreed on by ALPN; '' for nothing, or without TLS. */
   readonly protocol: string;
+  /** undefined: it was not decrypted. */
+  readonly tls?: AcceptedTls | undefined;
   /** Given: TLS does not end here. It is still to come, from its first byte on, which is known to begin with this. */
   readonly hello?: ClientHello | undefined;
   /** undefined: it was not asked for one. */
