@@ -4,4 +4,5 @@ await import('./ingress-protocol.test.ts');
 await import('./ingress.test.ts');
 await import('./ingress-http2.test.ts');
 await import('./ingress-http2-streams.test.ts');
+await import('./ingress-messages.test.ts');
 await import('./ingress-websocket.test.ts');

@@ -175,7 +175,8 @@ for (const [name, transport] of [
       client.connection.write('through TLS');
       await until(() => client.text === 'through TLS');
       assert.equal(client.protocol, agreed);
-      assert.deepEqual(accepted[0]?.from, { scheme: 'https', protocol: agreed });
+      const tls = { version: 'TLSv1.3', serverName: 'localhost' };
+      assert.deepEqual(accepted[0]?.from, { scheme: 'https', protocol: agreed, tls });
       client.connection.end();
       await until(() => client.closed !== undefined && accepted[0]?.closed !== undefined);
       assert.equal(client.closed, 'in peace');

@@ -227,6 +227,16 @@ test('l7 attempts: an answer is asked for again only by its status, if it may be
   assert.equal(told.length, 2);
 });
 
+test('l7 attempts: a bad answer is the answer while all others are at their bound: nobody waits for a better one', () => {
+  const { ask, told } = world(2, { ...frugal, endpointRequestsMax: 1, pendingMax: 10 });
+  const [first, second] = [ask(), ask()];
+  assert.deepEqual(told, ['10.0.0.1:80', '10.0.0.2:80']);
+  first.sent += 1;
+  assert.equal(first.answered(503, true), false);
+  second.release();
+  assert.equal(first.answered(503, true), true, 'now there is somebody else');
+});
+
 test('l7 attempts: answers that fail in a row eject an endpoint, one request finds out when it is well again', () => {
   const outliers = { errors: 3, ejectionMs: 1000, ejectedPercentMax: 50 };
   const { ask, told, endpoints, clock, state } = world(2, { ...defaultBalance, outliers });

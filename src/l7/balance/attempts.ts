@@ -241,11 +241,15 @@ export class Attempts implements Waiter, TimedRequest {
     return true;
   }
 
-  /** An endpoint that this request has not tried takes requests. */
+  /** An endpoint that this request has not tried takes requests at once: for a bad answer nobody waits in a queue. */
   #hasOther(): boolean {
-    return this.#state!.endpoints.some(
+    const state = this.#state!;
+    return state.endpoints.some(
       (endpoint) =>
-        endpoint !== this.#endpoint && !endpoint.avoided && this.#excluded?.has(endpoint) !== true,
+        endpoint !== this.#endpoint &&
+        !endpoint.avoided &&
+        state.takes(endpoint) &&
+        this.#excluded?.has(endpoint) !== true,
     );
   }
 

@@ -192,3 +192,20 @@ for (const [name, policy, weights] of policies) {
     );
   });
 }
+
+test('l7 chooser: with every endpoint out a hashed request looks at each but a few times, not at the whole table', () => {
+  let looks = 0;
+  const out = {
+    key: '10.42.0.1:80',
+    pending: 0,
+    full: false,
+    get avoided() {
+      looks += 1;
+      return true;
+    },
+  };
+  const chooser = new Chooser<typeof out>({ ...defaultBalance, algorithm: 'consistent-hash' }, randomFrom(7));
+  chooser.update([out], undefined, 0);
+  assert.equal(chooser.choose(undefined, 4711, 0), 0, 'who is avoided is better than none');
+  assert.ok(looks < 10, `${looks} looks`);
+});

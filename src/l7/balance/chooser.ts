@@ -174,7 +174,11 @@ export class Chooser<E extends Choosable> {
     );
     const table = this.#table;
     if (table === undefined) return -1;
-    for (let step = 0; step < maglevSize; step += 1) {
+    const own = table[hash % maglevSize]!;
+    if (this.#open(own, excluded)) return own;
+    // With nobody open the whole table would be walked for each request, just when all is down.
+    if (!this.#endpoints.some((_, index) => this.#open(index, excluded))) return -1;
+    for (let step = 1; step < maglevSize; step += 1) {
       const index = table[(hash + step) % maglevSize]!;
       if (this.#open(index, excluded)) return index;
     }

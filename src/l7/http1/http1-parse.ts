@@ -223,7 +223,8 @@ export function requestFrom(
 ): RequestHead | ParseFailure {
   if (facts.hostCount > 1) return fail(400, 'more than one Host field');
   if (facts.host === undefined && minorVersion === 1) return fail(400, 'HTTP/1.1 request without Host');
-  if (method === 'CONNECT') return fail(405, 'CONNECT is not served');
+  // TRACE would show a script all that its browser sends with a request.
+  if (method === 'CONNECT' || method === 'TRACE') return fail(405, `${method} is not served`);
   const form = targetForm(target, method, facts.host ?? '');
   if (form === undefined) return fail(400, 'malformed request target');
   const host = hostOf(form.authority);
