@@ -8,10 +8,9 @@
  *
  * Everything runs on the loopback.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { Agent, createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import { connect as connectHttp2 } from 'node:http2';
 import { Agent as TlsAgent, request as tlsRequest } from 'node:https';
@@ -21,6 +20,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { connect as connectTls } from 'node:tls';
 import { parseArgs } from 'node:util';
+import { residentMb, socketsOf, startEngine, untilFew, untilQuiet } from './soak/engine.ts';
 
 const { values } = parseArgs({
   options: {
@@ -336,7 +336,10 @@ async function behave(
 const folder = mkdtempSync(join(tmpdir(), 'fairlead-soak-'));
 const seconds = Number(values.seconds);
 const backends = [await startBackend(), await startBackend()] as const;
-const engine = await startEngine(backends.map(({ port }) => port));
+const engine = await startEngine(
+  { folder, host, transport: values.transport },
+  backends.map(({ port }) => port),
+);
 try {
   const pid = engine.child.pid ?? 0;
   const descriptorsBefore = readdirSync(`/proc/${pid}/fd`).length;
@@ -372,97 +375,17 @@ try {
   console.log(
     `wrong: ${counts.wrong}; connections left: ${left}; descriptors more than at the start: ${descriptors}; MB resident by quarters: ${memory.join(', ')}`,
   );
+  if (descriptors > 4)
+    console.log(
+      socketsOf(
+        pid,
+        backends.map(({ port }) => port),
+      ),
+    );
   for (const text of firstWrong) console.log(`  ${text}`);
   if (counts.wrong > 0 || left > 0 || descriptors > 4) process.exitCode = 1;
 } finally {
   await engine.stop();
   for (const backend of backends) backend.close();
   rmSync(folder, { recursive: true });
-}
-
-async function startEngine(backendPorts: readonly number[]) {
-  const config = join(folder, 'routes.yaml');
-  const [port, tlsPort, healthPort] = [await freePort(), await freePort(), await freePort()];
-  const route = (to: readonly number[], others: number): void => {
-    const list = to.map((at) => `${localhost}:${at}`).join(', ');
-    const routes = ['/', ...Array.from({ length: others }, (_, at) => `/other-${at}`)];
-    const lines = routes.map((path) => `  - { host: ${host}, path: ${path}, backends: [${list}] }\n`);
-    writeFileSync(`${config}.new`, `routes:\n${lines.join('')}`);
-    renameSync(`${config}.new`, config);
-  };
-  route(backendPorts, 0);
-  const program = join(import.meta.dirname, '../src/cmd/fairlead.ts');
-  const child: ChildProcess = spawn(
-    process.execPath,
-    [
-      ...['--disable-warning=ExperimentalWarning', program, 'ingress', '--config', config],
-      ...[
-        '--http',
-        `${localhost}:${port}`,
-        '--https',
-        `${localhost}:${tlsPort}`,
-        '--transport',
-        String(values.transport),
-      ],
-      ...['--health-address', `${localhost}:${healthPort}`],
-    ],
-    { stdio: ['ignore', 'ignore', 'inherit'] },
-  );
-  while (!(await isReady(healthPort))) {
-    if (child.exitCode !== null) throw new Error('the engine ended at once: its messages are above');
-    await delay(50);
-  }
-  return {
-    child,
-    route,
-    port,
-    tlsPort,
-    healthPort,
-    async stop() {
-      if (child.exitCode !== null || child.signalCode !== null) return;
-      child.kill('SIGTERM');
-      await once(child, 'exit');
-    },
-  };
-}
-
-async function isReady(healthPort: number): Promise<boolean> {
-  try {
-    return (await fetch(`http://${localhost}:${healthPort}/readyz`)).ok;
-  } catch {
-    return false; // it does not listen yet
-  }
-}
-
-/** The clients' connections that the engine still has after at most ten seconds. */
-async function untilQuiet(healthPort: number): Promise<number> {
-  for (let attempt = 0; ; attempt += 1) {
-    const text = await (await fetch(`http://${localhost}:${healthPort}/metrics`)).text();
-    const open = Number(/^fairlead_ingress_client_connections (\d+)/m.exec(text)?.[1] ?? Number.NaN);
-    if (open === 0 || attempt === 100) return open;
-    await delay(100);
-  }
-}
-
-/** Its descriptors once there are no more than `most`, or after at most ten seconds: it may not have heard yet of all that has ended. */
-async function untilFew(pid: number, most: number): Promise<number> {
-  for (let attempt = 0; ; attempt += 1) {
-    const { length } = readdirSync(`/proc/${pid}/fd`);
-    if (length <= most || attempt === 100) return length;
-    await delay(100);
-  }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, localhost);
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  return port;
-}
-
-function residentMb(pid: number): number {
-  const kib = Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
-  return Math.round(kib / 1024);
 }

@@ -6,15 +6,16 @@ import {
   createServer as createTlsServer,
   type SecureContext,
   type SecureContextOptions,
-  type Server as TlsServer,
   TLSSocket,
+  type Server as TlsServer,
 } from 'node:tls';
-import type { ProxyProtocolOptions } from './proxied-connection.ts';
 import type { KeyPair } from '../../base/certificates.ts';
 import type { ClientHello } from '../passthrough/client-hello.ts';
-import type { Peer } from './proxy-protocol.ts';
+import { isLent, lend } from './lent-memory.ts';
 import { type AskingServer, createAskingServer, endOf } from './net-client-certificate.ts';
 import { readHello, readProxyHeader } from './net-preread.ts';
+import type { ProxyProtocolOptions } from './proxied-connection.ts';
+import type { Peer } from './proxy-protocol.ts';
 import { TlsSessions } from './tls-sessions.ts';
 import type {
   AcceptedFrom,
@@ -33,17 +34,28 @@ import type {
 export const netTransport: ServerTransport = {
   name: 'net',
   connect(address, port, handler, tls, preamble) {
-    if (tls !== undefined) return connectEncrypted(address, port, handler, { tls, preamble });
-    const socket = connect({ host: address, port, noDelay: true, allowHalfOpen: true });
+    if (tls !== undefined) return connectEncrypted(address, port, handler, tls, preamble);
+    const onread = {
+      buffer: readMemory,
+      callback: (length: number) => {
+        handler.onData(readMemory.subarray(0, length));
+        return true;
+      },
+    };
+    const socket = connect({ host: address, port, noDelay: true, allowHalfOpen: true, onread });
     if (preamble !== undefined) socket.write(preamble);
-    const connection = new NetConnection(socket, '', false);
+    const connection = new NetConnection(socket, '');
     socket.once('connect', () => handler.onConnect(''));
-    attach(socket, handler);
+    attach(socket, handler, false);
     return connection;
   },
   listen: listenNet,
   close() {},
 };
+
+/** What plain connections to endpoints are read into: their bytes are lent for one call, as those of the ring are. */
+const readMemory = Buffer.allocUnsafeSlow(65_536);
+lend(readMemory);
 
 /** What is kept for a ConnectTls. `context` undefined: its PEM texts cannot be used. */
 type Client = { readonly context: SecureContext | undefined; readonly sessions: TlsSessions };
@@ -73,14 +85,13 @@ function clientContext({ ca, clientCertificate }: ConnectTls): SecureContext | u
   }
 }
 
-/** @param how `preamble`: as for Transport.connect; `lent`: as in ListenOptions */
-export function connectEncrypted(
+function connectEncrypted(
   address: string,
   port: number,
   handler: ConnectionHandler,
-  how: { readonly tls: ConnectTls; readonly preamble?: Buffer | undefined; readonly lent?: boolean },
+  tls: ConnectTls,
+  preamble: Buffer | undefined,
 ): Connection {
-  const { tls, preamble, lent = false } = how;
   const { context, sessions } = clientOf(tls);
   const place = `${address} ${port}`;
   const session = sessions.of(place);
@@ -100,7 +111,7 @@ export function connectEncrypted(
   socket.on('session', (latest) => sessions.remember(place, latest));
   attach(socket, handler);
   if (context === undefined) socket.destroy(Object.assign(new Error('bad PEM'), { code: badPem }));
-  return new NetConnection(socket, '', lent);
+  return new NetConnection(socket, '');
 }
 
 /** How a connection fails whose CA or client certificate is no PEM. */
@@ -122,11 +133,9 @@ function agreedProtocol({ alpnProtocol }: TLSSocket): string {
 class NetConnection implements Connection {
   readonly remoteAddress: string;
   readonly #socket: Socket;
-  readonly #lent: boolean;
 
-  constructor(socket: Socket, remoteAddress: string, lent: boolean) {
+  constructor(socket: Socket, remoteAddress: string) {
     this.#socket = socket;
-    this.#lent = lent;
     this.remoteAddress = remoteAddress;
   }
 
@@ -153,7 +162,7 @@ class NetConnection implements Connection {
     const socket = this.#socket;
     if (socket.destroyed || socket.writableEnded) return true;
     if (typeof data === 'string') return socket.write(data, 'latin1');
-    return socket.write(this.#lent && this.#mayKeep() ? Buffer.from(data) : data);
+    return socket.write(isLent(data) && this.#mayKeep() ? Buffer.from(data) : data);
   }
 
   /** TLS has encrypted what it is given before `write` returns, but while it is busy it is given nothing. */
@@ -179,9 +188,10 @@ class NetConnection implements Connection {
   }
 }
 
-function attach(socket: Socket, handler: ConnectionHandler): void {
+/** @param flows its bytes come as events */
+function attach(socket: Socket, handler: ConnectionHandler, flows = true): void {
   let error: string | undefined;
-  socket.on('data', (data) => handler.onData(data as Buffer)); // no encoding is ever set
+  if (flows) socket.on('data', (data) => handler.onData(data as Buffer)); // no encoding is ever set
   socket.on('drain', () => handler.onDrain());
   socket.on('finish', () => handler.onFinish());
   socket.on('end', () => handler.onEnd());
@@ -233,8 +243,6 @@ export type ListenOptions = {
   readonly protocols?: readonly string[] | undefined;
   /** TLS connections of proxies begin with a PROXY header, before TLS. For others wrap the acceptor by `acceptProxied`. */
   readonly proxyProtocol?: ProxyProtocolOptions | undefined;
-  /** What is written is memory of another transport, lent only until `write` returns. */
-  readonly lent?: boolean | undefined;
   /** A connection could not be accepted or prepared, as without file descriptors. Listening goes on. */
   readonly onError: (error: Error) => void;
 };
@@ -273,10 +281,10 @@ const handshakeTimeoutMs = 10_000;
 
 /** Rejects if the address cannot be listened on. */
 export async function listenNet(at: ListenAt, acceptor: Acceptor, options: ListenOptions): Promise<Listener> {
-  const { tls, onError, lent = false } = options;
+  const { tls, onError } = options;
   const onSocket = (socket: Socket, from: AcceptedFrom = plain, client?: Peer): void => {
     const address = client?.address ?? plainAddress(socket.remoteAddress ?? '');
-    const connection = new NetConnection(socket, address, lent);
+    const connection = new NetConnection(socket, address);
     const handler = acceptor.accept(connection, from);
     if (handler === undefined) {
       socket.on('error', ignoreError);

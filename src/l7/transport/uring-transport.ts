@@ -1,11 +1,12 @@
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
+import { lend } from './lent-memory.ts';
 import {
-  connectEncrypted,
   type ListenAt,
   type Listener,
   type ListenOptions,
   listenNet,
+  netTransport,
   type ServerTransport,
 } from './net-transport.ts';
 import type { Acceptor, Connection, ConnectionHandler, ConnectTls } from './transport.ts';
@@ -66,6 +67,7 @@ export class UringTransport implements ServerTransport {
   constructor(kernel: Kernel) {
     this.#kernel = kernel;
     this.#ring = new Ring(kernel);
+    lend(this.#ring.readMemory);
     this.#oneAt = kernel.addressOf(one);
     this.#addressAt = kernel.addressOf(addressBytes);
     this.#addressLengthAt = kernel.addressOf(addressLength);
@@ -113,7 +115,7 @@ export class UringTransport implements ServerTransport {
     tls?: ConnectTls,
     preamble?: Buffer,
   ): Connection {
-    if (tls !== undefined) return connectEncrypted(address, port, handler, { tls, preamble, lent: true });
+    if (tls !== undefined) return netTransport.connect(address, port, handler, tls, preamble);
     const user = this.#nextUser();
     const connection = new UringConnection(this.#host, user, -1, address);
     this.#users[user] = connection;
@@ -147,7 +149,7 @@ export class UringTransport implements ServerTransport {
   }
 
   async listen(at: ListenAt, acceptor: Acceptor, options: ListenOptions): Promise<Listener> {
-    if (options.tls !== undefined) return listenNet(at, acceptor, { ...options, lent: true });
+    if (options.tls !== undefined) return listenNet(at, acceptor, options);
     const fd = at.kind === 'fd' ? this.#adopt(at.fd) : await this.#bind(at.host, at.port);
     const listener = new UringListener(this.#ring, this.#nextUser(), fd, {
       accepted: (socket) => this.#accepted(socket, acceptor),
