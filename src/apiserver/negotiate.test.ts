@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { negotiateForm } from './negotiate.ts';
+import { mediaRangesMax, negotiateForm, parseAccept } from './negotiate.ts';
 
 const cases = [
   { accept: undefined, want: 'object' },
@@ -41,4 +41,11 @@ test('accept: protobuf for kinds that have it, for the metadata of all, and neve
     streamType: 'application/vnd.kubernetes.protobuf;stream=watch',
     protobuf: true,
   });
+});
+
+test('accept: elements beyond the bound are not looked at', () => {
+  const others = (count: number): string => 'text/x,'.repeat(count);
+  assert.ok(negotiateForm(`${others(mediaRangesMax - 1)}application/json`) !== undefined);
+  assert.equal(negotiateForm(`${others(mediaRangesMax)}application/json`), undefined);
+  assert.equal(parseAccept(others(100_000)).length, mediaRangesMax);
 });

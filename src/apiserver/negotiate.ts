@@ -38,7 +38,7 @@ export type MediaRange = {
 };
 
 /** More elements than these are not looked at. */
-const mediaRangesMax = 32;
+export const mediaRangesMax = 32;
 
 /** Best first: by quality, then in the order written. An absent header accepts everything. */
 export function parseAccept(header: string | undefined): readonly MediaRange[] {

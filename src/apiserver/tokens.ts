@@ -32,8 +32,21 @@ type Claims = TokenSubject & {
   readonly tokenId: string;
 };
 
-/** Checked signatures kept, so that a busy client costs one verification. Beyond it all are forgotten. */
-const verifiedTokensMax = 1024;
+/** Checked signatures kept, so that a busy client costs one verification. */
+export const verifiedTokensMax = 1024;
+
+/** A map that holds at most `entriesMax` values: before one more all are forgotten. */
+export function createForgetfulMap<Value>(entriesMax: number) {
+  const entries = new Map<string, Value>();
+  return {
+    get: (key: string): Value | undefined => entries.get(key),
+    set(key: string, value: Value): void {
+      if (entries.size >= entriesMax && !entries.has(key)) entries.clear();
+      entries.set(key, value);
+    },
+    size: (): number => entries.size,
+  };
+}
 
 /** Service account tokens: ES256 JWTs. The library is loaded with the first token. */
 export function createTokenAuthority(
@@ -51,7 +64,7 @@ export function createTokenAuthority(
     };
     return keys;
   };
-  const verified = new Map<string, Claims>();
+  const verified = createForgetfulMap<Claims>(verifiedTokensMax);
 
   const readClaims = async (token: string): Promise<Claims | undefined> => {
     const known = verified.get(token);
@@ -65,7 +78,6 @@ export function createTokenAuthority(
       });
       const claims = parseClaims(payload as { [key: string]: Json });
       if (claims === undefined) return undefined;
-      if (verified.size >= verifiedTokensMax) verified.clear();
       verified.set(token, claims);
       return claims;
     } catch {

@@ -28,7 +28,7 @@ type StreamType = keyof typeof channels;
 const closeChannel = 255;
 
 /** Largest message that a client may send, bytes. Beyond it the connection ends with code 1009. */
-const messageBytesMax = 1024 * 1024;
+export const messageBytesMax = 1024 * 1024;
 /** Bytes waiting for a slow client; beyond them the kubelet's side is not read. */
 const bufferedBytesMax = 1024 * 1024;
 

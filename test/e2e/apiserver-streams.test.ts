@@ -6,6 +6,7 @@ import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { type ClientOptions, WebSocket } from 'ws';
+import { messageBytesMax } from '../../src/apiserver/websocket-streams.ts';
 import { findKubectls, startApiServer, type TestApiServer } from '../support/apiserver.ts';
 import { runOk } from '../support/shell.ts';
 import { type SpdyKubelet, startSpdyKubelet } from '../support/spdy-kubelet.ts';
@@ -136,6 +137,18 @@ test('WebSocket exec v5: a closed stdin ends the command, and nothing is lost be
     message(255, '\0'),
   ]);
   assert.equal(byChannel[1], `one ${large}`);
+});
+
+test('WebSocket: a message of the most bytes goes through, one more ends the connection with 1009', async () => {
+  const channel = message(0, '');
+  const most = Buffer.concat([channel, Buffer.alloc(messageBytesMax - channel.length, 'x')]);
+  const { code, byChannel } = await execSession('command=cat&stdin=true&stdout=true', [
+    most,
+    message(255, '\0'),
+  ]);
+  assert.deepEqual([code, byChannel[1]?.length], [1000, messageBytesMax - channel.length]);
+  const more = Buffer.concat([most, Buffer.from('x')]);
+  assert.equal((await execSession('command=cat&stdin=true&stdout=true', [more])).code, 1009);
 });
 
 test('WebSocket exec: a terminal has one output and gets its size', async () => {

@@ -3,6 +3,7 @@ import { after, afterEach, before, test } from 'node:test';
 import { numberAt, objectAt, stringAt } from '../../src/api/fields.ts';
 import type { JsonObject } from '../../src/api/object.ts';
 import { endpointSlices, services } from '../../src/api/resource.ts';
+import { answerBytesMax } from '../../src/apiserver/webhooks/client.ts';
 import type { ApiClient } from '../../src/client/client.ts';
 import { createApiClient } from '../../src/client/http.ts';
 import { loadKubeconfig } from '../../src/client/kubeconfig.ts';
@@ -197,7 +198,15 @@ test('webhooks: a denial, a warning and a patch, as kubectl shows them', { skip 
   ]);
 });
 
-const failures = [
+type Failure = {
+  readonly name: string;
+  readonly answer: () => JsonObject | undefined;
+  readonly want: RegExp;
+  /** @default 1 */
+  readonly timeoutSeconds?: number;
+};
+
+const failures: readonly Failure[] = [
   {
     name: 'wrong uid',
     answer: (): JsonObject => reviewAnswer({ uid: 'x' }, { allowed: true }),
@@ -214,12 +223,18 @@ const failures = [
     want: /webhook response was absent/,
   },
   { name: 'never an answer', answer: () => undefined, want: /context deadline exceeded/ },
-] as const;
+  {
+    name: 'an answer that is too large',
+    answer: (): JsonObject => ({ padding: 'x'.repeat(answerBytesMax) }),
+    want: new RegExp(`the answer is larger than ${answerBytesMax} bytes`),
+    timeoutSeconds: 30,
+  },
+];
 
-for (const { name, answer, want } of failures) {
+for (const { name, answer, want, timeoutSeconds = 1 } of failures) {
   test(`webhooks: ${name}: Fail refuses and Ignore lets pass`, { skip }, async () => {
     webhook.handle('/broken', answer);
-    const broken = { name: 'broken.example.com', path: '/broken', timeoutSeconds: 1 };
+    const broken = { name: 'broken.example.com', path: '/broken', timeoutSeconds };
     await configure('Validating', 'v', broken);
     const refusal = await fails(`create -f ${file(settings('a'))}`);
     assert.match(refusal, /Internal error occurred: failed calling webhook "broken.example.com": /);
