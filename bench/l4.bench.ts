@@ -108,7 +108,7 @@ const userspace = await measureUserspace(Number(values.seconds));
 if (userspace.length > 0) {
   say(
     '',
-    'Without nftables: whole connections (open, read the end), one after the other, 3,000 each, and one connection by iperf3:',
+    'Without nftables: whole connections (open, read the end), one after the other, 12,000 each, and one connection by iperf3:',
     '',
     '| by | p50, µs | p99, µs | processor of the proxy a connection, µs | Gbit/s |',
     '|---|---|---|---|---|',
