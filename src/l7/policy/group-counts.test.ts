@@ -77,6 +77,15 @@ test('group counts: a client that one worker knows starts with what is left at t
   assert.equal(take(workers[1]!), false);
 });
 
+test('group counts: what a worker hears of a client that it has not seen for long is not forgiven', async () => {
+  const { clock, workers, take } = group(2);
+  assert.equal(take(workers[1]!), true);
+  await clock.advance(60_000);
+  for (let ask = 0; ask < rate.burst; ask += 1) assert.equal(take(workers[0]!), true);
+  await clock.advance(reportMs + 10);
+  assert.equal(take(workers[1]!), false);
+});
+
 test('group counts: places are shared, given back, and those of a worker that ends are free', async () => {
   const { clock, workers, start, end } = group(3);
   const [one, two, three] = workers as [PolicyStates, PolicyStates, PolicyStates];
@@ -105,7 +114,7 @@ test('reportKeysMax: rates beyond are not told, places wait for the next report'
     (report) => reports.push(report),
   );
   for (let index = 0; index <= reportKeysMax; index += 1) {
-    reporter.tookRate(`${index}`, 1);
+    reporter.tookRate(`${index}`, rate);
     reporter.changedPlaces(`${index}`, 1);
   }
   await clock.advance(reportMs);

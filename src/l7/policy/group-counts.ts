@@ -1,3 +1,5 @@
+import type { RatePolicy } from './policy.ts';
+
 /**
  * Limits by client address hold for all workers of a process group together: each counts for itself and tells the others, a few times a
  * second, what it has counted. Nobody waits for that, so what is counted meanwhile is known late: see `reportMs`.
@@ -11,8 +13,9 @@ export type CountReport = {
   readonly places: readonly PlaceChange[];
 };
 
-/** `burst`: what there was at first, for a worker that has not heard of the key. */
-export type RateTaken = readonly [key: string, taken: number, burst: number];
+/** With the limit that it was taken of, for who hears may not know the key, or not have looked at it for long. */
+export type RateTaken = readonly [key: string, taken: number, rate: SharedRate];
+export type SharedRate = Pick<RatePolicy, 'perSecond' | 'burst'>;
 export type PlaceChange = readonly [key: string, change: number];
 
 /** So long counts are gathered before they are told, ms. */
@@ -24,7 +27,7 @@ export const reportKeysMax = 4_096;
 export class CountReporter {
   readonly #after: (ms: number, callback: () => void) => () => void;
   readonly #send: (report: CountReport) => void;
-  #rates = new Map<string, { taken: number; readonly burst: number }>();
+  #rates = new Map<string, { taken: number; readonly rate: SharedRate }>();
   #places = new Map<string, number>();
   #cancel: (() => void) | undefined;
 
@@ -34,10 +37,10 @@ export class CountReporter {
     this.#send = send;
   }
 
-  tookRate(key: string, burst: number): void {
+  tookRate(key: string, { perSecond, burst }: SharedRate): void {
     const known = this.#rates.get(key);
     if (known !== undefined) known.taken += 1;
-    else if (this.#rates.size < reportKeysMax) this.#rates.set(key, { taken: 1, burst });
+    else if (this.#rates.size < reportKeysMax) this.#rates.set(key, { taken: 1, rate: { perSecond, burst } });
     this.#schedule();
   }
 
@@ -54,7 +57,7 @@ export class CountReporter {
 
   #report(): void {
     this.#cancel = undefined;
-    const rates = [...this.#rates].map(([key, { taken, burst }]) => [key, taken, burst] as const);
+    const rates = [...this.#rates].map(([key, { taken, rate }]) => [key, taken, rate] as const);
     const places = [...this.#places].slice(0, reportKeysMax);
     this.#rates = new Map();
     for (const [key] of places) this.#places.delete(key);

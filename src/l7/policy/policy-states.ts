@@ -1,6 +1,6 @@
 import { SplitTurns } from '../balance/split.ts';
 import type { AuthPassed } from './forward-auth.ts';
-import type { CountReport, CountReporter, PlaceChange, RateTaken } from './group-counts.ts';
+import type { CountReport, CountReporter, PlaceChange, RateTaken, SharedRate } from './group-counts.ts';
 import type { RatePolicy } from './policy.ts';
 
 /** Clients remembered for rate limits, over all Ingresses. Beyond, the one asked for longest ago starts afresh. */
@@ -37,10 +37,20 @@ export class PolicyStates {
   }
 
   /** What is taken beyond the share is owed: nobody knew of it in time. */
-  #hearRate([key, taken, burst]: RateTaken, nowMs: number): void {
+  #hearRate([key, taken, rate]: RateTaken, nowMs: number): void {
+    this.#bucket(key, rate, nowMs).tokens -= taken;
+  }
+
+  /** As full as it is by now; the latest of all. */
+  #bucket(key: string, { perSecond, burst }: SharedRate, nowMs: number): Bucket {
     const bucket = this.#buckets.get(key) ?? { tokens: burst, atMs: nowMs };
-    bucket.tokens -= taken;
-    this.#remember(key, bucket);
+    bucket.tokens = Math.min(burst, bucket.tokens + ((nowMs - bucket.atMs) / 1000) * perSecond);
+    bucket.atMs = nowMs;
+    this.#buckets.delete(key);
+    this.#buckets.set(key, bucket);
+    const oldest = this.#buckets.keys().next();
+    if (this.#buckets.size > rateClientsMax && oldest.done !== true) this.#buckets.delete(oldest.value);
+    return bucket;
   }
 
   #hearPlaces([key, change]: PlaceChange): void {
@@ -49,23 +59,13 @@ export class PolicyStates {
     else this.#otherConnections.set(key, count);
   }
 
-  #remember(key: string, bucket: Bucket): void {
-    this.#buckets.delete(key);
-    this.#buckets.set(key, bucket);
-    const oldest = this.#buckets.keys().next();
-    if (this.#buckets.size > rateClientsMax && oldest.done !== true) this.#buckets.delete(oldest.value);
-  }
-
   /** Takes one request of the client's share; 0 if there was one, else the seconds until the next. */
   takeRate(ingress: string, address: string, rate: RatePolicy, nowMs: number): number {
     const key = `${ingress} ${address}`;
-    const bucket = this.#buckets.get(key) ?? { tokens: rate.burst, atMs: nowMs };
-    bucket.tokens = Math.min(rate.burst, bucket.tokens + ((nowMs - bucket.atMs) / 1000) * rate.perSecond);
-    bucket.atMs = nowMs;
-    this.#remember(key, bucket);
+    const bucket = this.#bucket(key, rate, nowMs);
     if (bucket.tokens >= 1) {
       bucket.tokens -= 1;
-      this.#reporter?.tookRate(key, rate.burst);
+      this.#reporter?.tookRate(key, rate);
       return 0;
     }
     return Math.max(1, Math.ceil((1 - bucket.tokens) / rate.perSecond));
