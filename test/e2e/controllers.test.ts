@@ -9,6 +9,7 @@ import {
   replicaSets,
   services,
 } from '../../src/api/resource.ts';
+import { certificateRequest, type RequestedNames } from '../support/certificate-request.ts';
 import { readyGoPrograms } from '../support/clients.ts';
 import { runOk, which } from '../support/shell.ts';
 import { startCluster, until } from './in-process-cluster.ts';
@@ -159,6 +160,83 @@ test('controllers: what is labelled for view is what a viewer may see', {
     /must have cluster-admin privileges to use the aggregationRule/,
   );
   await kubectl('create', 'clusterrole', 'sum', selector);
+});
+
+function csr(name: string, signer: string, usages: readonly string[], names: RequestedNames): object {
+  return {
+    apiVersion: 'certificates.k8s.io/v1',
+    kind: 'CertificateSigningRequest',
+    metadata: { name },
+    spec: { request: certificateRequest(names).base64, signerName: `kubernetes.io/${signer}`, usages },
+  };
+}
+
+test('controllers: who may approve and sign; kubelets are approved by themselves; what no signer signs fails', {
+  skip,
+  timeout: 60_000,
+}, async () => {
+  await using cluster = await startCluster();
+  const { kubectl, write } = cluster;
+  const state = (name: string): Promise<string> => kubectl('get', 'csr', name, '--no-headers');
+  const refused = (want: RegExp, ...args: readonly string[]) => assert.rejects(kubectl(...args), want);
+  const client = ['client auth'];
+  await refused(
+    /use of kubernetes.io\/kube-apiserver-client signer with system:masters group is not allowed/,
+    ...[
+      'create',
+      '-f',
+      write(csr('root', 'kube-apiserver-client', client, { organizations: ['system:masters'] })),
+    ],
+  );
+  await refused(
+    /legacy signerName is not allowed/,
+    ...['create', '-f', write(csr('old', 'legacy-unknown', client, {}))],
+  );
+
+  await kubectl('create', '-f', write(csr('jane', 'kube-apiserver-client', client, { commonName: 'jane' })));
+  await kubectl(
+    ...['create', 'clusterrole', 'approver', '--verb=get,update,patch'],
+    '--resource=certificatesigningrequests,certificatesigningrequests/approval,certificatesigningrequests/status',
+  );
+  await kubectl('create', 'clusterrolebinding', 'approver', '--clusterrole=approver', '--user=bob');
+  await refused(
+    /user not permitted to approve requests with signerName "kubernetes.io\/kube-apiserver-client"/,
+    ...['certificate', 'approve', 'jane', '--as=bob'],
+  );
+  const failed = JSON.parse(await kubectl('get', 'csr', 'jane', '-o', 'json')) as { status: object };
+  failed.status = { conditions: [{ type: 'Failed', status: 'True' }] };
+  const status = '/apis/certificates.k8s.io/v1/certificatesigningrequests/jane/status';
+  await refused(
+    /user not permitted to sign requests with signerName/,
+    ...['replace', '--raw', status, '-f', write(failed), '--as=bob'],
+  );
+  const role = 'system:certificates.k8s.io:kube-apiserver-client-approver';
+  await kubectl('create', 'clusterrolebinding', 'signer', `--clusterrole=${role}`, '--user=bob');
+  await kubectl('certificate', 'approve', 'jane', '--as=bob');
+  await until('a certificate for jane', async () => /Approved,Issued/.test(await state('jane')));
+
+  const node: RequestedNames = { commonName: 'system:node:new', organizations: ['system:nodes'] };
+  const usages = ['digital signature', 'client auth'];
+  await kubectl('create', '-f', write(csr('early', 'kube-apiserver-client-kubelet', usages, node)));
+  await until('an administrator may do anything', async () => /Approved,Issued/.test(await state('early')));
+  const own = ['--as=system:bootstrap:x', '--as-group=system:bootstrappers'];
+  await kubectl(
+    ...['create', 'clusterrolebinding', 'bootstrap', '--group=system:bootstrappers'],
+    '--clusterrole=system:certificates.k8s.io:certificatesigningrequests:nodeclient',
+  );
+  await kubectl('create', 'clusterrole', 'asks', '--verb=create', '--resource=certificatesigningrequests');
+  await kubectl('create', 'clusterrolebinding', 'asks', '--clusterrole=asks', '--group=system:bootstrappers');
+  await kubectl('create', '-f', write(csr('new', 'kube-apiserver-client-kubelet', usages, node)), ...own);
+  await until('the new node has its certificate', async () =>
+    /system:bootstrap:x.*Approved,Issued/.test(await state('new')),
+  );
+  assert.match(await kubectl('get', 'csr', 'new', '-o', 'yaml'), /reason: AutoApproved/);
+
+  await kubectl('create', '-f', write(csr('serving', 'kubelet-serving', ['server auth'], node)));
+  await kubectl('certificate', 'approve', 'serving');
+  await until('the signer refuses', async () => /Approved,Failed/.test(await state('serving')));
+  const why = await kubectl('get', 'csr', 'serving', '-o', 'yaml');
+  assert.match(why, /message: DNS or IP subjectAltName is required/);
 });
 
 const programs = await readyGoPrograms();
