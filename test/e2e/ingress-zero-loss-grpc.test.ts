@@ -1,37 +1,49 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import type { ClientHttp2Session, ServerHttp2Stream } from 'node:http2';
 import { test } from 'node:test';
 import { endpointSlices, ingresses } from '../../src/api/resource.ts';
 import { FakeApi } from '../support/fake-api.ts';
 import { answerOf, http2Client, http2Get, seedHttp2, startHttp2Backend } from './http2-harness.ts';
 import { hostRule, ingress, slice, startIngress, until } from './ingress-harness.ts';
 
+const fields = { 'content-type': 'application/grpc', te: 'trailers' };
+
+/** A call that is answered, and ends well. */
+function begin(stream: ServerHttp2Stream): void {
+  stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
+  stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+}
+
+/** A stream both ways; `talk` resolves when a word has come back. */
+function openTalk(session: ClientHttp2Session) {
+  const stream = session.request({ ':method': 'POST', ':path': '/chat.Chat/Talk', ...fields });
+  const said: string[] = [];
+  const whole = answerOf(stream);
+  stream.on('data', (chunk: Buffer) => said.push(chunk.toString()));
+  const talk = async (word: string): Promise<void> => {
+    stream.write(word);
+    await until(() => said.join('').endsWith(word));
+  };
+  return { stream, whole, talk };
+}
+
 test('no gRPC stream is cut and no call lost while other Ingresses, annotations and endpoints change', {
   timeout: 60_000,
 }, async (t) => {
   const echo = await startHttp2Backend(t, (stream) => {
-    stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
-    stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+    begin(stream);
     stream.pipe(stream);
   });
   const second = await startHttp2Backend(t, (stream) => {
-    stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
-    stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+    begin(stream);
     stream.end();
   });
   const api = new FakeApi();
   seedHttp2(api, [echo.port]);
   const { http } = await startIngress(t, api);
   const session = await http2Client(t, http);
-  const fields = { 'content-type': 'application/grpc', te: 'trailers' };
-  const stream = session.request({ ':method': 'POST', ':path': '/chat.Chat/Talk', ...fields });
-  const whole = answerOf(stream);
-  const said: string[] = [];
-  stream.on('data', (chunk: Buffer) => said.push(chunk.toString()));
-  const talk = async (word: string): Promise<void> => {
-    stream.write(word);
-    await until(() => said.join('').endsWith(word));
-  };
+  const { stream, whole, talk } = openTalk(session);
   await talk('first ');
   for (let turn = 0; turn < 20; turn += 1) {
     api.seed(ingresses, ingress(`other-${turn}`, { rules: [hostRule(`other-${turn}.example`, 'web')] }));
@@ -62,8 +74,7 @@ test('no gRPC stream is cut while a second controller takes over and the first o
   timeout: 60_000,
 }, async (t) => {
   const echo = await startHttp2Backend(t, (stream) => {
-    stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
-    stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+    begin(stream);
     stream.pipe(stream);
   });
   const api = new FakeApi();
@@ -71,17 +82,9 @@ test('no gRPC stream is cut while a second controller takes over and the first o
   const stopOld = new AbortController();
   const old = await startIngress(t, api, { drainTimeoutMs: 50_000 }, stopOld.signal);
   const next = await startIngress(t, api);
-  const fields = { 'content-type': 'application/grpc', te: 'trailers' };
   const session = await http2Client(t, old.http);
   const leaving = once(session, 'goaway');
-  const stream = session.request({ ':method': 'POST', ':path': '/chat.Chat/Talk', ...fields });
-  const whole = answerOf(stream);
-  const said: string[] = [];
-  stream.on('data', (chunk: Buffer) => said.push(chunk.toString()));
-  const talk = async (word: string): Promise<void> => {
-    stream.write(word);
-    await until(() => said.join('').endsWith(word));
-  };
+  const { stream, whole, talk } = openTalk(session);
   await talk('first ');
   stopOld.abort();
   const [code] = (await leaving) as [number];
