@@ -1,7 +1,7 @@
 /** TLS below the protocol core: what is agreed on, who is believed, whichever transport carries it. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { type AddressInfo, createServer as createPlainServer } from 'node:net';
+import { type AddressInfo, connect, createServer as createPlainServer } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
 import {
@@ -84,7 +84,12 @@ const source: TlsSource = {
   askingOptions: () => ({}),
 };
 
-async function serve(t: TestContext, transport: ServerTransport, protocols?: readonly string[]) {
+async function serve(
+  t: TestContext,
+  transport: ServerTransport,
+  protocols?: readonly string[],
+  handshakeTimeoutMs?: number,
+) {
   const accepted: Peer[] = [];
   const acceptor = {
     accept(connection: Connection, from: AcceptedFrom): ConnectionHandler {
@@ -96,7 +101,12 @@ async function serve(t: TestContext, transport: ServerTransport, protocols?: rea
     },
   };
   const at = { kind: 'address', host: localhost, port: 0 } as const;
-  const listener = await transport.listen(at, acceptor, { tls: source, protocols, onError: () => {} });
+  const listener = await transport.listen(at, acceptor, {
+    tls: source,
+    protocols,
+    handshakeTimeoutMs,
+    onError: () => {},
+  });
   t.after(async () => {
     listener.close();
     for (const { connection } of accepted) connection.destroy();
@@ -160,6 +170,23 @@ for (const [name, transport] of [
     await slow(made.connection, reader);
     reader.end();
     await until(() => made.closed !== undefined);
+  });
+
+  check('a client that does not come through its handshake is cut', async (t, over) => {
+    const { port, accepted } = await serve(t, over, undefined, 50);
+    const said = [Buffer.alloc(0), Buffer.from([22, 3, 1, 1, 0]), Buffer.from('GET / HTTP/1.1\r\n\r\n')];
+    for (const bytes of said) {
+      for (const ends of [false, true]) {
+        const socket = connect({ host: localhost, port, allowHalfOpen: true });
+        await once(socket, 'connect');
+        socket.write(bytes);
+        if (ends) socket.end();
+        socket.resume();
+        await once(socket, 'end'); // or the test runs out of time
+        socket.destroy();
+      }
+    }
+    assert.deepEqual(accepted, []);
   });
 
   check('both sides are told the protocol that ALPN has agreed on', async (t, over) => {

@@ -2,6 +2,7 @@
 import { constants, X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { createServer, type TLSSocket } from 'node:tls';
+import { cutFailedHandshakes } from './net-failed-handshakes.ts';
 import type { TlsSource } from './net-transport.ts';
 import type { ClientCertificate, ClientTls } from './transport.ts';
 
@@ -32,6 +33,7 @@ export function createAskingServer(
       Promise.resolve(context).then((found) => callback(null, found), callback);
     },
   });
+  cutFailedHandshakes(server);
   const asked = new WeakMap<Socket, ClientTls>();
   const raws = new Map<string, Socket>(); // while they shake hands, by the client's end
   server.on('secureConnection', (socket) => {

@@ -11,6 +11,7 @@ import {
 } from 'node:tls';
 import type { KeyPair } from '../../base/certificates.ts';
 import type { ClientHello } from '../passthrough/client-hello.ts';
+import { cutFailedHandshakes } from './net-failed-handshakes.ts';
 import { isLent, lend } from './lent-memory.ts';
 import { type AskingServer, createAskingServer, endOf } from './net-client-certificate.ts';
 import { readHello, readProxyHeader } from './net-preread.ts';
@@ -243,6 +244,8 @@ export type ListenOptions = {
   readonly protocols?: readonly string[] | undefined;
   /** TLS connections of proxies begin with a PROXY header, before TLS. For others wrap the acceptor by `acceptProxied`. */
   readonly proxyProtocol?: ProxyProtocolOptions | undefined;
+  /** A client that does not finish its TLS handshake by then is cut, ms. Default: 10,000. */
+  readonly handshakeTimeoutMs?: number | undefined;
   /** A connection could not be accepted or prepared, as without file descriptors. Listening goes on. */
   readonly onError: (error: Error) => void;
 };
@@ -276,8 +279,7 @@ export const serverTlsOptions = {
 const sessionIdContext = 'fairlead-ingress';
 
 const socketOptions = { allowHalfOpen: true, noDelay: true };
-/** A client that does not finish its TLS handshake by then is cut. */
-const handshakeTimeoutMs = 10_000;
+const handshakeMs = 10_000;
 
 /** Rejects if the address cannot be listened on. */
 export async function listenNet(at: ListenAt, acceptor: Acceptor, options: ListenOptions): Promise<Listener> {
@@ -317,10 +319,10 @@ const plain: AcceptedFrom = { scheme: 'http', protocol: '' };
  */
 function decrypted(
   tls: TlsSource,
-  { protocols = ['http/1.1'], proxyProtocol, onError }: ListenOptions,
+  { protocols = ['http/1.1'], handshakeTimeoutMs = handshakeMs, proxyProtocol, onError }: ListenOptions,
   onSocket: (socket: Socket, from: AcceptedFrom, client: Peer | undefined) => void,
 ): (socket: Socket) => void {
-  const server = tlsServer(tls, protocols);
+  const server = tlsServer(tls, protocols, handshakeTimeoutMs);
   const clients = new Map<string, Peer>(); // behind proxies, by the proxy's end, while they shake hands
   const onSecure = (socket: TLSSocket, certificate?: ClientCertificate): void => {
     let client: Peer | undefined;
@@ -384,18 +386,20 @@ function decrypted(
   };
 }
 
-function tlsServer(tls: TlsSource, protocols: readonly string[]): TlsServer {
-  return createTlsServer({
+function tlsServer(tls: TlsSource, protocols: readonly string[], handshakeTimeout: number): TlsServer {
+  const server = createTlsServer({
     ...serverTlsOptions,
     sessionIdContext,
     ALPNProtocols: [...protocols],
-    handshakeTimeout: handshakeTimeoutMs,
+    handshakeTimeout,
     SNICallback: (serverName, callback) => {
       const context = tls.contextFor(serverName);
       if (context instanceof Promise) context.then((made) => callback(null, made), callback);
       else callback(null, context);
     },
   });
+  cutFailedHandshakes(server);
+  return server;
 }
 
 /** Makes a server show a certificate to clients that name no host, and take up the sessions of the present ticket keys. */
