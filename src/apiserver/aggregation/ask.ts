@@ -1,4 +1,6 @@
+import type { IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import { readBounded } from '../bounded-body.ts';
 import type { Backend } from '../proxy-location.ts';
 import type { RemoteApi } from './registry.ts';
 
@@ -8,40 +10,25 @@ export type ApiAnswer = { readonly status: number; readonly etag: string; readon
  * Gets what another server says of itself, as the aggregator. `etag`: of what is known already, or empty. Rejects when there is no
  * answer, or one of more than `bytesMax` bytes.
  */
-export function getFromApi(
+export async function getFromApi(
   api: RemoteApi,
   { host, port }: Backend,
   path: string,
   signal: AbortSignal,
   { bytesMax, etag }: { readonly bytesMax: number; readonly etag: string },
 ): Promise<ApiAnswer> {
-  return new Promise((resolve, reject) => {
-    const headers = {
-      accept: 'application/json',
-      host: `${api.serverName}:${api.service.port}`,
-      'x-remote-user': 'system:kube-aggregator',
-      'x-remote-group': 'system:masters',
-      ...(etag === '' ? {} : { 'if-none-match': etag }),
-    };
-    const sending = httpsRequest({ agent: api.agent, host, port, signal, path, headers }, (answer) => {
-      const chunks: Buffer[] = [];
-      let bytes = 0;
-      answer.on('data', (chunk: Buffer) => {
-        chunks.push(chunk);
-        bytes += chunk.length;
-        if (bytes > bytesMax)
-          answer.destroy(new Error(`the answer to ${path} is larger than ${bytesMax} bytes`));
-      });
-      answer.once('error', reject);
-      answer.once('end', () => {
-        resolve({
-          status: answer.statusCode ?? 0,
-          etag: answer.headers.etag ?? '',
-          body: Buffer.concat(chunks),
-        });
-      });
-    });
+  const headers = {
+    accept: 'application/json',
+    host: `${api.serverName}:${api.service.port}`,
+    'x-remote-user': 'system:kube-aggregator',
+    'x-remote-group': 'system:masters',
+    ...(etag === '' ? {} : { 'if-none-match': etag }),
+  };
+  const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+    const sending = httpsRequest({ agent: api.agent, host, port, signal, path, headers }, resolve);
     sending.once('error', reject);
     sending.end();
   });
+  const body = await readBounded(answer, bytesMax, `the answer to ${path}`);
+  return { status: answer.statusCode ?? 0, etag: answer.headers.etag ?? '', body };
 }

@@ -1,7 +1,7 @@
-import type { IncomingMessage } from 'node:http';
 import type { Json } from '../../api/object.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log.ts';
+import { readBounded } from '../bounded-body.ts';
 import type { KubeletLink } from '../kubelet-link.ts';
 import { hasNewContainers, type PodUsage, type Samples, samplesOf, usageBetween } from './rates.ts';
 
@@ -42,7 +42,8 @@ export function createUsageMeter(kubelets: Pick<KubeletLink, 'get'>, clock: Cloc
       answer.destroy();
       throw new Error(`the kubelet answers ${answer.statusCode}`);
     }
-    return { atMs: clock.nowMs(), samples: samplesOf(JSON.parse(await textOf(answer)) as Json) };
+    const summary = await readBounded(answer, summaryBytesMax, 'the summary');
+    return { atMs: clock.nowMs(), samples: samplesOf(JSON.parse(summary.toString()) as Json) };
   }
 
   async function measure(nodeName: string): Promise<NodeUsage | undefined> {
@@ -78,18 +79,4 @@ export function createUsageMeter(kubelets: Pick<KubeletLink, 'get'>, clock: Cloc
       for (const name of looks.keys()) if (!nodeNames.has(name)) looks.delete(name);
     },
   };
-}
-
-async function textOf(answer: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of answer as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > summaryBytesMax) {
-      answer.destroy();
-      throw new RangeError(`the summary has more than ${summaryBytesMax} bytes`);
-    }
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString();
 }

@@ -7,6 +7,7 @@ import type { Json, JsonObject } from '../../api/object.ts';
 import { StatusError } from '../../api/status.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Store } from '../../store/store.ts';
+import { readBounded } from '../bounded-body.ts';
 import { resolveService } from '../service-endpoints.ts';
 
 /** Where a webhook is: a `clientConfig` as it is stored. */
@@ -177,7 +178,7 @@ async function exchange(
     request.once('error', reject);
     request.end(body);
   });
-  const text = await readAll(response);
+  const text = await readText(response);
   const status = response.statusCode ?? 0;
   if (status < 200 || status > 299) {
     const excerpt = text.slice(0, excerptMax).trim();
@@ -194,16 +195,11 @@ async function exchange(
   }
 }
 
-async function readAll(response: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > answerBytesMax) {
-      response.destroy();
-      throw new WebhookError(`the answer is larger than ${answerBytesMax} bytes`);
-    }
-    chunks.push(chunk);
+async function readText(response: IncomingMessage): Promise<string> {
+  try {
+    return (await readBounded(response, answerBytesMax, 'the answer')).toString();
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    throw new WebhookError(cause.message, { cause });
   }
-  return Buffer.concat(chunks).toString();
 }
