@@ -344,6 +344,12 @@ export class UringConnection implements Connection {
     this.#host.confirmLater(this);
   }
 
+  /** Something waits for what was sent quietly to have gone: an end, what is queued behind it, or who wants to write more. */
+  get awaitsConfirmation(): boolean {
+    if (this.#unconfirmedBytes === 0) return false;
+    return this.#ending || this.#isOver || this.#drainAwaited || this.#queuedBytes > this.#unconfirmedBytes;
+  }
+
   /** What was sent quietly and has not failed has gone. */
   confirmSent(): void {
     if (this.#unconfirmedBytes > 0) this.complete(KIND_SEND, this.#unconfirmedBytes, 0);

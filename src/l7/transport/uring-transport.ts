@@ -76,6 +76,7 @@ export class UringTransport implements ServerTransport {
       complete: (user, kind, result, flags) => {
         this.#users[user]?.complete(kind, result, flags);
       },
+      awaitsConfirmation: () => this.#unconfirmed.some((connection) => connection.awaitsConfirmation),
       confirm: () => this.#confirm(),
     });
     this.nowMs = this.#turns.nowMs;

@@ -10,6 +10,8 @@ export type TurnHooks = {
   /** Queues what is to be sent. False: there was nothing to do. */
   readonly flush: () => boolean;
   readonly complete: CompletionHandler;
+  /** Somebody waits for `confirm`. Success is not told by itself: asleep we would not hear of it before something else comes. */
+  readonly awaitsConfirmation: () => boolean;
   /** All that the ring has failed at has been told: the rest of what was sent quietly has gone. */
   readonly confirm: () => void;
 };
@@ -87,6 +89,12 @@ export class RingTurns {
       do this.#loop.runTicks();
       while (flush());
       if (!this.#isTurning()) return;
+      if (this.#hooks.awaitsConfirmation()) {
+        this.#ring.enter(0);
+        this.#reap();
+        if (this.#ring.tellsAll) continue;
+        return; // the kernel has not taken everything yet: let the others go on meanwhile
+      }
       const waitMs = this.#libuvReady || this.#users === 0 ? 0 : this.#loop.waitMs();
       if (waitMs !== 0 || this.#ring.hasNews) this.#ring.enter(waitMs);
       if (waitMs === 0) return; // what has completed meanwhile is told in the next turn
