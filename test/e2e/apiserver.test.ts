@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { findKubectls, startApiServer, type TestApiServer } from '../support/apiserver.ts';
-import { type RunResult, run, runOk } from '../support/shell.ts';
+import { eventually, type RunResult, run, runOk } from '../support/shell.ts';
 
 /** The API server alone, as each kubectl that is installed meets it. No controllers, no nodes. */
 
@@ -132,20 +133,26 @@ for (const { version, path } of kubectls) {
 
 test('kubectl get --watch shows what happens', { skip }, async () => {
   const k = kubectl(newest, admin, 'default');
-  const watching = run(newest, [
-    `--kubeconfig=${admin}`,
-    'get',
-    'configmaps',
-    '--watch',
-    '--request-timeout=3s',
-    '-o',
-    'name',
-    '--field-selector=metadata.name=seen',
-  ]);
-  await k.ok('create configmap seen');
-  await k.ok('delete configmap seen');
-  const { stdout } = await watching;
-  assert.match(stdout, /configmap\/seen/);
+  const words = ['get', 'configmaps', '--watch', '-o', 'name', '--field-selector=metadata.name=seen'];
+  const watching = spawn(newest, [`--kubeconfig=${admin}`, ...words], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  let shown = '';
+  watching.stdout.on('data', (chunk: Buffer) => {
+    shown += chunk.toString();
+  });
+  const linesAre = (count: number): Promise<void> =>
+    eventually(() => assert.equal(shown, 'configmap/seen\n'.repeat(count)));
+  try {
+    await k.ok('create configmap seen');
+    await linesAre(1);
+    await k.ok('label configmap seen step=two');
+    await linesAre(2);
+    await k.ok('delete configmap seen');
+    await linesAre(3);
+  } finally {
+    watching.kill();
+  }
 });
 
 test('refusals have the words of Kubernetes', { skip }, async () => {

@@ -277,7 +277,7 @@ export class Ring {
 
   /**
    * Hands new requests to the kernel and lets it finish what it can.
-   * @param waitMs then waits for a completion: so long at most, or, below zero, for ever
+   * @param waitMs then waits for a completion: so long at most, to a microsecond, or, below zero, for ever
    */
   enter(waitMs: number): void {
     this.#publishBuffers();
@@ -287,7 +287,7 @@ export class Ring {
     let result: number;
     if (waitMs > 0) {
       this.#waitTime[0] = Math.floor(waitMs / 1000);
-      this.#waitTime[2] = (waitMs % 1000) * 1_000_000;
+      this.#waitTime[2] = Math.round((waitMs % 1000) * 1000) * 1000;
       const flags = ENTER_GETEVENTS | ENTER_EXT_ARG;
       result = this.#kernel.enter(fd, submit, 1, flags, this.#waitArgument, 24n);
     } else {

@@ -5,12 +5,15 @@ import { type CompletionHandler, KIND_POLL, type Ring } from './uring-ring.ts';
 /** Of the ring's poll of libuv's descriptor. */
 const pollUser = -1;
 
+/** Who waits to hear that bytes have gone, waits so long at most where nothing else comes, ms. Under load something always comes sooner. */
+const confirmMs = 0.1;
+
 /** What is done in a turn. */
 export type TurnHooks = {
   /** Queues what is to be sent. False: there was nothing to do. */
   readonly flush: () => boolean;
   readonly complete: CompletionHandler;
-  /** Somebody waits for `confirm`. Success is not told by itself: asleep we would not hear of it before something else comes. */
+  /** Somebody waits for `confirm`. Success is not told by itself: we would sleep until something else comes. */
   readonly awaitsConfirmation: () => boolean;
   /** All that the ring has failed at has been told: the rest of what was sent quietly has gone. */
   readonly confirm: () => void;
@@ -89,17 +92,17 @@ export class RingTurns {
       do this.#loop.runTicks();
       while (flush());
       if (!this.#isTurning()) return;
-      if (this.#hooks.awaitsConfirmation()) {
-        this.#ring.enter(0);
-        this.#reap();
-        if (this.#ring.tellsAll) continue;
-        return; // the kernel has not taken everything yet: let the others go on meanwhile
-      }
-      const waitMs = this.#libuvReady || this.#users === 0 ? 0 : this.#loop.waitMs();
+      const waitMs = this.#libuvReady || this.#users === 0 ? 0 : this.#longestWaitMs();
       if (waitMs !== 0 || this.#ring.hasNews) this.#ring.enter(waitMs);
       if (waitMs === 0) return; // what has completed meanwhile is told in the next turn
       this.#reap();
     }
+  }
+
+  #longestWaitMs(): number {
+    const waitMs = this.#loop.waitMs();
+    if (!this.#hooks.awaitsConfirmation()) return waitMs;
+    return waitMs < 0 ? confirmMs : Math.min(waitMs, confirmMs);
   }
 
   /** Whoever is called may close us. */
