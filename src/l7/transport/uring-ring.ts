@@ -277,9 +277,10 @@ export class Ring {
 
   /**
    * Hands new requests to the kernel and lets it finish what it can.
-   * @param waitMs then waits for a completion: so long at most, to a microsecond, or, below zero, for ever
+   * @param waitMs then waits for completions: so long at most, to a microsecond, or, below zero, for ever
+   * @param least so many completions, of which fewer may be there when the time is over
    */
-  enter(waitMs: number): void {
+  enter(waitMs: number, least = 1): void {
     this.#publishBuffers();
     Atomics.store(this.#ring32, this.#sqTail, this.#tail);
     const submit = (this.#tail - Atomics.load(this.#ring32, this.#sqHead)) >>> 0;
@@ -289,7 +290,7 @@ export class Ring {
       this.#waitTime[0] = Math.floor(waitMs / 1000);
       this.#waitTime[2] = Math.round((waitMs % 1000) * 1000) * 1000;
       const flags = ENTER_GETEVENTS | ENTER_EXT_ARG;
-      result = this.#kernel.enter(fd, submit, 1, flags, this.#waitArgument, 24n);
+      result = this.#kernel.enter(fd, submit, least, flags, this.#waitArgument, 24n);
     } else {
       result = this.#kernel.enter(fd, submit, waitMs === 0 ? 0 : 1, ENTER_GETEVENTS, 0n, 0n);
     }
