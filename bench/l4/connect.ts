@@ -142,8 +142,9 @@ export async function measureConnections(
       rows.push(await figures('**Service**', services, clusterIpOf(services >> 1), 80));
       await tool.run(renderRemoval(4), signal);
       if (!rivalSizes.includes(services)) continue;
-      await loadRival(services);
-      rows.push(await figures('a chain per endpoint', services, clusterIpOf(services >> 1), 80));
+      if (await loadRival(services)) {
+        rows.push(await figures('a chain per endpoint', services, clusterIpOf(services >> 1), 80));
+      }
       await removeRival();
     }
   } finally {

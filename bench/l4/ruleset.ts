@@ -127,10 +127,11 @@ export async function measureRuleset(
 
 async function measureRival(services: number): Promise<RivalFigures | undefined> {
   const kernelBefore = kernelMb();
-  const loadMs = await timed(() => loadRival(services)).catch((error: unknown) => {
-    if (error instanceof DOMException && error.name === 'TimeoutError') return undefined;
-    throw error;
+  let isLoaded = false;
+  const tookMs = await timed(async () => {
+    isLoaded = await loadRival(services);
   });
+  const loadMs = isLoaded ? tookMs : undefined;
   try {
     if (loadMs === undefined) return undefined;
     const loadedMb = kernelMb() - kernelBefore;
@@ -148,9 +149,15 @@ async function measureRival(services: number): Promise<RivalFigures | undefined>
   }
 }
 
-/** Rejects with a TimeoutError when it takes too long; the kernel may have it or not then. */
-export function loadRival(services: number): Promise<void> {
-  return tool.run(chainPerEndpointRuleset(services), AbortSignal.timeout(rivalLoadMsMax));
+/** False when it took too long, at any try: the kernel may have it or not then. */
+export async function loadRival(services: number): Promise<boolean> {
+  try {
+    await tool.run(chainPerEndpointRuleset(services), AbortSignal.timeout(rivalLoadMsMax));
+    return true;
+  } catch (error) {
+    if (error instanceof DOMException && error.name === 'TimeoutError') return false;
+    throw error;
+  }
 }
 
 export function removeRival(): Promise<void> {
