@@ -1,5 +1,6 @@
 import ffi from 'node:ffi';
 import { formatIp, ipFromBytes, ipToBytes, parseIp } from '../../base/ip.ts';
+import { AF_INET, AF_INET6, socketAddressBytesMax } from '../../base/socket-address.ts';
 
 export const EAGAIN = 11;
 export const ENFILE = 23;
@@ -15,8 +16,6 @@ export const EPOLLRDHUP = 0x2000;
 /** Told once a change, not as long as it is so. */
 export const EPOLLET = 0x8000_0000 | 0;
 
-const AF_INET = 2;
-const AF_INET6 = 10;
 const SOCK_STREAM = 1;
 const SOCK_NONBLOCK_CLOEXEC = 0x80800;
 const IPPROTO_IPV6 = 41;
@@ -30,7 +29,6 @@ const SO_LINGER = 13;
 const SHUT_WR = 1;
 const MSG_DONTWAIT_NOSIGNAL = 0x4040;
 const EPOLL_CTL_ADD = 1;
-const sockaddrBytesMax = 28;
 const backlog = 4096;
 const eventsMax = 512;
 /** struct epoll_event is packed on x86-64 only. */
@@ -70,7 +68,7 @@ export class RelayKernel {
   readonly #errnoAt = this.#libc.__errno_location();
   readonly #chunk: { readonly memory: Buffer; readonly at: bigint };
   readonly #chunkLength: bigint;
-  readonly #address = shared(Buffer.alloc(sockaddrBytesMax));
+  readonly #address = shared(Buffer.alloc(socketAddressBytesMax));
   readonly #words = shared(new Int32Array(4)); // an option's value; its length
   readonly #events = shared(new Int32Array(eventsMax * eventWords));
   readonly #event = shared(new Int32Array(eventWords));
@@ -92,7 +90,7 @@ export class RelayKernel {
     const socket = this.#socketFor(bytes);
     if (socket < 0) return socket;
     this.#setOption(socket, SOL_SOCKET, SO_REUSEADDR, 1); // accepted sockets inherit the other one
-    if (bytes === sockaddrBytesMax) this.#setOption(socket, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+    if (bytes === socketAddressBytesMax) this.#setOption(socket, IPPROTO_IPV6, IPV6_V6ONLY, 1);
     const bound = this.#result(this.#libc.bind(socket, this.#address.at, bytes));
     const listening = bound < 0 ? bound : this.#result(this.#libc.listen(socket, backlog));
     if (listening >= 0) return socket;
@@ -113,7 +111,7 @@ export class RelayKernel {
 
   accept(listener: number): number {
     const { memory, at } = this.#words;
-    memory[0] = sockaddrBytesMax;
+    memory[0] = socketAddressBytesMax;
     return this.#result(this.#libc.accept4(listener, this.#address.at, at, SOCK_NONBLOCK_CLOEXEC));
   }
 
@@ -194,7 +192,7 @@ export class RelayKernel {
   }
 
   #socketFor(addressBytes: number): number {
-    const family = addressBytes === sockaddrBytesMax ? AF_INET6 : AF_INET;
+    const family = addressBytes === socketAddressBytesMax ? AF_INET6 : AF_INET;
     const socket = this.#result(this.#libc.socket(family, SOCK_STREAM | SOCK_NONBLOCK_CLOEXEC, 0));
     if (socket >= 0) this.#setOption(socket, IPPROTO_TCP, TCP_NODELAY, 1);
     return socket;
@@ -209,6 +207,6 @@ export class RelayKernel {
     memory.writeUInt16LE(ip.family === 4 ? AF_INET : AF_INET6, 0);
     memory.writeUInt16BE(port, 2);
     memory.set(ipToBytes(ip), ip.family === 4 ? 4 : 8);
-    return ip.family === 4 ? 16 : sockaddrBytesMax;
+    return ip.family === 4 ? 16 : socketAddressBytesMax;
   }
 }

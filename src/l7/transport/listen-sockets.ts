@@ -2,14 +2,14 @@ import { closeSync } from 'node:fs';
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import {
+  AF_INET,
+  AF_INET6,
   decodeSocketAddress,
   encodeSocketAddress,
   socketAddressBytesMax,
 } from '../../base/socket-address.ts';
 import { openKernel } from './uring-kernel.ts';
 
-const AF_INET = 2;
-const AF_INET6 = 10;
 const SOCK_STREAM = 1;
 const SOCK_CLOEXEC = 0x80000;
 const SOL_SOCKET = 1;

@@ -11,6 +11,8 @@ import {
 } from './net-transport.ts';
 import type { Acceptor, Connection, ConnectionHandler, ConnectTls } from './transport.ts';
 import {
+  AF_INET,
+  AF_INET6,
   decodeSocketAddress,
   encodeSocketAddress,
   socketAddressBytesMax,
@@ -21,8 +23,6 @@ import { COMPLETION_MORE, ECANCELED, EMFILE, ENFILE, KIND_ACCEPT, Ring } from '.
 import { SendMemory } from './uring-send-memory.ts';
 import { RingTurns } from './uring-turns.ts';
 
-const AF_INET = 2;
-const AF_INET6 = 10;
 const SOCK_STREAM = 1;
 const SOCK_CLOEXEC = 0x80000;
 const SOL_SOCKET = 1;
