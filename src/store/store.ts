@@ -97,7 +97,7 @@ export type Store = {
   count(prefix: string): number;
   /**
    * Writes and resolves after commit. `expected` 0: the key must not exist (`Exists`); else it must be at this revision
-   * (`Conflict`, or `Missing`). The check is made at once, also against writes that wait for the same commit.
+   * (`Conflict`, or `Missing`). Of two writes of a key at the same time one is refused; which one is up to the store.
    */
   put(key: string, value: ValueTemplate, expected: Revision, claims?: Claims): Promise<Entry>;
   /** Removes the key at `expected`. `final` is the value that the delete event carries. */
