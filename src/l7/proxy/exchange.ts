@@ -8,13 +8,13 @@ import type { ExchangeClient } from './exchange-client.ts';
 import { setRelayDeadline, setWaitDeadline } from './exchange-deadlines.ts';
 import { bytesOf, ExchangeTimes, rounded, timesOf } from './exchange-times.ts';
 import { ExchangeTunnel } from './exchange-tunnel.ts';
-import { sendBody, sendHead } from './exchange-sending.ts';
+import { ExchangeSending } from './exchange-sending.ts';
 import { proxyHeader, renderClientResponse, renderUpstreamRequest } from './headers.ts';
 import type { RequestHead, ResponseHead } from '../http1/http1-parse.ts';
 import { grpcLimits, type ProxyLimits } from './limits.ts';
 import { matchRoute } from '../routes/match.ts';
 import type { PolicedRequest } from '../policy/policed-request.ts';
-import { isIdempotent, ReplayBuffer, reusePolicy } from '../http1/replay.ts';
+import { isIdempotent, reusePolicy } from '../http1/replay.ts';
 import type { RequestMarks } from './request-marks.ts';
 import type { StaticAnswer } from '../policy/static-answer.ts';
 import type { Route } from '../routes/table.ts';
@@ -46,17 +46,13 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
   #upstream: UpstreamRequest | undefined;
   #response: ResponseHead | undefined;
   #upstreamPaused = false;
-  #upstreamBlocked = false;
   #tunnel: ExchangeTunnel | undefined;
   #keepAlive = false;
-  /** undefined, as nearly always: the body goes on as it comes. */
-  #requestBody: BodyTranslator | undefined;
+  readonly #sending: ExchangeSending;
+  /** undefined, as nearly always: the answer's body goes on as it comes. */
   #responseBody: BodyTranslator | undefined;
-  #requestEnded = false; // towards the endpoint
-  #replay: ReplayBuffer | undefined;
   #informational = 0;
   #repeatable: boolean;
-  #bodyBytes = 0;
   #sentBytes = 0;
   readonly #times: ExchangeTimes | undefined;
 
@@ -73,9 +69,8 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
     this.#marks = context.marker?.mark(head, context.requestLines, client.facts, text);
     this.#requestText = this.#marks?.head ?? text;
     this.#repeatable = isIdempotent(head.method);
-    if (head.body !== 'none' && this.#repeatable) {
-      this.#replay = new ReplayBuffer(context.limits.replayBytesMax);
-    }
+    this.#sending = new ExchangeSending(client, head);
+    if (head.body !== 'none' && this.#repeatable) this.#sending.keep(context.limits.replayBytesMax);
   }
 
   /** Somebody may keep a part of the client's input that was consumed. */
@@ -107,7 +102,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
     this.#policed = verdict;
     if (verdict.limits !== this.#context.limits) this.#limits = verdict.limits;
     this.#requestText = verdict.editRequest(this.#requestText);
-    if (verdict.mirrors) this.#replay ??= new ReplayBuffer(this.#context.limits.replayBytesMax);
+    if (verdict.mirrors) this.#sending.keep(this.#context.limits.replayBytesMax);
     return true;
   }
 
@@ -117,7 +112,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
     this.#times?.connecting(this.#context.nowMs());
     // Whoever may refuse a stream of HTTP/2 must be able to be asked again, whatever the method.
     if (endpoint.protocol === 'http2' && this.head.body !== 'none' && this.#attempts.sent === 0) {
-      this.#replay ??= new ReplayBuffer(this.#context.limits.replayBytesMax);
+      this.#sending.keep(this.#context.limits.replayBytesMax);
     }
     const grpc = endpoint.protocol === 'http2' ? this.head.http2?.grpc : undefined;
     this.mayBeSilent = grpc !== undefined;
@@ -145,54 +140,22 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
   }
 
   #send(upstream: UpstreamRequest): void {
-    const { input, framer, unframed } = this.#client;
     this.state = 'waiting';
-    this.#upstreamBlocked = false;
-    this.#requestEnded = false;
-    const replay = this.#replay;
-    const start = input.start;
     // The first bytes of the body are checked before the head leaves: a malformed one reaches nobody.
-    const end = framer.done ? start : framer.consume(input.data, start, input.end);
-    if (framer.failure !== undefined) return void this.#answer(400, framer.failure);
-    if (!this.#countBody(end - start)) return;
+    const refusal = this.#sending.take(this.#limits.requestBodyBytesMax);
+    if (refusal !== undefined) return void this.#fail(...refusal);
     this.#attempts.sent += 1;
     this.#times?.connected(this.#context.nowMs());
-    const resent = replay !== undefined && replay.length > 0;
-    input.start = end;
-    this.#requestBody = bodyTranslator(unframed, upstream.unframed, this.head.body);
-    const text = this.#requestText;
-    const { http2 } = this.head;
-    const translator = this.#requestBody;
-    let flowing: boolean;
-    if (resent) {
-      flowing = sendHead(upstream, text, http2, translator, replay.bytes(), 0, replay.length);
-      if (end > start) flowing = sendBody(upstream, translator, input.data, start, end);
-    } else flowing = sendHead(upstream, text, http2, translator, input.data, start, end);
-    if (end > start) replay?.add(input.data, start, end);
-    this.#upstreamBlocked = !flowing;
-    if (framer.done) this.#endRequest(upstream);
-    this.#setWaitDeadline(upstream);
+    this.#sending.begin(upstream, this.#requestText);
+    this.#afterSending(upstream);
   }
 
-  #endRequest(upstream: UpstreamRequest): void {
-    this.#requestEnded = true;
-    const trailers = this.#client.unframed ? this.#client.trailers : (this.#requestBody?.trailers ?? '');
-    const end = this.#requestBody?.finish(trailers) ?? '';
-    if (end !== '') upstream.write(end);
-    upstream.endBody(trailers);
-    this.#policed?.mirror(this.#context, this.#requestText, this.#replay, this.#client.unframed);
-  }
-
-  #setWaitDeadline(upstream: UpstreamRequest): void {
-    const bodyWhole = this.#client.framer.done;
-    setWaitDeadline(upstream, this.#limits, this.#context.nowMs(), bodyWhole, this.#upstreamBlocked);
-  }
-
-  /** False: the body is beyond its bound, and the client has been told. */
-  #countBody(bytes: number): boolean {
-    this.#bodyBytes += bytes;
-    if (this.#bodyBytes <= this.#limits.requestBodyBytesMax) return true;
-    return this.#fail(413, 'the request body is too large');
+  #afterSending(upstream: UpstreamRequest): void {
+    const { ended, blocked, replay } = this.#sending;
+    if (ended) this.#policed?.mirror(this.#context, this.#requestText, replay, this.#client.unframed);
+    const nowMs = this.#context.nowMs();
+    if (this.state === 'waiting') setWaitDeadline(upstream, this.#limits, nowMs, ended, blocked);
+    else if (blocked) this.#setRelayDeadline(upstream);
   }
 
   /** There may be more in the client's input. */
@@ -201,27 +164,22 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
     if (upstream === undefined || this.state === 'connecting' || this.state === 'over') return;
     if (this.#tunnel !== undefined) return this.#tunnel.fromClient();
     const { input, framer } = this.#client;
-    if (this.#requestEnded || this.#upstreamBlocked || (input.length === 0 && !framer.done)) return;
-    const { start } = input;
-    const end = framer.consume(input.data, start, input.end);
-    if (framer.failure !== undefined) return void this.#fail(400, framer.failure);
-    if (!this.#countBody(end - start)) return;
-    input.start = end;
-    this.#replay?.add(input.data, start, end);
-    if (end > start) this.#upstreamBlocked = !sendBody(upstream, this.#requestBody, input.data, start, end);
-    if (framer.done) this.#endRequest(upstream);
-    if (this.state === 'waiting') this.#setWaitDeadline(upstream);
-    else if (this.#upstreamBlocked) this.#setRelayDeadline(upstream);
+    const sending = this.#sending;
+    if (sending.ended || sending.blocked || (input.length === 0 && !framer.done)) return;
+    const refusal = sending.take(this.#limits.requestBodyBytesMax);
+    if (refusal !== undefined) return void this.#fail(...refusal);
+    sending.more(upstream);
+    this.#afterSending(upstream);
   }
 
   #setRelayDeadline(upstream: UpstreamRequest): void {
     if (this.#upstreamPaused) return; // it is the client who must make progress
-    setRelayDeadline(upstream, this.#limits, this.#context.nowMs(), this.#upstreamBlocked);
+    setRelayDeadline(upstream, this.#limits, this.#context.nowMs(), this.#sending.blocked);
   }
 
   onUpstreamDrain(): void {
     if (this.#tunnel !== undefined) return this.#tunnel.onUpstreamDrain();
-    this.#upstreamBlocked = false;
+    this.#sending.blocked = false;
     if (this.state === 'relaying' && this.#upstream !== undefined) this.#setRelayDeadline(this.#upstream);
     this.onClientData();
     this.#client.afterInput();
@@ -279,7 +237,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
     }
     if (this.#pages?.has(head.status) === true) return void this.#answer(head.status, 'the backend says so');
     upstream.stallMs = Number.POSITIVE_INFINITY;
-    if (this.#policed?.mirrors !== true) this.#replay?.drop();
+    if (this.#policed?.mirrors !== true) this.#sending.replay?.drop();
     this.#response = head;
     this.responded = true;
     this.state = 'relaying';
@@ -348,7 +306,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
     client.endBody(this.#responseBody?.trailers ?? trailers);
     const requestDone = client.framer.done;
     this.#upstream = undefined;
-    upstream.complete(requestDone && this.#requestEnded && !this.#upstreamBlocked);
+    upstream.complete(requestDone && this.#sending.ended && !this.#sending.blocked);
     this.#attempts.release(); // last: who waits for an endpoint finds its connection unused
     this.#over(this.#response!.status, upstream.endpoint.key);
     client.finish(this.#keepAlive && requestDone);
@@ -366,7 +324,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
   onUpstreamRefused(stale: boolean): void {
     this.#discard();
     if (this.state !== 'waiting') return this.#cut();
-    const whole = this.#replay?.overflown !== true;
+    const whole = !this.#sending.overflown;
     // One that takes no more requests on this connection does on another: it is asked again itself.
     if (stale || !whole) this.#attempts.unanswered('ECONNRESET', true, whole);
     else this.#attempts.refused('ECONNRESET');
@@ -388,7 +346,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
 
   /** Sending it again is as good as sending it once, and is possible. */
   #mayRepeat(): boolean {
-    return this.#repeatable && this.#replay?.overflown !== true;
+    return this.#repeatable && !this.#sending.overflown;
   }
 
   #connectFailed(error: string): void {
@@ -482,17 +440,20 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
   #over(status: number, endpoint: string): void {
     const { metrics, onAccess } = this.#context;
     this.state = 'over';
-    this.#replay?.drop();
+    this.#sending.replay?.drop();
     this.#policed?.over();
     this.#pages?.cancel();
     const durationMs = rounded(this.#context.nowMs() - this.#startedMs);
     metrics.count(status, durationMs, this.#attempts.counts);
-    metrics.receivedBytes += this.#bodyBytes;
+    metrics.receivedBytes += this.#sending.bodyBytes;
     metrics.sentBytes += this.#sentBytes;
     if (this.#client.unframed) metrics.http2Requests += 1;
     if (onAccess === undefined) return;
     const { backendKey: backend, sent: attempts } = this.#attempts;
-    const parts = { ...timesOf(this.#times), ...bytesOf(this.#bodyBytes, this.#sentBytes, this.#tunnel) };
+    const parts = {
+      ...timesOf(this.#times),
+      ...bytesOf(this.#sending.bodyBytes, this.#sentBytes, this.#tunnel),
+    };
     const outcome = { status, durationMs, ...parts, backend, endpoint, attempts };
     onAccess(accessRecord(this.#client.facts, this.head, outcome, this.#marks));
   }
