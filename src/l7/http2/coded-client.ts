@@ -107,7 +107,7 @@ export class CodedClient implements ExchangeClient, CompressorOwner {
   }
 
   onCodingFailed(): void {
-    this.#client.abort(); // the client must notice that the answer is not whole
+    this.#client.abort(500, 'the answer could not be compressed'); // the client must notice that it is not whole
   }
 
   finish(keepAlive: boolean): void {
@@ -120,9 +120,9 @@ export class CodedClient implements ExchangeClient, CompressorOwner {
     this.#client.answer(status, reason, fields);
   }
 
-  abort(): void {
+  abort(status: number, reason: string): void {
     this.#compressor?.destroy();
-    this.#client.abort();
+    this.#client.abort(status, reason);
   }
 
   /** The client is gone: nobody needs what is still to come. */

@@ -63,7 +63,10 @@ export class Http2ClientStream implements ExchangeClient, StreamHandler {
   readonly #stream: Http2Stream;
   readonly #head: RequestHead;
   readonly #exchange: Exchange;
+  /** Of a call of gRPC: what its client sends, and what it is answered. */
   readonly #messages: GrpcMessages | undefined;
+  readonly #answered: GrpcMessages | undefined;
+  #answerHead = ''; // of a call of gRPC
   #held = 0; // bytes of `input` that are not credited
   #finished = false; // what still comes of the request is thrown away
 
@@ -81,7 +84,10 @@ export class Http2ClientStream implements ExchangeClient, StreamHandler {
     this.#stream = stream;
     this.#head = head;
     this.facts = facts;
-    if (head.http2?.grpc !== undefined) this.#messages = new GrpcMessages();
+    if (head.http2?.grpc !== undefined) {
+      this.#messages = new GrpcMessages();
+      this.#answered = new GrpcMessages();
+    }
     if (ended) this.framer.end();
     this.#exchange = new Exchange(context, this, head, context.nowMs());
   }
@@ -187,6 +193,10 @@ export class Http2ClientStream implements ExchangeClient, StreamHandler {
   }
 
   writeHead(text: string, status: number, data: Buffer, start: number, end: number): boolean {
+    if (this.#answered !== undefined) {
+      this.#answerHead = text;
+      this.#answered.receive(data, start, end);
+    }
     // An upgrade is an answer like any other here; the key's answer means nothing without one (RFC 8441 §5).
     if (status === 101) this.#writeHead(withoutAccept(text), 200);
     else this.#writeHead(text, status);
@@ -203,6 +213,7 @@ export class Http2ClientStream implements ExchangeClient, StreamHandler {
 
   write(data: Buffer | string): boolean {
     const bytes = typeof data === 'string' ? Buffer.from(data, 'latin1') : data;
+    this.#answered?.receive(bytes, 0, bytes.length);
     return this.#writeData(bytes, 0, bytes.length);
   }
 
@@ -263,19 +274,25 @@ export class Http2ClientStream implements ExchangeClient, StreamHandler {
     this.deadlineMs = this.#context.nowMs() + this.#waitMs();
   }
 
-  /** The worker stops: the request is answered where no answer has begun. A call of gRPC gets its status in any case; others are reset. */
+  /** The worker stops: the request is answered where no answer has begun, else cut. */
   giveUp(): void {
     const { state, responded } = this.#exchange;
-    const isCut = state === 'relaying' && this.#messages !== undefined && this.#stream.pendingBytes === 0;
     if (state !== 'over' && !responded) this.#exchange.giveUp(503, stopping);
-    else if (isCut) {
-      this.endBody(grpcFields(503, stopping));
-      this.#end(NO_ERROR);
-    } else this.#end(INTERNAL_ERROR);
+    else if (state === 'relaying' && this.#stream.pendingBytes === 0) this.abort(503, stopping);
+    else this.#end(INTERNAL_ERROR);
   }
 
-  abort(): void {
-    this.#end(INTERNAL_ERROR);
+  /**
+   * A call of gRPC ends by a status in its trailers, if only whole messages were passed on: a part of one must not look like the last.
+   * Whatever else is cut is reset.
+   */
+  abort(status: number, reason: string): void {
+    if (!isGrpcAnswer.test(this.#answerHead) || this.#answered?.unfinished !== false) {
+      this.#end(INTERNAL_ERROR);
+      return;
+    }
+    this.endBody(grpcFields(status, reason));
+    this.finish();
   }
 
   #end(code: number): void {
@@ -288,6 +305,8 @@ export class Http2ClientStream implements ExchangeClient, StreamHandler {
     this.endBody('');
   }
 }
+
+const isGrpcAnswer = /^HTTP\/1\.1 200 [^]*\r\ncontent-type:[ \t]*application\/grpc[ \t]*[+;\r]/i;
 
 function withoutAccept(text: string): string {
   return text.replace(/\r\nsec-websocket-accept:[^\r]*/i, '');

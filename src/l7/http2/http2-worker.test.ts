@@ -22,6 +22,18 @@ const grpc: typeof post = [...post, ['content-type', 'application/grpc'], ['te',
 const status200 = (stream: number, flags = 4): Buffer =>
   frame(type.headers, flags, stream, block([[':status', '200']]));
 
+const grpcHead = (stream: number): Buffer =>
+  frame(
+    type.headers,
+    4,
+    stream,
+    block([
+      [':status', '200'],
+      ['content-type', 'application/grpc+proto'],
+    ]),
+  );
+const message = '\0\0\0\0\u0003abc';
+
 /** Reads what the worker writes to one end, in words. */
 class Reader {
   readonly end: End;
@@ -88,7 +100,7 @@ test('http2 worker: what is under way when the time to drain is over is told so,
   client.send(request(1), request(3), request(5, grpc, false), request(7));
   const backend = await upstream();
   assert.equal(backend.take().length, 4);
-  backend.send(status200(3), frame(type.data, 0, 3, 'part'), status200(5), frame(type.data, 0, 5, 'message'));
+  backend.send(status200(3), frame(type.data, 0, 3, 'part'), grpcHead(5), frame(type.data, 0, 5, message));
   await clock.advance(0);
   client.take();
   const drained = worker.drain(10_000);
@@ -189,6 +201,48 @@ test('http2 worker: of two calls that a GOAWAY divides the one is finished, the 
   next.send(status200(1, 5));
   await clock.advance(0);
   assert.deepEqual(client.take(), ['1 head :status=200 end', '3 head :status=200 end']);
+});
+
+test('http2 worker: calls of gRPC whose endpoint dies end UNAVAILABLE, by trailers behind whole messages; in the midst of one by a reset', async (t) => {
+  const { clock, client, upstream } = await start(t);
+  client.send(...[1, 3, 5, 7, 9, 11].map((stream) => request(stream, stream === 9 ? post : grpc, false)));
+  const backend = await upstream();
+  backend.send(grpcHead(3));
+  backend.send(grpcHead(5), frame(type.data, 0, 5, message + message));
+  backend.send(grpcHead(7), frame(type.data, 0, 7, message + message.slice(0, 3)));
+  backend.send(grpcHead(9), frame(type.data, 0, 9, message)); // who asked did not say gRPC
+  backend.send(status200(11), frame(type.data, 0, 11, message)); // no answer of gRPC
+  await clock.advance(0);
+  client.take();
+  backend.end.handler.onClose('ECONNRESET');
+  await clock.advance(0);
+  assert.deepEqual(client.take().toSorted(), [
+    '1 head :status=200 grpc-status=14 end',
+    '1 reset 0',
+    '11 reset 2',
+    '3 head grpc-status=14 end',
+    '3 reset 0',
+    '5 head grpc-status=14 end',
+    '5 reset 0',
+    '7 reset 2',
+    '9 reset 2',
+  ]);
+});
+
+test('http2 worker: the status of a cut call waits behind the messages that its client has no window for', async (t) => {
+  const { clock, client, upstream } = await start(t);
+  client.send(settings([4, 4]));
+  client.send(request(1, grpc));
+  const backend = await upstream();
+  backend.send(grpcHead(1), frame(type.data, 0, 1, message));
+  await clock.advance(0);
+  assert.deepEqual(client.take(), ['1 head :status=200', '1 data 4']);
+  backend.end.handler.onClose(undefined);
+  await clock.advance(0);
+  assert.deepEqual(client.take(), []);
+  client.send(frame(type.window, 0, 1, uint32(100)));
+  await clock.advance(0);
+  assert.deepEqual(client.take(), ['1 data 4', '1 head grpc-status=14 end']);
 });
 
 test('http2 worker: grpc-timeout reaches the endpoint, and a second after it the call ends here', async (t) => {

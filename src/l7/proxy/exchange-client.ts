@@ -39,8 +39,8 @@ export type ExchangeClient = {
   answer(status: number, reason: string, fields: string, body?: Buffer): void;
   /** The answer is written to its end. */
   finish(keepAlive: boolean): void;
-  /** Cuts what carries the answer: the client must notice that it is not whole. */
-  abort(): void;
+  /** Cuts what carries the answer: the client must notice that it is not whole. Told why, as an answer would be, where the protocol can. */
+  abort(status: number, reason: string): void;
   /** Ends our direction of a tunnel. */
   endTunnel(): void;
   /** After bytes of `input` were consumed elsewhere than in `onClientData`. */

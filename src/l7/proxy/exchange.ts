@@ -337,7 +337,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
       this.#discard();
       this.#attempts.timedOut(this.#mayRepeat());
       this.#client.afterInput();
-    } else this.#cut();
+    } else this.#cut(504, 'the backend did not go on in time');
   }
 
   onUpstreamLost(): void {
@@ -402,11 +402,11 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
   /** An answer of our own where one can still be given. */
   #fail(status: number, reason: string): false {
     if (!this.responded) return this.#answer(status, reason);
-    this.#cut();
+    this.#cut(status, reason);
     return false;
   }
 
-  #cut(): void {
+  #cut(status = 502, reason = 'the backend was lost before its answer was whole'): void {
     if (this.state === 'over') return;
     const endpoint = this.#upstream?.endpoint.key ?? '';
     if (this.state === 'tunnel') this.#finishTunnel();
@@ -414,7 +414,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
       this.#drop();
       this.#over(this.responded ? (this.#response?.status ?? 502) : 499, endpoint);
     }
-    this.#client.abort();
+    this.#client.abort(status, reason);
   }
 
   #finishTunnel(): void {
