@@ -2,11 +2,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { createLinkRewriter } from './html-links.ts';
+import { throughProxy } from './proxied-urls.ts';
 
 const prefix = '/api/v1/namespaces/a/pods/web/proxy';
+const origin = { prefix, backendHost: '10.42.0.2:8080', requestHost: 'localhost:8001' };
+const through = (url: string): string => throughProxy(url, origin);
 
 function rewrite(html: string, cuts: readonly number[] = []): string {
-  const rewriter = createLinkRewriter(prefix);
+  const rewriter = createLinkRewriter(through);
   const edges = [0, ...cuts, html.length].toSorted((a, b) => a - b);
   const parts = edges.slice(1).map((edge, at) => rewriter.push(html.slice(edges[at], edge)));
   return parts.join('') + rewriter.end();
@@ -15,6 +18,11 @@ function rewrite(html: string, cuts: readonly number[] = []): string {
 for (const { name, html, want } of [
   { name: 'a link', html: '<a href="/x?y=1#z">', want: `<a href="${prefix}/x?y=1#z">` },
   { name: 'single quotes, other case', html: "<IMG SRC = '/x'>", want: `<IMG SRC = '${prefix}/x'>` },
+  {
+    name: 'an address that no client reaches',
+    html: '<a href="http://10.42.0.2:8080/x">',
+    want: `<a href="${prefix}/x">`,
+  },
   { name: 'no quotes', html: '<link href=/x rel=icon>', want: `<link href=${prefix}/x rel=icon>` },
   {
     name: 'several attributes',
@@ -56,7 +64,7 @@ for (const html of [
 test('html links: a tag that is too long is passed on as it is', () => {
   const html = `<a title="${'x'.repeat(70_000)}" href="/x"><a href="/y">`;
   assert.ok(rewrite(html).startsWith(html.slice(0, 70_000)));
-  const rewriter = createLinkRewriter(prefix);
+  const rewriter = createLinkRewriter(through);
   assert.equal(rewriter.push(html.slice(0, 66_000)).length, 66_000, 'and not held back');
 });
 

@@ -45,8 +45,8 @@ export type LinkRewriter = {
   end(): string;
 };
 
-/** Puts `prefix` before paths from the root. Holds back at most a tag of `tagLengthMax`. */
-export function createLinkRewriter(prefix: string): LinkRewriter {
+/** Writes each URL as `rewrite` says. Holds back at most a tag of `tagLengthMax`. */
+export function createLinkRewriter(rewrite: (url: string) => string): LinkRewriter {
   let held = '';
   /** What ends the text that is passed on unread; undefined: tags are looked for. */
   let until: string | undefined;
@@ -67,7 +67,7 @@ export function createLinkRewriter(prefix: string): LinkRewriter {
     const tag = take(end);
     const name = nameOf(tag);
     if (rawElements.has(name)) until = `</${name}`;
-    return rewritten(tag, name, prefix);
+    return rewritten(tag, name, rewrite);
   }
 
   function passUntil(mark: string): string | undefined {
@@ -120,19 +120,13 @@ function nameOf(tag: string): string {
 
 const attribute = /([^\s"'<>/=]+)(\s*=\s*)("[^"]*"|'[^']*'|[^\s"'<>=`]+)/g;
 
-function rewritten(tag: string, name: string, prefix: string): string {
+function rewritten(tag: string, name: string, rewrite: (url: string) => string): string {
   const attributes = Object.hasOwn(urlAttributes, name) ? urlAttributes[name] : undefined;
   if (attributes === undefined) return tag;
   return tag.replace(attribute, (whole, key: string, equals: string, value: string) => {
     if (!attributes.includes(key.toLowerCase())) return whole;
     const quote = /^["']/.exec(value)?.[0] ?? '';
     const url = value.slice(quote.length, value.length - quote.length);
-    // `//` begins a host, and what has the prefix leads here already.
-    const isOwn = url.startsWith('/') && !url.startsWith('//') && !startsWithPath(url, prefix);
-    return isOwn ? `${key}${equals}${quote}${prefix}${url}${quote}` : whole;
+    return `${key}${equals}${quote}${rewrite(url)}${quote}`;
   });
-}
-
-function startsWithPath(url: string, prefix: string): boolean {
-  return url === prefix || url.startsWith(`${prefix}/`);
 }

@@ -13,6 +13,7 @@ import { boundConnecting } from './kubelet-link.ts';
 import { requireEntry } from './list.ts';
 import { parseEntry } from './objects.ts';
 import { type Backend, nodeBackend, parseProxyName, podBackend, serviceBackend } from './proxy-location.ts';
+import { type ProxiedOrigin, throughProxy } from './proxied-urls.ts';
 import { proxyPath } from './request-info.ts';
 import { relayUpgrade } from './upgrade-relay.ts';
 
@@ -28,19 +29,19 @@ export async function proxyRequest(context: ApiContext, target: Target): Promise
   if (path === '' && (request.method === 'GET' || request.method === 'HEAD')) {
     return redirect(`${request.path}/${queryOf(request)}`);
   }
-  const sending = openRequest(context, target, passedHeaders(request));
+  const { sending, backendHost } = openRequest(context, target, passedHeaders(request));
   const prefix = request.path.slice(0, request.path.length - path.length);
-  return relayAnswer(request, sending, prefix);
+  return relayAnswer(request, sending, { prefix, backendHost, requestHost: hostOf(request) });
 }
 
 /**
- * Sends the body of `request` after `sending` and passes on what comes back; a client that leaves ends both. `prefix`: what the
- * path of a Location is put behind.
+ * Sends the body of `request` after `sending` and passes on what comes back; a client that leaves ends both. `origin`: where the
+ * answer's URLs are to lead through; undefined for a back end that knows the path under which it is served.
  */
 export async function relayAnswer(
   request: ApiRequest,
   sending: ClientRequest,
-  prefix: string,
+  origin: ProxiedOrigin | undefined,
 ): Promise<Reply> {
   const answering = answerOf(sending);
   const onGone = (): void => void sending.destroy(new Error('the client is gone'));
@@ -51,25 +52,25 @@ export async function relayAnswer(
   const answer = await answering;
   answer.once('close', () => request.signal.removeEventListener('abort', onGone));
   const status = answer.statusCode ?? 502;
-  const headers = answerHeaders(answer, prefix);
-  if (prefix === '' || request.method === 'HEAD' || status === 206) {
+  const headers = answerHeaders(answer, origin);
+  if (origin === undefined || request.method === 'HEAD' || status === 206) {
     return { kind: 'relayed', status, headers, body: answer };
   }
-  return { kind: 'relayed', status, ...withLinks(answer, headers, prefix) };
+  return { kind: 'relayed', status, ...withLinks(answer, headers, origin) };
 }
 
 /** An HTML page with its links through the proxy. Compressed ones are sent without compression. */
 function withLinks(
   answer: IncomingMessage,
   headers: Readonly<Record<string, string | string[]>>,
-  prefix: string,
+  origin: ProxiedOrigin,
 ): { readonly headers: Readonly<Record<string, string | string[]>>; readonly body: Readable } {
   const { 'content-length': _length, 'content-encoding': coding = 'identity', ...others } = headers;
   const decoder = decoders[String(coding).toLowerCase()];
   if (!/^text\/html\b/i.test(String(headers['content-type'])) || decoder === undefined) {
     return { headers, body: answer };
   }
-  const rewriter = createLinkRewriter(prefix);
+  const rewriter = createLinkRewriter((url) => throughProxy(url, origin));
   const links = new Transform({
     transform(chunk: Buffer, _encoding, done) {
       done(null, Buffer.from(rewriter.push(chunk.toString('latin1')), 'latin1'));
@@ -107,26 +108,32 @@ export async function relayProxyUpgrade(
 ): Promise<void> {
   await admitConnection(context, target);
   const upgrade = { connection: 'Upgrade', upgrade: incoming.headers.upgrade ?? '' };
-  const sending = openRequest(context, target, { ...passedHeaders(target.request), ...upgrade });
+  const { sending } = openRequest(context, target, { ...passedHeaders(target.request), ...upgrade });
   await relayUpgrade(sending, client, unreachable);
 }
 
-/** The request towards the back end, not yet sent. Throws StatusError. */
+/** The Host that the client asked for; '' where it named none. */
+function hostOf({ headers }: ApiRequest): string {
+  return String(headers[':authority'] ?? headers.host ?? '');
+}
+
+/** The request towards the back end, not yet sent; it is told the client's Host, as Kubernetes does. Throws StatusError. */
 function openRequest(
   context: ApiContext,
   target: Target,
   headers: Readonly<Record<string, string | string[]>>,
-): ClientRequest {
+): { readonly sending: ClientRequest; readonly backendHost: string } {
   const { request } = target;
   const path = `${proxyPath(request.path) || '/'}${queryOf(request)}`;
   const { backend, agent } = findBackend(context, target);
-  const host = backend.host.includes(':') ? `[${backend.host}]` : backend.host;
+  const address = backend.host.includes(':') ? `[${backend.host}]` : backend.host;
+  const backendHost = `${address}:${backend.port}`;
   const options: RequestOptions = {
     host: backend.host,
     port: backend.port,
     method: request.method,
     path,
-    headers: { ...headers, host: `${host}:${backend.port}` },
+    headers: { ...headers, host: hostOf(request) || backendHost },
     setDefaultHeaders: false,
     agent: false,
   };
@@ -139,7 +146,7 @@ function openRequest(
         : httpRequest(options);
   sending.setNoDelay(true);
   boundConnecting(sending, context.config.limits.kubeletConnectTimeoutMs);
-  return sending;
+  return { sending, backendHost };
 }
 
 /** The head of the answer. Rejects with StatusError 503, as Kubernetes does, whatever keeps the back end from answering. */
@@ -198,8 +205,8 @@ export function passedHeaders(request: ApiRequest): Record<string, string | stri
   headers['x-forwarded-for'] = [...(before === undefined ? [] : [before]), request.remoteAddress].join(', ');
   headers['x-forwarded-uri'] = request.path;
   headers['x-forwarded-proto'] = 'https';
-  const host = request.headers[':authority'] ?? request.headers.host;
-  if (typeof host === 'string') headers['x-forwarded-host'] = host;
+  const host = hostOf(request);
+  if (host !== '') headers['x-forwarded-host'] = host;
   return headers;
 }
 
@@ -207,14 +214,15 @@ const notReturned =
   /^(connection|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade|http2-settings)$/;
 
 /** The back end's headers for the client. A redirect within the back end must lead through here again. */
-function answerHeaders(answer: IncomingMessage, prefix: string): Record<string, string | string[]> {
+function answerHeaders(
+  answer: IncomingMessage,
+  origin: ProxiedOrigin | undefined,
+): Record<string, string | string[]> {
   const headers: Record<string, string | string[]> = {};
   for (const [name, value] of Object.entries(answer.headers)) {
     if (value !== undefined && !notReturned.test(name)) headers[name] = value;
   }
   const { location } = answer.headers;
-  if (location?.startsWith('/') === true && !location.startsWith('//') && !location.startsWith(prefix)) {
-    headers['location'] = `${prefix}${location}`;
-  }
+  if (location !== undefined && origin !== undefined) headers['location'] = throughProxy(location, origin);
   return headers;
 }

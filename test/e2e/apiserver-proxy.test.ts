@@ -34,6 +34,13 @@ before(async () => {
   server = await startApiServer();
   kubeconfig = server.kubeconfig('admin', server.admin);
   backend = createServer((request, response) => {
+    if (request.url === '/absolute') {
+      const { localAddress, localPort } = request.socket;
+      const own = `http://${localAddress}:${localPort}`;
+      const html = `<a href="${own}/next"><a href="http://${request.headers.host}/next"><a href="http://example.org/">`;
+      response.writeHead(200, { 'content-type': 'text/html', location: `${own}/login` }).end(html);
+      return;
+    }
     if (request.url === '/away') {
       response.writeHead(302, { location: '/login?x=1' }).end();
       return;
@@ -151,6 +158,14 @@ test('kubectl proxy: methods, bodies, codes, cookies, redirects, links and WebSo
     assert.equal(await page('/page'), linked);
     assert.equal(await page('/page?gzip'), linked);
     assert.equal(await page('/page.txt'), '<a href="/next">grüße</a>');
+    const absolute = await fetch(`${base}/absolute`);
+    const prefix = `${root}/services/web:http/proxy`;
+    assert.equal(absolute.headers.get('location'), `${prefix}/login`);
+    const host = new URL(server.url).host;
+    assert.equal(
+      await absolute.text(),
+      `<a href="${prefix}/next"><a href="http://${host}${prefix}/next"><a href="http://example.org/">`,
+    );
     const socket = new WebSocket(`${base.replace('http:', 'ws:')}/chat`);
     await once(socket, 'open');
     socket.send('hi');

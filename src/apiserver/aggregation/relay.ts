@@ -10,7 +10,7 @@ import type { RemoteApi } from './registry.ts';
 
 /** Passes a request on to the server that answers for its group version, as the user that was authenticated here. */
 export async function relayToApi(context: ApiContext, api: RemoteApi, request: ApiRequest): Promise<Reply> {
-  return relayAnswer(request, openRequest(context, api, request, {}), '');
+  return relayAnswer(request, openRequest(context, api, request, {}), undefined);
 }
 
 /** The same for an upgrade (exec, WebSocket and the like). Resolves when either side has ended; throws StatusError. */
