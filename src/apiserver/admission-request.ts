@@ -37,7 +37,7 @@ export type AdmissionRequest = {
   /** What the object is made of in that form, for merging. */
   readonly rootType: (form: Form) => RootType;
   /** What a webhook made of a shown object, in the request's own form. Throws StatusError 500 when it is none. */
-  read(value: Json, form: Form): Promise<JsonObject>;
+  read(value: Json, form: Form, maker: 'webhook' | 'policy'): Promise<JsonObject>;
   /** Does to an object that was changed what had been done to the client's: defaults, admission, what clients cannot set. */
   settle(object: JsonObject): JsonObject;
 };
@@ -116,9 +116,9 @@ export function admissionRequest(context: ApiContext, target: Target, subject: S
       return convertBetween(context, shown, kind, kindOf(form), request.signal);
     },
     rootType: (form) => body?.schema ?? rootTypeOf(kindOf(form)),
-    async read(value, form) {
+    async read(value, form, maker) {
       const shownKind = kindOf(form);
-      const answer = decodeAnswer(value, body, shownKind);
+      const answer = decodeAnswer(value, body, shownKind, maker);
       return body === undefined ? convertBetween(context, answer, shownKind, kind, request.signal) : answer;
     },
     settle: subject.settle ?? ((settled) => settled),
@@ -147,14 +147,21 @@ function formOf(kind: Kind, body: BodyKind | undefined): Form {
   };
 }
 
-function decodeAnswer(value: Json, body: BodyKind | undefined, kind: Kind): JsonObject {
+function decodeAnswer(
+  value: Json,
+  body: BodyKind | undefined,
+  kind: Kind,
+  maker: 'webhook' | 'policy',
+): JsonObject {
+  // As in Kubernetes: what a webhook adds and nobody knows is left out, what a policy adds is its mistake.
+  const fieldValidation = maker === 'policy' ? 'Strict' : 'Ignore';
   try {
     return body === undefined
-      ? decodeObject(kind, value, 'Ignore').object
-      : decodeAs(body, body.schema, value, 'Ignore').object;
+      ? decodeObject(kind, value, fieldValidation).object
+      : decodeAs(body, body.schema, value, fieldValidation).object;
   } catch (error) {
     if (!(error instanceof StatusError)) throw error;
-    throw internalError(`a webhook made an object that cannot be read: ${error.message}`);
+    throw internalError(`a ${maker} made an object that cannot be read: ${error.message}`);
   }
 }
 

@@ -448,7 +448,7 @@ test('mutating policies: JSON patches and apply configurations, with defaults an
           `has(object.metadata.labels) ? [JSONPatch{op: 'add', path: '/metadata/labels/' + jsonpatch.escapeKey('example.com/by'), value: variables.who}] : []`,
         ),
         configuration(
-          `Object{spec: Object.spec{template: Object.spec.template{spec: Object.spec.template.spec{containers: [Object.spec.template.spec.containers.item{name: 'side', image: 'envoy'}]}}}}`,
+          `Object{spec: Object.spec{template: Object.spec.template{spec: Object.spec.template.spec{containers: [Object.spec.template.spec.containers{name: 'side', image: 'envoy'}]}}}}`,
         ),
       ],
       { variables: [{ name: 'who', expression: "'policy-of-' + request.userInfo.username" }] },
@@ -474,6 +474,8 @@ test('mutating policies: JSON patches and apply configurations, with defaults an
     await k.ok(`get deployment web -o 'jsonpath={.metadata.labels.example\\.com/by}'`),
     'policy-of-fairlead-admin',
   );
+  await apply(...mutating([configuration('Object{spec: Object.spec{replikas: 1}}')]));
+  assert.match(await k.fails(create(1, 'other')), /unknown field "spec.replikas"/);
   await apply(...mutating([configuration('Object{spec: Object.spec{replicas: -1}}')]));
   assert.match(await k.fails(create(1, 'other')), /spec.replicas: Invalid value: -1/);
 });

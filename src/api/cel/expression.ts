@@ -124,7 +124,10 @@ function registerAuthorizer(environment: Cel.Environment): void {
 export function compileExpression(text: string, scope: ExpressionScope = ruleScope): Expression | string {
   if (text.length > expressionLengthMax) return `must not be longer than ${expressionLengthMax} characters`;
   try {
-    const program = environmentOf(scope).parse(scope.structs === true ? structsAsMaps(text) : text);
+    const { text: plain, problem } =
+      scope.structs === true ? structsAsMaps(text) : { text, problem: undefined };
+    if (problem !== undefined) return problem;
+    const program = environmentOf(scope).parse(plain);
     const checked = program.check();
     if (!checked.valid) {
       return (checked.error?.message ?? 'the expression does not type-check').split('\n')[0] ?? '';

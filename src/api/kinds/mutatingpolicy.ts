@@ -1,4 +1,5 @@
-import { child, forbidden, index, notSupported, required } from '../field-errors.ts';
+import { child, forbidden, index, invalid, notSupported, required } from '../field-errors.ts';
+import { compileExpression } from '../cel/expression.ts';
 import { objectAt, objectsAt, stringAt } from '../fields.ts';
 import type { FieldError, Kind } from '../kind.ts';
 import type { JsonObject } from '../object.ts';
@@ -23,8 +24,11 @@ const shared = {
   countsGenerations: true,
 } as const;
 
-/** Where each patch type has its expression. */
-const fields = { ApplyConfiguration: 'applyConfiguration', JSONPatch: 'jsonPatch' } as const;
+/** Where each patch type has its expression, and what that gives: as Kubernetes names it and as our evaluator does. */
+const patchTypes = {
+  ApplyConfiguration: { field: 'applyConfiguration', gives: 'Object', type: /^(?:map<|dyn$)/ },
+  JSONPatch: { field: 'jsonPatch', gives: 'list(JSONPatch)', type: /^(?:list<|dyn$)/ },
+} as const;
 
 function validateMutatingPolicy(policy: JsonObject): readonly FieldError[] {
   const errors: FieldError[] = [...validatePolicyFrame(policy)];
@@ -49,8 +53,8 @@ function validateMutation(policy: JsonObject, mutation: JsonObject, path: string
   if (type !== 'ApplyConfiguration' && type !== 'JSONPatch') {
     return [notSupported(child(path, 'patchType'), type, ['ApplyConfiguration', 'JSONPatch'])];
   }
-  const field = fields[type];
-  const other = type === 'JSONPatch' ? 'applyConfiguration' : 'jsonPatch';
+  const { field, gives, type: wanted } = patchTypes[type];
+  const other = patchTypes[type === 'JSONPatch' ? 'ApplyConfiguration' : 'JSONPatch'].field;
   const errors: FieldError[] = [];
   if (mutation[other] !== undefined) {
     errors.push(forbidden(child(path, other), `must not be set when patchType is ${type}`));
@@ -58,7 +62,12 @@ function validateMutation(policy: JsonObject, mutation: JsonObject, path: string
   const holder = objectAt(mutation, field);
   if (holder === undefined) return [...errors, required(child(path, field))];
   const place = child(child(path, field), 'expression');
-  return [...errors, ...validateExpression(stringAt(holder, 'expression'), place, policyScope(policy))];
+  const text = stringAt(holder, 'expression');
+  const found = validateExpression(text, place, policyScope(policy));
+  if (found.length > 0) return [...errors, ...found];
+  const compiled = compileExpression(text, policyScope(policy));
+  const isWanted = typeof compiled !== 'string' && wanted.test(compiled.type);
+  return isWanted ? errors : [...errors, invalid(place, text, `must evaluate to ${gives}`)];
 }
 
 export const mutatingPolicyKinds: readonly Kind[] = [

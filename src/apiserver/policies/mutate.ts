@@ -101,7 +101,7 @@ async function apply(
     if (value === undefined) return 'the mutation gives nothing that can be written as JSON';
     const shown = (await request.show(object, form)) ?? object;
     const changed = type === 'JSONPatch' ? applyJsonPatch(shown, value) : merged(request, form, shown, value);
-    return typeof changed === 'string' ? changed : await request.read(changed, form);
+    return typeof changed === 'string' ? changed : await request.read(changed, form, 'policy');
   } catch (error) {
     if (error instanceof CelError) return firstLine(error);
     if (error instanceof StatusError) return error.message;

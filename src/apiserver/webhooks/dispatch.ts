@@ -65,7 +65,7 @@ async function mutateByOne(
   if (answer === undefined) return undefined;
   if (!answer.allowed) throw denial(webhook.name, answer.status);
   if (answer.patch === undefined || shown === undefined) return { object };
-  return { object: await request.read(patched(webhook, shown, answer.patch), form) };
+  return { object: await request.read(patched(webhook, shown, answer.patch), form, 'webhook') };
 }
 
 /** A patch that does not fit is the webhook's fault, not the client's, and is never ignored. */
