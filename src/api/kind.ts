@@ -52,7 +52,7 @@ export type Part = {
   readonly of: 'spec' | 'status';
   /** The stored object with the part of the wanted one. Changes neither. */
   take(wanted: JsonObject, old: JsonObject): JsonObject;
-  /** Rules between old and new, in place of those of a whole update. */
+  /** Rules between old and new, in place of `validateUpdate`; for a part of the status in place of `validate`, too. */
   validate(object: JsonObject, old: JsonObject): readonly FieldError[];
 };
 
@@ -130,8 +130,13 @@ export type Kind = {
   prepareForCreate?(object: JsonObject): void;
   /** Before validation of an update of the main resource: keeps old status, bumps generation where the spec changed. */
   prepareForUpdate?(object: JsonObject, old: JsonObject): void;
-  /** Rules beyond the schema's types, on create and on update. `old`: on an update, for kinds that ask only what changed. */
+  /**
+   * Rules beyond the schema's types, on create and on update of the main resource. `old`: on an update, where what stayed as it
+   * was is not looked at again: it may have been stored under other rules.
+   */
   validate?(object: JsonObject, old?: JsonObject): readonly FieldError[];
-  /** Rules between old and new, such as immutable fields. */
+  /** Rules between old and new of the main resource, such as immutable fields. */
   validateUpdate?(object: JsonObject, old: JsonObject): readonly FieldError[];
+  /** The rules of a write of the status, in place of both: a spec that was stored under other rules must not stop it. */
+  validateStatus?(object: JsonObject, old: JsonObject): readonly FieldError[];
 };

@@ -51,11 +51,18 @@ export function validateObjectMeta(
   } else if (namespace !== '') {
     errors.push(forbidden('metadata.namespace', 'not allowed on this type'));
   }
-  errors.push(...validateLabels(stringMapAt(meta, 'labels'), 'metadata.labels'));
-  errors.push(...validateAnnotations(stringMapAt(meta, 'annotations'), 'metadata.annotations'));
-  errors.push(...validateOwners(meta));
-  errors.push(...validateFinalizers(meta));
-  return errors;
+  return [...errors, ...validateMetaTexts(object)];
+}
+
+/** What may change of metadata during an object's life; its names do not. */
+export function validateMetaTexts(object: JsonObject): readonly FieldError[] {
+  const meta = objectAt(object, 'metadata') ?? {};
+  return [
+    ...validateLabels(stringMapAt(meta, 'labels'), 'metadata.labels'),
+    ...validateAnnotations(stringMapAt(meta, 'annotations'), 'metadata.annotations'),
+    ...validateOwners(meta),
+    ...validateFinalizers(meta),
+  ];
 }
 
 export function validateLabels(

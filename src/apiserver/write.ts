@@ -3,7 +3,7 @@ import { rootTypeOf } from '../api/apply/typed-value.ts';
 import { decodeBody, decodeObject, duplicateFieldsOf, type FieldValidation } from '../api/decode.ts';
 import { type DuplicateFields, noDuplicates } from '../api/duplicate-fields.ts';
 import { ensureObject, jsonEqual, stringAt } from '../api/fields.ts';
-import type { Kind, Part, PartName } from '../api/kind.ts';
+import type { FieldError, Kind, Part, PartName } from '../api/kind.ts';
 import { isJsonObject, type Json, type JsonObject } from '../api/object.ts';
 import { alreadyExists, badRequest, conflict, invalid, notFound } from '../api/status.ts';
 import { rfc3339 } from '../base/clock.ts';
@@ -311,14 +311,7 @@ async function tryChange(
   const object = await mutateChanged(context, target, change, asked, old);
   const reservation = writesSpec(target, change) ? reserve(context, target, object, old) : undefined;
   try {
-    // A binding sets what no update may change, and takes nothing else from its client.
-    const errors =
-      change.part === 'binding'
-        ? []
-        : [
-            ...(kind.validate?.(object, old) ?? []),
-            ...(partOf(target, change)?.validate(object, old) ?? kind.validateUpdate?.(object, old) ?? []),
-          ];
+    const errors = errorsOf(target, change, object, old);
     if (errors.length > 0) throw invalid(kind, name, errors);
     if (change.part !== 'binding') {
       const shown = (state: JsonObject): JsonObject => change.shownAs?.show(state) ?? state;
@@ -393,6 +386,25 @@ async function mutateChanged(
 function partOf({ kind }: Target, { part }: Change): Part | undefined {
   const isPart = part === 'ephemeralcontainers' || part === 'resize' || part === 'approval';
   return isPart ? kind.parts?.[part] : undefined;
+}
+
+/** What is wrong with the changed object, by the rules of what the change may write of it. */
+function errorsOf(
+  target: Target,
+  change: Change,
+  object: JsonObject,
+  old: StoredObject,
+): readonly FieldError[] {
+  const { kind } = target;
+  // A binding sets what no update may change, and takes nothing else from its client.
+  if (change.part === 'binding') return [];
+  if (change.part === 'status') return kind.validateStatus?.(object, old) ?? [];
+  const part = partOf(target, change);
+  if (part?.of === 'status') return part.validate(object, old);
+  return [
+    ...(kind.validate?.(object, old) ?? []),
+    ...(part?.validate(object, old) ?? kind.validateUpdate?.(object, old) ?? []),
+  ];
 }
 
 function writesSpec(target: Target, change: Change): boolean {

@@ -7,8 +7,14 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { deploymentKind } from '../../src/api/kinds/deployment.ts';
+import type { JsonObject } from '../../src/api/object.ts';
+import { keyOfObject, templateOf } from '../../src/apiserver/objects.ts';
 import type { KeyPair } from '../../src/base/certificates.ts';
+import { openSqliteStore } from '../../src/store/sqlite.ts';
 import { createTestPki, writePkiFolder } from '../support/pki.ts';
+
+type Answer = { readonly status: number; readonly body: Record<string, unknown> };
 
 const program = fileURLToPath(new URL('../../src/cmd/fairlead.ts', import.meta.url));
 
@@ -28,15 +34,47 @@ test('an API server that is killed comes back with everything that it acknowledg
     }
     const before = await call('GET', maps);
     await end(server.child, 'SIGKILL');
+    await storeDeployment(folder, { replicas: -1 });
     server = await start(folder);
     const after = await call('GET', maps);
     assert.deepEqual(after.body['items'], before.body['items']);
+    await checkTightenedRules(call);
     assert.equal(await end(server.child, 'SIGTERM'), 0);
   } finally {
     await end(server.child, 'SIGKILL');
     rmSync(folder, { recursive: true });
   }
 });
+
+const deployments = '/apis/apps/v1/namespaces/default/deployments';
+
+/** As an older server may have stored it, whose rules let more pass. */
+async function storeDeployment(folder: string, spec: JsonObject): Promise<void> {
+  const store = openSqliteStore(join(folder, 'store', 'state.db'));
+  const metadata = { name: 'old', namespace: 'default', uid: 'a-uid', generation: 1 };
+  const key = keyOfObject(deploymentKind, 'default', 'old');
+  await store.put(key, templateOf(deploymentKind, { metadata, spec }), 0);
+  await store.close();
+}
+
+/** What was stored before a rule was made keeps its status and its metadata up to date; its spec is to be mended. */
+async function checkTightenedRules(
+  call: (method: string, path: string, body?: unknown) => Promise<Answer>,
+): Promise<void> {
+  const { body: old } = await call('GET', `${deployments}/old`);
+  const status = await call('PUT', `${deployments}/old/status`, { ...old, status: { replicas: 3 } });
+  assert.equal(status.status, 200, JSON.stringify(status.body));
+  assert.deepEqual(status.body['status'], { replicas: 3 });
+  const wrong = await call('PUT', `${deployments}/old/status`, {
+    ...old,
+    metadata: {},
+    status: { replicas: -3 },
+  });
+  assert.equal(wrong.status, 422);
+  assert.match(String(wrong.body['message']), /status.replicas: Invalid value: -3/);
+  const spec = await call('PUT', `${deployments}/old`, { ...old, metadata: {}, spec: { replicas: -2 } });
+  assert.equal(spec.status, 422);
+}
 
 async function start(folder: string): Promise<{ readonly child: ChildProcess; readonly port: number }> {
   const child = spawn(
@@ -69,7 +107,7 @@ function ask(
   method: string,
   path: string,
   body?: unknown,
-): Promise<{ readonly status: number; readonly body: Record<string, unknown> }> {
+): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const asking = request(
       {

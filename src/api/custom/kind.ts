@@ -1,7 +1,15 @@
 import { ageOf } from '../duration.ts';
 import { boolAt, ensureObject, objectAt, objectsAt, stringAt, stringsAt } from '../fields.ts';
 import { type JsonPath, parseJsonPath, plainKeys, valuesAt } from '../json-path.ts';
-import type { BodyStructure, Column, Kind, ScalePaths, StoredForm, Subresource } from '../kind.ts';
+import type {
+  BodyStructure,
+  Column,
+  FieldError,
+  Kind,
+  ScalePaths,
+  StoredForm,
+  Subresource,
+} from '../kind.ts';
 import { ageColumn, nameColumn } from '../kinds/columns.ts';
 import { defineKind } from '../kinds/define.ts';
 import type { Json, JsonObject } from '../object.ts';
@@ -61,6 +69,10 @@ function kindOfVersion(definition: JsonObject, version: JsonObject, storageVersi
   const rules = compileRules(schema);
   const warning = deprecationWarning(version, identity);
   const selectable = objectsAt(version, 'selectableFields').map((entry) => stringAt(entry, 'jsonPath'));
+  const validateWhole = (object: JsonObject, old?: JsonObject): readonly FieldError[] => {
+    const errors = validateBySchema(schema, object, '', old);
+    return errors.length > 0 ? errors : rules.validate(object, old);
+  };
   const base = defineKind({
     ...identity,
     namespaced: stringAt(spec, 'scope') === 'Namespaced',
@@ -74,11 +86,13 @@ function kindOfVersion(definition: JsonObject, version: JsonObject, storageVersi
     ...(warning === undefined ? {} : { warnings: () => [warning] }),
     ...(selectable.length === 0 ? {} : { selectableFields: (object) => fieldsOf(object, selectable) }),
     setDefaults: (object) => defaultBySchema(schema, object),
-    validate: (object, old) => {
-      const errors = validateBySchema(schema, object, '', old);
-      return errors.length > 0 ? errors : rules.validate(object, old);
-    },
+    validate: validateWhole,
     validateUpdate: (object, old) => rules.validateTransition(object, old),
+    // The status is a part of the schema, and unchanged parts are not validated again anyway.
+    validateStatus: (object, old) => [
+      ...validateWhole(object, old),
+      ...rules.validateTransition(object, old),
+    ],
   });
   return {
     ...base,

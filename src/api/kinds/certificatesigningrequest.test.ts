@@ -77,7 +77,11 @@ const cases: readonly Case[] = [
 
 for (const { name, spec = {}, status = {}, want } of cases) {
   test(`certificate signing request: ${name}`, () => {
-    const errors = told(kind.validate?.(requestOf(spec, status)));
+    const object = requestOf(spec, status);
+    const errors = [
+      ...told(kind.validate?.(object)),
+      ...told(kind.parts?.approval?.validate(object, structuredClone(object))),
+    ];
     assert.equal(errors.length, want.length, errors.join('; '));
     for (const [at, pattern] of want.entries()) assert.match(errors[at] ?? '', pattern);
   });
@@ -89,22 +93,22 @@ test('certificate signing request: a decision is made by approval alone, and sta
   const part = kind.parts?.approval;
   assert.deepEqual(told(part?.validate(approved, open)), []);
   assert.match(
-    told(kind.validateUpdate?.(approved, open)).join(),
+    told(kind.validateStatus?.(approved, open)).join(),
     /may not add a condition of type "Approved"/,
   );
   assert.match(told(part?.validate(open, approved)).join(), /may not remove a condition of type "Approved"/);
   const failed = requestOf({}, { conditions: [condition('Failed')] });
   assert.match(told(part?.validate(failed, open)).join(), /may not add a condition of type "Failed"/);
-  assert.deepEqual(told(kind.validateUpdate?.(failed, open)), []);
+  assert.deepEqual(told(kind.validateStatus?.(failed, open)), []);
 });
 
 test('certificate signing request: a certificate is set once, by status alone', () => {
   const open = requestOf({});
   const issued = requestOf({}, { certificate });
   const other = requestOf({}, { certificate: `${certificate}AAAA` });
-  assert.deepEqual(told(kind.validateUpdate?.(issued, open)), []);
+  assert.deepEqual(told(kind.validateStatus?.(issued, open)), []);
   assert.match(
-    told(kind.validateUpdate?.(other, issued)).join(),
+    told(kind.validateStatus?.(other, issued)).join(),
     /may not modify existing certificate content/,
   );
   assert.match(told(kind.parts?.approval?.validate(issued, open)).join(), /may not set certificate content/);

@@ -118,13 +118,13 @@ function certificateProblem(base64: string): string | undefined {
   return undefined;
 }
 
-/** Rules between old and new: a decision and a certificate stay. `may`: the decisions that this path makes. */
+/** The rules of a status and of its change: a decision and a certificate stay. `may`: the decisions that this path makes. */
 function validateChange(
   object: JsonObject,
   old: JsonObject,
   may: { readonly decide: readonly string[]; readonly issue: boolean },
 ): readonly FieldError[] {
-  const errors: FieldError[] = [];
+  const errors: FieldError[] = [...validateStatus(objectAt(object, 'status') ?? {})];
   for (const type of decisions) {
     const [now, before] = [conditionOf(object, type), conditionOf(old, type)];
     const what = (verb: string): FieldError =>
@@ -196,9 +196,6 @@ export const certificateSigningRequestKind: Kind = defineKind({
   prepareForUpdate(object, old) {
     object['spec'] = structuredClone(ensureObject(old, 'spec')); // what was approved is what is signed
   },
-  validate: (object) => [
-    ...validateSpec(objectAt(object, 'spec') ?? {}),
-    ...validateStatus(objectAt(object, 'status') ?? {}),
-  ],
-  validateUpdate: (object, old) => validateChange(object, old, { decide: ['Failed'], issue: true }),
+  validate: (object) => validateSpec(objectAt(object, 'spec') ?? {}),
+  validateStatus: (object, old) => validateChange(object, old, { decide: ['Failed'], issue: true }),
 });

@@ -179,14 +179,18 @@ function validateDefinitionUpdate(definition: JsonObject, old: JsonObject): read
       errors.push(invalid(`spec.${path.join('.')}`, now, 'field is immutable'));
     }
   }
+  return [...errors, ...validateStoredVersions(definition)];
+}
+
+function validateStoredVersions(definition: JsonObject): readonly FieldError[] {
   const names = new Set(
     objectsAt(definition, 'spec', 'versions').map((version) => stringAt(version, 'name')),
   );
-  stringsAt(definition, 'status', 'storedVersions').forEach((stored, at) => {
-    if (names.has(stored)) return;
-    errors.push(invalid(index('status.storedVersions', at), stored, 'must appear in spec.versions'));
-  });
-  return errors;
+  return stringsAt(definition, 'status', 'storedVersions').flatMap((stored, at) =>
+    names.has(stored)
+      ? []
+      : [invalid(index('status.storedVersions', at), stored, 'must appear in spec.versions')],
+  );
 }
 
 export const customResourceDefinitionKind: Kind = defineKind({
@@ -212,4 +216,5 @@ export const customResourceDefinitionKind: Kind = defineKind({
   },
   validate: validateDefinition,
   validateUpdate: validateDefinitionUpdate,
+  validateStatus: validateStoredVersions,
 });

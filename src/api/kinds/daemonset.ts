@@ -13,6 +13,7 @@ import {
   validateSelectorUpdate,
   validateWorkload,
 } from './workload-validation.ts';
+import { validateDaemonSetStatus } from './workload-status.ts';
 
 function defaultDaemonSet(set: JsonObject): void {
   const spec = ensureObject(set, 'spec');
@@ -97,4 +98,5 @@ export const daemonSetKind: Kind = defineKind({
   },
   validate: validateDaemonSet,
   validateUpdate: validateSelectorUpdate,
+  validateStatus: validateDaemonSetStatus,
 });

@@ -1,7 +1,12 @@
-import { jsonEqual, ensureObject, numberAt } from '../fields.ts';
+import { ensureObject, jsonEqual, numberAt, stringMapAt } from '../fields.ts';
 import type { FieldError, Kind, Subresource } from '../kind.ts';
 import type { JsonObject } from '../object.ts';
-import { type NameRule, validateObjectMeta, validateObjectMetaUpdate } from '../object-meta.ts';
+import {
+  type NameRule,
+  validateMetaTexts,
+  validateObjectMeta,
+  validateObjectMetaUpdate,
+} from '../object-meta.ts';
 import { plainColumns } from './columns.ts';
 
 /** What a kind's own file says of it; all that is usual may be left out. */
@@ -24,6 +29,7 @@ export type KindRules = Pick<Kind, 'group' | 'version' | 'kind' | 'plural' | 'na
       | 'prepareForUpdate'
       | 'validate'
       | 'validateUpdate'
+      | 'validateStatus'
     >
   > & {
     /** @default subdomain */
@@ -73,15 +79,35 @@ export function defineKind(rules: KindRules): Kind {
     },
     validate(object: JsonObject, old?: JsonObject): readonly FieldError[] {
       if (rules.ephemeral === true) return rules.validate?.(object) ?? [];
+      if (old !== undefined && isSameBesideMeta(object, old, hasStatus)) return validateMetaTexts(object);
       return [
-        ...validateObjectMeta(object, { namespaced: rules.namespaced, name }),
+        ...(old === undefined
+          ? validateObjectMeta(object, { namespaced: rules.namespaced, name })
+          : validateMetaTexts(object)),
         ...(rules.validate?.(object, old) ?? []),
       ];
     },
     validateUpdate(object: JsonObject, old: JsonObject): readonly FieldError[] {
       return [...validateObjectMetaUpdate(object, old), ...(rules.validateUpdate?.(object, old) ?? [])];
     },
+    validateStatus(object: JsonObject, old: JsonObject): readonly FieldError[] {
+      return [
+        ...validateMetaTexts(object),
+        ...validateObjectMetaUpdate(object, old),
+        ...(rules.validateStatus?.(object, old) ?? []),
+      ];
+    },
   };
+}
+
+/** Nothing changed that a kind's own rules are about: of metadata only annotations may mean something to them. */
+function isSameBesideMeta(object: JsonObject, old: JsonObject, hasStatus: boolean): boolean {
+  const body = ({ metadata: _metadata, status, ...rest }: JsonObject): JsonObject =>
+    hasStatus || status === undefined ? rest : { ...rest, status };
+  return (
+    jsonEqual(body(object), body(old)) &&
+    jsonEqual(stringMapAt(object, 'metadata', 'annotations'), stringMapAt(old, 'metadata', 'annotations'))
+  );
 }
 
 function restore(object: JsonObject, old: JsonObject, field: string): void {

@@ -13,6 +13,7 @@ import {
   validateSelectorUpdate,
   validateWorkload,
 } from './workload-validation.ts';
+import { validateDeploymentStatus } from './workload-status.ts';
 
 function defaultDeployment(deployment: JsonObject): void {
   const spec = ensureObject(deployment, 'spec');
@@ -116,4 +117,5 @@ export const deploymentKind: Kind = defineKind({
   setDefaults: defaultDeployment,
   validate: validateDeployment,
   validateUpdate: validateSelectorUpdate,
+  validateStatus: validateDeploymentStatus,
 });

@@ -198,6 +198,6 @@ export const ingressKind: Kind = defineKind({
   validate: (ingress, old) => [
     ...validateIngress(ingress),
     ...(old === undefined ? validateIngressOnCreate(ingress) : []),
-    ...validateLoadBalancerStatus(ingress, old, 'Ingress'),
   ],
+  validateStatus: (ingress, old) => validateLoadBalancerStatus(ingress, old, 'Ingress'),
 });

@@ -17,6 +17,7 @@ import { defineKind } from './define.ts';
 import { validateJob, validateJobUpdate } from './job-validation.ts';
 import { defaultPodTemplate } from './pod-defaults.ts';
 import { workloadWideColumns } from './workload-columns.ts';
+import { validateJobStatus } from './workload-status.ts';
 
 export const jobUidLabel = 'batch.kubernetes.io/controller-uid';
 export const jobNameLabel = 'batch.kubernetes.io/job-name';
@@ -116,6 +117,7 @@ export const jobKind: Kind = defineKind({
   prepareForCreate: giveSelector,
   validate: validateJob,
   validateUpdate: validateJobUpdate,
+  validateStatus: validateJobStatus,
   selectableFields: (job) => ({
     'status.successful': String(numberAt(job, 'status', 'succeeded') ?? 0),
   }),

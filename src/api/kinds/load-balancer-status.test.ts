@@ -65,7 +65,7 @@ for (const { name, object, want } of [
   },
 ]) {
   test(`load balancer status: ${name}`, () => {
-    const found = serviceKind.validate?.(object, before) ?? [];
+    const found = serviceKind.validateStatus?.(object, before) ?? [];
     assert.deepEqual(
       found.map(({ field, message }) => `${field}: ${message}`),
       want,
@@ -79,7 +79,7 @@ test('load balancer status: an address is one of the nodes unless it says otherw
 
 test('load balancer status: an error of a port is a name of at most 316 characters', () => {
   for (const error of ['no name', `a/${'b'.repeat(400)}`]) {
-    const found = serviceKind.validate?.(
+    const found = serviceKind.validateStatus?.(
       service({ ip: '10.41.0.2', ports: [{ port: 80, protocol: 'TCP', error }] }),
       before,
     );
@@ -97,11 +97,11 @@ test('load balancer status: of an Ingress, without modes; what was there before 
     status: { loadBalancer: { ingress: [point] } },
   });
   const old = ingress({ ip: '10.41.0.9' });
-  assert.deepEqual(ingressKind.validate?.(ingress({ ip: '10.41.0.2' }), old), []);
+  assert.deepEqual(ingressKind.validateStatus?.(ingress({ ip: '10.41.0.2' }), old), []);
   const wrong = ingress({ ip: '10.41.0.256', hostname: 'A' });
   assert.deepEqual(
-    ingressKind.validate?.(wrong, old).map(({ field }) => field),
+    ingressKind.validateStatus?.(wrong, old).map(({ field }) => field),
     [`${at}.ip`, `${at}.hostname`],
   );
-  assert.deepEqual(ingressKind.validate?.(wrong, structuredClone(wrong)), []);
+  assert.deepEqual(ingressKind.validateStatus?.(wrong, structuredClone(wrong)), []);
 });

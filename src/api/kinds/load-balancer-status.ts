@@ -29,7 +29,7 @@ export function defaultIpModes(service: JsonObject): void {
  */
 export function validateLoadBalancerStatus(
   object: JsonObject,
-  old: JsonObject | undefined,
+  old: JsonObject,
   kind: 'Service' | 'Ingress',
 ): readonly FieldError[] {
   const status = objectAt(object, 'status', 'loadBalancer');

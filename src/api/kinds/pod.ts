@@ -1,4 +1,4 @@
-import { boolAt, ensureObject, jsonEqual, listAt, stringAt } from '../fields.ts';
+import { boolAt, ensureObject, listAt, stringAt } from '../fields.ts';
 import type { Kind } from '../kind.ts';
 import type { JsonObject } from '../object.ts';
 import { defineKind } from './define.ts';
@@ -50,11 +50,7 @@ export const podKind: Kind = defineKind({
     }
     pod['status'] = status;
   },
-  validate(pod, old) {
-    // Statuses are written all the time, and what was accepted once need not be looked at again.
-    if (old !== undefined && jsonEqual(pod['spec'], old['spec'])) return [];
-    return validatePod(pod, old);
-  },
+  validate: validatePod,
   validateUpdate: validatePodUpdate,
   selectableFields: (pod) => ({
     'spec.nodeName': stringAt(pod, 'spec', 'nodeName'),

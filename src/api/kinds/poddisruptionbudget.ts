@@ -6,6 +6,7 @@ import type { Json, JsonObject } from '../object.ts';
 import { ageColumn, column, nameColumn } from './columns.ts';
 import { defineKind } from './define.ts';
 import { validateCountOrPercent } from './workload-validation.ts';
+import { validateBudgetStatus } from './workload-status.ts';
 
 function text(value: Json | undefined): string {
   return typeof value === 'string' || typeof value === 'number' ? String(value) : 'N/A';
@@ -56,6 +57,7 @@ export const podDisruptionBudgetKind: Kind = defineKind({
     ageColumn,
   ],
   validate: validateBudget,
+  validateStatus: validateBudgetStatus,
 });
 
 export const policyKinds: readonly Kind[] = [podDisruptionBudgetKind];

@@ -7,6 +7,7 @@ import { defineKind } from './define.ts';
 import { defaultPodTemplate } from './pod-defaults.ts';
 import { workloadWideColumns } from './workload-columns.ts';
 import { validateSelectorUpdate, validateWorkload } from './workload-validation.ts';
+import { validateReplicaSetStatus } from './workload-status.ts';
 
 function read(object: JsonObject): ReplicaSet {
   return object as unknown as ReplicaSet;
@@ -41,6 +42,7 @@ export const replicaSetKind: Kind = defineKind({
   },
   validate: (replicaSet) => validateWorkload(objectAt(replicaSet, 'spec') ?? {}),
   validateUpdate: validateSelectorUpdate,
+  validateStatus: validateReplicaSetStatus,
   selectableFields: (replicaSet) => ({
     'status.replicas': String(numberAt(replicaSet, 'status', 'replicas') ?? 0),
   }),

@@ -8,6 +8,7 @@ import { defineKind } from './define.ts';
 import { defaultPodTemplate } from './pod-defaults.ts';
 import { validatePodTemplate } from './pod-validation.ts';
 import { notNegative } from './workload-validation.ts';
+import { validateReplicaSetStatus } from './workload-status.ts';
 
 function containerTexts(object: JsonObject, field: 'name' | 'image'): string {
   return objectsAt(object, 'spec', 'template', 'spec', 'containers')
@@ -78,6 +79,7 @@ export const replicationControllerKind: Kind = defineKind({
     object['status'] = { replicas: 0 };
   },
   validate: validateReplicationController,
+  validateStatus: validateReplicaSetStatus,
   selectableFields: (object) => ({
     'status.replicas': String(numberAt(object, 'status', 'replicas') ?? 0),
   }),

@@ -105,11 +105,9 @@ export const serviceKind: Kind = defineKind({
     completeClusterIPs(ensureObject(service, 'spec'));
   },
   prepareForUpdate: prepareServiceUpdate,
-  validate: (service, old) => [
-    ...validateService(service),
-    ...validateLoadBalancerStatus(service, old, 'Service'),
-  ],
+  validate: validateService,
   validateUpdate: validateServiceUpdate,
+  validateStatus: (service, old) => validateLoadBalancerStatus(service, old, 'Service'),
   selectableFields: (service) => ({
     'spec.clusterIP': stringAt(service, 'spec', 'clusterIP'),
     'spec.type': stringAt(service, 'spec', 'type'),

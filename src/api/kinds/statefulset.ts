@@ -9,6 +9,7 @@ import { defaultClaimSpec } from './persistentvolumeclaim.ts';
 import { defaultPodTemplate } from './pod-defaults.ts';
 import { workloadWideColumns } from './workload-columns.ts';
 import { notNegative, validateCountOrPercent, validateWorkload } from './workload-validation.ts';
+import { validateStatefulSetStatus } from './workload-status.ts';
 
 function defaultStatefulSet(set: JsonObject): void {
   const spec = ensureObject(set, 'spec');
@@ -150,4 +151,5 @@ export const statefulSetKind: Kind = defineKind({
   },
   validate: validateStatefulSet,
   validateUpdate: validateStatefulSetUpdate,
+  validateStatus: validateStatefulSetStatus,
 });
