@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
-import { type AddressInfo, connect, createServer as createTcpServer } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
@@ -11,6 +11,7 @@ import { silentLogger } from '../../src/base/log.ts';
 import { ingressDefaults } from '../../src/l7/controller/config.ts';
 import { type IngressPorts, runStaticIngress } from '../../src/l7/controller/run.ts';
 import { defaultLimits } from '../../src/l7/proxy/limits.ts';
+import { freePort } from '../support/ports.ts';
 import { localhost, testTransport, until } from './ingress-harness.ts';
 
 /** For heads and bodies that never come, ms. */
@@ -62,15 +63,6 @@ class Recorder {
     this.seen = [];
     return seen;
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createTcpServer().listen(0, localhost);
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 function listens(port: number): Promise<boolean> {

@@ -12,6 +12,7 @@ import { netTransport, type ServerTransport } from '../../src/l7/transport/net-t
 import type { Connection, ConnectionHandler } from '../../src/l7/transport/transport.ts';
 import { encodeSocketAddress } from '../../src/base/socket-address.ts';
 import { openKernel } from '../../src/l7/transport/uring-kernel.ts';
+import { freePort } from '../support/ports.ts';
 import { openUring } from '../support/uring.ts';
 import { closed, localhost, until } from './ingress-harness.ts';
 import { dial, echo, Recorder, serve } from './transport-harness.ts';
@@ -142,15 +143,10 @@ for (const [name, transport] of transports) {
   });
 
   check('failures are told by their codes', async (t, transport) => {
-    const probe = createServer().listen(0, localhost);
-    await once(probe, 'listening');
-    const { port } = probe.address() as AddressInfo;
-    probe.close();
-    await once(probe, 'close');
-    const refused = dial(transport, port);
+    const refused = dial(transport, await freePort());
     await until(() => refused.has('close'));
     assert.deepEqual(refused.events, ['close', 'ECONNREFUSED']);
-    const given = dial(transport, port);
+    const given = dial(transport, await freePort());
     given.connection.destroy(); // while it connects
     await until(() => given.has('close'));
     assert.deepEqual(given.events, ['close']);

@@ -17,6 +17,7 @@ import { helloCorpus, mutateHello } from '../support/client-hellos.ts';
 import { FakeApi } from '../support/fake-api.ts';
 import { randomOf } from '../support/http1-corpus.ts';
 import { createTestPki } from '../support/pki.ts';
+import { freePort } from '../support/ports.ts';
 import { annotated, ask } from './annotation-harness.ts';
 import {
   closed,
@@ -285,11 +286,7 @@ const missing =
 /** nginx that answers with the name that it reads in a first message. */
 async function startNginx(t: TestContext): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), 'fairlead-passthrough-'));
-  const probe = createTcpServer().listen(0, localhost);
-  await once(probe, 'listening');
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, 'close');
+  const port = await freePort();
   const config = `
 load_module ${streamModule};
 daemon off; master_process off; pid ${folder}/pid; error_log /dev/null;

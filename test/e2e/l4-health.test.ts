@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { createServer } from 'node:http';
 import {
   type AddressInfo,
   connect as connectTcp,
@@ -19,6 +18,7 @@ import type { Backend, Front } from '../../src/l4/userspace/fronts.ts';
 import { listen, type Shared, type SocketLimits, socketLimits } from '../../src/l4/userspace/sockets.ts';
 import { FakeApi } from '../support/fake-api.ts';
 import { FakeClock, settle } from '../support/fake-clock.ts';
+import { freePort } from '../support/ports.ts';
 import { serviceOf, sliceOf, terminating } from '../support/services.ts';
 import { eventually } from '../support/shell.ts';
 import { machineOf } from './l4-machine.ts';
@@ -162,14 +162,6 @@ test('l4: the first change after a quiet time is applied at once, those that fol
     await running;
   }
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 test('l4: a healthCheckNodePort tells whether ready endpoints are here', async () => {
   const port = await freePort();

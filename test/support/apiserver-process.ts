@@ -8,6 +8,7 @@ import type { ApiClient } from '../../src/client/client.ts';
 import { createApiClient } from '../../src/client/http.ts';
 import { loadKubeconfig } from '../../src/client/kubeconfig.ts';
 import { createTestPki, kubeconfigText, type TestPki, writePkiFolder } from './pki.ts';
+import { freePort } from './ports.ts';
 
 const program = fileURLToPath(new URL('../../src/cmd/fairlead.ts', import.meta.url));
 
@@ -31,8 +32,11 @@ export async function startApiServerProcess(
   const pki = options.pki ?? (await createTestPki());
   const { storeArguments = [] } = options;
   writePkiFolder(join(folder, 'pki'), pki.server);
-  let running = await spawnServer(folder, 0, storeArguments);
-  const { port } = running;
+  const port = await freePort();
+  let child = await spawnServer(folder, port, storeArguments).catch((error: unknown) => {
+    rmSync(folder, { recursive: true });
+    throw error;
+  });
   const clients: ApiClient[] = [];
   const kubeconfig = async (commonName: string, organizations: readonly string[] = []): Promise<string> => {
     const path = join(folder, `${commonName.replaceAll(':', '-')}.yaml`);
@@ -49,13 +53,13 @@ export async function startApiServerProcess(
       clients.push(made);
       return made;
     },
-    kill: () => end(running.child, 'SIGKILL'),
+    kill: () => end(child, 'SIGKILL'),
     async startAgain(others = storeArguments) {
-      running = await spawnServer(folder, port, others);
+      child = await spawnServer(folder, port, others);
     },
     async stop() {
       for (const client of clients) client.close();
-      await end(running.child, 'SIGKILL');
+      await end(child, 'SIGKILL');
       rmSync(folder, { recursive: true });
     },
   };
@@ -65,7 +69,7 @@ async function spawnServer(
   folder: string,
   port: number,
   storeArguments: readonly string[],
-): Promise<{ readonly child: ChildProcess; readonly port: number }> {
+): Promise<ChildProcess> {
   const listen = `127.0.0.1:${port}`;
   const child = spawn(
     process.execPath,
@@ -78,10 +82,9 @@ async function spawnServer(
   const seen: string[] = [];
   for await (const line of createInterface({ input: child.stderr })) {
     seen.push(line);
-    const listening = /"message":"ready"/.test(line) ? /"port":(\d+)/.exec(line)?.[1] : undefined;
-    if (listening === undefined) continue;
+    if (!/"message":"ready"/.test(line)) continue;
     child.stderr.resume();
-    return { child, port: Number(listening) };
+    return child;
   }
   throw new Error(`the API server ended before it was ready:\n${seen.join('\n')}`);
 }

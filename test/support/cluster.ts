@@ -1,10 +1,10 @@
 /** A real cluster for a test, started through the command line that people use. */
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buildImages } from '../../tools/images/build.ts';
 import { hostLinkOf } from '../../src/cluster/host-names.ts';
+import { freePorts } from './ports.ts';
 import { type RunOptions, type RunResult, run, runOk } from './shell.ts';
 
 export const fairlead = join(import.meta.dirname, '../../fairlead');
@@ -26,26 +26,6 @@ export type TestCluster = {
   up(): Promise<string>;
   down(): Promise<void>;
 };
-
-/** A loopback port that nothing listens on right now. */
-export async function freePort(): Promise<number> {
-  const [port = 0] = await freePorts(1);
-  return port;
-}
-
-/** The same, several that differ: one that is let go may be given out again at once. */
-async function freePorts(count: number): Promise<readonly number[]> {
-  const servers = Array.from({ length: count }, () => createServer());
-  const ports: number[] = [];
-  for (const server of servers) {
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    const address = server.address();
-    if (address === null || typeof address === 'string') throw new Error('no port given');
-    ports.push(address.port);
-  }
-  for (const server of servers) await new Promise<void>((resolve) => server.close(() => resolve()));
-  return ports;
-}
 
 export type TestClusterOptions = {
   readonly name: string;

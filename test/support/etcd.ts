@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -11,6 +10,7 @@ import { type EtcdEndpoint, etcdClientDefaults } from '../../src/store/etcd-clie
 import { type EtcdStoreOptions, etcdStoreDefaults, openEtcdStore } from '../../src/store/etcd.ts';
 import type { Store } from '../../src/store/store.ts';
 import type { TestPki } from './pki.ts';
+import { freePorts } from './ports.ts';
 
 /** A real etcd on loopback, with its data in a folder of its own. */
 export type Etcd = {
@@ -34,12 +34,15 @@ export const withoutEtcd =
 /** With `pki` it takes TLS only, from clients whose certificate that authority signed. */
 export async function startEtcd(pki?: TestPki): Promise<Etcd> {
   const folder = await mkdtemp(join(tmpdir(), 'fairlead-etcd-'));
-  const [clientPort, peerPort] = await freePorts();
+  const [clientPort = 0, peerPort = 0] = await freePorts(2);
   const scheme = pki === undefined ? 'http' : 'https';
   const url = `${scheme}://127.0.0.1:${clientPort}`;
   const files = pki === undefined ? undefined : await writeFiles(folder, pki);
   const start = (): Promise<ChildProcess> => launch(join(folder, 'data'), url, peerPort, files?.server ?? []);
-  let child = await start();
+  let child = await start().catch(async (error: unknown) => {
+    await rm(folder, { recursive: true });
+    throw error;
+  });
   const kill = async (): Promise<void> => {
     if (child.exitCode !== null || child.signalCode !== null) return;
     const ended = once(child, 'exit');
@@ -129,18 +132,4 @@ async function launch(
     reader.on('close', () => reject(new Error(`etcd did not start:\n${lines.join('\n')}`)));
   });
   return child;
-}
-
-async function freePorts(): Promise<readonly [number, number]> {
-  const servers = [createServer(), createServer()] as const;
-  const ports = await Promise.all(
-    servers.map(async (server) => {
-      server.listen(0, '127.0.0.1');
-      await once(server, 'listening');
-      const address = server.address();
-      return typeof address === 'object' && address !== null ? address.port : 0;
-    }),
-  );
-  for (const server of servers) server.close();
-  return [ports[0] ?? 0, ports[1] ?? 0];
 }
