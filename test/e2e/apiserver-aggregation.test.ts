@@ -179,7 +179,6 @@ const service = { namespace: 'kube-system', name: 'metrics' };
 
 async function available(want: RegExp): Promise<void> {
   await eventually(async () => assert.match(await k.ok(`get apiservice v1beta1.${group}`), want), {
-    timeoutMs: 20_000,
     everyMs: 100,
   });
 }
@@ -317,9 +316,7 @@ test('APIServices: a metrics-server takes metrics.k8s.io over, and gives it back
   await eventually(async () => assert.match(await k.ok(`get apiservice ${name}`), /Local +True/));
   assert.match(await k.ok('api-resources'), pods);
   await k.ok(`apply -f ${k.file(apiService({ service, caBundle }, name))}`);
-  await eventually(async () => assert.match(await k.ok(`get apiservice ${name}`), /metrics +True/), {
-    timeoutMs: 20_000,
-  });
+  await eventually(async () => assert.match(await k.ok(`get apiservice ${name}`), /metrics +True/));
   assert.match(await k.ok(`get --raw ${metricsPath}/nodes`), /theirs/);
   const resources = await k.ok('api-resources');
   assert.match(resources, /^nodes +metrics.k8s.io\/v1beta1 +false +NodeMetrics/m);

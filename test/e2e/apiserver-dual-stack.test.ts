@@ -80,7 +80,7 @@ test('dual stack: a Service gets a second address, keeps it, gives it up and get
   const [, second = ''] = /"(fd43::[0-9a-f]+)"/.exec(text) ?? [];
   assert.match(await ok('apply -f ' + join(server.folder, 'web.json')), /unchanged/);
   assert.match(await ok('describe service web'), new RegExp(`IP Families: +IPv4,IPv6[^]*IPs: .*${second}`));
-  assert.match(await ok(`wait --for=create ipaddress/${second} --timeout=30s`), /condition met/);
+  assert.match(await ok(`wait --for=create ipaddress/${second} --timeout=60s`), /condition met/);
   assert.match(await ok(`get ipaddress ${second}`), /services\/default\/web/);
 
   assert.match(
@@ -98,7 +98,7 @@ test('dual stack: a Service gets a second address, keeps it, gives it up and get
   );
   await ok(`patch service web -p '{"spec":{"ipFamilyPolicy":"SingleStack"}}'`);
   assert.match(await shown('web'), /^SingleStack \["IPv4"\] \["10\.43\.\d+\.\d+"\]$/);
-  await ok(`wait --for=delete ipaddress/${second} --timeout=30s`);
+  await ok(`wait --for=delete ipaddress/${second} --timeout=60s`);
   await apply('other', { ipFamilyPolicy: 'RequireDualStack', ipFamilies: ['IPv6'], clusterIP: second });
   assert.match(await shown('other'), new RegExp(`^RequireDualStack \\["IPv6","IPv4"\\] \\["${second}","10`));
   await ok(`patch service web -p '{"spec":{"ipFamilyPolicy":"PreferDualStack"}}'`);
@@ -123,7 +123,7 @@ test('dual stack: another ServiceCIDR extends the range of its own family', { sk
   const more = { apiVersion: 'networking.k8s.io/v1', kind: 'ServiceCIDR', metadata: { name: 'more' } };
   writeFileSync(path, JSON.stringify({ ...more, spec: { cidrs: ['fd44::/112'] } }));
   await ok(`create -f ${path}`);
-  await ok('wait --for=condition=Ready servicecidr/more --timeout=30s');
+  await ok('wait --for=condition=Ready servicecidr/more --timeout=60s');
   await apply('wide', { clusterIP: 'fd44::7', ipFamilies: ['IPv6'] });
   assert.equal(await shown('wide'), 'SingleStack ["IPv6"] ["fd44::7"]');
   assert.match(

@@ -225,7 +225,7 @@ describe('a dual-stack cluster of three nodes', { skip, timeout: 300_000 }, () =
         const url = `http://${bracketed(ip)}/`;
         const told = await inPod(
           cluster,
-          `for i in 1 2 3 4 5 6; do curl -sS --max-time 5 ${url} | head -n 1; done`,
+          `for i in 1 2 3 4 5 6; do curl -sS --max-time 30 ${url} | head -n 1; done`,
         );
         assert.equal(told.match(/^pod: echo-\S+$/gm)?.length, 6, told);
       }
@@ -260,7 +260,7 @@ describe('a dual-stack cluster of three nodes', { skip, timeout: 300_000 }, () =
         question,
       );
     }
-    const curl = "curl -sS --max-time 5 -o /dev/null -w '%{http_code} %{remote_ip} '";
+    const curl = "curl -sS --max-time 30 -o /dev/null -w '%{http_code} %{remote_ip} '";
     assert.equal(
       await inPod(
         cluster,
@@ -327,7 +327,7 @@ describe('a dual-stack cluster of three nodes', { skip, timeout: 300_000 }, () =
     const pod = addressIn(v6.pods, 0xffff); // of the range of the first node
     const world = '2001:db8::1'; // kept for examples
     const lines = [service, pod, world].map(
-      (address) => `curl -s --max-time 10 http://[${address}]/; echo ${address} $?`,
+      (address) => `curl -s --max-time 30 http://[${address}]/; echo ${address} $?`,
     );
     // 7 is curl's number for "could not connect"; a time-out has another.
     assert.equal(await inPod(cluster, lines.join('; ')), `${service} 7\n${pod} 7\n${world} 7\n`);
@@ -343,7 +343,7 @@ describe('a dual-stack cluster of three nodes', { skip, timeout: 300_000 }, () =
     const done = '/tmp/done';
     const inside = inPod(
       cluster,
-      `n=0; while [ ! -e ${done} ]; do n=$((n+1)); c=$(curl -6 -s --max-time 10 -o /dev/null -w '%{http_code}' http://prefer/); [ $c = 200 ] || echo bad $c; done; echo total $n`,
+      `n=0; while [ ! -e ${done} ]; do n=$((n+1)); c=$(curl -6 -s --max-time 30 -o /dev/null -w '%{http_code}' http://prefer/); [ $c = 200 ] || echo bad $c; done; echo total $n`,
     );
     const before = namesOf(echoPods);
     await cluster.kubectl('rollout restart deployment/echo');
@@ -428,8 +428,8 @@ describe('a cluster of IPv6 alone', { skip, timeout: 300_000 }, () => {
   });
 
   test('names, the API, published ports and the Ingress work', async () => {
-    assert.match(await inPod(cluster, 'curl -sS --max-time 5 http://echo/'), /^pod: echo-/);
-    assert.match(await inPod(cluster, 'curl -sSk --max-time 5 https://kubernetes.default/version'), /"1"/);
+    assert.match(await inPod(cluster, 'curl -sS --max-time 30 http://echo/'), /^pod: echo-/);
+    assert.match(await inPod(cluster, 'curl -sSk --max-time 30 https://kubernetes.default/version'), /"1"/);
     for (const host of ['127.0.0.1', '[::1]']) {
       for (const port of [cluster.ports.lb, cluster.ports.http]) {
         await eventually(async () => assert.equal((await get(`http://${host}:${port}/`)).status, 200));

@@ -29,7 +29,7 @@ function deployment(namespace: string, name: string, replicas: number): object {
 
 test('controllers: scale, rollout, undo, restart and delete with kubectl', {
   skip,
-  timeout: 120_000,
+  timeout: 300_000,
 }, async () => {
   await using cluster = await startCluster();
   const { client, kubectl, apply } = cluster;
@@ -39,7 +39,7 @@ test('controllers: scale, rollout, undo, restart and delete with kubectl', {
   await apply(deployment('default', 'caddy', 3));
   await kubectl('expose', 'deployment', 'caddy', '--port=80', '--type=LoadBalancer');
   assert.match(
-    await kubectl('rollout', 'status', 'deployment/caddy', '--timeout=20s'),
+    await kubectl('rollout', 'status', 'deployment/caddy', '--timeout=60s'),
     /successfully rolled out/,
   );
   const readyEndpoints = async (): Promise<number> => {
@@ -58,11 +58,11 @@ test('controllers: scale, rollout, undo, restart and delete with kubectl', {
   assert.equal(new Set(placed).size, 2);
 
   await kubectl('scale', 'deployment/caddy', '--replicas=5');
-  await kubectl('rollout', 'status', 'deployment/caddy', '--timeout=20s');
+  await kubectl('rollout', 'status', 'deployment/caddy', '--timeout=60s');
   await until('five endpoints', async () => (await readyEndpoints()) === 5);
 
   await kubectl('set', 'image', 'deployment/caddy', 'caddy=caddy:2');
-  await kubectl('rollout', 'status', 'deployment/caddy', '--timeout=20s');
+  await kubectl('rollout', 'status', 'deployment/caddy', '--timeout=60s');
   const images = async () => {
     const { items } = await client.list(pods, { namespace: 'default' });
     const alive = items.filter((pod) => pod.metadata?.deletionTimestamp === undefined);
@@ -71,7 +71,7 @@ test('controllers: scale, rollout, undo, restart and delete with kubectl', {
   assert.deepEqual(await images(), ['caddy:2']);
   assert.match(await kubectl('rollout', 'history', 'deployment/caddy'), /1 [^]*2 /);
   await kubectl('rollout', 'undo', 'deployment/caddy');
-  await kubectl('rollout', 'status', 'deployment/caddy', '--timeout=20s');
+  await kubectl('rollout', 'status', 'deployment/caddy', '--timeout=60s');
   assert.deepEqual(await images(), ['caddy:1']);
 
   await kubectl('rollout', 'pause', 'deployment/caddy');
@@ -81,7 +81,7 @@ test('controllers: scale, rollout, undo, restart and delete with kubectl', {
   await kubectl('rollout', 'resume', 'deployment/caddy');
   const before = (await client.list(pods, { namespace: 'default' })).items.map(keyOf);
   await kubectl('rollout', 'restart', 'deployment/caddy');
-  await kubectl('rollout', 'status', 'deployment/caddy', '--timeout=20s');
+  await kubectl('rollout', 'status', 'deployment/caddy', '--timeout=60s');
   const after = (await client.list(pods, { namespace: 'default' })).items
     .filter((pod) => pod.metadata?.deletionTimestamp === undefined)
     .map(keyOf);
@@ -105,7 +105,7 @@ test('controllers: scale, rollout, undo, restart and delete with kubectl', {
 
 test('controllers: kubectl delete namespace returns and leaves nothing', {
   skip,
-  timeout: 60_000,
+  timeout: 300_000,
 }, async () => {
   await using cluster = await startCluster();
   const { client, kubectl, apply } = cluster;
@@ -114,8 +114,8 @@ test('controllers: kubectl delete namespace returns and leaves nothing', {
     return (await kubectl('get', 'serviceaccounts', '-n', 'shop', '-o', 'name')).includes('default');
   });
   await apply(deployment('shop', 'web', 2));
-  await kubectl('rollout', 'status', 'deployment/web', '-n', 'shop', '--timeout=20s');
-  await kubectl('delete', 'namespace', 'shop', '--timeout=20s');
+  await kubectl('rollout', 'status', 'deployment/web', '-n', 'shop', '--timeout=60s');
+  await kubectl('delete', 'namespace', 'shop', '--timeout=60s');
   assert.deepEqual((await client.list(pods, { namespace: 'shop' })).items, []);
   assert.deepEqual(
     (await client.list(namespaces)).items.filter(({ metadata }) => metadata?.name === 'shop'),
@@ -125,7 +125,7 @@ test('controllers: kubectl delete namespace returns and leaves nothing', {
 
 test('controllers: what is labelled for view is what a viewer may see', {
   skip,
-  timeout: 60_000,
+  timeout: 300_000,
 }, async () => {
   await using cluster = await startCluster();
   const { kubectl } = cluster;
@@ -173,7 +173,7 @@ function csr(name: string, signer: string, usages: readonly string[], names: Req
 
 test('controllers: who may approve and sign; kubelets are approved by themselves; what no signer signs fails', {
   skip,
-  timeout: 60_000,
+  timeout: 300_000,
 }, async () => {
   await using cluster = await startCluster();
   const { kubectl, write } = cluster;
@@ -273,7 +273,7 @@ const wire = [
 
 test('client-go: definitions and metadata as protobuf, revisions, pages, preconditions, collections, propagation', {
   skip: typeof programs === 'string' ? programs : false,
-  timeout: 120_000,
+  timeout: 300_000,
 }, async () => {
   assert.ok(typeof programs !== 'string');
   await using cluster = await startCluster();

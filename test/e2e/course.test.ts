@@ -56,7 +56,7 @@ describe('the course', { skip: missing ?? false, timeout: 900_000 }, () => {
 
   const curlInPod = async (url: string, times = 12): Promise<readonly string[]> => {
     const output = await inPod(
-      `for i in $(seq ${times}); do curl -sS --max-time 5 -o /dev/null -D - ${url} | tr -d '\\r' | grep -i '^x-pod:' | cut -d' ' -f2; done`,
+      `for i in $(seq ${times}); do curl -sS --max-time 30 -o /dev/null -D - ${url} | tr -d '\\r' | grep -i '^x-pod:' | cut -d' ' -f2; done`,
     );
     const names = output.split('\n').filter((line) => line !== '');
     assert.equal(names.length, times, `every request to ${url} is answered`);
@@ -190,11 +190,11 @@ describe('the course', { skip: missing ?? false, timeout: 900_000 }, () => {
     );
     await cluster.kubectl('wait -n other --for=condition=Ready pod/shell --timeout=60s');
     assert.match(
-      await inPod('curl -sS --max-time 5 http://caddy/ 2>&1 || true', 'other'),
+      await inPod('curl -sS --max-time 30 http://caddy/ 2>&1 || true', 'other'),
       /Could not resolve host/,
     );
     assert.match(
-      await inPod("curl -sS --max-time 5 -o /dev/null -w '%{http_code}' http://caddy.default/", 'other'),
+      await inPod("curl -sS --max-time 30 -o /dev/null -w '%{http_code}' http://caddy.default/", 'other'),
       /200/,
     );
     await cluster.kubectl('delete namespace other');
@@ -240,7 +240,7 @@ describe('the course', { skip: missing ?? false, timeout: 900_000 }, () => {
         'curl',
         '-sS',
         '--max-time',
-        '5',
+        '60',
         '-o',
         '/dev/null',
         '-w',
@@ -298,7 +298,7 @@ describe('the course', { skip: missing ?? false, timeout: 900_000 }, () => {
       const result = await run('curl', [
         '-skv',
         '--max-time',
-        '5',
+        '60',
         '--resolve',
         `${host}:${cluster.ports.https}:127.0.0.1`,
         `https://${host}:${cluster.ports.https}/`,
@@ -361,7 +361,7 @@ describe('the course', { skip: missing ?? false, timeout: 900_000 }, () => {
       keepAlive: true,
     });
     const clusterLoad = inPod(
-      "fails=0; n=0; end=$(( $(date +%s) + 12 )); while [ $(date +%s) -lt $end ]; do n=$((n+1)); c=$(curl -s --max-time 10 -o /dev/null -w '%{http_code}' http://caddy/); [ $c = 200 ] || { fails=$((fails+1)); echo bad $c; }; done; echo total $n failed $fails",
+      "fails=0; n=0; end=$(( $(date +%s) + 12 )); while [ $(date +%s) -lt $end ]; do n=$((n+1)); c=$(curl -s --max-time 30 -o /dev/null -w '%{http_code}' http://caddy/); [ $c = 200 ] || { fails=$((fails+1)); echo bad $c; }; done; echo total $n failed $fails",
     );
     const before = await podNames();
     for (let round = 0; round < 2; round += 1) {
@@ -429,16 +429,13 @@ describe('the course', { skip: missing ?? false, timeout: 900_000 }, () => {
     }
     await cluster.kubectl('delete secret caddy-tls');
     await cluster.kubectl('delete pod shell --grace-period=1');
-    await eventually(
-      async () => {
-        assert.equal((await cluster.kubectl('get all -o name')).trim(), 'service/kubernetes');
-        assert.equal(
-          (await cluster.kubectl('get endpointslices,replicasets,pods,ingress -o name')).trim(),
-          'endpointslice.discovery.k8s.io/kubernetes',
-        );
-      },
-      { timeoutMs: 60_000 },
-    );
+    await eventually(async () => {
+      assert.equal((await cluster.kubectl('get all -o name')).trim(), 'service/kubernetes');
+      assert.equal(
+        (await cluster.kubectl('get endpointslices,replicasets,pods,ingress -o name')).trim(),
+        'endpointslice.discovery.k8s.io/kubernetes',
+      );
+    });
     for (const node of ['server-0', 'agent-0', 'agent-1', 'agent-2']) {
       const list = await runOk('ctr', [
         '-n',

@@ -7,7 +7,7 @@ import { runOk, which } from '../support/shell.ts';
 import { startCluster, until } from './in-process-cluster.ts';
 
 const skip = which('kubectl') === undefined ? 'kubectl is not installed' : false;
-const options = { skip, timeout: 120_000 };
+const options = { skip, timeout: 300_000 };
 
 const group = 'stable.example.com';
 
@@ -152,7 +152,7 @@ test('custom resources: define, create, print, explain, scale, patch, convert, d
     [`${group}/v1`, `${group}/v1`],
   );
 
-  await kubectl('delete', 'crd', `crontabs.${group}`, '--timeout=20s');
+  await kubectl('delete', 'crd', `crontabs.${group}`, '--timeout=60s');
   await assert.rejects(
     kubectl('get', 'ct'),
     /doesn't have a resource type|could not find the requested resource/,
@@ -233,7 +233,7 @@ test('custom resources: owners, namespaces and finalizers work as for every kind
     'the owned one goes',
     async () => !(await kubectl('get', 'configmaps', '-o', 'name')).includes('owned'),
   );
-  await kubectl('delete', 'namespace', 'shop', '--timeout=20s');
+  await kubectl('delete', 'namespace', 'shop', '--timeout=60s');
   assert.deepEqual((await client.list(cronTabs('v1'))).items, []);
   await apply({
     ...cronTab('held', { cronSpec: '1 1 1 1 1' }),

@@ -78,7 +78,7 @@ describe('deploy/ingress.yaml on a cluster of ours', { skip: missing ?? false, t
       runOk('curl', [
         '-sS',
         '-m',
-        '5',
+        '60',
         '-w',
         ' %{http_code}',
         '-H',

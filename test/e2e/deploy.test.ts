@@ -87,7 +87,7 @@ function recording(api: FakeApi, used: Set<string>): ApiClient {
 }
 
 test('deploy: the roles allow what the ingress asks for, and nothing else', {
-  timeout: 60_000,
+  timeout: 300_000,
 }, async (t) => {
   const api = new FakeApi();
   const used = new Set<string>();
@@ -124,7 +124,7 @@ test('deploy: the roles allow what the ingress asks for, and nothing else', {
 });
 
 test('deploy: the roles of layer 4 allow what proxy and controllers ask for, and nothing else', {
-  timeout: 60_000,
+  timeout: 300_000,
 }, async () => {
   const layer4 = readManifests('layer4.yaml');
   const api = new FakeApi();

@@ -105,7 +105,7 @@ async function startSpoiling(): Promise<SpoilingUpstream> {
   return Object.assign(holder, { port: socket.address().port, close: () => socket.close() });
 }
 
-describe('dns under malformed packets', { timeout: 60_000 }, () => {
+describe('dns under malformed packets', { timeout: 300_000 }, () => {
   let server: DnsAddresses;
   let upstream: SpoilingUpstream;
   const stop = new AbortController();

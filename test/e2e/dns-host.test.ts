@@ -38,7 +38,7 @@ describe('names of the cluster on the host', { skip: missing ?? false, timeout: 
     return stderr + stdout;
   };
   const dig = async (...args: string[]): Promise<string> =>
-    (await runOk('dig', [`@${server}`, '+tries=1', '+time=5', ...args])).trim();
+    (await runOk('dig', [`@${server}`, '+tries=1', '+time=30', ...args])).trim();
 
   before(async () => {
     // No systemd-resolved at first, whatever this machine has.

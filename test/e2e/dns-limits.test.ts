@@ -27,7 +27,7 @@ async function ask(port: number, name: string, from: string, to: string): Promis
   }
 }
 
-describe('dns at its limits', { skip: noDig, timeout: 120_000 }, () => {
+describe('dns at its limits', { skip: noDig, timeout: 300_000 }, () => {
   test('until the first complete list "no" is SERVFAIL and not ready; then it is NXDOMAIN', async () => {
     const api = seeded();
     api.disconnect({ down: true });
@@ -98,7 +98,7 @@ describe('dns at its limits', { skip: noDig, timeout: 120_000 }, () => {
       }
       assert.doesNotMatch(await dig(server, 'web.default.svc.cluster.local A +edns'), /EDE/);
       assert.match(
-        await dig(asking, 'www.example.com A +edns +time=8'),
+        await dig(asking, 'www.example.com A +edns'),
         /SERVFAIL[^]*EDE: 22 \(No Reachable Authority\): \(no server answered for www\.example\.com\)/,
       );
     } finally {

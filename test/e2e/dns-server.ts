@@ -70,7 +70,7 @@ export async function dig(server: { readonly port: number }, question: string): 
     '-p',
     String(server.port),
     '+tries=1',
-    '+time=5',
+    '+time=30',
     ...words,
   ]);
   return stdout;

@@ -11,7 +11,7 @@ import { eventually, runOk } from '../support/shell.ts';
 import { dig, noDig as skip, type RunningDns, seeded, short, start } from './dns-server.ts';
 import { startUpstream, type TestUpstream } from './dns-upstream.ts';
 
-describe('dns', { skip, timeout: 120_000 }, () => {
+describe('dns', { skip, timeout: 300_000 }, () => {
   let upstream: TestUpstream;
   let server: RunningDns;
 
@@ -163,7 +163,7 @@ describe('dns', { skip, timeout: 120_000 }, () => {
   });
 });
 
-describe('dns without all of its parts', { skip, timeout: 120_000 }, () => {
+describe('dns without all of its parts', { skip, timeout: 300_000 }, () => {
   test('a server that is silent or fails is passed over', async () => {
     const silent = await startUpstream(() => undefined);
     const failing = await startUpstream(() => ({ flags: 2 }));
@@ -222,7 +222,7 @@ describe('dns without all of its parts', { skip, timeout: 120_000 }, () => {
     // What it is asked goes to the server itself, as a resolver does that asks cluster DNS for everything.
     relay.on('message', (query) => back.send(query, server.port, '127.0.0.1'));
     try {
-      assert.match(await dig(server, 'www.example.com A +time=10'), /status: SERVFAIL/);
+      assert.match(await dig(server, 'www.example.com A'), /status: SERVFAIL/);
       await eventually(async () => {
         const metrics = (await get(`http://127.0.0.1:${server.healthPort}/metrics`)).body;
         assert.match(metrics, /fairlead_dns_loops_total [1-9]/);
@@ -372,8 +372,8 @@ test('dns: on a wildcard address the answer comes from the address that was aske
     `"$1" --disable-warning=ExperimentalWarning --input-type=module -e "$2" -- --kubeconfig "$3" --upstream none --health-address "" &`,
     'server=$!',
     'trap "kill $server; wait $server" EXIT',
-    'for i in $(seq 100); do dig +tries=1 +time=1 +short @10.9.0.1 localhost A | grep -q 127.0.0.1 && break; done',
-    'dig +tries=1 +time=2 -b 10.9.1.1 @10.9.0.1 localhost A',
+    'for i in $(seq 1000); do dig +tries=1 +time=1 +short @10.9.0.1 localhost A | grep -q 127.0.0.1 && break; done',
+    'dig +tries=1 +time=30 -b 10.9.1.1 @10.9.0.1 localhost A',
   ].join('\n');
   const kubeconfig = new URL('./dns-kubeconfig.yaml', import.meta.url).pathname;
   const output = await runOk('unshare', [

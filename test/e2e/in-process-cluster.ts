@@ -212,8 +212,5 @@ function runningStatus(pod: Pod, address: number): unknown {
 }
 
 export async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
-  await eventually(async () => assert.ok(await holds(), `never: ${what}`), {
-    timeoutMs: 20_000,
-    everyMs: 20,
-  });
+  await eventually(async () => assert.ok(await holds(), `never: ${what}`), { everyMs: 20 });
 }

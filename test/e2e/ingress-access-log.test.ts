@@ -9,7 +9,7 @@ import { openAccessLogSink } from '../../src/l7/observe/access-log-sink.ts';
 import { get as getUrl } from '../support/load.ts';
 import { get, localhost, startBackend, until } from './ingress-harness.ts';
 
-const options = { timeout: 60_000 };
+const options = { timeout: 300_000 };
 
 type Started = { readonly child: ChildProcess; readonly http: number; readonly health: number };
 

@@ -6,7 +6,7 @@ import { apr1 } from '../../src/l7/policy/password-hash.ts';
 import { type Annotations, annotated, ask, start } from './annotation-harness.ts';
 import { localhost, service, slice, startBackend, until } from './ingress-harness.ts';
 
-const options = { timeout: 60_000 };
+const options = { timeout: 300_000 };
 
 type Echoed = { readonly url: string; readonly headers: Annotations };
 

@@ -6,7 +6,7 @@ import { apr1 } from '../../src/l7/policy/password-hash.ts';
 import { type Annotations, type Answer, annotated, ask, start } from './annotation-harness.ts';
 import { exchangeRaw, service, slice, startBackend, startIngress, until } from './ingress-harness.ts';
 
-const options = { timeout: 60_000 };
+const options = { timeout: 300_000 };
 
 const redirectCases: readonly (readonly [
   name: string,

@@ -85,7 +85,7 @@ async function start(t: TestContext, annotations: Readonly<Record<string, string
   return startIngress(t, api);
 }
 
-const options = { timeout: 60_000 };
+const options = { timeout: 300_000 };
 
 test(
   'a backend over HTTPS is verified, is sent its name and is shown our certificate',

@@ -19,7 +19,7 @@ import {
   until,
 } from './ingress-harness.ts';
 
-const options = { timeout: 60_000 };
+const options = { timeout: 300_000 };
 
 /** Service `web` with the backends behind an Ingress that has those annotations. */
 function seed(api: FakeApi, backends: readonly Backend[], annotations: Record<string, string>): void {

@@ -19,7 +19,7 @@ import {
   until,
 } from './ingress-harness.ts';
 
-const options = { timeout: 30_000 };
+const options = { timeout: 300_000 };
 const dayMs = 86_400_000;
 
 async function secretOf(ca: Authority, name: string, host: string, validDays: number) {

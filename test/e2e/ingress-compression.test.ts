@@ -18,7 +18,7 @@ import {
   until,
 } from './ingress-harness.ts';
 
-const options = { timeout: 60_000 };
+const options = { timeout: 300_000 };
 
 type Whole = { readonly status: number; readonly headers: IncomingMessage['headers']; readonly body: Buffer };
 

@@ -47,7 +47,7 @@ import {
 } from './ingress-harness.ts';
 
 const skip = (await enterNamespaceWith(podAddress)) ?? false;
-const options = { timeout: 60_000, skip };
+const options = { timeout: 300_000, skip };
 const publishService = { namespace: 'default', name: 'published' } as const;
 const publishedAddress = { ip: '192.0.2.7', ports: [{ port: 80, protocol: 'TCP' }] } as const;
 

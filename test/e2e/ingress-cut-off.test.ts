@@ -13,7 +13,7 @@ import { get, localhost, seedWeb, slice, startIngress, until } from './ingress-h
 
 const refused = await enterNewNetworkNamespace();
 const skip = refused === undefined ? false : refused;
-const options = { timeout: 60_000, skip };
+const options = { timeout: 300_000, skip };
 
 const near = '10.123.0.1';
 const far = '10.123.0.2';

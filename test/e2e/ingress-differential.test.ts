@@ -158,7 +158,7 @@ function toldBy({ method, url, headers, body }: Seen): string {
   ]);
 }
 
-describe('ingress differential: HTTP/2 by nginx, HAProxy and Fairlead', { timeout: 120_000, skip }, () => {
+describe('ingress differential: HTTP/2 by nginx, HAProxy and Fairlead', { timeout: 300_000, skip }, () => {
   let contenders: Contenders;
   let stop = async (): Promise<void> => {};
 

@@ -5,7 +5,7 @@ import { endpointSlices, ingresses, services } from '../../src/api/resource.ts';
 import { type Annotations, annotated, ask, start } from './annotation-harness.ts';
 import { type Backend, service, slice, startBackend, until } from './ingress-harness.ts';
 
-const options = { timeout: 60_000 };
+const options = { timeout: 300_000 };
 
 type Started = Awaited<ReturnType<typeof start>>;
 

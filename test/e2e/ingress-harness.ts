@@ -207,7 +207,7 @@ export async function until(condition: () => boolean | Promise<boolean>): Promis
 const run = promisify(execFile);
 
 export async function curl(...args: readonly string[]): Promise<string> {
-  const { stdout } = await run('curl', ['-sS', '--max-time', '20', ...args], { maxBuffer: 64 << 20 });
+  const { stdout } = await run('curl', ['-sS', '--max-time', '60', ...args], { maxBuffer: 64 << 20 });
   return stdout;
 }
 

@@ -8,7 +8,7 @@ import { FakeApi } from '../support/fake-api.ts';
 import { http2Client, seedHttp2, startHttp2Backend } from './http2-harness.ts';
 import { seedWeb, startBackend, startIngress } from './ingress-harness.ts';
 
-const options = { timeout: 30_000 };
+const options = { timeout: 300_000 };
 const grpcHeaders = { ':method': 'POST', 'content-type': 'application/grpc', te: 'trailers' } as const;
 /** Only what moves lives on: a tunnel's time is far beyond that of a test. */
 const limits = { ...defaultLimits, clientBodyTimeoutMs: 300, upstreamSendTimeoutMs: 300 };

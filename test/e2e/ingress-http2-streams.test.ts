@@ -30,7 +30,7 @@ import {
   until,
 } from './ingress-harness.ts';
 
-const options = { timeout: 60_000 };
+const options = { timeout: 300_000 };
 
 /** One message of gRPC: not compressed, its length, its bytes. */
 function message(text: string): Buffer {

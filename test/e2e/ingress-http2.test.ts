@@ -23,7 +23,7 @@ import {
 import { answerOf, http2Client, http2Get, seedHttp2, startHttp2Backend } from './http2-harness.ts';
 import { curl, localhost, seedWeb, startBackend, startIngress } from './ingress-harness.ts';
 
-const options = { timeout: 60_000 };
+const options = { timeout: 300_000 };
 const run = promisify(execFile);
 const big = Buffer.alloc(3 << 20, 'fairlead ');
 const sha = (data: Buffer): string => createHash('sha256').update(data).digest('hex');
@@ -221,7 +221,7 @@ function meets(frames: readonly Frame[], expected: Expected): boolean {
   });
 }
 
-test('RFC 9113 section by section, against the running engine', { timeout: 120_000 }, async (t) => {
+test('RFC 9113 section by section, against the running engine', { timeout: 300_000 }, async (t) => {
   const backend = await startBackend(t, 'web', (request, response) => {
     request.resume();
     request.on('end', () => response.end('web'));

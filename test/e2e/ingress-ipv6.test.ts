@@ -10,7 +10,7 @@ import { curl, hostRule, ingress, ourClass, service, slice, startIngress } from 
 
 const loopback = '::1';
 const refused = await probe();
-const options = { timeout: 60_000, skip: refused };
+const options = { timeout: 300_000, skip: refused };
 
 /** Why there is no IPv6 here; false: there is. */
 async function probe(): Promise<string | false> {

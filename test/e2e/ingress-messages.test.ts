@@ -7,7 +7,7 @@ import { FakeApi } from '../support/fake-api.ts';
 import { answerOf, http2Client } from './http2-harness.ts';
 import { closed, exchangeRaw, localhost, seedWeb, startIngress, until } from './ingress-harness.ts';
 
-const options = { timeout: 60_000 };
+const options = { timeout: 300_000 };
 
 /** What the backend says to a path; `early`: as soon as the head is there, else when the body is. */
 type Script = { readonly answer: string; readonly early?: boolean; readonly ends?: boolean };

@@ -17,7 +17,7 @@ import { type Annotations, type Answer, ask, askOverTls } from './annotation-har
 import { service, slice, startBackend, startIngress, until } from './ingress-harness.ts';
 import { echoed, everything, nginx, type Path, startNginx } from './nginx-harness.ts';
 
-const options = { timeout: 60_000 };
+const options = { timeout: 300_000 };
 
 /** One request to an Ingress for "a.example" and what must come of it. */
 type Case = {

@@ -12,7 +12,7 @@ import { type Annotations, ask } from './annotation-harness.ts';
 import { get, localhost, service, slice, startBackend, until } from './ingress-harness.ts';
 import { everything, nginx, startNginx } from './nginx-harness.ts';
 
-const options = { timeout: 60_000 };
+const options = { timeout: 300_000 };
 const base64 = (text: string): string => Buffer.from(text).toString('base64');
 
 /** An HTTPS server certified for localhost that tells the name it was called by and whose certificate it was shown. */

@@ -110,7 +110,7 @@ async function publish(admin: ApiClient, inNamespace: string, name: string, ip: 
 
 test('another Ingress controller has its class, CRDs, Lease and statuses beside ours, and neither touches the other’s', {
   skip,
-  timeout: 120_000,
+  timeout: 300_000,
 }, async (t) => {
   const server = await startApiServerProcess();
   t.after(() => server.stop());

@@ -36,7 +36,7 @@ import {
 } from './ingress-harness.ts';
 
 const skip = (await enterNamespaceWith(podAddress)) ?? false;
-const options = { timeout: 120_000, skip };
+const options = { timeout: 300_000, skip };
 
 const deploy = join(import.meta.dirname, '../../deploy');
 

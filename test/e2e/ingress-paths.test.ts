@@ -12,7 +12,7 @@ import {
   startIngress,
 } from './ingress-harness.ts';
 
-const options = { timeout: 60_000 };
+const options = { timeout: 300_000 };
 
 test(
   "ingress paths: what a backend may read as another rule's path reaches nobody, all else goes on as sent",

@@ -22,7 +22,7 @@ const transports: readonly (readonly [name: string, transport: ServerTransport |
   ['uring', openUring()],
 ];
 
-const options = { timeout: 60_000 };
+const options = { timeout: 300_000 };
 
 for (const [name, transport] of transports) {
   const missing = typeof transport === 'string' ? transport : false;

@@ -18,7 +18,7 @@ import {
   until,
 } from './ingress-harness.ts';
 
-const options = { timeout: 60_000 };
+const options = { timeout: 300_000 };
 
 test('chunked bodies and trailers pass unchanged', options, async (t) => {
   const backend = await startBackend(t, 'chunks', (request, response) => {

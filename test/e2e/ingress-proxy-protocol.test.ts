@@ -21,7 +21,7 @@ import {
   startIngress,
 } from './ingress-harness.ts';
 
-const options = { timeout: 60_000 };
+const options = { timeout: 300_000 };
 const request = 'GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n';
 const client = { address: '203.0.113.9', port: 4711 };
 const server = { address: '198.51.100.1', port: 80 };

@@ -4,7 +4,7 @@ import { ingresses, services } from '../../src/api/resource.ts';
 import { FakeApi } from '../support/fake-api.ts';
 import { seedWeb, service, startIngress, until } from './ingress-harness.ts';
 
-test('an Ingress whose class changes loses our address from its status', { timeout: 30_000 }, async (t) => {
+test('an Ingress whose class changes loses our address from its status', { timeout: 300_000 }, async (t) => {
   const api = new FakeApi();
   seedWeb(api, []);
   const address = { ip: '192.0.2.7' };

@@ -31,7 +31,7 @@ import {
   until,
 } from './ingress-harness.ts';
 
-const options = { timeout: 60_000 };
+const options = { timeout: 300_000 };
 const pki = await createTestPki();
 const serving = await pki.serving('db');
 const bodyBytes = 8 << 20;

@@ -65,7 +65,7 @@ const ownKinds = [
 
 test('Traefik serves its class, its custom resources and statuses beside our ingress, and across a restart of the API server', {
   skip,
-  timeout: 120_000,
+  timeout: 300_000,
 }, async (t) => {
   const server = await startApiServerProcess();
   t.after(() => server.stop());

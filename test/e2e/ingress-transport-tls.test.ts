@@ -127,7 +127,7 @@ for (const [name, transport] of [
 ] as const) {
   const check = (title: string, body: (t: TestContext, over: ServerTransport) => Promise<void>): void => {
     const skip = typeof transport === 'string' ? transport : false;
-    test(`${name}: ${title}`, { timeout: 60_000, skip }, (t) => body(t, transport as ServerTransport));
+    test(`${name}: ${title}`, { timeout: 300_000, skip }, (t) => body(t, transport as ServerTransport));
   };
 
   check('bytes that wait for a slow peer within TLS stay what they were', async (t, over) => {

@@ -12,7 +12,7 @@ import { FakeApi } from '../support/fake-api.ts';
 import { answerOf, http2Client, seedHttp2, startHttp2Backend } from './http2-harness.ts';
 import { closed, curl, exchangeRaw, localhost, startIngress, until } from './ingress-harness.ts';
 
-const options = { timeout: 60_000 };
+const options = { timeout: 300_000 };
 
 /** The example of RFC 6455 §1.3. */
 const key = 'dGhlIHNhbXBsZSBub25jZQ==';

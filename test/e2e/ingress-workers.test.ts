@@ -13,7 +13,7 @@ import { get as getUrl, startLoad } from '../support/load.ts';
 import { type Backend, curl, exchangeRaw, get, localhost, startBackend, until } from './ingress-harness.ts';
 
 const program = join(import.meta.dirname, '../../src/cmd/fairlead.ts');
-const options = { timeout: 120_000 };
+const options = { timeout: 300_000 };
 
 type Instance = {
   readonly child: ChildProcess;

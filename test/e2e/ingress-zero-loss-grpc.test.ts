@@ -29,7 +29,7 @@ function openTalk(session: ClientHttp2Session) {
 }
 
 test('no gRPC stream is cut and no call lost while other Ingresses, annotations and endpoints change', {
-  timeout: 60_000,
+  timeout: 300_000,
 }, async (t) => {
   const echo = await startHttp2Backend(t, (stream) => {
     begin(stream);
@@ -71,7 +71,7 @@ test('no gRPC stream is cut and no call lost while other Ingresses, annotations 
 });
 
 test('no gRPC stream is cut while a second controller takes over and the first one drains', {
-  timeout: 60_000,
+  timeout: 300_000,
 }, async (t) => {
   const echo = await startHttp2Backend(t, (stream) => {
     begin(stream);

@@ -37,7 +37,7 @@ import {
   until,
 } from './ingress-harness.ts';
 
-const options = { timeout: 60_000 };
+const options = { timeout: 300_000 };
 
 function keepAlive(t: TestContext): Agent {
   const agent = new Agent({ keepAlive: true });

@@ -39,7 +39,7 @@ import {
 } from './ingress-harness.ts';
 
 const run = promisify(execFile);
-const options = { timeout: 60_000 };
+const options = { timeout: 300_000 };
 
 test('one kept-alive connection reaches all three backends in equal shares', options, async (t) => {
   const backends = await Promise.all(['a', 'b', 'c'].map((name) => startBackend(t, name)));

@@ -23,7 +23,7 @@ type Step = {
 
 const workload: readonly Step[] = [
   { line: 'create deployment web --image=nginx --replicas=2', want: /deployment.apps\/web created/ },
-  { line: 'rollout status deployment/web --timeout=30s', want: /successfully rolled out/ },
+  { line: 'rollout status deployment/web --timeout=60s', want: /successfully rolled out/ },
   { line: 'annotate deployment web note=hello', want: /annotated?/ },
   { line: 'label pods -l app=web tier=front', want: /labell?ed/ },
   { line: 'expose deployment web --port=80 --name=front', want: /service\/front exposed/ },
@@ -49,10 +49,10 @@ const workload: readonly Step[] = [
   { line: 'rollout pause deployment/web', want: /paused/ },
   { line: 'rollout resume deployment/web', want: /resumed/ },
   { line: 'rollout restart deployment/web', want: /restarted/ },
-  { line: 'rollout status deployment/web --timeout=30s', want: /successfully rolled out/ },
+  { line: 'rollout status deployment/web --timeout=60s', want: /successfully rolled out/ },
   { line: 'rollout history deployment/web', want: /REVISION/ },
   { line: 'rollout undo deployment/web', want: /rolled back/ },
-  { line: 'wait --for=condition=Available deployment/web --timeout=30s', want: /condition met/ },
+  { line: 'wait --for=condition=Available deployment/web --timeout=60s', want: /condition met/ },
   { line: 'describe deployment web', want: /StrategyType:\s+RollingUpdate/ },
   { line: 'describe pods -l app=web', want: /Controlled By:\s+ReplicaSet\/web/ },
   { line: 'get all', want: /deployment.apps\/web/ },
@@ -66,7 +66,7 @@ const workload: readonly Step[] = [
   { line: 'get pods --watch --request-timeout=1', want: /web-/ },
   { line: 'events --for deployment/web', want: /ScalingReplicaSet/, from: 26 },
   {
-    line: 'drain agent-0 --ignore-daemonsets --force --pod-selector=app=web --timeout=30s',
+    line: 'drain agent-0 --ignore-daemonsets --force --pod-selector=app=web --timeout=60s',
     want: /(drained|evicted)/,
   },
   { line: 'uncordon agent-0', want: /uncordoned/ },
@@ -79,17 +79,17 @@ const workload: readonly Step[] = [
   { line: 'top pods --sort-by=memory', want: /web-\S+\s+250m\s+64Mi/ },
   { line: 'top pods -l app=nothing', want: /No resources found/ },
   { line: 'run lone --image=busybox --restart=Never', want: /pod\/lone created/ },
-  { line: 'delete pod lone --wait --timeout=30s', want: /deleted/ },
+  { line: 'delete pod lone --wait --timeout=60s', want: /deleted/ },
   { line: 'delete deployment,service -l app=web', want: /"web" deleted/ },
   { line: 'create deployment kept --image=nginx', want: /created/ },
-  { line: 'rollout status deployment/kept --timeout=30s', want: /successfully rolled out/ },
+  { line: 'rollout status deployment/kept --timeout=60s', want: /successfully rolled out/ },
   { line: 'delete deployment kept --cascade=orphan', want: /deleted/ },
   { line: 'get replicasets -l app=kept -o name', want: /^replicaset.apps\/kept-\w+\n$/ },
-  { line: 'delete replicasets -l app=kept --cascade=foreground --timeout=30s', want: /deleted/ },
+  { line: 'delete replicasets -l app=kept --cascade=foreground --timeout=60s', want: /deleted/ },
   { line: 'get replicasets,pods -l app=kept -o name', want: /^$/ },
   { line: 'create deployment quick --image=nginx', want: /created/ },
   { line: 'delete deployment quick --cascade=background', want: /deleted/ },
-  { line: 'wait --for=delete pods -l app=quick --timeout=30s', want: /condition met|no matching|^$/ },
+  { line: 'wait --for=delete pods -l app=quick --timeout=60s', want: /condition met|no matching|^$/ },
 ];
 
 const objects: readonly Step[] = [

@@ -10,7 +10,6 @@ import { importBusybox, openTestNode, reasonToSkip, type TestNode } from './kube
 const skip = await reasonToSkip();
 if (skip !== undefined) console.log(`kubelet: skipped, ${skip}`);
 
-const bound = { timeoutMs: 60_000, everyMs: 50 };
 const forever = ['sh', '-c', 'trap "exit 0" TERM; while true; do sleep 0.05; done'];
 const mebi = 2 ** 20;
 
@@ -40,7 +39,7 @@ describe('a running Pod', { skip: skip ?? false }, () => {
     eventually(async () => {
       const found = await get(name);
       assert.ok(holds(found), JSON.stringify(found.status));
-    }, bound);
+    });
   const isReady = ({ status }: Pod): boolean =>
     status?.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True') === true;
   const condition = ({ status }: Pod, type: string): PodCondition | undefined =>
@@ -70,9 +69,8 @@ describe('a running Pod', { skip: skip ?? false }, () => {
       '-c',
       'echo sees $(cat /proc/1/cmdline); sleep 60',
     );
-    await eventually(
-      async () => assert.match(await node.kubectl('logs', 'debugged', '-c', 'look'), /sees sh-ctrap/),
-      bound,
+    await eventually(async () =>
+      assert.match(await node.kubectl('logs', 'debugged', '-c', 'look'), /sees sh-ctrap/),
     );
     const exec = await node.kubectl('exec', 'debugged', '-c', 'look', '--', 'sh', '-c', 'echo inside');
     assert.equal(exec, 'inside\n');

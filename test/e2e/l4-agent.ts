@@ -8,10 +8,10 @@ import { connect, createServer, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 
 export type AgentRequest = { readonly id: number } & (
-  | { readonly op: 'tcp'; readonly host: string; readonly port: number }
+  | { readonly op: 'tcp'; readonly host: string; readonly port: number; readonly waitMs: number }
   | { readonly op: 'udp'; readonly host: string; readonly port: number; readonly localPort: number }
   /** GET; the answer is `STATUS BODY`. */
-  | { readonly op: 'http'; readonly host: string; readonly port: number }
+  | { readonly op: 'http'; readonly host: string; readonly port: number; readonly waitMs: number }
   /** Dials and keeps the connection under `name`. */
   | { readonly op: 'open'; readonly host: string; readonly port: number; readonly name: string }
   /** Sends a line over a kept connection and answers with what comes back. */
@@ -20,8 +20,10 @@ export type AgentRequest = { readonly id: number } & (
 /** `text` is the answer, or the error's code: ECONNREFUSED, ETIMEDOUT. */
 export type AgentReply = { readonly id: number; readonly text: string };
 
-/** No packet of a test needs longer on one machine; what is dropped is told by it. */
-const answerTimeoutMs = 1500;
+/** For an answer that is to come, however busy the machine is, ms. */
+export const answerTimeoutMs = 30_000;
+/** The same over UDP, where a packet that is lost stays lost. */
+const datagramTimeoutMs = 5000;
 
 const [, , agentName = '', ...servePorts] = process.argv;
 const kept = new Map<string, Socket>();
@@ -41,7 +43,7 @@ function plain(address: string): string {
   return address.replace(/^::ffff:/, '');
 }
 
-function nextLine(socket: Socket): Promise<string> {
+function nextLine(socket: Socket, waitMs: number): Promise<string> {
   return new Promise((resolve) => {
     const done = (text: string): void => {
       socket.removeAllListeners('data');
@@ -51,7 +53,7 @@ function nextLine(socket: Socket): Promise<string> {
       socket.on('error', () => {});
       resolve(text.trim());
     };
-    socket.setTimeout(answerTimeoutMs, () => done('ETIMEDOUT'));
+    socket.setTimeout(waitMs, () => done('ETIMEDOUT'));
     socket.on('data', (chunk) => done(chunk.toString()));
     socket.on('error', (error: NodeJS.ErrnoException) => done(error.code ?? 'error'));
     if (socket.closed) done('closed');
@@ -59,9 +61,13 @@ function nextLine(socket: Socket): Promise<string> {
   });
 }
 
-function dial(host: string, port: number): { readonly socket: Socket; readonly line: Promise<string> } {
+function dial(
+  host: string,
+  port: number,
+  waitMs: number,
+): { readonly socket: Socket; readonly line: Promise<string> } {
   const socket = connect({ host, port });
-  return { socket, line: nextLine(socket) };
+  return { socket, line: nextLine(socket, waitMs) };
 }
 
 function askUdp(host: string, port: number, localPort: number): Promise<string> {
@@ -72,7 +78,7 @@ function askUdp(host: string, port: number, localPort: number): Promise<string> 
       socket.close();
       resolve(text.trim());
     };
-    const timer = setTimeout(() => done('ETIMEDOUT'), answerTimeoutMs);
+    const timer = setTimeout(() => done('ETIMEDOUT'), datagramTimeoutMs);
     socket.on('message', (message) => done(message.toString()));
     socket.on('error', (error: NodeJS.ErrnoException) => done(error.code ?? 'error'));
     socket.bind(localPort, () => {
@@ -83,9 +89,9 @@ function askUdp(host: string, port: number, localPort: number): Promise<string> 
 }
 
 /** Over a connection of its own. */
-function ask(host: string, port: number): Promise<string> {
+function ask(host: string, port: number, waitMs: number): Promise<string> {
   return new Promise((resolve) => {
-    const request = get({ host, port, agent: false, timeout: answerTimeoutMs }, (response) => {
+    const request = get({ host, port, agent: false, timeout: waitMs }, (response) => {
       let body = '';
       response.setEncoding('utf8').on('data', (text: string) => (body += text));
       response.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? 'error'));
@@ -99,7 +105,7 @@ function ask(host: string, port: number): Promise<string> {
 async function answer(request: AgentRequest): Promise<string> {
   switch (request.op) {
     case 'tcp': {
-      const { socket, line } = dial(request.host, request.port);
+      const { socket, line } = dial(request.host, request.port, request.waitMs);
       const text = await line;
       socket.destroy();
       return text;
@@ -107,16 +113,16 @@ async function answer(request: AgentRequest): Promise<string> {
     case 'udp':
       return askUdp(request.host, request.port, request.localPort);
     case 'http':
-      return ask(request.host, request.port);
+      return ask(request.host, request.port, request.waitMs);
     case 'open': {
-      const { socket, line } = dial(request.host, request.port);
+      const { socket, line } = dial(request.host, request.port, answerTimeoutMs);
       kept.set(request.name, socket);
       return line;
     }
     case 'say': {
       const socket = kept.get(request.name);
       if (socket === undefined) return 'no such connection';
-      const line = nextLine(socket);
+      const line = nextLine(socket, answerTimeoutMs);
       socket.write(`${request.text}\n`);
       return line;
     }

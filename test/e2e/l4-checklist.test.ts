@@ -6,6 +6,7 @@ import {
   addresses,
   addresses6,
   clientPort,
+  dropMs,
   nodeNames,
   otherPodPort,
   outsidePort,
@@ -159,7 +160,7 @@ for (const { name, turnedAway } of modes) {
       await served(8082, ['10.41.0.64/26', '10.41.0.100/32']);
       await served(8083, ['192.0.2.0/24']);
       assert.deepEqual(await podsAt('client', addresses['node-0'], 8082), ['pod-a']);
-      assert.ok(turnedAway.includes(await agent('client').tcp(addresses['node-0'], 8083)));
+      assert.ok(turnedAway.includes(await agent('client').tcp(addresses['node-0'], 8083, dropMs)));
     });
 
     test('ipMode Proxy: packets go to the load balancer itself; VIP: past it', async () => {
@@ -255,7 +256,7 @@ for (const { name, turnedAway } of modes) {
       const { v4, v6 } = await serve(['pod-a', 'pod-b'], { internalTrafficPolicy: 'Local' });
       for (const host of [v4, v6]) {
         assert.deepEqual(await podsAt('pod-a', host, 80), ['pod-a', 'pod-b']);
-        assert.ok(turnedAway.includes(await agent('pod-c').tcp(host, 80)));
+        assert.ok(turnedAway.includes(await agent('pod-c').tcp(host, 80, dropMs)));
       }
     });
 
@@ -265,7 +266,7 @@ for (const { name, turnedAway } of modes) {
       const { client } = plane.network.agents;
       const seenAs = name === 'nftables' ? addresses.client : '10.42.0.1'; // README: userspace cannot keep it
       assert.equal(await client.tcp(addresses['node-0'], nodePort), `pod-a ${seenAs}`);
-      assert.ok(turnedAway.includes(await client.tcp(addresses['node-1'], nodePort)));
+      assert.ok(turnedAway.includes(await client.tcp(addresses['node-1'], nodePort, dropMs)));
       for (const from of ['pod-c', 'node-1'] as const) {
         assert.deepEqual(await podsAt(from, addresses['node-1'], nodePort), ['pod-a'], `insider ${from}`);
       }

@@ -11,6 +11,7 @@ import {
   addresses6,
   type AgentName,
   createNetwork,
+  dropMs,
   type Network,
   type NodeName,
   nodeNames,
@@ -134,7 +135,7 @@ test('l4 families: node ports, localhost aside, and policy Local keep to IPv6 ru
   const local = await serve(['pod-a'], { type: 'NodePort', externalTrafficPolicy: 'Local' });
   const { client } = network.agents;
   assert.equal(await client.tcp(addresses6['node-0'], local.nodePort), `pod-a ${addresses6.client}`);
-  assert.equal(await client.tcp(addresses6['node-1'], local.nodePort), 'ETIMEDOUT');
+  assert.equal(await client.tcp(addresses6['node-1'], local.nodePort, dropMs), 'ETIMEDOUT');
 });
 
 test('l4 families: over IPv6 a Pod reaches itself, and without endpoints the answer is a refusal', {
@@ -155,7 +156,7 @@ test('l4 families: over IPv6 a Pod reaches itself, and without endpoints the ans
 
 test('l4 families: an address of any ServiceCIDR that no Service has is refused', { skip }, async () => {
   const answers = (from: AgentName) =>
-    Promise.all(['10.44.0.9', 'fd44::9'].map((host) => network.agents[from].tcp(host, 80)));
+    Promise.all(['10.44.0.9', 'fd44::9'].map((host) => network.agents[from].tcp(host, 80, dropMs)));
   assert.ok(!(await answers('pod-c')).includes('ECONNREFUSED'), 'before there is one');
   api.seed(serviceCidrs, { metadata: { name: 'more' }, spec: { cidrs: ['10.44.0.0/24', 'fd44::/112'] } });
   for (const from of ['pod-c', 'node-0'] as const) {

@@ -316,6 +316,10 @@ async function udpEndpoint() {
   server.bind(0, '127.0.0.1');
   await once(server, 'listening');
   const clients = [createSocket('udp4'), createSocket('udp4')];
+  for (const client of clients) {
+    client.bind(0, '127.0.0.1'); // by itself it would do so with the first packet, which then might come behind another's
+    await once(client, 'listening');
+  }
   return {
     came,
     backend: { address: '127.0.0.1', port: server.address().port },

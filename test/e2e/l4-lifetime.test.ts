@@ -144,12 +144,17 @@ describe('l4 over time', { skip }, () => {
       sessionAffinity: 'ClientIP',
       sessionAffinityConfig: { clientIP: { timeoutSeconds: 2 } },
     });
-    for (const [family, host] of [['ip', v4] as const, ['ip6', v6] as const]) {
-      const remembered = async () =>
-        (await nft('node-0', 'list', 'map', family, 'fairlead', 'vips_clients')).includes('timeout 2s');
+    const remembered = async (family: 'ip' | 'ip6') =>
+      (await nft('node-0', 'list', 'map', family, 'fairlead', 'vips_clients')).includes('timeout 2s');
+    const families = [['ip', v4] as const, ['ip6', v6] as const];
+    for (const [family, host] of families) {
       assert.equal((await podsAt('pod-a', host, 80)).length, 1);
-      assert.ok(await remembered(), 'while it comes');
-      await comesTrue(async () => !(await remembered()), 'forgotten after it stayed away');
+      const whileItComes = async () =>
+        (await podsAt('pod-a', host, 80)).length === 1 && (await remembered(family));
+      await comesTrue(whileItComes, `${family}: remembered while it comes`);
+    }
+    for (const [family, host] of families) {
+      await comesTrue(async () => !(await remembered(family)), `${family}: forgotten after it stayed away`);
       assert.equal((await podsAt('pod-a', host, 80)).length, 1);
     }
   });

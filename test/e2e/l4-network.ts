@@ -2,18 +2,21 @@ import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { run, runOk } from '../support/shell.ts';
-import type { AgentReply, AgentRequest } from './l4-agent.ts';
+import { type AgentReply, type AgentRequest, answerTimeoutMs } from './l4-agent.ts';
 
 /** A process in one namespace that serves and dials. */
 export type Agent = {
-  /** The line that the far side sends first, or an error code. */
-  tcp(host: string, port: number): Promise<string>;
+  /** The line that the far side sends first, or an error code. `waitMs`: `dropMs` where none is to come. */
+  tcp(host: string, port: number, waitMs?: number): Promise<string>;
   udp(host: string, port: number, localPort?: number): Promise<string>;
   /** `STATUS BODY` of a GET. */
-  http(host: string, port: number): Promise<string>;
+  http(host: string, port: number, waitMs?: number): Promise<string>;
   open(name: string, host: string, port: number): Promise<string>;
   say(name: string, text: string): Promise<string>;
 };
+
+/** How long nothing must come for a connection that is dropped, ms. Too short can only hide a fault, too long only takes its time. */
+export const dropMs = 1500;
 
 export type AgentName = 'client' | 'node-0' | 'node-1' | 'pod-a' | 'pod-b' | 'pod-c';
 
@@ -204,9 +207,9 @@ export async function startAgentIn(
   return {
     child,
     agent: {
-      tcp: (host, to) => ask({ op: 'tcp', host, port: to }),
+      tcp: (host, to, waitMs = answerTimeoutMs) => ask({ op: 'tcp', host, port: to, waitMs }),
       udp: (host, to, localPort = 0) => ask({ op: 'udp', host, port: to, localPort }),
-      http: (host, to) => ask({ op: 'http', host, port: to }),
+      http: (host, to, waitMs = answerTimeoutMs) => ask({ op: 'http', host, port: to, waitMs }),
       open: (as, host, to) => ask({ op: 'open', name: as, host, port: to }),
       say: (as, text) => ask({ op: 'say', name: as, text }),
     },

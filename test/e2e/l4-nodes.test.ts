@@ -6,7 +6,7 @@ import { readdir } from 'node:fs/promises';
 import { after, before, describe, test } from 'node:test';
 import { importImages, leftovers, planCluster, type TestCluster } from '../support/cluster.ts';
 import { eventually, missingForCluster, runOk } from '../support/shell.ts';
-import { type Agent, startAgentIn } from './l4-network.ts';
+import { type Agent, dropMs, startAgentIn } from './l4-network.ts';
 import { comesTrue } from './l4-proxy.ts';
 
 const missing = missingForCluster();
@@ -143,7 +143,8 @@ describe('l4 on four nodes', { skip: missing ?? false, timeout: 600_000 }, () =>
         ['inner', half.includes(from) ? [from] : ['ETIMEDOUT']],
         ['node', [from]],
       ] as const) {
-        const told = async () => nodesIn(await asked(from, ipOf(name), 80)).join() === sorted(want).join();
+        const told = async () =>
+          nodesIn(await asked(from, ipOf(name), 80, dropMs)).join() === sorted(want).join();
         await comesTrue(told, `${from} knows Service ${name}`);
       }
     }
@@ -164,16 +165,26 @@ describe('l4 on four nodes', { skip: missing ?? false, timeout: 600_000 }, () =>
 
   type Answer = { readonly node: string; readonly client: string };
 
-  async function ask(from: NodeName | 'outside', host: string, port: number): Promise<Answer> {
-    const text = await agents.get(from)?.http(host, port);
+  async function ask(
+    from: NodeName | 'outside',
+    host: string,
+    port: number,
+    waitMs?: number,
+  ): Promise<Answer> {
+    const text = await agents.get(from)?.http(host, port, waitMs);
     const [status = '', node = '', client = ''] = (text ?? '').split(' ');
     return status === '200' ? { node, client } : { node: status, client: '' };
   }
 
-  async function asked(from: NodeName | 'outside', host: string, port: number): Promise<readonly Answer[]> {
+  async function asked(
+    from: NodeName | 'outside',
+    host: string,
+    port: number,
+    waitMs?: number,
+  ): Promise<readonly Answer[]> {
     const answers: Answer[] = [];
     for (let count = 0; count < enough; count++) {
-      const answer = await ask(from, host, port);
+      const answer = await ask(from, host, port, waitMs);
       answers.push(answer);
       if (answer.client === '') break; // one failure tells
     }
@@ -200,7 +211,7 @@ describe('l4 on four nodes', { skip: missing ?? false, timeout: 600_000 }, () =>
 
   test('externalTrafficPolicy Local: the node’s own Pod sees the client; other nodes drop; insiders reach all', async () => {
     for (const at of nodes) {
-      const answers = await asked('outside', addressOf(at), 30_302);
+      const answers = await asked('outside', addressOf(at), 30_302, half.includes(at) ? undefined : dropMs);
       if (half.includes(at)) {
         assert.deepEqual(nodesIn(answers), [at]);
         assert.deepEqual([...new Set(answers.map(({ client }) => client))], [outsider], at);
@@ -211,8 +222,8 @@ describe('l4 on four nodes', { skip: missing ?? false, timeout: 600_000 }, () =>
 
   test('internalTrafficPolicy Local: the own node’s Pod or none', async () => {
     for (const from of nodes) {
-      const want = half.includes(from) ? from : 'ETIMEDOUT';
-      assert.deepEqual(nodesIn(await asked(from, ipOf('inner'), 80)), [want], from);
+      const [want, waitMs] = half.includes(from) ? [from] : ['ETIMEDOUT', dropMs];
+      assert.deepEqual(nodesIn(await asked(from, ipOf('inner'), 80, waitMs)), [want], from);
     }
   });
 
@@ -332,44 +343,49 @@ describe('l4 on four nodes', { skip: missing ?? false, timeout: 600_000 }, () =>
     assert.match(said, /Node agent-1[^]*?10\.41\.0\.4:30302\/tcp: goes to 10\.42\.\d+\.\d+:8080$/m);
   });
 
-  for (const how of ['its cable is pulled', 'its interface is down']) {
-    test(`a node is cut off, ${how}: its Pods leave, nobody’s request fails after that, and they return`, () =>
-      cutOff(how === 'its cable is pulled'));
-  }
-
-  async function cutOff(byCable: boolean): Promise<void> {
-    const cut: NodeName = 'agent-2';
-    const rest = nodes.filter((node) => node !== cut);
-    const ready = (): Promise<string> => readyOf(cut);
-    const link = (state: 'up' | 'down'): Promise<string> => {
-      const [netns, port] = byCable ? ['net', `node${nodes.indexOf(cut)}`] : [cut, 'eth0'];
-      return runOk('ip', ['-n', `fairlead-${cluster.name}-${netns}`, 'link', 'set', port, state]);
+  test('nodes are cut off, by their cable and by their interface: their Pods leave, nobody’s request fails after that, and they return', async () => {
+    // One of each zone, at once: both are missed after the same time.
+    const pulled: NodeName = 'agent-2';
+    const cut: readonly NodeName[] = [pulled, 'agent-0'];
+    const rest = nodes.filter((node) => !cut.includes(node));
+    const link = async (state: 'up' | 'down'): Promise<void> => {
+      for (const node of cut) {
+        const [netns, port] = node === pulled ? ['net', `node${nodes.indexOf(node)}`] : [node, 'eth0'];
+        await runOk('ip', ['-n', `fairlead-${cluster.name}-${netns}`, 'link', 'set', port, state]);
+      }
     };
     await link('down');
-    await comesTrue(async () => (await ready()) === 'Unknown', `${cut} is missed`);
+    for (const node of cut) {
+      await comesTrue(async () => (await readyOf(node)) === 'Unknown', `${node} is missed`);
+    }
     for (const from of rest) {
-      const only = async () => nodesIn(await asked(from, ipOf('all'), 80)).join() === sorted(rest).join();
-      await comesTrue(only, `${from} sends nothing there`);
+      const told = async () => nodesIn(await asked(from, ipOf('all'), 80, dropMs)).join();
+      await comesTrue(async () => (await told()) === sorted(rest).join(), `${from} sends nothing there`);
     }
     // From here on everything is answered.
     for (const from of rest) {
       assert.deepEqual(nodesIn(await asked(from, ipOf('all'), 80)), sorted(rest), from);
       assert.deepEqual(nodesIn(await asked('outside', addressOf(from), 30_301)), sorted(rest), from);
+      assert.deepEqual(nodesIn(await asked(from, ipOf('zone'), 80)), [from], 'what is left of the zone');
     }
-    const west = await asked('agent-1', ipOf('zone'), 80);
-    assert.deepEqual(nodesIn(west), ['agent-1'], 'what is left of the zone');
-    if (byCable) {
-      const alone = await asked(cut, ipOf('node'), 80);
-      assert.deepEqual(nodesIn(alone), [cut], 'on the lonely node its own Pod answers');
-    }
+    const alone = await asked(pulled, ipOf('node'), 80);
+    assert.deepEqual(nodesIn(alone), [pulled], 'on the lonely node its own Pod answers');
     await link('up');
-    await comesTrue(async () => (await ready()) === 'True', `${cut} is back`);
-    const wayOut = () => runOk('ip', ['-n', `fairlead-${cluster.name}-${cut}`, 'route', 'show', 'default']);
-    await comesTrue(async () => (await wayOut()).startsWith(`default via ${outsider} `), 'its way out, too');
-    for (const from of nodes) {
-      const all = async () => nodesIn(await asked(from, ipOf('all'), 80)).join() === sorted(nodes).join();
-      await comesTrue(all, `${from} reaches all again`);
+    for (const node of cut) {
+      await comesTrue(async () => (await readyOf(node)) === 'True', `${node} is back`);
+      const wayOut = () =>
+        runOk('ip', ['-n', `fairlead-${cluster.name}-${node}`, 'route', 'show', 'default']);
+      await comesTrue(
+        async () => (await wayOut()).startsWith(`default via ${outsider} `),
+        'its way out, too',
+      );
     }
-    assert.deepEqual(nodesIn(await asked('outside', addressOf(cut), 30_301)), sorted(nodes));
-  }
+    for (const from of nodes) {
+      const told = async () => nodesIn(await asked(from, ipOf('all'), 80, dropMs)).join();
+      await comesTrue(async () => (await told()) === sorted(nodes).join(), `${from} reaches all again`);
+    }
+    for (const node of cut) {
+      assert.deepEqual(nodesIn(await asked('outside', addressOf(node), 30_301)), sorted(nodes));
+    }
+  });
 });

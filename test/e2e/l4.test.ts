@@ -21,6 +21,7 @@ import {
   addresses,
   type AgentName,
   createNetwork,
+  dropMs,
   type Network,
   type NodeName,
   nodeNames,
@@ -243,7 +244,7 @@ test('l4: source ranges of a load balancer drop everybody else', { skip }, async
     ingress,
   });
   assert.equal((await ask('client', addresses['node-0'], 8082, 1))[0]?.pod, 'pod-a');
-  assert.equal(await network.agents.client.tcp(addresses['node-0'], 8083), 'ETIMEDOUT');
+  assert.equal(await network.agents.client.tcp(addresses['node-0'], 8083, dropMs), 'ETIMEDOUT');
 });
 
 test('l4: without endpoints the answer is a refusal, at once', { skip }, async () => {
@@ -288,7 +289,7 @@ test('l4: session affinity keeps a client at its endpoint until that leaves', { 
 test('l4: internalTrafficPolicy Local uses the endpoints of the own node, or drops', { skip }, async () => {
   const { clusterIp } = await serve({ spec: { internalTrafficPolicy: 'Local' }, pods: ['pod-a', 'pod-b'] });
   assert.deepEqual(podsIn(await ask('pod-a', clusterIp, 80, enough)), ['pod-a', 'pod-b']);
-  assert.equal(await network.agents['pod-c'].tcp(clusterIp, 80), 'ETIMEDOUT');
+  assert.equal(await network.agents['pod-c'].tcp(clusterIp, 80, dropMs), 'ETIMEDOUT');
 });
 
 test('l4: externalTrafficPolicy Local keeps the client address; insiders reach all', { skip }, async () => {
@@ -299,7 +300,7 @@ test('l4: externalTrafficPolicy Local keeps the client address; insiders reach a
   assert.deepEqual(await ask('client', addresses['node-0'], nodePort, 1), [
     { pod: 'pod-b', client: addresses.client },
   ]);
-  assert.equal(await network.agents.client.tcp(addresses['node-1'], nodePort), 'ETIMEDOUT');
+  assert.equal(await network.agents.client.tcp(addresses['node-1'], nodePort, dropMs), 'ETIMEDOUT');
   assert.deepEqual(podsIn(await ask('pod-c', addresses['node-1'], nodePort, 1)), ['pod-b']);
   assert.deepEqual(podsIn(await ask('node-1', addresses['node-1'], nodePort, 1)), ['pod-b']);
 });

@@ -65,7 +65,7 @@ describe('images from a registry', { skip: missing ?? false, timeout: 180_000 },
   const start = (pod: string, image: string, policy: string) =>
     cluster.kubectl(`run ${pod} --image=${image} --image-pull-policy=${policy}`);
   const saysWord = async (pod: string, word: string): Promise<void> => {
-    await cluster.kubectl(`wait --for=condition=Ready pod/${pod} --timeout=20s`);
+    await cluster.kubectl(`wait --for=condition=Ready pod/${pod} --timeout=60s`);
     assert.equal((await cluster.kubectl(`logs ${pod}`)).trim(), word);
   };
   const eventsOf = (pod: string) =>

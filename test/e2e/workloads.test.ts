@@ -14,7 +14,7 @@ import { run, which } from '../support/shell.ts';
 import { outcomeAnnotation, startCluster, until } from './in-process-cluster.ts';
 
 const skip = which('kubectl') === undefined ? 'kubectl is not installed' : false;
-const options = { skip, timeout: 120_000 };
+const options = { skip, timeout: 300_000 };
 const scalersV2: Resource<KubeObject> = {
   group: 'autoscaling',
   version: 'v2',
@@ -84,7 +84,7 @@ test(
         },
       })),
     );
-    await kubectl('rollout', 'status', 'statefulset/db', '--timeout=20s');
+    await kubectl('rollout', 'status', 'statefulset/db', '--timeout=60s');
     const first = await alivePods(cluster, 'db');
     assert.deepEqual(namesOf(first), ['db-0', 'db-1', 'db-2']);
     const created = first.map((pod) => `${pod.metadata?.creationTimestamp} ${pod.metadata?.name}`);
@@ -102,7 +102,7 @@ test(
     assert.match(await kubectl('get', 'sts', '-o', 'wide'), /db +3\/3 .* main +busybox:1/);
 
     await kubectl('set', 'image', 'statefulset/db', 'main=busybox:2');
-    await kubectl('rollout', 'status', 'statefulset/db', '--timeout=20s');
+    await kubectl('rollout', 'status', 'statefulset/db', '--timeout=60s');
     const images = async () => (await alivePods(cluster, 'db')).map((pod) => pod.spec?.containers[0]?.image);
     assert.deepEqual(await images(), ['busybox:2', 'busybox:2', 'busybox:2']);
     assert.match(await kubectl('rollout', 'history', 'statefulset/db'), /1 [^]*2 /);
@@ -138,16 +138,16 @@ test(
     const { kubectl, apply } = cluster;
     await ready(cluster);
     await apply(workload('DaemonSet', 'agent', {}));
-    await kubectl('rollout', 'status', 'daemonset/agent', '--timeout=20s');
+    await kubectl('rollout', 'status', 'daemonset/agent', '--timeout=60s');
     const nodesOf = async () =>
       (await alivePods(cluster, 'agent')).map((pod) => pod.spec?.nodeName ?? '').toSorted();
     assert.deepEqual(await nodesOf(), ['agent-0', 'server-0']);
     await kubectl('set', 'image', 'daemonset/agent', 'main=busybox:2');
-    await kubectl('rollout', 'status', 'daemonset/agent', '--timeout=20s');
+    await kubectl('rollout', 'status', 'daemonset/agent', '--timeout=60s');
     const images = (await alivePods(cluster, 'agent')).map((pod) => pod.spec?.containers[0]?.image);
     assert.deepEqual(images, ['busybox:2', 'busybox:2']);
     await kubectl('rollout', 'undo', 'daemonset/agent');
-    await kubectl('rollout', 'status', 'daemonset/agent', '--timeout=20s');
+    await kubectl('rollout', 'status', 'daemonset/agent', '--timeout=60s');
     await kubectl('taint', 'nodes', 'agent-0', 'gpu=yes:NoExecute');
     await until('one node', async () => (await nodesOf()).join() === 'server-0');
     assert.match(await kubectl('get', 'ds'), /agent +1 +1 +1 +1 +1 +<none>/);
@@ -169,25 +169,25 @@ test('workloads: Jobs complete, fail, count indexes and clean up after themselve
   const { kubectl, apply, client } = cluster;
   await ready(cluster);
   await apply(job('sum', { completions: 3, parallelism: 2 }, 'Succeeded'));
-  await kubectl('wait', '--for=condition=complete', 'job/sum', '--timeout=20s');
+  await kubectl('wait', '--for=condition=complete', 'job/sum', '--timeout=60s');
   assert.match(await kubectl('get', 'jobs'), /sum +Complete +3\/3/);
   await until('free Pods', async () =>
     (await alivePods(cluster, 'sum')).every((pod) => (pod.metadata?.finalizers ?? []).length === 0),
   );
 
   await apply(job('parts', { completions: 3, parallelism: 3, completionMode: 'Indexed' }, 'Succeeded'));
-  await kubectl('wait', '--for=condition=complete', 'job/parts', '--timeout=20s');
+  await kubectl('wait', '--for=condition=complete', 'job/parts', '--timeout=60s');
   assert.equal((await client.get(jobs, 'default', 'parts')).status?.completedIndexes, '0-2');
 
   await apply(job('broken', { backoffLimit: 0 }, 'Failed'));
-  await kubectl('wait', '--for=condition=failed', 'job/broken', '--timeout=20s');
+  await kubectl('wait', '--for=condition=failed', 'job/broken', '--timeout=60s');
   assert.match(await kubectl('describe', 'job', 'broken'), /BackoffLimitExceeded/);
 
   const podFailurePolicy = {
     rules: [{ action: 'FailJob', onExitCodes: { operator: 'In', values: [42] } }],
   };
   await apply(job('picky', { podFailurePolicy }, 'Failed 42'));
-  await kubectl('wait', '--for=condition=failed', 'job/picky', '--timeout=20s');
+  await kubectl('wait', '--for=condition=failed', 'job/picky', '--timeout=60s');
   assert.match(
     await kubectl('describe', 'job', 'picky'),
     /PodFailurePolicy .*Container main for pod default\/picky-\w+ failed with exit code 42 matching FailJob rule at index 0/,
@@ -202,7 +202,7 @@ test('workloads: Jobs complete, fail, count indexes and clean up after themselve
     'the brief Job is gone',
     async () => !(await kubectl('get', 'jobs', '-o', 'name')).includes('brief'),
   );
-  await kubectl('delete', 'jobs', '--all', '--timeout=20s');
+  await kubectl('delete', 'jobs', '--all', '--timeout=60s');
   await until('no Pods', async () => (await client.list(pods, { namespace: 'default' })).items.length === 0);
 });
 
@@ -226,7 +226,7 @@ test('workloads: a CronJob starts Jobs, also by hand, and keeps its history shor
   );
   await kubectl('patch', 'cronjob', 'tick', '-p', '{"spec":{"suspend":true,"schedule":"0 4 * * *"}}');
   await kubectl('create', 'job', '--from=cronjob/tick', 'by-hand');
-  await kubectl('wait', '--for=condition=complete', 'job/by-hand', '--timeout=20s');
+  await kubectl('wait', '--for=condition=complete', 'job/by-hand', '--timeout=60s');
   assert.match(await kubectl('get', 'cronjob'), /tick +0 4 \* \* \* +<none> +True/);
   await assert.rejects(
     kubectl('patch', 'cronjob', 'tick', '-p', '{"spec":{"schedule":"61 * * * *"}}'),
@@ -273,7 +273,7 @@ test(
     await kubectl('uncordon', pod?.spec?.nodeName ?? '');
     await kubectl('scale', 'rc/web', '--replicas=4');
     await until('disruptions allowed', async () => /web +2 +N\/A +2 /.test(await kubectl('get', 'pdb')));
-    await kubectl('drain', pod?.spec?.nodeName ?? '', '--timeout=20s', '--force', '--ignore-daemonsets');
+    await kubectl('drain', pod?.spec?.nodeName ?? '', '--timeout=60s', '--force', '--ignore-daemonsets');
 
     const access = { accessModes: ['ReadWriteOnce'], storageClassName: '' };
     const volume = (name: string, storage: string): object => ({
@@ -288,7 +288,7 @@ test(
       metadata: { name: 'data', namespace: 'default' },
       spec: { ...access, resources: { requests: { storage: '500Mi' } } },
     });
-    await kubectl('wait', '--for=jsonpath={.status.phase}=Bound', 'pvc/data', '--timeout=20s');
+    await kubectl('wait', '--for=jsonpath={.status.phase}=Bound', 'pvc/data', '--timeout=60s');
     assert.match(await kubectl('get', 'pvc'), /data +Bound +small +1Gi +RWO/);
     assert.match(await kubectl('get', 'pv'), /small +1Gi +RWO +Retain +Bound +default\/data/);
     assert.match(await kubectl('get', 'events.events.k8s.io'), /SuccessfulCreate/);
@@ -342,7 +342,7 @@ test('workloads: Pods wait for gates and volumes, claims in use stay', options, 
     /only deletion is allowed, but found new scheduling gate 'example.com\/other'/,
   );
   await patch({ schedulingGates: null, nodeSelector: { 'kubernetes.io/hostname': 'agent-0' } });
-  await kubectl('wait', '--for=condition=Ready', 'pod/gated', '--timeout=20s');
+  await kubectl('wait', '--for=condition=Ready', 'pod/gated', '--timeout=60s');
   assert.match(await kubectl('get', 'pod', 'gated', '-o', 'wide'), / agent-0 /);
 
   const where = { key: 'kubernetes.io/hostname', operator: 'In', values: ['agent-0'] };
@@ -379,7 +379,7 @@ test('workloads: Pods wait for gates and volumes, claims in use stay', options, 
   assert.match(await kubectl('get', 'pvc'), /data +Pending/);
   const volumes = [{ name: 'data', persistentVolumeClaim: { claimName: 'data' } }];
   await apply(pod('user', { volumes }));
-  await kubectl('wait', '--for=condition=Ready', 'pod/user', '--timeout=20s');
+  await kubectl('wait', '--for=condition=Ready', 'pod/user', '--timeout=60s');
   assert.match(await kubectl('get', 'pod', 'user', '-o', 'wide'), / agent-0 /);
   assert.match(await kubectl('get', 'pvc'), /data +Bound +near /);
 
@@ -390,8 +390,8 @@ test('workloads: Pods wait for gates and volumes, claims in use stay', options, 
     /Status: +Terminating[^]*pvc-protection[^]*Used By: +user/,
   );
   assert.match(await kubectl('get', 'pv'), /near +1Gi +RWO +Retain +Terminating/);
-  await kubectl('delete', 'pod/user', '--timeout=20s');
-  await kubectl('wait', '--for=delete', 'pvc/data', 'pv/near', '--timeout=20s');
+  await kubectl('delete', 'pod/user', '--timeout=60s');
+  await kubectl('wait', '--for=delete', 'pvc/data', 'pv/near', '--timeout=60s');
 });
 
 test('workloads: quotas and limit ranges bound a namespace', options, async () => {

@@ -36,7 +36,7 @@ export function get(
   return new Promise((resolve, reject) => {
     const outgoing = request(
       url,
-      { headers, agent: agent ?? new Agent({ keepAlive: false }), timeout: 20_000 },
+      { headers, agent: agent ?? new Agent({ keepAlive: false }), timeout: 60_000 },
       (incoming) => {
         const chunks: Buffer[] = [];
         incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -50,7 +50,7 @@ export function get(
         );
       },
     );
-    outgoing.on('timeout', () => outgoing.destroy(new Error('no answer within 20 s')));
+    outgoing.on('timeout', () => outgoing.destroy(new Error('no answer within a minute')));
     outgoing.on('error', reject);
     outgoing.end();
   });

@@ -66,12 +66,15 @@ export async function runOk(
   return result.stdout;
 }
 
-/** Asks again until `attempt` no longer throws; then its value. At the deadline rejects with the last failure. */
+/**
+ * Asks again until `attempt` no longer throws; then its value. At the deadline rejects with the last failure: a minute by default, which costs
+ * only who fails, and is long enough for a machine that is busy with something else.
+ */
 export async function eventually<T>(
   attempt: () => Promise<T> | T,
   options: { readonly timeoutMs?: number; readonly everyMs?: number } = {},
 ): Promise<T> {
-  const deadlineMs = performance.now() + (options.timeoutMs ?? 30_000);
+  const deadlineMs = performance.now() + (options.timeoutMs ?? 60_000);
   for (;;) {
     try {
       return await attempt();

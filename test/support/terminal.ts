@@ -53,7 +53,7 @@ export function openTerminal(command: string, env: Readonly<Record<string, strin
 
   return {
     type: (text) => void child.stdin.write(text),
-    expect: (pattern, timeoutMs = 30_000) =>
+    expect: (pattern, timeoutMs = 60_000) =>
       until(
         String(pattern),
         () => {
@@ -64,7 +64,7 @@ export function openTerminal(command: string, env: Readonly<Record<string, strin
         },
         timeoutMs,
       ),
-    exited: async (timeoutMs = 30_000) => {
+    exited: async (timeoutMs = 60_000) => {
       const done = await until(
         'the program to end',
         () => (exitCode === undefined ? undefined : { exitCode }),
