@@ -136,13 +136,16 @@ export async function startPlane(mode: Mode['name']): Promise<Plane> {
     update: (kind, key, patch) => tell({ op: 'update', kind, key, patch }),
     remove: (kind, key) => tell({ op: 'remove', kind, key }),
     async settled() {
-      // Changes are applied in the order of their coming, so that the last one tells for all.
+      // Changes are applied in the order of their coming, so that the last one tells for all; each family has a table of its own.
       const name = `marker-${++markers}`;
-      const address = `10.43.${100 + (markers >> 8)}.${markers & 255}`;
-      put('endpointslices', sliceOf(name, 'IPv4', ['pod-a']));
-      put('services', serviceOf(name, { clusterIPs: [address], nodePort: 0 }));
+      const clusterIPs = [`10.43.${100 + (markers >> 8)}.${markers & 255}`, `fd43::${8000 + markers}`];
+      for (const family of ['IPv4', 'IPv6'] as const) put('endpointslices', sliceOf(name, family, ['pod-a']));
+      put('services', serviceOf(name, { clusterIPs, nodePort: 0 }));
       for (const [node, proxy] of proxies) {
-        const known = async () => (await proxy.get('/debug/ruleset')).text.includes(` ${address} `);
+        const known = async () => {
+          const { text } = await proxy.get('/debug/ruleset');
+          return clusterIPs.every((address) => text.includes(` ${address} `));
+        };
         await comesTrue(known, `${node} has applied ${name}`);
       }
       tell({ op: 'remove', kind: 'services', key: `default/${name}` });
