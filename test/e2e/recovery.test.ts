@@ -46,7 +46,7 @@ describe('recovery', { skip: missing ?? false, timeout: 600_000 }, () => {
     await cluster.kubectl('rollout status deployment/echo --timeout=60s');
     const echo = (await jsonOf('service echo -o jsonpath={.spec.clusterIP}')).trim();
     // One connection through the Service for the whole test, and a new one five times a second.
-    const line = `(while :; do echo tick; sleep 0.2; done) | /usr/bin/nc ${echo} 7 & while :; do echo new | /usr/bin/nc -w 2 ${echo} 7 | grep -q . && echo opened || echo refused; sleep 0.2; done`;
+    const line = `(while :; do echo tick; sleep 0.2; done) | /usr/bin/nc ${echo} 7 & while :; do echo new | /usr/bin/nc -N -w 30 ${echo} 7 | grep -q . && echo opened || echo refused; sleep 0.2; done`;
     await runOk(
       'kubectl',
       ['run', 'talker', '--image=alpine:latest', '--restart=Never', '--command', '--', 'sh', '-c', line],

@@ -4,6 +4,7 @@ import { createGrpcClient } from '../../src/base/grpc.ts';
 import { etcdMethods } from '../../src/store/etcd-messages.ts';
 import { isStoreError, type Store, type StoreEvent, type ValueTemplate } from '../../src/store/store.ts';
 import { type Etcd, openTestStore, startEtcd, withoutEtcd } from '../support/etcd.ts';
+import { eventually } from '../support/shell.ts';
 import { storeConformance } from '../support/store-conformance.ts';
 
 describe('the store on etcd', { skip: withoutEtcd }, () => {
@@ -96,13 +97,14 @@ describe('the store on etcd', { skip: withoutEtcd }, () => {
         const refused = store.put('/b', value('1'), 0);
         await assert.rejects(refused, (error) => isStoreError(error, 'Failed'));
         await etcd.restart();
+        await eventually(() => store.catchUp?.());
         const again = await store.put('/a', value('2'), made.revision);
         assert.deepEqual(
           seen.map((event) => event.revision),
           [made.revision, again.revision],
         );
       },
-      { callTimeoutMs: 500, attemptTimeoutMs: 300 },
+      { callTimeoutMs: 2000, attemptTimeoutMs: 1000 },
     );
   });
 

@@ -150,7 +150,7 @@ test(
     await kubectl('rollout', 'status', 'daemonset/agent', '--timeout=60s');
     await kubectl('taint', 'nodes', 'agent-0', 'gpu=yes:NoExecute');
     await until('one node', async () => (await nodesOf()).join() === 'server-0');
-    assert.match(await kubectl('get', 'ds'), /agent +1 +1 +1 +1 +1 +<none>/);
+    await until('its status', async () => /agent +1 +1 +1 +1 +1 +<none>/.test(await kubectl('get', 'ds')));
   },
 );
 
@@ -290,7 +290,8 @@ test(
     });
     await kubectl('wait', '--for=jsonpath={.status.phase}=Bound', 'pvc/data', '--timeout=60s');
     assert.match(await kubectl('get', 'pvc'), /data +Bound +small +1Gi +RWO/);
-    assert.match(await kubectl('get', 'pv'), /small +1Gi +RWO +Retain +Bound +default\/data/);
+    const bound = /small +1Gi +RWO +Retain +Bound +default\/data/;
+    await until('the volume is bound, too', async () => bound.test(await kubectl('get', 'pv')));
     assert.match(await kubectl('get', 'events.events.k8s.io'), /SuccessfulCreate/);
 
     const scaler = { scaleTargetRef: { kind: 'ReplicationController', name: 'web' }, maxReplicas: 3 };

@@ -72,7 +72,7 @@ export async function createTestRegistry(netns: string): Promise<TestRegistry> {
     notAfter,
   });
   await runOk('ip', ['netns', 'add', netns]);
-  const link = 'flregistry';
+  const link = `flreg${process.pid}`;
   for (const line of [
     `link add ${link} type veth peer name eth0 netns ${netns}`,
     `address add ${network}.1/29 dev ${link}`,
