@@ -13,11 +13,11 @@ import { eventually, missingForCluster, run, runOk } from '../support/shell.ts';
 
 const missing = missingForCluster();
 
-/** Everything of this machine that a cluster could change, in words that do not depend on other clusters' comings and goings. */
+/** Everything of this machine that a cluster could change, but links that other clusters and tests have on it meanwhile. */
 async function machineState(): Promise<readonly string[]> {
   const rules = (await run('nft', ['list', 'tables'])).stdout;
-  const routes = (await runOk('ip', ['route'])) + (await runOk('ip', ['-br', 'link']));
-  return [rules, routes];
+  const lines = ((await runOk('ip', ['route'])) + (await runOk('ip', ['-br', 'link']))).split('\n');
+  return [rules, ...lines.filter((line) => !/^fl|dev fl/.test(line))];
 }
 
 function processState(name: string, process: string): { readonly pid: number; readonly restarts: number } {
