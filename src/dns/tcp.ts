@@ -6,20 +6,28 @@ import { type ClientNumbers, clientOf } from './client-number.ts';
 import { cannotListen, type ListenAddress, type Listener, serverLimits } from './server-limits.ts';
 import { wireLimits } from './wire.ts';
 
+/** Bounds that tests make smaller. */
+type TcpLimits = Pick<
+  { readonly [K in keyof typeof serverLimits]: number },
+  'connectionsMax' | 'idleTimeoutMs'
+>;
+
 /** Serves DNS over TCP at an address, or on a listening socket that was made by somebody else. Rejects when it cannot. */
 export async function listenTcp(
   where: ListenAddress | { readonly fd: number },
   resolver: Resolver,
   clock: Clock,
   log: Logger,
+  { connectionsMax, idleTimeoutMs }: TcpLimits = serverLimits,
 ): Promise<Listener> {
   const open = new Set<Socket>();
   const server = createServer({ noDelay: true }, (socket) => {
     open.add(socket);
     socket.on('close', () => open.delete(socket));
+    socket.setTimeout(idleTimeoutMs, () => socket.destroy());
     serveConnection(socket, resolver, clock);
   });
-  server.maxConnections = serverLimits.connectionsMax;
+  server.maxConnections = connectionsMax;
   await new Promise<void>((done, fail) => {
     server.once('error', (error) => fail('fd' in where ? error : cannotListen(where, error)));
     if ('fd' in where) server.listen({ fd: where.fd }, done);
@@ -47,7 +55,6 @@ const collected = Buffer.allocUnsafe(1 << 16);
 /** Messages with their length before them, answered in whatever order they are ready (RFC 7766). */
 function serveConnection(socket: Socket, resolver: Resolver, clock: Clock): void {
   const connection = new Connection(socket, resolver, clock);
-  socket.setTimeout(serverLimits.idleTimeoutMs, () => socket.destroy());
   socket.on('error', () => socket.destroy()); // the peer went away: that is its right
   socket.on('drain', () => connection.proceed());
   socket.on('data', (chunk: Buffer) => connection.receive(chunk));
