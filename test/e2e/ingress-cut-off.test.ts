@@ -62,8 +62,8 @@ async function startNode(t: TestContext, address: string): Promise<Node> {
 
 const limits = {
   ...defaultLimits,
-  upstreamConnectTimeoutMs: 300,
-  upstreamStallMs: 300,
+  upstreamConnectTimeoutMs: 600,
+  upstreamStallMs: 600,
   quarantineMs: 200,
   quarantineMaxMs: 400,
 };
