@@ -7,9 +7,11 @@ import { Agent } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
 import { type TestContext, test } from 'node:test';
 import { openSharedSockets } from '../../src/l7/transport/listen-sockets.ts';
 import { get as getUrl, startLoad } from '../support/load.ts';
+import { eventually } from '../support/shell.ts';
 import { type Backend, curl, exchangeRaw, get, localhost, startBackend, until } from './ingress-harness.ts';
 
 const program = join(import.meta.dirname, '../../src/cmd/fairlead.ts');
@@ -104,6 +106,36 @@ test('workers share the address, their counters are added up, and one explains',
   assert.equal(await curl('-k', `https://${localhost}:${instance.https}/`), 'one');
   const explained = await curl(`http://${localhost}:${instance.health}/debug/explain?url=http://a/`);
   assert.match(explained, new RegExp(`${localhost}:${backend.port} ready, 0 requests under way`));
+});
+
+test('endpoints that have left are explained while they carry tunnels of any worker', options, async (t) => {
+  const backends = [await startBackend(t, 'stays'), await startBackend(t, 'leaves')];
+  const tunnelsOf = backends.map(({ server }) => {
+    const tunnels: Duplex[] = [];
+    server.on('upgrade', (_request, socket) => {
+      tunnels.push(socket);
+      socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n');
+    });
+    return tunnels;
+  });
+  const instance = await start(t, backends, ['--workers', '2']);
+  const clients = Array.from({ length: 6 }, () => connect(instance.http, localhost));
+  t.after(() => clients.forEach((client) => client.destroy()));
+  for (const client of clients) {
+    client.write('GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n');
+    await once(client, 'data');
+  }
+  const explain = (): Promise<string> =>
+    curl(`http://${localhost}:${instance.health}/debug/explain?url=http://a/`);
+  writeRoutes(instance.folder, backends.slice(0, 1));
+  const count = tunnelsOf[1]?.length ?? 0;
+  assert.ok(count > 0, 'six over two workers: one has had two, in turn');
+  const under = `${count} requests under way, ${count} of them tunnels`;
+  const draining = new RegExp(`${localhost}:${backends[1]?.port} draining for \\d+ s: ${under}`);
+  await eventually(async () => assert.match(await explain(), draining));
+  tunnelsOf.flat().forEach((socket) => socket.end());
+  clients.forEach((client) => client.end());
+  await eventually(async () => assert.doesNotMatch(await explain(), /draining/));
 });
 
 test('a rate limit holds for all workers together', options, async (t) => {

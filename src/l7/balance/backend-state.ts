@@ -30,6 +30,8 @@ export class BackendState {
   retrying = 0;
   readonly #random: () => number;
   readonly #waiting: Waiter[] = [];
+  /** Endpoints that newer tables leave out, which had requests under way then; and when that was, ms. */
+  readonly #left = new Map<UpstreamEndpoint, number>();
   /** undefined: nothing is asked for beyond round robin. */
   #chooser: Chooser<UpstreamEndpoint> | undefined;
   #cursor = 0;
@@ -50,7 +52,20 @@ export class BackendState {
     if (this.policy === defaultBalance && weights === undefined) this.#chooser = undefined;
     else this.#chooser ??= new Chooser(this.policy, this.#random);
     this.#chooser?.update(endpoints, weights, nowMs);
+    for (const endpoint of this.endpoints) this.#left.set(endpoint, nowMs);
+    for (const endpoint of endpoints) this.#left.delete(endpoint);
     this.endpoints = endpoints;
+    this.#forgetIdle();
+  }
+
+  /** Endpoints that newer tables leave out and that still have requests under way, with when they left, ms. */
+  draining(): ReadonlyMap<UpstreamEndpoint, number> {
+    this.#forgetIdle();
+    return this.#left;
+  }
+
+  #forgetIdle(): void {
+    for (const endpoint of this.#left.keys()) if (endpoint.pending === 0) this.#left.delete(endpoint);
   }
 
   /** undefined: all are excluded, or none takes anything more. `hash`: see Chooser. */

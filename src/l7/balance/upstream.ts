@@ -27,8 +27,10 @@ export class UpstreamEndpoint {
   readonly proxyProtocol: 1 | 2 | undefined;
   /** Why the last connection could not be made; undefined: it could. */
   lastError: string | undefined;
-  /** Requests under way. */
+  /** Requests under way, tunnels among them. */
   pending = 0;
+  /** Upgraded and relayed connections under way. */
+  tunnels = 0;
   /** Connections made or being made. */
   connections = 0;
   /** Unused ones, the most recently used last. */

@@ -192,14 +192,17 @@ export class WorkerPool implements Engine {
     const lists = await Promise.all(this.#workers.map((worker) => worker.read(backendId)));
     const sum = new Map<string, LiveEndpoint>();
     for (const endpoint of lists.flat()) {
-      const { key, pending, ejected, startedShare = 1, lastError } = endpoint;
-      const known = sum.get(key);
-      sum.set(key, {
+      const { key, pending, tunnels, ejected, startedShare = 1, lastError, leftForMs } = endpoint;
+      const place = leftForMs === undefined ? key : `${key} left`; // one that has come back may be both
+      const known = sum.get(place);
+      sum.set(place, {
         key,
         pending: pending + (known?.pending ?? 0),
+        tunnels: tunnels + (known?.tunnels ?? 0),
         ejected: ejected ?? known?.ejected,
         startedShare: Math.min(startedShare, known?.startedShare ?? 1),
         lastError: lastError ?? known?.lastError,
+        leftForMs: leftForMs === undefined ? undefined : Math.max(leftForMs, known?.leftForMs ?? 0),
       });
     }
     return [...sum.values()];

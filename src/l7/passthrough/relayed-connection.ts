@@ -43,7 +43,7 @@ export class RelayedConnection implements ClientHandler, AttemptOwner, UpstreamO
   #releasePlace: (() => void) | undefined;
   #clientEnded = false;
   #recorded = false;
-  #endpoint = '';
+  #endpoint: UpstreamEndpoint | undefined;
   /** With no byte either way until then it is cut. */
   #idleDeadlineMs = Number.POSITIVE_INFINITY;
   /** The client, or the endpoint, that takes nothing of what is held for it until then is cut. */
@@ -142,7 +142,8 @@ export class RelayedConnection implements ClientHandler, AttemptOwner, UpstreamO
   onUpstreamConnect(): void {
     const upstream = this.#upstream!;
     this.#state = 'relaying';
-    this.#endpoint = upstream.endpoint.key;
+    this.#endpoint = upstream.endpoint;
+    this.#endpoint.tunnels += 1;
     this.#attempts.sent += 1;
     this.#times.connected(this.#context.nowMs());
     upstream.deadlineMs = Number.POSITIVE_INFINITY;
@@ -290,6 +291,7 @@ export class RelayedConnection implements ClientHandler, AttemptOwner, UpstreamO
     this.#releasePlace = undefined;
     if (this.#recorded) return;
     this.#recorded = true;
+    if (this.#endpoint !== undefined) this.#endpoint.tunnels -= 1;
     const { metrics, onAccess } = this.#context;
     metrics.relaysEnded[status]! += 1;
     onAccess?.({
@@ -306,7 +308,7 @@ export class RelayedConnection implements ClientHandler, AttemptOwner, UpstreamO
       receivedBytes: this.#receivedBytes,
       sentBytes: this.#sentBytes,
       backend,
-      endpoint: this.#endpoint,
+      endpoint: this.#endpoint?.key ?? '',
       attempts,
       traceId: '',
       traceSampled: false,

@@ -26,6 +26,13 @@ export class ExchangeTunnel {
     upstream.deadlineMs = Number.POSITIVE_INFINITY;
     upstream.stallMs = Number.POSITIVE_INFINITY;
     context.metrics.tunnels += 1;
+    upstream.endpoint.tunnels += 1;
+  }
+
+  /** It is over. To be called once. */
+  end(): void {
+    this.#context.metrics.tunnels -= 1;
+    this.#upstream.endpoint.tunnels -= 1;
   }
 
   /** Answers the upgrade with `text`, and with the first bytes of the tunnel. */

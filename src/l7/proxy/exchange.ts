@@ -419,7 +419,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
 
   #finishTunnel(): void {
     const endpoint = this.#upstream?.endpoint.key ?? '';
-    this.#context.metrics.tunnels -= 1;
+    this.#tunnel?.end();
     this.#drop();
     this.#over(101, endpoint);
   }

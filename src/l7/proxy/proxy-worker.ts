@@ -140,13 +140,23 @@ export class ProxyWorker implements Acceptor {
   endpointsOf(backendId: string): readonly LiveEndpoint[] {
     const state = this.#states.get(backendId);
     const nowMs = this.#clock.monotonicMs();
-    return (state?.endpoints ?? []).map(({ key, pending, ejection, lastError }, index) => ({
+    if (state === undefined) return [];
+    const used = state.endpoints.map(({ key, pending, tunnels, ejection, lastError }, index) => ({
       key,
       pending,
+      tunnels,
       ejected: ejection.active ? ejection.cause : undefined,
-      startedShare: state?.startedShare(index, nowMs) ?? 1,
+      startedShare: state.startedShare(index, nowMs),
       lastError,
     }));
+    const left = [...state.draining()].map(([{ key, pending, tunnels }, sinceMs]) => ({
+      key,
+      pending,
+      tunnels,
+      ejected: undefined,
+      leftForMs: nowMs - sinceMs,
+    }));
+    return [...used, ...left];
   }
 
   accept(connection: Connection, from: AcceptedFrom): ConnectionHandler | undefined {

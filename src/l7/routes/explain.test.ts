@@ -111,13 +111,14 @@ const compiled = compileRoutes(world, ['fairlead']);
 function explain(url: string, more: Partial<ExplainRequest> = {}): string {
   const request = { method: 'GET', url: new URL(url), headers: [], clientAddress: '127.0.0.1', ...more };
   const live = [
-    { key: '10.42.0.5:8080', pending: 3, ejected: undefined, startedShare: 0.25 },
-    { key: '10.42.0.6:8080', pending: 0, ejected: 'connection' as const },
+    { key: '10.42.0.5:8080', pending: 3, tunnels: 0, ejected: undefined, startedShare: 0.25 },
+    { key: '10.42.0.6:8080', pending: 0, tunnels: 0, ejected: 'connection' as const },
+    { key: '10.42.0.7:8080', pending: 4, tunnels: 1, ejected: undefined, leftForMs: 12_000 },
   ];
   return explainRequest(compiled, request, () => live);
 }
 
-test('l7 explain: winner, losers, the younger Ingress and every endpoint with its state', () => {
+test('l7 explain: winner, losers, the younger Ingress and every endpoint with its state, also those that drain', () => {
   assert.equal(
     explain('http://shop.example/cart/1?x=2'),
     `GET http://shop.example/cart/1?x=2
@@ -132,6 +133,7 @@ BACKEND    default/shop:80
            10.42.0.5:8080 ready, 3 requests under way, starts slowly: 25 % of its share
            10.42.0.6:8080 ready, 0 requests under way, passed over: it could not be connected to a moment ago
            10.42.0.7:8080 serving, terminating: gets no new requests
+           10.42.0.7:8080 draining for 12 s: 4 requests under way, 1 of them tunnels
 RESULT     to one of 2 endpoints of default/shop:80
 `,
   );

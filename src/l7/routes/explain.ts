@@ -31,13 +31,18 @@ export type ExplainRequest = {
 export type LiveEndpoint = {
   /** "address:port". */
   readonly key: string;
+  /** Requests under way, tunnels among them. */
   readonly pending: number;
+  /** Upgraded and relayed connections under way. */
+  readonly tunnels: number;
   /** What it has failed by, so that others are asked first; undefined: nothing. */
   readonly ejected: EjectionCause | undefined;
   /** How much of its share it gets already, in (0, 1]: less than 1 while it starts slowly. */
   readonly startedShare?: number;
   /** Why the last connection to it could not be made. */
   readonly lastError?: string | undefined;
+  /** For so long the table has left it out, while requests of before are under way, ms; undefined: it is in the table. */
+  readonly leftForMs?: number | undefined;
 };
 
 const passedOver: Readonly<Record<EjectionCause, string>> = {
@@ -335,7 +340,10 @@ function explainBackend(
       states.set(endpointKey(endpoint.address, endpoint.port), endpoint);
     }
   }
-  const running = new Map((live?.(index) ?? []).map((endpoint) => [endpoint.key, endpoint]));
+  const known = live?.(index) ?? [];
+  const running = new Map(
+    known.filter(({ leftForMs }) => leftForMs === undefined).map((endpoint) => [endpoint.key, endpoint]),
+  );
   const used = new Map(
     backend.endpoints.map(({ address, port, weight }) => [endpointKey(address, port), weight] as const),
   );
@@ -343,6 +351,10 @@ function explainBackend(
     lines.push(
       `           ${explainEndpoint(key, used.has(key), states.get(key), running.get(key), used.get(key))}`,
     );
+  }
+  for (const endpoint of known) {
+    if (endpoint.leftForMs !== undefined)
+      lines.push(`           ${explainLeft(endpoint, endpoint.leftForMs)}`);
   }
   const count = backend.endpoints.length;
   const all = count === 1 ? 'the one endpoint' : `one of ${count} endpoints`;
@@ -371,5 +383,14 @@ function explainEndpoint(
   const { startedShare = 1 } = live;
   const started =
     startedShare === 1 ? '' : `, starts slowly: ${Math.round(startedShare * 100)} % of its share`;
-  return `${key} ${word}${weighs}, ${live.pending} requests under way${started}${passed}${failed}`;
+  return `${key} ${word}${weighs}, ${underWay(live)}${started}${passed}${failed}`;
+}
+
+function underWay({ pending, tunnels }: LiveEndpoint): string {
+  return `${pending} requests under way${tunnels === 0 ? '' : `, ${tunnels} of them tunnels`}`;
+}
+
+function explainLeft(endpoint: LiveEndpoint, leftForMs: number): string {
+  const seconds = Math.round(leftForMs / 1000);
+  return `${endpoint.key} draining for ${seconds} s: ${underWay(endpoint)}`;
 }
