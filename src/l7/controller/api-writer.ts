@@ -4,7 +4,7 @@ import { ingressClasses, ingresses } from '../../api/resource.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Task } from '../../base/lifetime.ts';
 import type { Logger } from '../../base/log.ts';
-import { type ApiClient, isApiError } from '../../client/client.ts';
+import { type ApiClient, ApiError, isApiError } from '../../client/client.ts';
 import { LostLeaseError, runAsLeader } from '../../control/leader.ts';
 import { done, type Outcome, runReconciler } from '../../control/reconciler.ts';
 import { createRecorder, type Recorder } from '../../control/recorder.ts';
@@ -18,6 +18,13 @@ import type { Watched } from './watched.ts';
 
 /** Statuses written at once. */
 const statusConcurrency = 4;
+/** A write of a status that takes longer is given up and tried again, ms; with a Lease, after half of what a renewal may take. */
+const statusWriteMsMax = 5_000;
+/** Of LeaderOptions, ms. */
+const renewDeadlineMsDefault = 10_000;
+
+/** Why a write under way is given up: another status is wanted by now. */
+const replaced = new ApiError('Conflict', 'another status is wanted by now');
 
 /**
  * All that the controller writes: statuses, Events and, if asked to, IngressClasses. With a Lease only its holder writes
@@ -41,6 +48,8 @@ export class ApiWriter {
   #looked:
     | { readonly queue: WorkQueue<ObjectKey>; readonly addresses: string; readonly at: WeakSet<Ingress> }
     | undefined;
+  /** Writes under way, with what they say. */
+  readonly #writing = new Map<ObjectKey, { readonly patch: string; readonly scope: AbortController }>();
   /** undefined: another process writes. */
   #queue: WorkQueue<ObjectKey> | undefined;
 
@@ -102,9 +111,17 @@ export class ApiWriter {
     for (const ingress of this.#owned) {
       if (at.has(ingress)) continue;
       at.add(ingress);
-      if (planStatus(ingress, addresses) !== undefined) queue.add(keyOf(ingress));
+      const patch = planStatus(ingress, addresses);
+      if (patch !== undefined) this.#want(queue, keyOf(ingress), JSON.stringify(patch));
     }
-    for (const key of this.#left) queue.add(key);
+    for (const key of this.#left) this.#want(queue, key, undefined);
+  }
+
+  /** A write under way that says something else is not waited for; should it have arrived all the same, the watch tells. */
+  #want(queue: WorkQueue<ObjectKey>, key: ObjectKey, patch: string | undefined): void {
+    queue.add(key);
+    const writing = this.#writing.get(key);
+    if (writing !== undefined && writing.patch !== patch) writing.scope.abort(replaced);
   }
 
   async #lead(signal: AbortSignal): Promise<void> {
@@ -151,13 +168,40 @@ export class ApiWriter {
     if (patch === undefined) return done;
     const { namespace, name = '' } = ingress.metadata ?? {};
     try {
-      await this.#client.patch(ingresses, namespace, name, 'merge', patch, { subresource: 'status', signal });
+      await this.#patchStatus(key, patch, signal, (scope) =>
+        this.#client.patch(ingresses, namespace, name, 'merge', patch, {
+          subresource: 'status',
+          signal: scope,
+        }),
+      );
     } catch (error) {
-      if (isApiError(error, 'NotFound')) return done; // deleted meanwhile: nothing to write
+      if (error === replaced || isApiError(error, 'NotFound')) return done; // deleted meanwhile: nothing to write
       if (owned === undefined) this.#left.add(key); // looked at again
       throw error;
     }
     return done;
+  }
+
+  /** `write` until its deadline, or until something else is wanted: then it rejects with `replaced`. */
+  async #patchStatus(
+    key: ObjectKey,
+    patch: object,
+    signal: AbortSignal,
+    write: (signal: AbortSignal) => Promise<unknown>,
+  ): Promise<void> {
+    const { renewDeadlineMs = renewDeadlineMsDefault } = this.#config.leaderElection ?? {};
+    const scope = new AbortController();
+    const withinMs = Math.min(statusWriteMsMax, renewDeadlineMs / 2);
+    const cancel = this.#clock.after(withinMs, () =>
+      scope.abort(new ApiError('Timeout', `the status was not written in ${withinMs} ms`)),
+    );
+    this.#writing.set(key, { patch: JSON.stringify(patch), scope });
+    try {
+      await write(AbortSignal.any([signal, scope.signal]));
+    } finally {
+      cancel();
+      this.#writing.delete(key);
+    }
   }
 
   #findLeft(key: ObjectKey): Ingress | undefined {
