@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { silentLogger } from '../../src/base/log.ts';
+import { netTransport } from '../../src/l7/transport/net-transport.ts';
+import { chooseTransport } from '../../src/l7/transport/transport-choice.ts';
 import { importImages, planCluster, type TestCluster } from '../support/cluster.ts';
 import { eventually, missingForCluster, runOk } from '../support/shell.ts';
 
@@ -53,6 +56,17 @@ spec:
 
 describe('deploy/ingress.yaml on a cluster of ours', { skip: missing ?? false, timeout: 600_000 }, () => {
   let cluster: TestCluster;
+  const ask = (port: number): Promise<string> =>
+    runOk('curl', [
+      '-sS',
+      '-m',
+      '60',
+      '-w',
+      ' %{http_code}',
+      '-H',
+      'Host: second.example',
+      `http://127.0.0.1:${port}/`,
+    ]);
 
   before(async () => {
     cluster = await planCluster({ name: `deploy${process.pid}`, ingressClass: 'fairlead' });
@@ -74,17 +88,6 @@ describe('deploy/ingress.yaml on a cluster of ours', { skip: missing ?? false, t
       rmSync(folder, { recursive: true });
     }
     await cluster.kubectl('rollout status -n fairlead deployment/fairlead-ingress --timeout=120s');
-    const ask = (port: number): Promise<string> =>
-      runOk('curl', [
-        '-sS',
-        '-m',
-        '60',
-        '-w',
-        ' %{http_code}',
-        '-H',
-        'Host: second.example',
-        `http://127.0.0.1:${port}/`,
-      ]);
     await eventually(async () => assert.match(await ask(cluster.ports.lb), / 200$/));
     await eventually(async () => {
       const address = await cluster.kubectl(
@@ -97,5 +100,37 @@ describe('deploy/ingress.yaml on a cluster of ours', { skip: missing ?? false, t
       'get lease -n fairlead fairlead-ingress -o jsonpath={.spec.holderIdentity}',
     );
     assert.match(holder, /^fairlead-ingress-/, 'one of the Pods leads');
+  });
+
+  test('confined by our seccomp profile of type Localhost its Pods serve by io_uring', async () => {
+    const profile = 'fairlead-io-uring.json';
+    const folder = join(cluster.dataDir, 'nodes/server-0/seccomp');
+    mkdirSync(folder, { recursive: true });
+    cpSync(join(import.meta.dirname, '../../deploy/seccomp', profile), join(folder, profile));
+    const transportOf = async (pod: string): Promise<string | undefined> =>
+      /"transport":"(\w+)"/.exec(await cluster.kubectl(`logs -n fairlead ${pod}`))?.[1];
+    const podsWith = async (type: string): Promise<readonly string[]> => {
+      const query =
+        '{range.items[*]}{.spec.securityContext.seccompProfile.type}/{.metadata.name}{"\\n"}{end}';
+      const text = await cluster.kubectl(`get pods -n fairlead -l app=fairlead-ingress -o jsonpath=${query}`);
+      return text
+        .split('\n')
+        .filter((line) => line.startsWith(`${type}/`))
+        .map((line) => line.slice(type.length + 1));
+    };
+    const securityContext = { seccompProfile: { type: 'Localhost', localhostProfile: profile } };
+    const patch = JSON.stringify({ spec: { template: { spec: { securityContext } } } });
+    await cluster.kubectl(`patch -n fairlead deployment fairlead-ingress -p ${patch}`);
+    await cluster.kubectl('rollout status -n fairlead deployment/fairlead-ingress --timeout=120s');
+    const pods = await podsWith('Localhost');
+    assert.equal(pods.length, 2);
+    const here = (await chooseTransport('auto', silentLogger)) === netTransport ? 'net' : 'uring';
+    for (const pod of pods) {
+      assert.equal(await transportOf(pod), here);
+      const read = `require('fs').readFileSync('/proc/1/status','latin1').match(/Seccomp:.*/)[0]`;
+      const confined = await cluster.kubectl(`exec -n fairlead ${pod} -- /usr/local/bin/node -p ${read}`);
+      assert.match(confined, /Seccomp:\s2/, 'a filter is in force');
+    }
+    await eventually(async () => assert.match(await ask(cluster.ports.lb), / 200$/));
   });
 });

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { parse, parseAllDocuments } from 'yaml';
 import { isJsonObject, type JsonObject } from '../../src/api/object.ts';
+import { ingressCommand } from '../../src/cmd/ingress.ts';
 import { run, runOk } from '../support/shell.ts';
 
 const chart = join(import.meta.dirname, '../../deploy/helm/fairlead-ingress');
@@ -85,9 +86,19 @@ test('helm chart: passes lint, and by default is what deploy/ingress.yaml is', o
     nginxAnnotations: true,
     nginxAllowedHeaders: ['X-A', 'X-B'],
     trustedProxies: ['10.0.0.0/8', '192.0.2.0/24'],
+    trustedFields: 'rfc7239',
+    proxyProtocol: true,
+    forwarded: 'both',
     accessLog: true,
+    accessLogSample: 0.25,
+    traceContext: '0',
+    requestId: true,
+    authoritySecret: 'authority',
+    workers: 'auto',
+    transport: 'net',
+    seccompProfile: { type: 'Localhost', localhostProfile: 'fairlead-io-uring.json' },
     lameDuckSeconds: 20,
-    extraArgs: ['--transport=uring'],
+    extraArgs: ['--http=0.0.0.0:8001'],
     service: { type: 'NodePort', externalTrafficPolicy: 'Local', annotations: { a: 'b' }, httpPort: 8080 },
     podDisruptionBudget: { create: false },
     nodeSelector: { a: 'b' },
@@ -107,7 +118,12 @@ test('helm chart: passes lint, and by default is what deploy/ingress.yaml is', o
     '"--trusted-proxies=10.0.0.0/8,192.0.2.0/24"',
     '"--access-log"',
     '"--lame-duck=20"',
-    '"--transport=uring"',
+    '"--trusted-fields=rfc7239","--proxy-protocol","--forwarded=both"',
+    '"--access-log-sample=0.25","--trace-context=0","--request-id"',
+    '"--ca-cert=/etc/fairlead/authority/tls.crt","--ca-key=/etc/fairlead/authority/tls.key"',
+    '"secret":{"secretName":"authority"}',
+    '"--workers=auto","--transport=net","--http=0.0.0.0:8001"',
+    '"seccompProfile":{"localhostProfile":"fairlead-io-uring.json","type":"Localhost"}',
     '"terminationGracePeriodSeconds":55',
     '"nodeSelector":{"a":"b"}',
   ]) {
@@ -140,6 +156,17 @@ test('helm chart: each value is documented and used, and none is used that there
       .join('\n');
     assert.match(around, /# -- /, `${name} has a comment`);
   }
+});
+
+test('helm chart: each option of `fairlead ingress` has a value, or is named where extraArgs are explained', () => {
+  const template = readFileSync(join(chart, 'templates/deployment.yaml'), 'utf8');
+  const [, explained = ''] =
+    /# -- Further arguments of(.*?)\nextraArgs:/s.exec(readFileSync(join(chart, 'values.yaml'), 'utf8')) ??
+    [];
+  const named = (text: string): readonly string[] => text.match(/--[a-z][a-z-]*[a-z]/g) ?? [];
+  const written = named(template.slice(template.indexOf('args:'), template.indexOf('ports:')));
+  const options = ingressCommand().options.map(({ long }) => long ?? '');
+  assert.deepEqual([...new Set([...written, ...named(explained)])].toSorted(), options.toSorted());
 });
 
 /** Paths of values; one that a template takes whole is a leaf. */
