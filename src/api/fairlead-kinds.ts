@@ -62,6 +62,9 @@ export const clusterIngressParameters: Resource<IngressParameters> = {
 /** ConfigMaps that a StaticResponse may take its body from have this label with the value "true": others are not read. */
 export const contentLabel = 'fairlead.dev/content';
 
+/** On a Secret: the namespaces, or `*`, whose Ingresses may name it in annotations, beside its own. */
+export const allowFromNamespaces = 'fairlead.dev/allow-from-namespaces';
+
 type Schema = Readonly<Record<string, unknown>>;
 
 const text = (description: string, more: Schema = {}): Schema => ({ type: 'string', description, ...more });

@@ -174,6 +174,24 @@ test('annotation basic-auth-secret', options, async (t) => {
     assert.equal((await login(wrong)).status, 401, wrong);
   }
   assert.equal((await ask(http)).headers['www-authenticate'], 'Basic realm="Shop", charset="UTF-8"');
+  // A Secret of another namespace is used once its own annotation says so, and no longer than that.
+  api.update(ingresses, 'default/web', {
+    metadata: { annotations: { 'fairlead.dev/basic-auth-secret': 'team/users' } },
+  });
+  api.seed(secrets, {
+    metadata: { name: 'users', namespace: 'team' },
+    data: { auth: Buffer.from(`eve:${sha}\n`).toString('base64') },
+  });
+  await until(async () => (await login('bob:open')).status === 401);
+  assert.equal((await login('eve:open')).status, 401);
+  const share = (allowed: string): void =>
+    api.update(secrets, 'team/users', {
+      metadata: { annotations: { 'fairlead.dev/allow-from-namespaces': allowed } },
+    });
+  share('default');
+  await until(async () => (await login('eve:open')).status === 200);
+  share('other');
+  await until(async () => (await login('eve:open')).status === 401);
 });
 
 test('annotation rate-limit counts by client and tells when to come again', options, async (t) => {

@@ -1,4 +1,5 @@
 import {
+  allowFromNamespaces,
   clusterIngressParameters,
   contentLabel,
   ingressParameters,
@@ -108,14 +109,21 @@ export function createWatched(
 
 /** Of a Secret only what Ingresses can name stays in memory: a certificate and its key, an authority, a file of password hashes. */
 function certificateOnly(secret: Secret): Secret {
-  const { name, namespace, uid, resourceVersion } = secret.metadata ?? {};
+  const { name, namespace, uid, resourceVersion, annotations } = secret.metadata ?? {};
+  const allowed = annotations?.[allowFromNamespaces];
   const cert = secret.data?.['tls.crt'];
   const key = secret.data?.['tls.key'];
   const ca = secret.data?.['ca.crt']; // of fairlead.dev/backend-tls-secret
   const crl = secret.data?.['ca.crl']; // of fairlead.dev/client-certificate-secret
   const auth = secret.data?.['auth']; // passwords of fairlead.dev/basic-auth-secret, hashed
   return {
-    metadata: { name, namespace, uid, resourceVersion },
+    metadata: {
+      name,
+      namespace,
+      uid,
+      resourceVersion,
+      ...(allowed === undefined ? {} : { annotations: { [allowFromNamespaces]: allowed } }),
+    },
     type: secret.type,
     data: {
       ...(cert === undefined || key === undefined ? {} : { 'tls.crt': cert, 'tls.key': key }),

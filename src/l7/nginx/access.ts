@@ -1,3 +1,4 @@
+import { allowFromNamespaces } from '../../api/fairlead-kinds.ts';
 import type { Translator } from './translation.ts';
 
 /** Who gets in, and how often. */
@@ -41,16 +42,10 @@ function translateClientCertificates(to: Translator): void {
   }
   const ours = certificateModes[mode];
   if (ours === undefined) return to.close('auth-tls-verify-client', `${mode} is not known`);
-  const [namespace, name] = splitName(secret, to.facts.namespace);
-  if (namespace !== to.facts.namespace) {
-    return to.close('auth-tls-secret', 'a Secret of another namespace is not read');
-  }
-  to.set('client-certificate-secret', name, 'auth-tls-secret');
-  to.tell(
-    'auth-tls-secret',
-    'differs',
-    'over plain HTTP, where no certificate can be shown, nobody is let in',
-  );
+  const { named, consent } = secretOf(secret, to.facts.namespace, 'nobody is let in');
+  to.set('client-certificate-secret', named, 'auth-tls-secret');
+  const plain = 'over plain HTTP, where no certificate can be shown, nobody is let in';
+  to.tell('auth-tls-secret', 'differs', consent === undefined ? plain : `${plain}; ${consent}`);
   to.set('client-certificate-verify', ours, 'auth-tls-verify-client');
   to.tell('auth-tls-verify-client', 'same');
   for (const [theirs, own] of clientCertificateNames) to.rename(theirs, own);
@@ -58,7 +53,7 @@ function translateClientCertificates(to: Translator): void {
 
 function translatePassword(to: Translator): void {
   const type = to.get('auth-type');
-  const [namespace, name] = splitName(to.get('auth-secret') ?? '', to.facts.namespace);
+  const secret = to.get('auth-secret') ?? '';
   if (type === undefined) {
     for (const unused of ['auth-secret', 'auth-realm', 'auth-secret-type']) {
       to.tell(unused, 'idle', 'there is no auth-type');
@@ -73,15 +68,24 @@ function translatePassword(to: Translator): void {
       'users as keys of a Secret are not known; put htpasswd lines under its key auth',
     );
   } else to.tell('auth-secret-type', 'same');
-  if (namespace === to.facts.namespace) {
-    to.set('basic-auth-secret', name, 'auth-secret');
-    to.tell(
-      'auth-secret',
-      'differs',
-      'hashes of crypt(3) and bcrypt are not known; allowed are $apr1$, {SHA256} and {SHA}',
-    );
-  } else to.close('auth-secret', 'a Secret of another namespace is not read');
+  const { named, consent } = secretOf(secret, to.facts.namespace, 'nobody is let in');
+  to.set('basic-auth-secret', named, 'auth-secret');
+  const hashes = 'hashes of crypt(3) and bcrypt are not known; allowed are $apr1$, {SHA256} and {SHA}';
+  to.tell('auth-secret', 'differs', consent === undefined ? hashes : `${hashes}; ${consent}`);
   to.rename('auth-realm', 'basic-auth-realm');
+}
+
+/** How our annotations name the Secret, and what its owner has to do first if it is another namespace's; `until` then something holds. */
+export function secretOf(
+  given: string,
+  own: string,
+  until: string,
+): { readonly named: string; readonly consent: string | undefined } {
+  const [namespace, name] = splitName(given, own);
+  if (namespace === own) return { named: name, consent: undefined };
+  const command = `kubectl annotate -n ${namespace} secret ${name} ${allowFromNamespaces}=${own}`;
+  const consent = `the Secret's own annotation must allow it (${command}), until then ${until}`;
+  return { named: `${namespace}/${name}`, consent };
 }
 
 /** "namespace/name", or a name in the Ingress's own namespace. */

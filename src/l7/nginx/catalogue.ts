@@ -45,7 +45,7 @@ export const untranslated: Readonly<Record<string, Known>> = {
   'stream-snippet': snippet,
   'custom-http-errors': [
     'none',
-    'who is told of the errors must be named: by default-backend, a Service of the same namespace',
+    'ingress-nginx asks its --default-backend-service, and answers 404 itself without one; there is no such Service for all here: errors pass as they are, unless fairlead.dev/error-codes and fairlead.dev/error-service name one of the same namespace',
   ],
   'disable-proxy-intercept-errors': ['idle', 'there is no custom-http-errors'],
   'enable-access-log': ['none', 'the access log is for all or none: --access-log'],

@@ -94,9 +94,20 @@ const cases: readonly (readonly [name: string, Ingress, Told])[] = [
     ['differs', ['auth-tls-secret', /over plain HTTP.* nobody is let in/]],
   ],
   [
-    'authentication by certificates that cannot be known, without which nobody gets in',
+    'authentication by certificates of another namespace, whose owner has to allow it first',
     ingress('a', { 'auth-tls-secret': 'elsewhere/ca' }),
-    ['none', ['auth-tls-secret', /another namespace .*nobody is let in/]],
+    [
+      'differs',
+      [
+        'auth-tls-secret',
+        /kubectl annotate -n elsewhere secret ca fairlead.dev\/allow-from-namespaces=shop\), until then nobody is let in/,
+      ],
+    ],
+  ],
+  [
+    'errors that a Service of the whole controller is asked about',
+    ingress('a', { 'custom-http-errors': '404' }),
+    ['none', ['custom-http-errors', /--default-backend-service.* unless fairlead.dev\/error-codes and/]],
   ],
 ];
 

@@ -1,4 +1,4 @@
-import { splitName } from './access.ts';
+import { secretOf, splitName } from './access.ts';
 import type { Translator } from './translation.ts';
 
 /** What is done to requests and answers on their way. */
@@ -157,11 +157,9 @@ function translateBackendTls(to: Translator): void {
   } else to.tell('backend-protocol', 'none', `${wanted} is not spoken to backends`);
   const secret = to.get('proxy-ssl-secret');
   if (secret !== undefined) {
-    const [namespace, name] = splitName(secret, to.facts.namespace);
-    if (namespace === to.facts.namespace) {
-      to.set('backend-tls-secret', name, 'proxy-ssl-secret');
-      to.tell('proxy-ssl-secret', 'same');
-    } else to.tell('proxy-ssl-secret', 'none', 'a Secret of another namespace is not read');
+    const { named, consent } = secretOf(secret, to.facts.namespace, 'no backend is believed');
+    to.set('backend-tls-secret', named, 'proxy-ssl-secret');
+    to.tell('proxy-ssl-secret', consent === undefined ? 'same' : 'differs', consent);
   }
   to.rename('proxy-ssl-name', 'backend-tls-server-name');
   if (to.is('proxy-ssl-verify', 'on')) to.tell('proxy-ssl-verify', 'same', 'as here without an annotation');

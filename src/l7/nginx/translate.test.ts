@@ -312,9 +312,7 @@ test('nginx annotations: a host with a certificate is redirected to HTTPS unless
 
 const closing: readonly Strings[] = [
   { 'auth-type': 'digest', 'auth-secret': 'users' },
-  { 'auth-type': 'basic', 'auth-secret': 'other/users' },
   { 'auth-type': 'basic', 'auth-secret': 'users', 'auth-secret-type': 'auth-map' },
-  { 'auth-tls-secret': 'other/ca', satisfy: 'any' },
   { 'auth-tls-secret': 'ca', 'auth-tls-verify-client': 'sometimes' },
   { 'auth-url': 'https://$http_x_where/oauth2/auth' },
   { 'auth-url': 'http://auth.default.svc/check?with=$no_such_thing' },

@@ -38,7 +38,7 @@ test('l7 annotations: an unclear rule about who gets in lets nobody in', () => {
     assert.equal(problems.length, 1);
   }
   assert.deepEqual(parse({ 'basic-auth-secret': 'No Name' }).basicAuth, {
-    secretName: undefined,
+    secret: undefined,
     realm: 'Authentication required',
   });
 });

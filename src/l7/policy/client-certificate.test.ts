@@ -71,9 +71,9 @@ test('client certificate: a subject is matched anywhere, and nobody has none', (
 test('client certificate: what is not clear keeps people out', () => {
   assert.equal(ruleOf({}), undefined);
   assert.equal(ruleOf({ 'client-certificate-verify': 'on' }), undefined, 'without a Secret nobody is asked');
-  assert.equal(ruleOf({ 'client-certificate-secret': 'No Name' })?.secretName, undefined);
+  assert.equal(ruleOf({ 'client-certificate-secret': 'No Name' })?.secret, undefined);
   const badSubject = ruleOf({ 'client-certificate-secret': 'ca', 'client-certificate-subject': '(' });
-  assert.equal(badSubject?.secretName, undefined);
+  assert.equal(badSubject?.secret, undefined);
   assert.equal(
     ruleOf({ 'client-certificate-secret': 'ca', 'client-certificate-verify': 'maybe' })?.mode,
     'on',

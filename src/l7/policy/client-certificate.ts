@@ -4,6 +4,7 @@ import type { ObjectKey } from '../../api/object.ts';
 import type { Regex } from '../../base/regex/regex.ts';
 import { editFields } from '../http1/head-edit.ts';
 import type { ClientCertificate, ClientTls } from '../transport/transport.ts';
+import type { NamedObject } from './annotations/values.ts';
 import type { FieldEdit } from './policy.ts';
 import type { Template } from './request-variables.ts';
 
@@ -13,7 +14,7 @@ export type ClientCertificateMode = 'on' | 'optional' | 'optional-any';
 /** What annotations say of the certificates of a host's clients. */
 export type ClientCertificateRule = {
   /** undefined: the name was bad, so nobody is believed. */
-  readonly secretName: string | undefined;
+  readonly secret: NamedObject | undefined;
   readonly mode: ClientCertificateMode;
   /** Authorities that may stand between a client's certificate and one of the Secret. */
   readonly depth: number;
@@ -26,7 +27,7 @@ export type ClientCertificateRule = {
 };
 
 /** The same for all routes of a host. */
-export type ClientCertificatePolicy = Omit<ClientCertificateRule, 'secretName'> & {
+export type ClientCertificatePolicy = Omit<ClientCertificateRule, 'secret'> & {
   readonly ingress: ObjectKey;
   readonly tls: ClientTls;
 };
@@ -44,7 +45,7 @@ export function clientCertificatePolicy(
   const ca = pem('ca.crt');
   const content = { ca: ca ?? '', crl: pem('ca.crl'), depth: rule.depth };
   const id = createHash('sha256').update(JSON.stringify(content)).digest('base64url').slice(0, 22);
-  const { secretName: _, ...rest } = rule;
+  const { secret: _, ...rest } = rule;
   return {
     policy: { ...rest, ingress, tls: { ...content, id } },
     problem:

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Secret } from '../../api/gen/core-v1.ts';
 import type { ObjectKey } from '../../api/object.ts';
 import { type BalancePolicy, defaultBalance } from '../balance/balance-policy.ts';
+import type { NamedObject } from '../policy/annotations/values.ts';
 import type { ConnectTls } from '../transport/transport.ts';
 
 /** What the annotation backend-protocol may say. GRPC is H2C, and GRPCS the same over TLS. */
@@ -34,7 +35,7 @@ export type BackendRule = {
   /** undefined: what the Service port's appProtocol says, else HTTP. */
   readonly protocol: BackendProtocolName | undefined;
   /** undefined: the runtime's authorities are believed. `name` undefined: it was bad, so nobody is believed. */
-  readonly tlsSecret: { readonly name: string | undefined } | undefined;
+  readonly tlsSecret: { readonly named: NamedObject | undefined } | undefined;
   /** undefined: see `defaultServerName`. */
   readonly serverName: string | undefined;
   readonly verify: boolean;
@@ -97,7 +98,7 @@ export function backendAccess(
 }
 
 function problemOf({ tlsSecret, verify }: BackendRule, secret: Secret | undefined): string | undefined {
-  if (tlsSecret?.name === undefined || secret === undefined) return undefined; // told by who looked for it
+  if (tlsSecret?.named === undefined || secret === undefined) return undefined; // told by who looked for it
   if (verify && pemOf(secret, 'ca.crt') === undefined) {
     return 'needs the PEM text of an authority under ca.crt; until then no backend is believed';
   }

@@ -6,6 +6,7 @@ import type { Ingress, IngressClass, IngressSpec } from '../../api/gen/networkin
 import { keyOf } from '../../api/object.ts';
 import { serviceKeyOfSlice } from '../../model/endpoints.ts';
 import { type CompiledRoutes, compileRoutes } from './compile.ts';
+import { matchRoute } from './match.ts';
 import { renderRouteTable } from './table.ts';
 
 type World = {
@@ -233,6 +234,37 @@ const problemCases: readonly (readonly [string, IngressSpec, Partial<World>, str
     'spec.tls[0]: Secret default/s needs PEM texts under tls.crt and tls.key',
   ],
 ];
+
+test('l7 compile: a Secret of another namespace is used only where its own annotation allows it', () => {
+  const users = { auth: Buffer.from(`ann:{SHA}${'x'.repeat(27)}=`).toString('base64') };
+  const problemsWith = (allowed: string | undefined) => {
+    const annotations = allowed === undefined ? {} : { 'fairlead.dev/allow-from-namespaces': allowed };
+    const web = ingress('x', { ...fairlead, rules: [rule('a', 'web')] });
+    const { problems, table } = compile({
+      services: [service('web')],
+      secrets: [{ metadata: { name: 'users', namespace: 'elsewhere', annotations }, data: users }],
+      ingresses: [
+        {
+          ...web,
+          metadata: {
+            ...web.metadata,
+            annotations: { 'fairlead.dev/basic-auth-secret': 'elsewhere/users' },
+          },
+        },
+      ],
+    });
+    const known = matchRoute(table, 'a', '/')?.policy?.basicAuth?.users.size;
+    return [known, ...problems.map(({ reason, message }) => `${reason} ${message}`)];
+  };
+  const refused =
+    'SecretNotFound metadata.annotations[fairlead.dev/basic-auth-secret]: there is no Secret elsewhere/users whose annotation fairlead.dev/allow-from-namespaces names default';
+  for (const allowed of [undefined, '', 'other', 'defaults']) {
+    assert.deepEqual(problemsWith(allowed), [0, refused], String(allowed));
+  }
+  for (const allowed of ['default', 'other, default', '*']) {
+    assert.deepEqual(problemsWith(allowed), [1], allowed);
+  }
+});
 
 for (const [name, spec, world, reason, message] of problemCases) {
   test(`l7 compile: problem: ${name}`, () => {

@@ -1,6 +1,6 @@
 import type { ConfigMap, Secret } from '../../api/gen/core-v1.ts';
 import type { Ingress, IngressBackend } from '../../api/gen/networking-v1.ts';
-import { fairleadGroup, staticResponses } from '../../api/fairlead-kinds.ts';
+import { allowFromNamespaces, fairleadGroup, staticResponses } from '../../api/fairlead-kinds.ts';
 import { keyOf, type ObjectKey, objectKey } from '../../api/object.ts';
 import type { CanaryRule } from '../policy/annotations/canary.ts';
 import type { PathRules } from '../policy/annotations/paths.ts';
@@ -12,7 +12,7 @@ import { type BackendAccess, backendAccess, plainAccess } from './backend-protoc
 import { type BackendPlace, type BackendRefs, type BackendUse, renderPlace } from './backend-refs.ts';
 import type { NginxReader, NginxReading } from './nginx-reader.ts';
 import { type PathPlace, placeOf } from './path-place.ts';
-import type { HeaderMapRule } from '../policy/annotations/header-maps.ts';
+import type { NamedObject } from '../policy/annotations/values.ts';
 import { plainTemplate, templateOf } from '../policy/request-variables.ts';
 import { type ClientCertificatePolicy, clientCertificatePolicy } from '../policy/client-certificate.ts';
 import { parsePasswordFile } from '../policy/password-hash.ts';
@@ -344,7 +344,7 @@ class FragmentBuilder {
   }
 
   /** What a ConfigMap sets. One that cannot be used sets nothing. */
-  #headers(annotation: string, rule: HeaderMapRule | undefined): readonly FieldEdit[] {
+  #headers(annotation: string, rule: NamedObject | undefined): readonly FieldEdit[] {
     if (rule === undefined) return [];
     const key = objectKey(rule.namespace ?? this.#ingress.metadata?.namespace, rule.name);
     const theirs = this.#nginx?.origins.get(annotation);
@@ -361,51 +361,53 @@ class FragmentBuilder {
   /** A Secret that is missing or holds no password lets nobody in: better closed than open by mistake. */
   #basicAuth(wanted: ParsedAnnotations['basicAuth']): BasicAuthPolicy | undefined {
     if (wanted === undefined) return undefined;
-    if (wanted.secretName === undefined) return { realm: wanted.realm, users: new Map() };
-    const key = objectKey(this.#ingress.metadata?.namespace, wanted.secretName);
-    const secret = this.#secret(key);
-    const field = 'metadata.annotations[fairlead.dev/basic-auth-secret]';
-    const file = secret?.data?.['auth'];
-    if (secret === undefined) this.#problem('SecretNotFound', `${field}: there is no Secret ${key}`);
-    else if (file === undefined) {
-      const message = `${field}: Secret ${key} needs lines "user:hash" under auth`;
-      this.#problem('InvalidSecret', message);
-    }
+    const secret = this.#namedSecret('basic-auth-secret', wanted.secret);
+    if (secret === undefined) return { realm: wanted.realm, users: new Map() };
+    const file = secret.data?.['auth'];
+    if (file === undefined)
+      this.#badSecret('basic-auth-secret', secret, 'needs lines "user:hash" under auth');
     const { users, unknown } = parsePasswordFile(Buffer.from(file ?? '', 'base64').toString('utf8'));
     if (unknown.length > 0) {
-      const message = `${field}: Secret ${key}: the hash of ${unknown.slice(0, 5).join(', ')} is of a kind that is not known; allowed: $apr1$, {SHA256}, {SHA}`;
-      this.#problem('InvalidSecret', message);
+      const who = unknown.slice(0, 5).join(', ');
+      const why = `holds a hash of a kind that is not known, of ${who}; allowed: $apr1$, {SHA256}, {SHA}`;
+      this.#badSecret('basic-auth-secret', secret, why);
     }
     return { realm: wanted.realm, users };
   }
 
   #clientCertificate(rule: ParsedAnnotations['clientCertificate']): ClientCertificatePolicy | undefined {
     if (rule === undefined) return undefined;
-    const { secretName } = rule;
-    const key =
-      secretName === undefined ? undefined : objectKey(this.#ingress.metadata?.namespace, secretName);
-    const secret = key === undefined ? undefined : this.#secret(key);
+    const secret = this.#namedSecret('client-certificate-secret', rule.secret);
     const { policy, problem } = clientCertificatePolicy(keyOf(this.#ingress), rule, secret);
-    const field = 'metadata.annotations[fairlead.dev/client-certificate-secret]';
-    if (key !== undefined && secret === undefined) {
-      this.#problem('SecretNotFound', `${field}: there is no Secret ${key}`);
-    } else if (problem !== undefined) this.#problem('InvalidSecret', `${field}: Secret ${key} ${problem}`);
+    if (secret !== undefined && problem !== undefined)
+      this.#badSecret('client-certificate-secret', secret, problem);
     return policy;
   }
 
   #access({ backend: rule, balance, passthrough }: ParsedAnnotations): BackendAccess {
     if (passthrough !== undefined) return relayAccess(rule?.proxyProtocol, balance);
-    const name = rule?.tlsSecret?.name;
-    const key = name === undefined ? undefined : objectKey(this.#ingress.metadata?.namespace, name);
-    const secret = key === undefined ? undefined : this.#secret(key);
-    const field = 'metadata.annotations[fairlead.dev/backend-tls-secret]';
+    const secret = this.#namedSecret('backend-tls-secret', rule?.tlsSecret?.named);
     const { access, problem } = backendAccess(rule, secret, balance);
-    if (key !== undefined && secret === undefined) {
-      this.#problem('SecretNotFound', `${field}: there is no Secret ${key}`);
-    } else if (problem !== undefined) {
-      this.#problem('InvalidSecret', `${field}: Secret ${key} ${problem}`);
-    }
+    if (secret !== undefined && problem !== undefined) this.#badSecret('backend-tls-secret', secret, problem);
     return access;
+  }
+
+  /** What an annotation names. One of another namespace only if it says so itself; else it is told as one that is not there. */
+  #namedSecret(annotation: string, named: NamedObject | undefined): Secret | undefined {
+    if (named === undefined) return undefined;
+    const { namespace: own = 'default' } = this.#ingress.metadata ?? {};
+    const { namespace = own, name } = named;
+    const key = objectKey(namespace, name);
+    const secret = this.#secret(key);
+    const shared = namespace === own || letsUse(secret, own);
+    if (shared && secret !== undefined) return secret;
+    const that = namespace === own ? '' : ` whose annotation ${allowFromNamespaces} names ${own}`;
+    this.#problem('SecretNotFound', `${fieldOf(annotation)}: there is no Secret ${key}${that}`);
+    return undefined;
+  }
+
+  #badSecret(annotation: string, secret: Secret, why: string): void {
+    this.#problem('InvalidSecret', `${fieldOf(annotation)}: Secret ${keyOf(secret)} ${why}`);
   }
 
   #secret(key: ObjectKey): Secret | undefined {
@@ -417,6 +419,16 @@ class FragmentBuilder {
   #problem(reason: ProblemReason, message: string): void {
     this.#problems.push({ ingress: this.#ingress, reason, message });
   }
+}
+
+function fieldOf(annotation: string): string {
+  return `metadata.annotations[${annotationPrefix}${annotation}]`;
+}
+
+/** Its owner allows annotations of Ingresses in that namespace to name it. */
+function letsUse(secret: Secret | undefined, namespace: string): boolean {
+  const allowed = secret?.metadata?.annotations?.[allowFromNamespaces] ?? '';
+  return allowed.split(',').some((item) => item.trim() === '*' || item.trim() === namespace);
 }
 
 /** @param paths given: the hosts that are to lead to those of the rules are among them */

@@ -1,7 +1,7 @@
 import { type Cidr, parseCidr, parseIp } from '../../../base/ip.ts';
 import type { RatePolicy, SourcePolicy } from '../policy.ts';
 import type { AnnotationReader } from './reader.ts';
-import { integerIn, listOf, objectNameOf } from './values.ts';
+import { integerIn, listOf, type NamedObject, namedObjectOf, secretAllowed } from './values.ts';
 
 const rangesAllowed = 'addresses or ranges such as 10.0.0.0/8, separated by commas';
 
@@ -48,17 +48,13 @@ export function readSatisfyAny(reader: AnnotationReader): boolean | undefined {
 }
 
 /** undefined: no password is asked for. Without a Secret, whose name was bad, nobody gets in. */
-export type BasicAuthRule = { readonly secretName: string | undefined; readonly realm: string };
+export type BasicAuthRule = { readonly secret: NamedObject | undefined; readonly realm: string };
 
 export function readBasicAuth(reader: AnnotationReader): BasicAuthRule | undefined {
-  const secretName = reader.read(
-    'basic-auth-secret',
-    'the name of a Secret in the same namespace',
-    objectNameOf,
-  );
+  const secret = reader.read('basic-auth-secret', secretAllowed, namedObjectOf);
   const realm = reader.read('basic-auth-realm', 'text of at most 128 characters without quotes', realmOf);
-  if (secretName === undefined && !reader.has('basic-auth-secret')) return undefined;
-  return { secretName, realm: realm ?? 'Authentication required' };
+  if (secret === undefined && !reader.has('basic-auth-secret')) return undefined;
+  return { secret, realm: realm ?? 'Authentication required' };
 }
 
 function rangesOf(value: string): readonly Cidr[] | undefined {

@@ -2,14 +2,14 @@ import { compileRegex, type Regex } from '../../../base/regex/regex.ts';
 import type { ClientCertificateRule } from '../client-certificate.ts';
 import { type Template, templateOf, templateVariables } from '../request-variables.ts';
 import type { AnnotationReader } from './reader.ts';
-import { integerIn, objectNameOf } from './values.ts';
+import { integerIn, namedObjectOf, secretAllowed } from './values.ts';
 
 const modes = ['on', 'optional', 'optional-any'] as const;
 
 /** undefined: clients are not asked for certificates. A bad value keeps people out rather than letting them in. */
 export function readClientCertificate(reader: AnnotationReader): ClientCertificateRule | undefined {
   const secret = 'client-certificate-secret';
-  const secretName = reader.read(secret, 'the name of a Secret in the same namespace', objectNameOf);
+  const named = reader.read(secret, secretAllowed, namedObjectOf);
   const mode = reader.read('client-certificate-verify', `one of ${modes.join(', ')}`, (value) =>
     modes.find((known) => known === value),
   );
@@ -25,7 +25,7 @@ export function readClientCertificate(reader: AnnotationReader): ClientCertifica
   if (!reader.has(secret)) return undefined;
   const unclear = subject === undefined && reader.has(match);
   return {
-    secretName: unclear ? undefined : secretName,
+    secret: unclear ? undefined : named,
     mode: mode ?? 'on',
     depth: depth ?? 1,
     subject,

@@ -39,3 +39,17 @@ export function lineOf(value: string): string | undefined {
 export function objectNameOf(value: string): string | undefined {
   return /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/.test(value) ? value : undefined;
 }
+
+/** An object that an annotation names; `namespace` undefined: that of the Ingress. */
+export type NamedObject = { readonly namespace: string | undefined; readonly name: string };
+
+/** NAME, or NAMESPACE/NAME. */
+export function namedObjectOf(value: string): NamedObject | undefined {
+  const slash = value.indexOf('/');
+  const namespace = slash === -1 ? undefined : objectNameOf(value.slice(0, slash));
+  const name = objectNameOf(value.slice(slash + 1));
+  return name === undefined || (slash !== -1 && namespace === undefined) ? undefined : { namespace, name };
+}
+
+export const secretAllowed =
+  'the name of a Secret in the same namespace, or NAMESPACE/NAME of one that lets it be used';
