@@ -1,6 +1,7 @@
 import ffi from 'node:ffi';
 import { closeSync } from 'node:fs';
 import { isIPv6 } from 'node:net';
+import type { IpFamily } from './ip.ts';
 import { AF_INET, AF_INET6, encodeSocketAddress } from './socket-address.ts';
 
 /** Connections that wait for accept() before the kernel turns new ones away; the kernel's own limit may be lower. */
@@ -12,7 +13,9 @@ const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
+const IPPROTO_ICMP = 1;
 const IPPROTO_IPV6 = 41;
+const IPPROTO_ICMPV6 = 58;
 const IPV6_V6ONLY = 26;
 const EADDRINUSE = 98;
 const EACCES = 13;
@@ -128,6 +131,17 @@ export function connectUdp(address: string, port: number): number {
   if (connect(fd, ffi.getRawPointer(name), name.length) !== 0)
     return refuse(fd, `connect ${address}:${port}`);
   return fd;
+}
+
+/**
+ * A socket that sends echo requests and takes their answers (ICMP, ICMPv6), without privileges. Undefined: the machine does not
+ * allow it to our groups (`net.ipv4.ping_group_range`). Its file descriptor does not block and is closed on exec.
+ */
+export function openPingSocket(family: IpFamily): number | undefined {
+  const { socket } = load();
+  const [domain, protocol] = family === 4 ? [AF_INET, IPPROTO_ICMP] : [AF_INET6, IPPROTO_ICMPV6];
+  const fd = socket(domain, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
+  return fd < 0 ? undefined : fd;
 }
 
 function refuse(fd: number, what: string): never {

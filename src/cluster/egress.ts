@@ -5,9 +5,11 @@ import { aborted } from '../base/lifetime.ts';
 import type { Logger } from '../base/log.ts';
 import { openSocket } from '../base/sockets.ts';
 import { type ClusterConfig, networkNetns } from './config.ts';
-import { egressPort, planEgressRules } from './egress-rules.ts';
-import { runTool } from './network.ts';
-import { rangesOf } from './ranges.ts';
+import { DatagramRelay } from './egress-datagrams.ts';
+import { egressDevice, egressPort, planEgressRoutes, planEgressRules } from './egress-rules.ts';
+import { runBatch, runTool } from './network.ts';
+import { openPacketDevice } from './packet-device.ts';
+import { type FamilyRanges, rangesOf } from './ranges.ts';
 import { inNetns, originalDestination } from './sockets.ts';
 import { notTheWorld } from './world.ts';
 
@@ -20,9 +22,9 @@ export const egressLimits = {
 } as const;
 
 /**
- * Pods' TCP connections to the world. The cluster's rules lead them to a socket in the node network; from here they go on by sockets of
- * this machine's own namespace, whose routes and rules nobody has to touch. Without nftables there is no way out, which
- * the log tells. Resolves when the signal aborts.
+ * Pods' way to the world. The cluster's rules lead TCP connections to a socket in the node network and datagrams to an interface there;
+ * from here they go on by sockets of this machine's own namespace, whose routes and rules nobody has to touch. Without nftables there is
+ * no way out, without TUN interfaces one for TCP only, which the log tells. Resolves when the signal aborts.
  */
 export async function runEgress(config: ClusterConfig, log: Logger, signal: AbortSignal): Promise<void> {
   const families = waysOut();
@@ -42,20 +44,51 @@ export async function runEgress(config: ClusterConfig, log: Logger, signal: Abor
   } catch (error) {
     log.warn('Pods cannot reach the world: the rules were refused', { error });
   }
+  if (ranges.length > 0) relays.push(runDatagramEgress(netns, ranges, isRefused, log, signal));
   await Promise.all([...relays, aborted(signal)]);
+}
+
+async function runDatagramEgress(
+  netns: string,
+  ranges: readonly FamilyRanges[],
+  isRefused: RelayOptions['isRefused'],
+  log: Logger,
+  signal: AbortSignal,
+): Promise<void> {
+  const isNode = listed(ranges.map(({ nodes }) => nodes));
+  try {
+    const device = openPacketDevice(
+      netns,
+      egressDevice,
+      (packet) => relay.receive(packet),
+      (error) => log.warn('Pods reach the world by TCP only from now on', { error }),
+    );
+    const relay = new DatagramRelay({ write: device.write, isNode, isRefused, log });
+    try {
+      await runBatch({ netns, lines: planEgressRoutes(ranges.map(({ family }) => family)) });
+      await aborted(signal);
+    } finally {
+      device.close();
+      relay.close();
+    }
+  } catch (error) {
+    log.warn('Pods reach the world by TCP only: there is no interface for the rest', { error });
+  }
 }
 
 /** The cluster itself, and what is never the world. */
 function refusalOf(ranges: readonly string[]): RelayOptions['isRefused'] {
+  const isOwn = listed(ranges);
+  return (address) => isOwn(address) || notTheWorld.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
+}
+
+function listed(ranges: readonly string[]): (address: string) => boolean {
   const list = new BlockList();
   for (const range of ranges) {
     const [address = '', bits] = range.split('/');
     list.addSubnet(address, Number(bits), isIPv6(address) ? 'ipv6' : 'ipv4');
   }
-  return (address) => {
-    const family = isIPv6(address) ? 'ipv6' : 'ipv4';
-    return list.check(address, family) || notTheWorld.check(address, family);
-  };
+  return (address) => list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
 }
 
 /**

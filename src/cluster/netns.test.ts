@@ -27,7 +27,7 @@ test('a first start makes namespaces, then the bridge, then the nodes', () => {
     'fairlead-dev-net: address replace 10.41.0.1/16 dev br0',
     'fairlead-dev-net: link set lo up',
     'fairlead-dev-net: link set br0 up',
-    'fairlead-dev-net: route replace unreachable default',
+    'fairlead-dev-net: route replace unreachable default metric 4096',
     'fairlead-dev-net: link add node0 alias server-0 type veth peer name eth0 netns fairlead-dev-server-0',
     'fairlead-dev-net: link set node0 master br0 up',
     'fairlead-dev-server-0: link set lo up',
@@ -77,7 +77,7 @@ test('two families: addresses, refusals and ways out of each, and settings befor
   const lines = linesOf(new Map(), config);
   for (const line of [
     `fairlead-dev-net: address replace ${site}:41::1/64 dev br0`,
-    'fairlead-dev-net: route replace unreachable ::/0',
+    'fairlead-dev-net: route replace unreachable ::/0 metric 4096',
     `fairlead-dev-server-0: address replace ${site}:41::2/64 dev eth0`,
     `fairlead-dev-server-0: route replace default via ${site}:41::1`,
     'fairlead-dev-server-0: route replace default via 10.41.0.1',

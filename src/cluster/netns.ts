@@ -34,8 +34,10 @@ export function planNetwork(config: NetworkConfig, observed: ObservedNetns): Net
     ...ranges.map(({ gateway, nodes: range }) => `address replace ${within(range, gateway)} dev br0`),
     'link set lo up',
     'link set br0 up',
-    // No way out of the machine: a packet to the world is refused at once instead of being lost.
-    ...ranges.map(({ family }) => `route replace unreachable ${family === 4 ? 'default' : '::/0'}`),
+    // Where there is no other way out (egress-rules.ts), a packet to the world is refused at once instead of being lost.
+    ...ranges.map(
+      ({ family }) => `route replace unreachable ${family === 4 ? 'default' : '::/0'} metric 4096`,
+    ),
     ...nodes.flatMap(({ name, netns }, index) => {
       const port = `node${index}`;
       const exists = observed.get(netns)?.has('eth0') === true && observed.get(network)?.has(port) === true;

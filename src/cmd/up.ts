@@ -114,7 +114,7 @@ export function upCommand(): Command {
     .addOption(
       new Option(
         '--egress <mode>',
-        'auto: Pods reach the world by TCP and resolve its names, and images are pulled, through this machine; none: no way out',
+        'auto: Pods reach the world by TCP and UDP and resolve its names, and images are pulled, through this machine; none: no way out',
       ).choices(['auto', 'none']),
     )
     .option(

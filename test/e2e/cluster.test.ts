@@ -1,5 +1,6 @@
 /** A cluster's life: it comes up, comes up again after a crash, and leaves nothing behind. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -10,6 +11,7 @@ import { unmountBelow } from '../../src/cluster/mounts.ts';
 import { fairlead, leftovers, planCluster, type TestCluster } from '../support/cluster.ts';
 import { get } from '../support/load.ts';
 import { eventually, missingForCluster, run, runOk } from '../support/shell.ts';
+import { type Agent, startAgentIn } from './l4-network.ts';
 
 const missing = missingForCluster();
 
@@ -27,13 +29,75 @@ function processState(name: string, process: string): { readonly pid: number; re
   };
 }
 
+type Outside = {
+  readonly pod: Agent;
+  readonly address: string;
+  readonly port: number;
+  readonly close: () => Promise<void>;
+};
+
+/**
+ * A place that is not the cluster's, behind a link of this machine that a test made, and a Pod's namespace on a node as the kubelet
+ * attaches them, without a kubelet.
+ */
+async function startOutside(cluster: TestCluster): Promise<Outside> {
+  const [outside, pod, link] = [
+    `fairlead-out-${process.pid}`,
+    `fairlead-pod-${process.pid}`,
+    `flo${process.pid}`,
+  ];
+  const node = `fairlead-${cluster.name}-agent-0`;
+  const range = (await cluster.kubectl('get node agent-0 -o jsonpath={.spec.podCIDR}')).split('/')[0] ?? '';
+  const [gateway, podAddress] = [1, 250].map((last) => range.replace(/\d+$/, String(last)));
+  const [here, there] = ['198.51.100.1', '198.51.100.2']; // kept for examples
+  const ip = (args: string, input?: readonly string[]): Promise<string> =>
+    runOk('ip', args.split(' '), input === undefined ? {} : { input: `${input.join('\n')}\n` });
+  await ip('-batch -', [
+    `netns add ${outside}`,
+    `netns add ${pod}`,
+    `link add ${link} type veth peer name eth0 netns ${outside}`,
+    `address add ${here}/30 dev ${link}`,
+    `link set ${link} up`,
+    `link add veth250 netns ${node} type veth peer name eth0 netns ${pod}`,
+  ]);
+  await ip(`-n ${outside} -batch -`, [
+    'link set lo up',
+    `address add ${there}/30 dev eth0`,
+    'link set eth0 up',
+  ]);
+  await ip(`-n ${node} -batch -`, [
+    `address add ${gateway}/32 dev veth250`,
+    'link set veth250 up',
+    `route add ${podAddress} dev veth250`,
+  ]);
+  await ip(`-n ${pod} -batch -`, [
+    `address add ${podAddress}/32 dev eth0`,
+    'link set eth0 up',
+    `route add ${gateway} dev eth0`,
+    `route add default via ${gateway}`,
+  ]);
+  const port = 5353;
+  const agents = [await startAgentIn(outside, 'outside', [port]), await startAgentIn(pod, 'pod', [port])];
+  const asker = agents[1]?.agent;
+  assert.ok(asker !== undefined);
+  const close = async (): Promise<void> => {
+    for (const { child } of agents) {
+      const ended = once(child, 'close');
+      child.kill('SIGKILL');
+      await ended;
+    }
+    await ip('-batch -', [`link delete ${link}`, `netns delete ${outside}`, `netns delete ${pod}`]);
+  };
+  return { pod: asker, address: there, port, close };
+}
+
 describe('a cluster of two nodes', { skip: missing ?? false, timeout: 300_000 }, () => {
   let cluster: TestCluster;
   let before_: readonly string[];
 
   before(async () => {
     before_ = await machineState();
-    cluster = await planCluster({ name: `life${process.pid}`, agents: 1 });
+    cluster = await planCluster({ name: `life${process.pid}`, agents: 1, egress: 'auto' });
     await cluster.up();
   });
 
@@ -69,6 +133,20 @@ describe('a cluster of two nodes', { skip: missing ?? false, timeout: 300_000 },
 
   test('the published port leads to the ingress', async () => {
     assert.equal((await get(`http://localhost:${cluster.ports.http}/`)).status, 404);
+  });
+
+  test('Pods reach what is outside by TCP and UDP, but not this machine and what is nobody’s', async () => {
+    const { pod, address, port, close } = await startOutside(cluster);
+    try {
+      assert.equal(await pod.tcp(address, port), 'outside 198.51.100.1');
+      assert.equal(await pod.udp(address, port), 'outside 198.51.100.1');
+      assert.equal(await pod.udp(address, port + 1), 'ECONNREFUSED', 'nobody listens there');
+      for (const refused of ['169.254.169.254', '10.43.255.254']) {
+        assert.match(await pod.udp(refused, port), /^E(CONNREFUSED|HOSTUNREACH|NETUNREACH)$/, refused);
+      }
+    } finally {
+      await close();
+    }
   });
 
   test('a second up changes nothing', async () => {
@@ -108,6 +186,15 @@ describe('a cluster of two nodes', { skip: missing ?? false, timeout: 300_000 },
     assert.match(other.stderr, new RegExp(`port ${cluster.ports.http} of this machine is in use by`));
     assert.equal(readdirSync('/run/fairlead').includes(`${cluster.name}b`), false);
   });
+});
+
+test('ping out of a cluster, in a namespace whose kernel lets everybody', {
+  skip: missing ?? false,
+}, async () => {
+  const file = join(import.meta.dirname, '../../src/cluster/egress-datagrams.test.ts');
+  const script = `unset NODE_TEST_CONTEXT; ip link set lo up; echo '0 0' >/proc/sys/net/ipv4/ping_group_range; exec "$0" --test --test-reporter=tap --test-name-pattern=ping "$1"`;
+  const told = await runOk('unshare', ['--net', 'sh', '-c', script, process.execPath, file]);
+  assert.match(told, /# pass 2\n/);
 });
 
 describe('a restart of the machine', { skip: missing ?? false, timeout: 300_000 }, () => {
