@@ -2,10 +2,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync, readlinkSync, renameSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { freePorts } from '../../test/support/ports.ts';
 
 const localhost = '127.0.0.1';
 
@@ -15,7 +14,7 @@ export async function startEngine(
   backendPorts: readonly number[],
 ) {
   const config = join(folder, 'routes.yaml');
-  const [port, tlsPort, healthPort] = [await freePort(), await freePort(), await freePort()];
+  const [port = 0, tlsPort = 0, healthPort = 0] = await freePorts(3);
   const route = (to: readonly number[], others: number): void => {
     const list = to.map((at) => `${localhost}:${at}`).join(', ');
     const routes = ['/', ...Array.from({ length: others }, (_, at) => `/other-${at}`)];
@@ -95,15 +94,6 @@ export function socketsOf(pid: number, backendPorts: readonly number[]): Record<
     counts[kind] = (counts[kind] ?? 0) + 1;
   }
   return counts;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, localhost);
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  return port;
 }
 
 export function residentMb(pid: number): number {

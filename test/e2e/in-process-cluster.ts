@@ -107,10 +107,13 @@ async function serveSummary(
       response.writeHead(404).end();
       return;
     }
-    void client.list(pods).then(({ items }) => {
-      const here = items.filter(({ spec }) => spec?.nodeName === nodeName);
-      response.end(JSON.stringify(summaryOf(here, systemClock.nowMs())));
-    });
+    void client.list(pods).then(
+      ({ items }) => {
+        const here = items.filter(({ spec }) => spec?.nodeName === nodeName);
+        response.end(JSON.stringify(summaryOf(here, systemClock.nowMs())));
+      },
+      (error: Error) => response.destroy(error), // the API server has ended meanwhile
+    );
   });
   server.listen({ host: '127.0.0.1', port: 0 });
   await once(server, 'listening');

@@ -1,5 +1,4 @@
 /** Ports for programs that must be told theirs, and for servers that are killed and started again at the same one. */
-import { once } from 'node:events';
 import { createServer } from 'node:net';
 
 /** Above what systems use, below what kernels give out on their own, and apart from node ports. */
@@ -29,15 +28,10 @@ export async function freePorts(count: number): Promise<readonly number[]> {
 }
 
 /** At every address, so that whoever uses it is free in the choice of his own. */
-async function isFree(port: number): Promise<boolean> {
-  const server = createServer();
-  server.listen(port);
-  const [error] = await Promise.race([
-    once(server, 'listening').then(() => [undefined]),
-    once(server, 'error') as Promise<[Error]>,
-  ]);
-  if (error !== undefined) return false;
-  server.close();
-  await once(server, 'close');
-  return true;
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(false));
+    server.listen(port, () => server.close(() => resolve(true)));
+  });
 }
