@@ -3,8 +3,8 @@
  * namespaces and ports of its own and mostly waits, for Pods and leases, so two at a time fit two cores. One report and
  * one summary for all. Arguments: files to run instead, and `--name PATTERN` for tests whose name matches.
  */
-import { globSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
+import { globSync, mkdtempSync, rmSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { run } from 'node:test';
@@ -133,5 +133,10 @@ const diagnostic = (message: string): Event => ({
   type: 'test:diagnostic',
   data: { nesting: 0, message, level: 'info' },
 });
+
+// By itself kubectl keeps in the home folder what it has learned of servers, by their addresses, which other servers have in the next run.
+const kubectlCache = mkdtempSync(join(tmpdir(), 'fairlead-kubectl-'));
+process.env['KUBECACHEDIR'] = kubectlCache;
+process.once('exit', () => rmSync(kubectlCache, { recursive: true, force: true }));
 
 Readable.from(everyRun(findFiles())).compose(spec()).pipe(process.stdout);
