@@ -175,7 +175,7 @@ test('annotation basic-auth-secret', options, async (t) => {
   }
   assert.equal((await ask(http)).headers['www-authenticate'], 'Basic realm="Shop", charset="UTF-8"');
   // A Secret of another namespace is used once its own annotation says so, and no longer than that.
-  api.update(ingresses, 'default/web', {
+  api.update(ingresses, 'default/a', {
     metadata: { annotations: { 'fairlead.dev/basic-auth-secret': 'team/users' } },
   });
   api.seed(secrets, {

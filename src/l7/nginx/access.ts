@@ -45,7 +45,7 @@ function translateClientCertificates(to: Translator): void {
   const { named, consent } = secretOf(secret, to.facts.namespace, 'nobody is let in');
   to.set('client-certificate-secret', named, 'auth-tls-secret');
   const plain = 'over plain HTTP, where no certificate can be shown, nobody is let in';
-  to.tell('auth-tls-secret', 'differs', consent === undefined ? plain : `${plain}; ${consent}`);
+  to.tell('auth-tls-secret', 'differs', consent === undefined ? plain : `${consent}; ${plain}`);
   to.set('client-certificate-verify', ours, 'auth-tls-verify-client');
   to.tell('auth-tls-verify-client', 'same');
   for (const [theirs, own] of clientCertificateNames) to.rename(theirs, own);
@@ -71,7 +71,7 @@ function translatePassword(to: Translator): void {
   const { named, consent } = secretOf(secret, to.facts.namespace, 'nobody is let in');
   to.set('basic-auth-secret', named, 'auth-secret');
   const hashes = 'hashes of crypt(3) and bcrypt are not known; allowed are $apr1$, {SHA256} and {SHA}';
-  to.tell('auth-secret', 'differs', consent === undefined ? hashes : `${hashes}; ${consent}`);
+  to.tell('auth-secret', 'differs', consent === undefined ? hashes : `${consent}; ${hashes}`);
   to.rename('auth-realm', 'basic-auth-realm');
 }
 

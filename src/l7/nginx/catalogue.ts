@@ -36,7 +36,6 @@ export const untranslated: Readonly<Record<string, Known>> = {
   'client-body-buffer-size': streams,
   'proxy-buffering': streams,
   'proxy-buffers-number': streams,
-  'proxy-buffer-size': ['idle', 'heads of answers may have 64 KiB'],
   'proxy-busy-buffers-size': streams,
   'proxy-max-temp-file-size': streams,
   'proxy-request-buffering': streams,

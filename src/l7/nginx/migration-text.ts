@@ -98,10 +98,13 @@ function colourDiff(diff: string, style: Style): string {
   return coloured.join('\n');
 }
 
-function renderSummary({ ingresses, others }: Migration, style: Style): string {
+function renderSummary({ ingresses, others, otherClasses }: Migration, style: Style): string {
   const count = (verdict: IngressMigration['verdict']): number =>
     ingresses.filter((ingress) => ingress.verdict === verdict).length;
-  const left = others === 0 ? '' : ` ${counted(others, 'Ingress', 'Ingresses')} of other classes left alone.`;
+  const hints = otherClasses.map((name) => `--from-class ${name}`).join(' or ');
+  const hint = hints === '' ? '' : `; there are annotations of ingress-nginx among them: try ${hints}`;
+  const left =
+    others === 0 ? '' : ` ${counted(others, 'Ingress', 'Ingresses')} of other classes left alone${hint}.`;
   if (ingresses.length === 0) return `No Ingress of ingress-nginx was found.${left}\n`;
   const shares = [
     style.good(`${count('same')} as it is`),

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { parseAllDocuments } from 'yaml';
 import type { Ingress } from '../../api/gen/networking-v1.ts';
 import { type IngressMigration, planMigration } from './migration.ts';
 import { plainStyle, renderManifests, renderMigration, renderMigrationJson } from './migration-text.ts';
@@ -58,7 +61,10 @@ const cases: readonly (readonly [name: string, Ingress, Told])[] = [
   [
     'use-regex, which is for the whole host',
     ingress('a', { 'use-regex': 'true' }),
-    ['same', ['use-regex', /from their start, ignoring case, and so are those of all other Ingresses/]],
+    [
+      'same',
+      ['use-regex', /from their start, ignoring case; --nginx-annotations does so for all other Ingresses/],
+    ],
   ],
   [
     'a missing trailing slash of a prefix',
@@ -154,6 +160,7 @@ test('migration: only Ingresses of ingress-nginx are looked at', () => {
     ['shop/classless', 'shop/legacy'],
   );
   assert.equal(migration.others, 2);
+  assert.deepEqual(migration.otherClasses, ['traefik'], 'whose annotations are of ingress-nginx');
 });
 
 test('migration: the replacement has our annotations and class, and nothing that a server wrote', () => {
@@ -246,4 +253,18 @@ test('migration: the text for people', () => {
   assert.match(renderManifests(migration), /^---\napiVersion: networking.k8s.io\/v1\nkind: Ingress\n/);
   const json = JSON.parse(renderMigrationJson(migration)) as { ingresses: readonly { name: string }[] };
   assert.equal(json.ingresses[0]?.name, 'a');
+});
+
+test('migration: what is told of the Ingresses of well-known charts', () => {
+  const corpus = join(import.meta.dirname, '../../../test/corpus/ingress-nginx');
+  const ingresses = parseAllDocuments(readFileSync(join(corpus, 'charts.yaml'), 'utf8'), {
+    version: '1.1',
+  }).map((document) => document.toJS() as Ingress);
+  const text = renderMigration(planMigration(ingresses, options), plainStyle, 110);
+  const wanted = readFileSync(join(corpus, 'charts.txt'), 'utf8');
+  assert.equal(
+    text,
+    wanted,
+    'read the difference, then: fairlead migrate ingress-nginx -f charts.yaml > charts.txt',
+  );
 });

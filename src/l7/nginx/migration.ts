@@ -37,6 +37,8 @@ export type Migration = {
   readonly ingresses: readonly IngressMigration[];
   /** Ingresses that are none of ingress-nginx's. */
   readonly others: number;
+  /** The classes of those of them that have annotations of ingress-nginx all the same. */
+  readonly otherClasses: readonly string[];
   /** What is different for all. */
   readonly general: readonly string[];
 };
@@ -51,6 +53,7 @@ export function planMigration(ingresses: readonly Ingress[], options: MigrationO
       .map((ingress) => migrate(ingress, translations.get(ingress), regexUsers, options))
       .toSorted((a, b) => (a.ingress < b.ingress ? -1 : 1)),
     others: ingresses.length - theirs.length,
+    otherClasses: otherClasses(ingresses.filter((ingress) => !isTheirs(ingress, options.fromClass))),
     general: generalDifferences,
   };
 }
@@ -64,10 +67,20 @@ const generalDifferences: readonly string[] = [
 ];
 
 function isTheirs(ingress: Ingress, fromClass: string): boolean {
-  const annotations = ingress.metadata?.annotations ?? {};
-  const className = ingress.spec?.ingressClassName ?? annotations[legacyClassAnnotation];
-  if (className !== undefined) return className === fromClass;
-  return Object.keys(annotations).some((name) => name.startsWith(nginxPrefix));
+  const className = classOf(ingress);
+  return className === undefined ? hasTheirWords(ingress) : className === fromClass;
+}
+
+function classOf({ spec, metadata }: Ingress): string | undefined {
+  return spec?.ingressClassName ?? metadata?.annotations?.[legacyClassAnnotation];
+}
+
+function hasTheirWords({ metadata }: Ingress): boolean {
+  return Object.keys(metadata?.annotations ?? {}).some((name) => name.startsWith(nginxPrefix));
+}
+
+function otherClasses(others: readonly Ingress[]): readonly string[] {
+  return [...new Set(others.filter(hasTheirWords).map((ingress) => classOf(ingress) ?? ''))].toSorted();
 }
 
 /** Hosts whose paths ingress-nginx all reads as regular expressions, and whose Ingresses make it do so. */
@@ -118,12 +131,19 @@ function migrate(
 
 /** What of nginx's configuration has an equal among annotations. */
 const snippetEquals: readonly (readonly [directive: RegExp, name: string, ours: string])[] = [
-  [/\b(more_set_headers|add_header|more_clear_headers)\b/, 'headers of answers', 'response-headers'],
+  [
+    /\b(more_set_headers|add_header|more_clear_headers|proxy_hide_header)\b/,
+    'headers of answers',
+    'response-headers',
+  ],
   [/\b(proxy_set_header|more_set_input_headers)\b/, 'headers to backends', 'request-headers'],
-  [/\breturn\s+30\d\b/, 'redirects', 'permanent-redirect or temporary-redirect'],
-  [/\brewrite\b/, 'rewriting', 'path-regex with rewrite-path'],
+  [/\breturn\s+30\d\b/, 'redirects', 'permanent-redirect or temporary-redirect, on an Ingress of their own'],
+  [/\brewrite\b/, 'rewriting', 'path-regex with rewrite-path, on an Ingress of its own'],
   [/\b(allow|deny)\s/, 'who gets in', 'allow-source-range and deny-source-range'],
-  [/\breturn\s+40\d\b/, 'refusals', 'deny-source-range, or no rule for the path'],
+  [/\breturn\s+[245]\d\d\b/, 'answers of its own', 'a rule for the path whose resource is a StaticResponse'],
+  [/\bclient_max_body_size\b/, 'sizes of bodies', 'body-size'],
+  [/\bproxy_(connect|read|send)_timeout\b/, 'times', 'connect-timeout, read-timeout and send-timeout'],
+  [/\b(gzip|brotli)\b/, 'compression', 'compression'],
 ];
 
 function snippetHint(value: string, annotation: string): string {

@@ -26,7 +26,7 @@ function translatePassthrough(to: Translator): void {
 }
 
 const wholeHost =
-  'paths are matched from their start, ignoring case, and so are those of all other Ingresses for the same hosts';
+  'paths are matched from their start, ignoring case; --nginx-annotations does so for all other Ingresses of the same hosts, too, as ingress-nginx does';
 
 function translatePaths(to: Translator): void {
   const target = to.get('rewrite-target');

@@ -1,4 +1,5 @@
 import { secretOf, splitName } from './access.ts';
+import { defaultLimits } from '../proxy/limits.ts';
 import type { Translator } from './translation.ts';
 
 /** What is done to requests and answers on their way. */
@@ -10,7 +11,15 @@ export function translateTraffic(to: Translator): void {
   translateBackendTls(to);
 }
 
+const bufferUnits: Readonly<Record<string, number>> = { k: 1024, m: 1024 ** 2, g: 1024 ** 3 };
+
 function translateLimits(to: Translator): void {
+  const [, digits = '0', unit = ''] = /^(\d+)([kmg]?)$/i.exec(to.get('proxy-buffer-size') ?? '') ?? [];
+  const wanted = Number(digits) * (bufferUnits[unit.toLowerCase()] ?? 1);
+  const { responseHeadBytesMax } = defaultLimits;
+  const bound = `heads of answers may have ${responseHeadBytesMax / 1024} KiB`;
+  if (wanted > responseHeadBytesMax) to.tell('proxy-buffer-size', 'differs', `${bound}; a longer one is 502`);
+  else to.tell('proxy-buffer-size', 'idle', bound);
   to.rename('proxy-connect-timeout', 'connect-timeout');
   to.rename('proxy-send-timeout', 'send-timeout');
   to.rename('proxy-read-timeout', 'read-timeout');
@@ -148,7 +157,20 @@ function translateDefaultBackend(to: Translator): void {
 
 const protocols: ReadonlySet<string> = new Set(['HTTP', 'HTTPS', 'GRPC', 'GRPCS']);
 
+const backendTlsNames = [
+  'backend-protocol',
+  'proxy-ssl-secret',
+  'proxy-ssl-name',
+  'proxy-ssl-verify',
+  'proxy-ssl-server-name',
+];
+
 function translateBackendTls(to: Translator): void {
+  if (to.is('ssl-passthrough', 'true')) {
+    for (const name of backendTlsNames)
+      to.tell(name, 'idle', "the client's own TLS goes through to the backend");
+    return;
+  }
   const wanted = to.get('backend-protocol')?.toUpperCase();
   const protocol = wanted !== undefined && protocols.has(wanted) ? wanted : undefined;
   if (protocol !== undefined) {

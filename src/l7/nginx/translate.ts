@@ -81,7 +81,7 @@ export const documentedNames: readonly string[] = [
   ],
   ...['permanent-redirect', 'permanent-redirect-code', 'preserve-trailing-slash', 'proxy-body-size'],
   ...['proxy-connect-timeout', 'proxy-read-timeout', 'proxy-redirect-from', 'proxy-redirect-to'],
-  ...['proxy-next-upstream', 'proxy-next-upstream-tries', 'upstream-hash-by'],
+  ...['proxy-buffer-size', 'proxy-next-upstream', 'proxy-next-upstream-tries', 'upstream-hash-by'],
   ...['proxy-send-timeout', 'proxy-ssl-name', 'proxy-ssl-secret', 'proxy-ssl-server-name'],
   ...['proxy-ssl-verify', 'relative-redirects', 'rewrite-target', 'satisfy', 'server-alias'],
   ...['session-cookie-change-on-failure', 'session-cookie-conditional-samesite-none'],
