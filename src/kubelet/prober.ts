@@ -97,7 +97,7 @@ export class Prober {
       pod,
       container,
       containerId: runtime.id,
-      podIp: pod.spec?.hostNetwork === true ? podIp : podIp,
+      podIp,
     };
     const sinceMs = this.#deps.clock.nowMs() - (runtime.startedAtMs ?? this.#deps.clock.nowMs());
     void this.#runAll(entry, target, sinceMs);

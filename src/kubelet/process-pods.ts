@@ -93,7 +93,8 @@ function report(
     terminated: false,
     failure: undefined,
   });
-  writer.write(pod, status);
+  // With the status that the API has, not with ours that may still be on its way there.
+  writer.write(known, status);
   return { ...pod, status };
 }
 
