@@ -26,6 +26,7 @@ const scripts: Readonly<Record<string, Script>> = {
   '/unlimited': { answer: 'HTTP/1.1 200 OK\r\n\r\nto the end', ends: true },
   '/204': { answer: 'HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nwrong' },
   '/304': { answer: 'HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\nETag: "a"\r\n\r\nwrong' },
+  '/dated': { answer: `HTTP/1.1 200 OK\r\nDate: Then\r\n${length('dated')}` },
   '/early': { answer: ok('early'), early: true },
   '/trailers': {
     answer:
@@ -96,6 +97,9 @@ const last = 'GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n';
 const get = (target: string, fields = '', method = 'GET'): string =>
   `${method} ${target} HTTP/1.1\r\nHost: x\r\n${fields}\r\n`;
 
+/** What an answer gets that came without: this backend's. */
+const dated = /^Date: \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT\r\n/gm;
+
 /** Requests on one connection, and what it is answered by, as the statuses in their order with a last request behind them. */
 const cases: readonly (readonly [name: string, bytes: string, want: RegExp])[] = [
   [
@@ -150,13 +154,23 @@ const cases: readonly (readonly [name: string, bytes: string, want: RegExp])[] =
     get('*', '', 'OPTIONS') + last,
     /OPTIONS \* HTTP\/1\.1HTTP\/1\.1 200/,
   ],
+  [
+    'Max-Forwards goes on one less',
+    get('/options', 'Max-Forwards: 3\r\n', 'OPTIONS') + last,
+    /OPTIONS \/options HTTP\/1\.1HTTP\/1\.1 200/,
+  ],
+  [
+    'Max-Forwards of 0 is answered here, and the next request goes on',
+    get('/options', 'Max-Forwards: 0\r\n', 'OPTIONS') + last,
+    /^HTTP\/1\.1 200 OK\r\nContent-Length: 0\r\nAllow: GET, HEAD, [^\r]*OPTIONS\r\n\r\nHTTP\/1\.1 200 OK\r\n[^]*GET \/last/,
+  ],
   ['the absolute form', get('http://y.example/abs?q') + last, /GET \/abs\?q HTTP\/1\.1HTTP/],
   [
     'TRACE would show a script what its browser sends',
     get('/', 'Cookie: secret\r\n', 'TRACE'),
-    /^HTTP\/1\.1 405 (?![^]*secret)/,
+    /^HTTP\/1\.1 405 (?![^]*secret)[^]*\r\nAllow: GET, /,
   ],
-  ['CONNECT', get('x:443', '', 'CONNECT'), /^HTTP\/1\.1 405 /],
+  ['CONNECT', get('x:443', '', 'CONNECT'), /^HTTP\/1\.1 405 [^]*\r\nAllow: GET, /],
   [
     'a request in the middle that is malformed: those before are answered, none behind it is read',
     `${get('/a')}GET /b HTTP/1.1\r\nHost : x\r\n\r\n${last}`,
@@ -173,8 +187,13 @@ test(
   'requests and answers of HTTP/1.1, one case after another on connections that others use',
   options,
   async (t) => {
-    const { http } = await start(t);
-    for (const [name, bytes, want] of cases) assert.match(await exchangeRaw(http, bytes), want, name);
+    const { http, heads } = await start(t);
+    for (const [name, bytes, want] of cases) {
+      const answered = await exchangeRaw(http, bytes);
+      assert.match(answered.replaceAll(dated, ''), want, name);
+    }
+    const forwarded = heads.flatMap((head) => /\r\nMax-Forwards: .*/.exec(head)?.[0].trim() ?? []);
+    assert.deepEqual(forwarded, ['Max-Forwards: 2']);
   },
 );
 
@@ -191,6 +210,24 @@ test(
     assert.doesNotMatch(heads[0] ?? '', /upgrade/i);
   },
 );
+
+test('each final answer has one date: the backend’s own, else ours', options, async (t) => {
+  const { http } = await start(t);
+  for (const [target, dates] of [
+    ['/hints', 1],
+    ['/dated', 0],
+    ['no target', 1],
+  ] as const) {
+    const answered = await exchangeRaw(http, get(target, 'Connection: close\r\n'));
+    assert.equal(answered.match(dated)?.length ?? 0, dates, answered);
+    assert.equal(answered.match(/^date:/gim)?.length, 1, answered);
+  }
+  const session = await http2Client(t, http);
+  for (const path of ['/hints', '/dated', '/%00']) {
+    const { headers } = await answerOf(session.request({ ':path': path }));
+    assert.equal(typeof headers.date, 'string', path);
+  }
+});
 
 test('an answer before the request’s end comes whole, and then the connection ends', options, async (t) => {
   const { http } = await start(t);

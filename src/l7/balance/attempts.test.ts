@@ -62,6 +62,7 @@ function world(count: number, policy: BalancePolicy = defaultBalance) {
     trustedHops: 0,
     draining: false,
     nowMs: () => clock.monotonicMs(),
+    date: () => '',
     onAccess: undefined,
   };
   const told: string[] = [];

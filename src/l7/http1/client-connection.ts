@@ -1,4 +1,4 @@
-import { bodyLate, renderOwnAnswer } from '../proxy/answers.ts';
+import { bodyLate, renderOwnAnswer, renderRejection } from '../proxy/answers.ts';
 import type { ProxyContext } from '../proxy/context.ts';
 import { Exchange } from '../proxy/exchange.ts';
 import type { ExchangeClient } from '../proxy/exchange-client.ts';
@@ -276,9 +276,7 @@ export class ClientConnection implements ClientHandler, ExchangeClient {
   #reject(status: number, reason: string): void {
     this.#context.metrics.count(status, 0, undefined);
     this.input.clear();
-    this.write(
-      renderOwnAnswer({ status, reason, withBody: true, connection: 'close', minorVersion: 1, fields: '' }),
-    );
+    this.write(renderRejection(status, reason, 'close', this.#context.date()));
     this.#endGently();
   }
 
@@ -298,6 +296,7 @@ export class ClientConnection implements ClientHandler, ExchangeClient {
         connection,
         minorVersion,
         fields,
+        date: this.#context.date(),
         body,
       }),
     );

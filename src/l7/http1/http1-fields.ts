@@ -24,6 +24,7 @@ export const FIELD_REAL_IP = 12;
 export const FIELD_FORWARDED_OTHER = 13;
 /** Forwarded (RFC 7239). */
 export const FIELD_FORWARDED = 14;
+export const FIELD_DATE = 15;
 
 /**
  * The field lines of one parsed head, as offsets from the head's first byte. Filled by `scanFields` and reused by the
@@ -105,7 +106,8 @@ export function fieldOf(data: Buffer, start: number, length: number): number {
     case 2:
       return isName(data, start, 'te') ? FIELD_HOP_BY_HOP : FIELD_OTHER;
     case 4:
-      return isName(data, start, 'host') ? FIELD_HOST : FIELD_OTHER;
+      if (isName(data, start, 'host')) return FIELD_HOST;
+      return isName(data, start, 'date') ? FIELD_DATE : FIELD_OTHER;
     case 5:
       return isName(data, start, 'proxy') ? FIELD_HOP_BY_HOP : FIELD_OTHER;
     case 6:

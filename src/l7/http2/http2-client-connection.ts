@@ -1,4 +1,4 @@
-import { renderOwnAnswer } from '../proxy/answers.ts';
+import { renderRejection } from '../proxy/answers.ts';
 import type { ClientHandler } from '../http1/client-connection.ts';
 import type { ProxyContext } from '../proxy/context.ts';
 import type { ClientFacts } from '../proxy/headers.ts';
@@ -124,14 +124,7 @@ export class Http2ClientConnection implements ClientHandler, SessionHandler, Str
   /** Answers a request that nothing can be made of; the rest of it is thrown away. */
   #reject(stream: Http2Stream, { status, reason }: ParseFailure): void {
     this.#context.metrics.count(status, 0, undefined);
-    const text = renderOwnAnswer({
-      status,
-      reason,
-      withBody: true,
-      connection: 'keep-alive',
-      minorVersion: 1,
-      fields: '',
-    });
+    const text = renderRejection(status, reason, 'keep-alive', this.#context.date());
     const headEnd = text.indexOf('\r\n\r\n') + 4;
     const { send } = this.session;
     stream.handler = discards;

@@ -236,9 +236,10 @@ export class Http2ClientStream implements ExchangeClient, StreamHandler {
   answer(status: number, reason: string, fields: string, body?: Buffer): void {
     const isGrpc = this.#head.http2?.grpc !== undefined && status >= 400;
     const withBody = this.#head.method !== 'HEAD' && !isGrpc;
+    const date = this.#context.date();
     const all = isGrpc ? `${fields}${grpcFields(status, reason)}` : fields;
     const text = isGrpc
-      ? `HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\n${all}\r\n`
+      ? `HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nDate: ${date}\r\n${all}\r\n`
       : renderOwnAnswer({
           status,
           reason,
@@ -246,6 +247,7 @@ export class Http2ClientStream implements ExchangeClient, StreamHandler {
           connection: 'keep-alive',
           minorVersion: 1,
           fields,
+          date,
           body,
         });
     const headEnd = text.indexOf('\r\n\r\n') + 4;

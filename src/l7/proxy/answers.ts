@@ -80,6 +80,9 @@ function isTlsFailure(error: string | undefined): boolean {
   );
 }
 
+/** The field that tells what a client may ask for. Other methods are passed on as well, but for CONNECT and TRACE, which are 405. */
+export const allowedMethods = 'Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n';
+
 export type OwnAnswer = {
   readonly status: number;
   readonly reason: string;
@@ -90,6 +93,8 @@ export type OwnAnswer = {
   readonly minorVersion: 0 | 1;
   /** Further field lines, each with its CRLF; '' for most. */
   readonly fields: string;
+  /** Now. */
+  readonly date: string;
   /** In place of the text about status and reason; its type is among `fields`. */
   readonly body?: Buffer | undefined;
 };
@@ -107,6 +112,18 @@ export function renderOwnAnswer(answer: OwnAnswer): string {
     answer.body === undefined
       ? 'Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n'
       : '';
-  const head = `HTTP/1.1 ${answer.status} ${phrase}\r\n${type}${length}${answer.fields}${connection}\r\n`;
+  const date = /^date:/im.test(answer.fields) ? '' : `Date: ${answer.date}\r\n`;
+  const head = `HTTP/1.1 ${answer.status} ${phrase}\r\n${type}${length}${date}${answer.fields}${connection}\r\n`;
   return answer.withBody ? head + body : head;
+}
+
+/** The answer to what is no request that could be passed on. */
+export function renderRejection(
+  status: number,
+  reason: string,
+  connection: OwnAnswer['connection'],
+  date: string,
+): string {
+  const fields = status === 405 ? allowedMethods : ''; // RFC 9110 §15.5.6
+  return renderOwnAnswer({ status, reason, withBody: true, connection, minorVersion: 1, fields, date });
 }

@@ -118,6 +118,8 @@ export type ProxyContext = {
   draining: boolean;
   /** Monotonic. */
   nowMs(): number;
+  /** Now, as HTTP writes it. */
+  readonly date: () => string;
   /** undefined: no access log. */
   readonly onAccess: ((record: AccessRecord) => void) | undefined;
 };

@@ -1,3 +1,4 @@
+import { allowedMethods } from './answers.ts';
 import { admit } from '../policy/admit.ts';
 import { type AttemptOwner, Attempts } from '../balance/attempts.ts';
 import { type BodyTranslator, bodyTranslator } from '../http2/body-translate.ts';
@@ -12,6 +13,7 @@ import { ExchangeSending } from './exchange-sending.ts';
 import { proxyHeader, renderClientResponse, renderUpstreamRequest } from './headers.ts';
 import type { RequestHead, ResponseHead } from '../http1/http1-parse.ts';
 import { grpcLimits, type ProxyLimits } from './limits.ts';
+import { countForward } from './max-forwards.ts';
 import { matchRoute } from '../routes/match.ts';
 import type { PolicedRequest } from '../policy/policed-request.ts';
 import { isIdempotent, reusePolicy } from '../http1/replay.ts';
@@ -83,6 +85,11 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
     if (route?.policy !== undefined && !this.#admit(route)) return;
     const tooLarge = this.head.contentLength > this.#limits.requestBodyBytesMax;
     if (tooLarge) return void this.#answer(413, 'the request body is too large');
+    if (this.head.method === 'OPTIONS') {
+      const text = countForward(this.#requestText);
+      if (text === undefined) return void this.#answer(200, '', allowedMethods, Buffer.alloc(0));
+      this.#requestText = text;
+    }
     const policed = this.#policed;
     if (policed?.needsAuthorization !== true) return this.#attempts.begin(route, policed);
     const onText = (text: string): void => {
@@ -194,7 +201,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
     if (this.#informational > this.#context.limits.informationalMax) return this.onAnswerInvalid();
     if (this.head.minorVersion === 0 || (head.status === 100 && !this.head.expectContinue)) return;
     this.responded = true;
-    const text = renderClientResponse(head, this.#context.responseLines, 'keep-alive', 1);
+    const text = renderClientResponse(head, this.#context.responseLines, 'keep-alive', 1, this.#context.date);
     this.#client.writeInformational(text, head.status);
     // A later failure can still be answered, but the request is not sent again: the client may have acted on this.
     this.responded = false;
@@ -209,7 +216,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
     this.#times?.answered(this.#context.nowMs());
     this.#tunnel = new ExchangeTunnel(this.#context, this.#client, this.#upstream!, this.#limits);
     const { responseLines: lines } = this.#context;
-    this.#tunnel.begin(renderClientResponse(head, lines, 'upgrade', 1), data, start, end);
+    this.#tunnel.begin(renderClientResponse(head, lines, 'upgrade', 1, this.#context.date), data, start, end);
   }
 
   onUpgradeRefused(reason: string): void {
@@ -246,7 +253,7 @@ export class Exchange implements UpstreamRequestOwner, AttemptOwner {
       this.head.keepAlive && head.body !== 'close' && !this.#context.draining && this.#client.framer.done;
     const after = this.#keepAlive ? 'keep-alive' : 'close';
     const { responseLines: lines } = this.#context;
-    let text = renderClientResponse(head, lines, after, minorVersion);
+    let text = renderClientResponse(head, lines, after, minorVersion, this.#context.date);
     if (this.#policed !== undefined) {
       const answerTo = { client: this.#client, lines, onRoom: () => this.onClientDrain() };
       ({ text, coded: this.#coded } = this.#policed.editAnswer(text, head, upstream.endpoint, answerTo));

@@ -4,6 +4,7 @@ import type { AcceptedTls, ClientCertificate, Connection } from '../transport/tr
 import {
   FIELD_CONNECTION,
   FIELD_CONTENT_LENGTH,
+  FIELD_DATE,
   FIELD_FORWARDED,
   FIELD_FORWARDED_FOR,
   FIELD_FORWARDED_HOST,
@@ -187,16 +188,18 @@ export type ConnectionAfter = 'keep-alive' | 'close' | 'upgrade';
 
 /**
  * The head to send to the client. `after` says what becomes of the client's connection; `minorVersion` is the
- * client's: HTTP/1.0 must be told that the connection stays.
+ * client's: HTTP/1.0 must be told that the connection stays. `date` tells now: a final answer without Date gets it (RFC 9110 §6.6.1).
  */
 export function renderClientResponse(
   head: ResponseHead,
   lines: FieldLines,
   after: ConnectionAfter,
   minorVersion: 0 | 1,
+  date: () => string,
 ): string {
   const { text } = head;
   const dropped = dropsNamedFields(head.connectionTokens);
+  let dated = head.status < 200;
   const bodiless = head.status < 200 || head.status === 204;
   let out = '';
   let runStart = 0;
@@ -206,6 +209,7 @@ export function renderClientResponse(
   }
   for (let i = 0; i < lines.count; i += 1) {
     const field = lines.fields[i]!;
+    if (field === FIELD_DATE) dated = true;
     if (responseFieldPasses(field, after, bodiless)) {
       if (!dropped || field !== FIELD_OTHER || !namesLine(head.connectionTokens, text, lines, i)) continue;
     }
@@ -214,6 +218,7 @@ export function renderClientResponse(
     runStart = i + 1 < lines.count ? lines.lineStarts[i + 1]! : lines.linesEnd;
   }
   if (lines.linesEnd > runStart) out += text.slice(runStart, lines.linesEnd);
+  if (!dated) out += `Date: ${date()}\r\n`;
   if (after === 'upgrade') return `${out}Connection: Upgrade\r\n\r\n`;
   if (after === 'close') return `${out}Connection: close\r\n\r\n`;
   return minorVersion === 0 ? `${out}Connection: keep-alive\r\n\r\n` : `${out}\r\n`;

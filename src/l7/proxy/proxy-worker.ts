@@ -7,6 +7,7 @@ import { ClientConnection, type ClientHandler, type ClientOwner } from '../http1
 import type { AccessRecord, ProxyContext } from './context.ts';
 import type { LiveEndpoint } from '../routes/explain.ts';
 import { FieldLines } from '../http1/http1-fields.ts';
+import { httpDates } from './http-date.ts';
 import { Http2ClientConnection } from '../http2/http2-client-connection.ts';
 import type { ProxyLimits } from './limits.ts';
 import { ProxyMetrics } from '../observe/metrics.ts';
@@ -110,6 +111,7 @@ export class ProxyWorker implements Acceptor {
       live: { table: emptyRouteTable, states: [] },
       draining: false,
       nowMs,
+      date: httpDates(clock),
       onAccess: options.onAccess,
     };
     const shortest = Math.min(
