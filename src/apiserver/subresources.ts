@@ -216,6 +216,7 @@ function bindingProblem(pod: JsonObject, name: string, nodeName: string): string
 
 function setScheduled(pod: JsonObject, nowMs: number): void {
   const status = ensureObject(pod, 'status');
+  delete status['nominatedNodeName']; // where it was to be, as long as it was nowhere
   const others = objectsAt(status, 'conditions').filter((condition) => condition['type'] !== 'PodScheduled');
   status['conditions'] = [
     ...others,

@@ -45,6 +45,17 @@ test('reconciler: a key added twice before its pass runs once', async () => {
   assert.deepEqual(run.calls, ['a', 'b']);
 });
 
+test('reconciler: keys of a higher rank come first, those of one rank in their order', () => {
+  const ranks: Record<string, number> = { c: 7, d: 7, e: -1 };
+  const queue = new WorkQueue(new FakeClock(), (key) => ranks[key] ?? 0);
+  for (const key of ['e', 'a', 'c', 'b', 'd', 'a']) queue.add(key);
+  ranks['b'] = 9;
+  queue.add('b');
+  assert.equal(queue.size, 5);
+  const taken = Array.from({ length: 6 }, () => queue.take());
+  assert.deepEqual(taken, ['b', 'c', 'd', 'a', 'e', undefined]);
+});
+
 test('reconciler: a key added during its pass runs again after it, never beside it', async () => {
   const gate = Promise.withResolvers<Outcome>();
   await using run = await running((_key, call) => (call === 1 ? gate.promise : Promise.resolve(done)));

@@ -8,25 +8,42 @@ const timerMsMax = 2 ** 31 - 1;
  * Bound: live keys; nothing but the key is kept, so a burst of events costs no memory.
  */
 export class WorkQueue<K extends string = string> {
-  readonly #dirty = new Set<K>(); // insertion order is service order; a key may be here and in #active
+  /** By rank, the highest first; within a rank insertion order is service order. A key may be here and in #active. */
+  #dirty: ReadonlyMap<number, Set<K>> = new Map();
   readonly #active = new Set<K>(); // held by a worker
   readonly #later = new Map<K, { readonly dueMs: number; readonly cancel: () => void }>();
   readonly #waiting: ((key: K | undefined) => void)[] = []; // at most one per worker
   readonly #clock: Clock;
+  readonly #rankOf: (key: K) => number;
   #handing = false;
 
-  constructor(clock: Clock) {
+  /** @param rankOf asked when a key is added: those of a higher rank are served first */
+  constructor(clock: Clock, rankOf: (key: K) => number = () => 0) {
     this.#clock = clock;
+    this.#rankOf = rankOf;
   }
 
   /** Keys that are dirty; those that a worker holds and those due later are not counted. */
   get size(): number {
-    return this.#dirty.size;
+    let count = 0;
+    for (const keys of this.#dirty.values()) count += keys.size;
+    return count;
   }
 
   add(key: K): void {
-    this.#dirty.add(key);
+    this.#rankedAs(this.#rankOf(key), key).add(key);
     this.#hand();
+  }
+
+  /** The keys of that rank; in those of other ranks the key is no more. */
+  #rankedAs(rank: number, key: K): Set<K> {
+    for (const [other, keys] of this.#dirty) if (other !== rank) keys.delete(key);
+    const known = this.#dirty.get(rank);
+    if (known !== undefined) return known;
+    const keys = new Set<K>();
+    const used = [...this.#dirty].filter(([, others]) => others.size > 0);
+    this.#dirty = new Map([...used, [rank, keys] as const].toSorted(([a], [b]) => b - a));
+    return keys;
   }
 
   /** Adds the key after `ms`. Of two such calls the earlier due time wins. */
@@ -47,11 +64,13 @@ export class WorkQueue<K extends string = string> {
   }
 
   take(): K | undefined {
-    for (const key of this.#dirty) {
-      if (this.#active.has(key)) continue;
-      this.#dirty.delete(key);
-      this.#active.add(key);
-      return key;
+    for (const keys of this.#dirty.values()) {
+      for (const key of keys) {
+        if (this.#active.has(key)) continue;
+        keys.delete(key);
+        this.#active.add(key);
+        return key;
+      }
     }
     return undefined;
   }
@@ -75,7 +94,7 @@ export class WorkQueue<K extends string = string> {
   close(): void {
     for (const { cancel } of this.#later.values()) cancel();
     this.#later.clear();
-    this.#dirty.clear();
+    this.#dirty = new Map();
     for (const resolve of this.#waiting.splice(0)) resolve(undefined);
   }
 

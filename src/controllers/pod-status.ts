@@ -30,7 +30,7 @@ export function msUntilAvailable(pod: Pod, minReadySeconds: number, nowMs: numbe
 
 /** The status patch that tells why a Pod is about to be taken away; Jobs may be told to make nothing of such failures. */
 export function disruptionPatch(
-  reason: 'DeletionByTaintManager' | 'DeletionByPodGC',
+  reason: 'DeletionByTaintManager' | 'DeletionByPodGC' | 'PreemptionByScheduler',
   message: string,
   nowMs: number,
 ): { readonly status: object } {

@@ -324,9 +324,9 @@ test(
   },
 );
 
-test('workloads: Pods wait for gates and volumes, claims in use stay', options, async () => {
+test('workloads: Pods wait for gates, volumes and room, claims in use stay', options, async () => {
   await using cluster = await startCluster();
-  const { kubectl, apply } = cluster;
+  const { kubectl, apply, client } = cluster;
   await ready(cluster);
   const pod = (name: string, spec: object): object => ({
     apiVersion: 'v1',
@@ -393,6 +393,60 @@ test('workloads: Pods wait for gates and volumes, claims in use stay', options, 
   assert.match(await kubectl('get', 'pv'), /near +1Gi +RWO +Retain +Terminating/);
   await kubectl('delete', 'pod/user', '--timeout=60s');
   await kubectl('wait', '--for=delete', 'pvc/data', 'pv/near', '--timeout=60s');
+
+  // A node has 8 cores: who is more important takes them, unless its class is too polite.
+  const large = (priorityClassName: string): object => ({
+    priorityClassName,
+    nodeSelector: { 'kubernetes.io/hostname': 'agent-0' },
+    containers: [{ name: 'main', image: 'busybox:1', resources: { requests: { cpu: '7' } } }],
+  });
+  const priority = { apiVersion: 'scheduling.k8s.io/v1', kind: 'PriorityClass' };
+  await apply(
+    { ...priority, metadata: { name: 'low' }, value: 1 },
+    { ...priority, metadata: { name: 'polite' }, value: 1000, preemptionPolicy: 'Never' },
+    { ...priority, metadata: { name: 'urgent' }, value: 1000 },
+  );
+  await apply(pod('low', large('low')));
+  await kubectl('wait', '--for=condition=Ready', 'pod/low', '--timeout=60s');
+  const { metadata: victim } = await client.get(pods, 'default', 'low');
+  await apply(pod('polite', large('polite')));
+  await until('the polite Pod is told why it waits', async () =>
+    /0\/2 nodes are available: 1 Insufficient cpu, 1 node\(s\) didn't match Pod's node affinity\/selector\. preemption: not eligible due to preemptionPolicy=Never\./.test(
+      await kubectl('get', 'pod', 'polite', '-o', 'jsonpath={.status.conditions[0].message}'),
+    ),
+  );
+  await apply(pod('urgent', large('urgent')));
+  await kubectl('wait', '--for=condition=Ready', 'pod/urgent', '--timeout=60s');
+  const since = victim?.resourceVersion ?? '';
+  const fate = {
+    namespace: 'default',
+    fieldSelector: 'metadata.name=low',
+    signal: AbortSignal.timeout(60_000),
+  };
+  let left: Pod | undefined;
+  for await (const event of client.watch(pods, since, fate)) {
+    if (event.type === 'BOOKMARK' || event.object.metadata?.deletionTimestamp === undefined) continue;
+    left = event.object;
+    break;
+  }
+  assert.match(
+    JSON.stringify(left?.status?.conditions),
+    /"type":"DisruptionTarget","status":"True","reason":"PreemptionByScheduler"/,
+  );
+  const urgent = await client.get(pods, 'default', 'urgent');
+  assert.equal(urgent.spec?.nodeName, 'agent-0');
+  assert.equal(urgent.status?.nominatedNodeName, undefined);
+  await until('the victim is told for whom it left', async () =>
+    (
+      await kubectl('get', 'events', `--field-selector=involvedObject.uid=${victim?.uid},reason=Preempted`)
+    ).includes(`Preempted by pod ${urgent.metadata?.uid} on node agent-0`),
+  );
+  await apply(pod('low', large('low')));
+  await until('nobody whose leaving would help is less important than the last one', async () =>
+    /preemption: 0\/2 nodes are available: 1 Insufficient cpu, 1 Preemption is not helpful for scheduling\./.test(
+      await kubectl('get', 'pod', 'low', '-o', 'jsonpath={.status.conditions[0].message}'),
+    ),
+  );
 });
 
 test('workloads: quotas and limit ranges bound a namespace', options, async () => {

@@ -15,6 +15,8 @@ export type NodeState = {
   readonly requested: Amounts;
 };
 
+export type Nomination = { readonly pod: Pod; readonly nodeName: string };
+
 type MutableState = {
   node: Node;
   name: string;
@@ -30,6 +32,8 @@ export class ClusterState {
   readonly #placed = new Map<ObjectKey, Pod>();
   readonly #antiAffine = new Set<ObjectKey>();
   readonly #choosy = new Set<ObjectKey>();
+  /** Pods for which others were sent away, and the node where that made room; until they are placed. */
+  readonly #nominated = new Map<ObjectKey, Nomination>();
 
   get nodes(): Iterable<NodeState> {
     return this.#nodes.values();
@@ -61,6 +65,48 @@ export class ClusterState {
   /** Pods that like some others near them or far away: they pull on those that come. */
   get choosyPods(): Iterable<Pod> {
     return [...this.#choosy].flatMap((key) => this.#placed.get(key) ?? []);
+  }
+
+  nominationOf(key: ObjectKey): Nomination | undefined {
+    return this.#nominated.get(key);
+  }
+
+  /** Those of at least that priority but the Pod itself: their room is not free. */
+  nominatedBefore(pod: Pod): readonly Nomination[] {
+    if (this.#nominated.size === 0) return [];
+    const key = keyOf(pod);
+    return [...this.#nominated]
+      .filter(([other]) => other !== key && !this.isPlaced(other))
+      .map(([, nomination]) => nomination)
+      .filter((nomination) => priorityOf(nomination.pod) >= priorityOf(pod));
+  }
+
+  /** Pods of lower priority that count on that node. */
+  nominatedBelow(pod: Pod, nodeName: string): readonly Pod[] {
+    return [...this.#nominated.values()]
+      .filter((other) => other.nodeName === nodeName && priorityOf(other.pod) < priorityOf(pod))
+      .map((other) => other.pod);
+  }
+
+  /** Keeps room for a Pod on a node; undefined: nowhere any more. */
+  nominate(key: ObjectKey, nomination: Nomination | undefined): void {
+    if (nomination === undefined) this.#nominated.delete(key);
+    else this.#nominated.set(key, nomination);
+  }
+
+  /**
+   * What `look` sees if these Pods were on their nodes, and those were on none. It may place them back one by one. All is as
+   * it was when it has returned.
+   */
+  supposing<T>(here: readonly Nomination[], gone: readonly Pod[], look: () => T): T {
+    for (const pod of gone) this.setPod(keyOf(pod), undefined);
+    for (const { pod, nodeName } of here) this.assume(pod, nodeName);
+    try {
+      return look();
+    } finally {
+      for (const { pod } of here) this.setPod(keyOf(pod), undefined);
+      for (const pod of gone) this.setPod(keyOf(pod), pod);
+    }
   }
 
   setNode(node: Node): void {
@@ -121,6 +167,10 @@ export class ClusterState {
       state.requested.set(name, (state.requested.get(name) ?? 0) - amount);
     }
   }
+}
+
+export function priorityOf({ spec }: Pod): number {
+  return spec?.priority ?? 0;
 }
 
 function isChoosy({ spec }: Pod): boolean {

@@ -7,6 +7,7 @@ import type {
   Pod,
   Service,
 } from '../../api/gen/core-v1.ts';
+import type { PodDisruptionBudget } from '../../api/gen/policy-v1.ts';
 import type { StorageClass } from '../../api/gen/storage-v1.ts';
 import { keyOf, type ObjectKey, objectKey } from '../../api/object.ts';
 import {
@@ -14,6 +15,7 @@ import {
   nodes,
   persistentVolumeClaims,
   persistentVolumes,
+  podDisruptionBudgets,
   pods,
   type Resource,
   services,
@@ -30,13 +32,14 @@ import type { Recorder } from '../../control/recorder.ts';
 import { matchesLabels } from '../../control/selector.ts';
 import { WorkQueue } from '../../control/work-queue.ts';
 import { type ControllerContext, reconcilerTask, withEvents } from '../context.ts';
-import { isPodFinished, podCondition } from '../pod-status.ts';
+import { disruptionPatch, isPodFinished, podCondition } from '../pod-status.ts';
 import { podsAndServicesByNamespace } from '../service-pods.ts';
 import { canonicalJson } from '../status-patch.ts';
 import { reservation, selectedNodeAnnotation } from '../volume-binder/plan.ts';
-import { ClusterState } from './cluster.ts';
+import { ClusterState, priorityOf } from './cluster.ts';
 import type { VolumeChoice } from './delayed-claims.ts';
-import { placePod } from './plan.ts';
+import { type Cure, placePod } from './plan.ts';
+import { type Preemption, planPreemption } from './preemption.ts';
 
 export const schedulerName = 'default-scheduler';
 
@@ -73,13 +76,19 @@ class SchedulerLoop {
   readonly #claimInformer: Informer<PersistentVolumeClaim>;
   readonly #volumeInformer: Informer<PersistentVolume>;
   readonly #classInformer: Informer<StorageClass>;
+  readonly #budgetInformer: Informer<PodDisruptionBudget>;
   /** Volumes that were given to claims, until our own copy shows it. */
   readonly #promised = new Map<string, ObjectKey>();
   readonly #cluster = new ClusterState();
   readonly #unschedulable = new Set<ObjectKey>();
+  /** Uids of Pods that were made to leave, until our own copy shows it. */
+  readonly #sentAway = new Set<string>();
 
   constructor(context: ControllerContext) {
-    this.queue = new WorkQueue(context.timing.clock);
+    this.queue = new WorkQueue(context.timing.clock, (key) => {
+      const pod = this.#podInformer.get(key);
+      return pod === undefined ? 0 : priorityOf(pod);
+    });
     this.recorder = context.recorder(schedulerName);
     this.#client = context.client;
     this.#clock = context.timing.clock;
@@ -90,6 +99,7 @@ class SchedulerLoop {
     this.#claimInformer = context.informers.of(persistentVolumeClaims);
     this.#volumeInformer = context.informers.of(persistentVolumes);
     this.#classInformer = context.informers.of(storageClasses);
+    this.#budgetInformer = context.informers.of(podDisruptionBudgets);
   }
 
   listen(): void {
@@ -107,6 +117,9 @@ class SchedulerLoop {
     this.#podInformer.onChange((key, now, old) => {
       const isPlaced = (now?.spec?.nodeName ?? '') !== '';
       if (isPlaced || now === undefined) this.#cluster.setPod(key, now);
+      this.#followNomination(key, now, old);
+      if (now?.metadata?.deletionTimestamp !== undefined || now?.metadata?.uid !== old?.metadata?.uid)
+        this.#sentAway.delete(old?.metadata?.uid ?? '');
       if (now === undefined) this.#unschedulable.delete(key);
       else if (isOurs(now)) this.queue.add(key);
       // Room may have become free, or a Pod that others want to be near has come.
@@ -142,9 +155,72 @@ class SchedulerLoop {
       for (const choice of placement.choices) await this.#reserve(choice, placement.nodeName, signal);
     } else {
       this.#unschedulable.add(key);
-      await this.#report(pod, placement.message, signal);
+      await this.#despair(pod, placement.message, placement.cure, signal);
     }
     return done;
+  }
+
+  /** Makes room for a Pod that fits nowhere, if it is more important than others; says so if there is none. */
+  async #despair(pod: Pod, message: string, cure: Cure | undefined, signal: AbortSignal): Promise<void> {
+    if (cure === undefined) {
+      await this.#report(pod, message, undefined, signal);
+      return;
+    }
+    const key = keyOf(pod);
+    const plan = planPreemption(pod, this.#cluster, cure, {
+      budgets: this.#budgetInformer.list(),
+      isLeaving: ({ metadata }) =>
+        metadata?.deletionTimestamp !== undefined || this.#sentAway.has(metadata?.uid ?? ''),
+    });
+    if (plan.kind === 'preempt') {
+      // Booked before anything is awaited: the decisions that follow must leave the room alone.
+      const displaced = this.#cluster.nominatedBelow(pod, plan.nodeName);
+      for (const other of displaced) this.#cluster.nominate(keyOf(other), undefined);
+      this.#cluster.nominate(key, { pod, nodeName: plan.nodeName });
+      await this.#sendAway(pod, plan, signal);
+      await this.#report(pod, message, plan.nodeName, signal);
+      for (const other of displaced) await this.#patchStatus(other, { nominatedNodeName: null }, signal);
+      return;
+    }
+    if (plan.kind === 'helpless') this.#cluster.nominate(key, undefined);
+    const nominated = this.#cluster.nominationOf(key)?.nodeName;
+    await this.#report(pod, `${message} preemption: ${plan.message}`, nominated, signal);
+  }
+
+  async #sendAway(
+    pod: Pod,
+    { nodeName, victims }: Extract<Preemption, { readonly kind: 'preempt' }>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const why = `${schedulerName}: preempting to accommodate a higher priority pod`;
+    for (const victim of victims) {
+      const { namespace, name = '', uid = '', deletionTimestamp } = victim.metadata ?? {};
+      if (deletionTimestamp !== undefined || this.#sentAway.has(uid)) continue;
+      const { status } = disruptionPatch('PreemptionByScheduler', why, this.#clock.nowMs());
+      await this.#patchStatus(victim, status, signal);
+      try {
+        await this.#client.delete(pods, namespace, name, { uid, signal });
+      } catch (error) {
+        // Gone, or another Pod of this name: there is room already.
+        if (isApiError(error, 'NotFound') || isApiError(error, 'Conflict')) continue;
+        throw error;
+      }
+      if (this.#podInformer.get(keyOf(victim))?.metadata?.uid === uid) this.#sentAway.add(uid);
+      const message = `Preempted by pod ${pod.metadata?.uid} on node ${nodeName}`;
+      this.recorder.event(victim, 'Normal', 'Preempted', message);
+    }
+  }
+
+  /** What the Pod's status says of the node where room was made, unless we know better; no more than that once it is placed. */
+  #followNomination(key: ObjectKey, now: Pod | undefined, old: Pod | undefined): void {
+    const known = this.#cluster.nominationOf(key);
+    const nodeName = now?.status?.nominatedNodeName ?? '';
+    if (now === undefined || (now.spec?.nodeName ?? '') !== '' || isPodFinished(now)) {
+      this.#cluster.nominate(key, undefined);
+      if (now === undefined && known !== undefined) this.#retryUnschedulable(); // the room is free for others
+    } else if (nodeName !== (old?.status?.nominatedNodeName ?? '')) {
+      this.#cluster.nominate(key, nodeName === '' ? undefined : { pod: now, nodeName });
+    }
   }
 
   /** Gives a claim its volume, or tells its provisioner where to make one. The volume binder does the rest. */
@@ -185,16 +261,23 @@ class SchedulerLoop {
     } catch (error) {
       const current = this.#podInformer.get(key);
       this.#cluster.setPod(key, (current?.spec?.nodeName ?? '') === '' ? undefined : current);
+      this.#retryUnschedulable(); // what was booked for it may be free
       // Gone or bound by somebody else: the informer tells what became of it.
       if (isApiError(error, 'NotFound') || isApiError(error, 'Conflict')) return;
       throw error;
     }
   }
 
-  async #report(pod: Pod, message: string, signal: AbortSignal): Promise<void> {
+  async #report(
+    pod: Pod,
+    message: string,
+    nominatedNodeName: string | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
     this.recorder.event(pod, 'Warning', 'FailedScheduling', message);
     const old = podCondition(pod, 'PodScheduled');
-    if (old?.status === 'False' && old.message === message) return;
+    const isTold = old?.status === 'False' && old.message === message;
+    if (isTold && (pod.status?.nominatedNodeName ?? '') === (nominatedNodeName ?? '')) return;
     const lastTransitionTime =
       old?.status === 'False' ? old.lastTransitionTime : rfc3339(this.#clock.nowMs());
     const condition = {
@@ -204,12 +287,18 @@ class SchedulerLoop {
       message,
       lastTransitionTime,
     };
-    const { namespace, name = '' } = pod.metadata ?? {};
+    const status = { conditions: [condition], nominatedNodeName: nominatedNodeName ?? null };
+    await this.#patchStatus(pod, status, signal);
+  }
+
+  /** A Pod that is gone needs no status. */
+  async #patchStatus(pod: Pod, status: object, signal: AbortSignal): Promise<void> {
+    const { namespace, name = '', uid } = pod.metadata ?? {};
     try {
-      const patch = { status: { conditions: [condition] } };
+      const patch = { metadata: { uid }, status };
       await this.#client.patch(pods, namespace, name, 'strategic', patch, { subresource: 'status', signal });
     } catch (error) {
-      if (!isApiError(error, 'NotFound')) throw error;
+      if (!isApiError(error, 'NotFound') && !isApiError(error, 'Conflict')) throw error;
     }
   }
 }

@@ -1,5 +1,6 @@
 import type { PersistentVolume, Pod } from '../../api/gen/core-v1.ts';
-import { type ClaimLookup, findClaimedPlaces } from './claims.ts';
+import { keyOf } from '../../api/object.ts';
+import { type ClaimedPlaces, type ClaimLookup, findClaimedPlaces } from './claims.ts';
 import { type ClusterState, hostPortsOf, type NodeState, requestsOf } from './cluster.ts';
 import { chooseVolumes, type VolumeChoice } from './delayed-claims.ts';
 import { matchesNodeSelection, matchesTerm, tolerates, untoleratedTaint } from './node-match.ts';
@@ -11,8 +12,20 @@ export type Placement =
   | { readonly kind: 'bind'; readonly nodeName: string }
   /** First these claims get their volumes; the Pod is bound when they have. */
   | { readonly kind: 'reserve'; readonly nodeName: string; readonly choices: readonly VolumeChoice[] }
-  /** `message` is that of Kubernetes: `0/4 nodes are available: …`. */
-  | { readonly kind: 'unschedulable'; readonly message: string };
+  | {
+      readonly kind: 'unschedulable';
+      /** That of Kubernetes: `0/4 nodes are available: …`. */
+      readonly message: string;
+      /** Undefined: there is no node at all. */
+      readonly cure: Cure | undefined;
+    };
+
+/** Where a Pod might run if others left. */
+export type Cure = {
+  readonly nodes: readonly NodeState[];
+  /** Why the Pod cannot run on that node, by the cluster as it is when this is asked; empty: it can. */
+  refusals(node: NodeState): readonly Refusal[];
+};
 
 export type PlacementContext = {
   readonly namespaceOf: NamespaceLookup;
@@ -21,18 +34,95 @@ export type PlacementContext = {
   readonly claims: ClaimLookup;
 };
 
+/** Why a Pod cannot run on a node, in Kubernetes' words. */
+export type Refusal = {
+  readonly reason: string;
+  /** The Pods that are there are why. */
+  readonly curable: boolean;
+};
+
 const unschedulableTaint = { key: 'node.kubernetes.io/unschedulable', effect: 'NoSchedule' } as const;
 
-/** Chooses the node for one Pod: those that it cannot run on fall out, of the rest the best score wins. */
+/**
+ * Chooses the node for one Pod: those that it cannot run on fall out, of the rest the best score wins; before all others that
+ * on which room was made for it.
+ */
 export function placePod(pod: Pod, cluster: ClusterState, context: PlacementContext): Placement {
-  if (cluster.size === 0) return { kind: 'unschedulable', message: 'no nodes available to schedule pods' };
+  if (cluster.size === 0)
+    return { kind: 'unschedulable', message: 'no nodes available to schedule pods', cure: undefined };
   const places = findClaimedPlaces(pod, cluster.placedPods, context.claims);
-  if (places.kind === 'nowhere')
-    return {
-      kind: 'unschedulable',
-      message: `0/${cluster.size} nodes are available: ${places.reason}.`,
-    };
-  const wishes: Wishes = {
+  if (places.kind === 'nowhere') {
+    const cure = { nodes: [], refusals: () => [] };
+    return { kind: 'unschedulable', message: unavailable(cluster, [places.reason]), cure };
+  }
+  const count = (): Wishes => wishesOf(pod, cluster, context, places);
+  const wishes = count();
+  const looked = [...cluster.nodes].map((node) => ({
+    node,
+    refusals: refusalsOn(node, pod, cluster, count, wishes),
+  }));
+  const feasible = looked.filter(({ refusals }) => refusals.length === 0).map(({ node }) => node);
+  const nominated = cluster.nominationOf(keyOf(pod))?.nodeName;
+  const best = feasible.find(({ name }) => name === nominated) ?? bestOf(pod, feasible, wishes);
+  if (best !== undefined) {
+    const choices = wishes.choicesOn(best) ?? [];
+    if (choices.length === 0) return { kind: 'bind', nodeName: best.name };
+    return { kind: 'reserve', nodeName: best.name, choices };
+  }
+  const curable = looked.filter(({ refusals }) => refusals.every((refusal) => refusal.curable));
+  return {
+    kind: 'unschedulable',
+    message: unavailable(cluster, counted(looked.flatMap(({ refusals }) => refusals))),
+    cure: {
+      nodes: curable.map(({ node }) => node),
+      refusals: (node) => refusalsOn(node, pod, cluster, count, count()),
+    },
+  };
+}
+
+/** Kubernetes' sentence of a Pod that no node takes. */
+export function unavailable(cluster: ClusterState, reasons: readonly string[]): string {
+  return `0/${cluster.size} nodes are available: ${reasons.join(', ')}.`;
+}
+
+/** Each reason once, with the number of its nodes before it. */
+export function counted(refusals: readonly { readonly reason: string }[]): readonly string[] {
+  const counts = new Map<string, number>();
+  for (const { reason } of refusals) counts.set(reason, (counts.get(reason) ?? 0) + 1);
+  return [...counts].map(([reason, count]) => `${count} ${reason}`).toSorted();
+}
+
+/**
+ * Why the Pod cannot run on that node; empty: it can. Pods for which room was made there and which come first count as if
+ * they had come, but nothing may rely on them: they may never come.
+ */
+function refusalsOn(
+  node: NodeState,
+  pod: Pod,
+  cluster: ClusterState,
+  count: () => Wishes,
+  wishes: Wishes,
+): readonly Refusal[] {
+  const expected = cluster.nominatedBefore(pod).filter(({ nodeName }) => nodeName === node.name);
+  const crowded =
+    expected.length === 0 ? [] : cluster.supposing(expected, [], () => refusalsOf(pod, node, count()));
+  return crowded.length > 0 ? crowded : refusalsOf(pod, node, wishes);
+}
+
+type VolumePlaces = Extract<ClaimedPlaces, { readonly kind: 'volumes' }>;
+
+type Wishes = {
+  readonly volumes: readonly PersistentVolume[];
+  /** Volumes on that node for claims that wait for it; undefined: there are none. */
+  choicesOn(node: NodeState): readonly VolumeChoice[] | undefined;
+  readonly requests: ReadonlyMap<string, number>;
+  readonly ports: ReturnType<typeof hostPortsOf>;
+  readonly affinities: PodAffinities;
+  readonly spread: Spread;
+};
+
+function wishesOf(pod: Pod, cluster: ClusterState, context: PlacementContext, places: VolumePlaces): Wishes {
+  return {
     volumes: places.volumes,
     choicesOn: ({ node }) =>
       places.delayed.length === 0
@@ -45,55 +135,33 @@ export function placePod(pod: Pod, cluster: ClusterState, context: PlacementCont
     affinities: countPodAffinities(pod, cluster, context.namespaceOf),
     spread: countSpread(pod, cluster, context.siblings),
   };
-  const refusals = new Map<string, number>();
-  const feasible: NodeState[] = [];
-  for (const node of cluster.nodes) {
-    const reasons = refusalsOf(pod, node, wishes);
-    if (reasons.length === 0) feasible.push(node);
-    for (const reason of reasons) refusals.set(reason, (refusals.get(reason) ?? 0) + 1);
-  }
-  const best = bestOf(pod, feasible, wishes);
-  if (best !== undefined) {
-    const choices = wishes.choicesOn(best) ?? [];
-    if (choices.length === 0) return { kind: 'bind', nodeName: best.name };
-    return { kind: 'reserve', nodeName: best.name, choices };
-  }
-  const reasons = [...refusals].map(([reason, count]) => `${count} ${reason}`).toSorted();
-  return {
-    kind: 'unschedulable',
-    message: `0/${cluster.size} nodes are available: ${reasons.join(', ')}.`,
-  };
 }
 
-type Wishes = {
-  readonly volumes: readonly PersistentVolume[];
-  /** Volumes on that node for claims that wait for it; undefined: there are none. */
-  choicesOn(node: NodeState): readonly VolumeChoice[] | undefined;
-  readonly requests: ReadonlyMap<string, number>;
-  readonly ports: ReturnType<typeof hostPortsOf>;
-  readonly affinities: PodAffinities;
-  readonly spread: Spread;
-};
-
-/** Why the Pod cannot run there, by the first filter that says no; empty: it can. */
-function refusalsOf(pod: Pod, state: NodeState, wishes: Wishes): readonly string[] {
+/** By the first filter that says no. */
+function refusalsOf(pod: Pod, state: NodeState, wishes: Wishes): readonly Refusal[] {
   const { node } = state;
   const tolerations = pod.spec?.tolerations ?? [];
   if (node.spec?.unschedulable === true && !tolerations.some((t) => tolerates(t, unschedulableTaint))) {
-    return ['node(s) were unschedulable'];
+    return incurable('node(s) were unschedulable');
   }
   const taint = untoleratedTaint(tolerations, node.spec?.taints, ['NoSchedule', 'NoExecute']);
-  if (taint !== undefined) return [`node(s) had untolerated taint {${taint.key}: ${taint.value ?? ''}}`];
-  if (!matchesNodeSelection(pod, node)) return ["node(s) didn't match Pod's node affinity/selector"];
+  if (taint !== undefined)
+    return incurable(`node(s) had untolerated taint {${taint.key}: ${taint.value ?? ''}}`);
+  if (!matchesNodeSelection(pod, node)) return incurable("node(s) didn't match Pod's node affinity/selector");
   if (!wishes.volumes.every((volume) => isReachable(node, volume)))
-    return ["node(s) didn't match PersistentVolume's node affinity"];
+    return incurable("node(s) didn't match PersistentVolume's node affinity");
   if (wishes.choicesOn(state) === undefined)
-    return ["node(s) didn't find available persistent volumes to bind"];
-  if (hasPortConflict(state, wishes)) return ["node(s) didn't have free ports for the requested pod ports"];
+    return incurable("node(s) didn't find available persistent volumes to bind");
+  if (hasPortConflict(state, wishes))
+    return [{ reason: "node(s) didn't have free ports for the requested pod ports", curable: true }];
   const short = shortResources(state, wishes.requests);
   if (short.length > 0) return short;
-  const reason = wishes.spread.refusal(state) ?? wishes.affinities.refusal(state);
-  return reason === undefined ? [] : [reason];
+  const refusal = wishes.spread.refusal(state) ?? wishes.affinities.refusal(state);
+  return refusal === undefined ? [] : [refusal];
+}
+
+function incurable(reason: string): readonly Refusal[] {
+  return [{ reason, curable: false }];
 }
 
 function hasPortConflict(state: NodeState, wishes: Wishes): boolean {
@@ -111,15 +179,16 @@ function hasPortConflict(state: NodeState, wishes: Wishes): boolean {
   return false;
 }
 
-function shortResources(state: NodeState, requests: ReadonlyMap<string, number>): readonly string[] {
-  const short: string[] = [];
+function shortResources(state: NodeState, requests: ReadonlyMap<string, number>): readonly Refusal[] {
+  const short: Refusal[] = [];
   for (const [name, amount] of requests) {
     if (amount === 0) continue;
     const allocatable = state.allocatable.get(name);
     // A node that does not tell how many Pods it takes is not limited by it; of anything else it has none.
     if (allocatable === undefined && name === 'pods') continue;
     if ((state.requested.get(name) ?? 0) + amount <= (allocatable ?? 0)) continue;
-    short.push(name === 'pods' ? 'Too many pods' : `Insufficient ${name}`);
+    const reason = name === 'pods' ? 'Too many pods' : `Insufficient ${name}`;
+    short.push({ reason, curable: amount <= (allocatable ?? 0) });
   }
   return short;
 }

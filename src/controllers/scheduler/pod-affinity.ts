@@ -1,6 +1,7 @@
 import type { Namespace, Node, Pod, PodAffinityTerm } from '../../api/gen/core-v1.ts';
 import { matchesSelector } from '../../control/selector.ts';
 import type { ClusterState, NodeState } from './cluster.ts';
+import type { Refusal } from './plan.ts';
 
 export type NamespaceLookup = (name: string) => Namespace | undefined;
 
@@ -13,8 +14,8 @@ type TermCounts = {
 
 /** The Pod's own and other Pods' wishes, counted once so that asking for a node is a look-up. */
 export type PodAffinities = {
-  /** Undefined: the node is fine; else why not, in Kubernetes' words. */
-  refusal(node: NodeState): string | undefined;
+  /** Undefined: the node is fine. */
+  refusal(node: NodeState): Refusal | undefined;
   /** Sum of preferred weights that hold on this node; anti-affinity counts against it. */
   score(node: NodeState): number;
 };
@@ -40,26 +41,29 @@ export function countPodAffinities(
     ),
   ];
   const closed = closedTopologies(pod, cluster, namespaceOf);
-  const pulls = pullsOfOthers(pod, cluster, namespaceOf);
+  let pulls: readonly Pull[] | undefined; // counted by the first who asks for a score
   return {
     refusal({ node }) {
       if (!required.every((counts) => isSatisfied(counts, node)))
-        return "node(s) didn't match pod affinity rules";
+        return { reason: "node(s) didn't match pod affinity rules", curable: false };
       if (forbidden.some((counts) => countOn(counts, node) > 0)) {
-        return "node(s) didn't match pod anti-affinity rules";
+        return { reason: "node(s) didn't match pod anti-affinity rules", curable: true };
       }
       for (const [topologyKey, values] of closed) {
         if (values.has(labelOf(node, topologyKey) ?? '')) {
-          return "node(s) didn't satisfy existing pods anti-affinity rules";
+          return { reason: "node(s) didn't satisfy existing pods anti-affinity rules", curable: true };
         }
       }
       return undefined;
     },
-    score: ({ node }) =>
-      preferred.reduce((sum, { weight, counts }) => sum + weight * countOn(counts, node), 0) +
-      pulls.reduce((sum, pull) => {
-        return sum + (labelOf(node, pull.topologyKey) === pull.value ? pull.weight : 0);
-      }, 0),
+    score({ node }) {
+      pulls ??= pullsOfOthers(pod, cluster, namespaceOf);
+      let sum = 0;
+      for (const { weight, counts } of preferred) sum += weight * countOn(counts, node);
+      for (const { topologyKey, value, weight } of pulls)
+        if (labelOf(node, topologyKey) === value) sum += weight;
+      return sum;
+    },
   };
 }
 

@@ -3,6 +3,7 @@ import { matchesSelector } from '../../control/selector.ts';
 import { controllerOf } from '../ownership.ts';
 import type { ClusterState, NodeState } from './cluster.ts';
 import { matchesNodeSelection, untoleratedTaint } from './node-match.ts';
+import type { Refusal } from './plan.ts';
 import { labelledKeys } from './pod-affinity.ts';
 
 const zoneKey = 'topology.kubernetes.io/zone';
@@ -17,7 +18,7 @@ type Counted = {
 
 /** How evenly the Pods like this one are spread, counted once for all nodes. */
 export type Spread = {
-  refusal(node: NodeState): string | undefined;
+  refusal(node: NodeState): Refusal | undefined;
   /** Like Pods in the node's topologies, less is better. */
   crowd(node: NodeState): number;
 };
@@ -36,21 +37,24 @@ export function countSpread(pod: Pod, cluster: ClusterState, siblings: (other: P
     if (constraint.whenUnsatisfiable === 'DoNotSchedule') hard.push(counted);
     else soft.push(counted);
   }
-  const zones = constraints.length > 0 ? undefined : countBy(cluster, zoneKey, pod, siblings);
+  let zones: ReadonlyMap<string, number> | undefined; // counted by the first who asks for a score
   return {
     refusal({ node }) {
       for (const { constraint, byTopology, least, self } of hard) {
         const value = node.metadata?.labels?.[constraint.topologyKey];
         if (value === undefined)
-          return "node(s) didn't match pod topology spread constraints (missing required label)";
+          return {
+            reason: "node(s) didn't match pod topology spread constraints (missing required label)",
+            curable: false,
+          };
         if ((byTopology.get(value) ?? 0) + self - least > constraint.maxSkew) {
-          return "node(s) didn't match pod topology spread constraints";
+          return { reason: "node(s) didn't match pod topology spread constraints", curable: true };
         }
       }
       return undefined;
     },
     crowd(state) {
-      if (zones === undefined) {
+      if (constraints.length > 0) {
         return soft.reduce((sum, { constraint, byTopology }) => {
           const value = state.node.metadata?.labels?.[constraint.topologyKey];
           // Outside of the topology is worse than its most crowded part, but no more than that.
@@ -58,6 +62,7 @@ export function countSpread(pod: Pod, cluster: ClusterState, siblings: (other: P
           return sum + (value === undefined ? outside : (byTopology.get(value) ?? 0));
         }, 0);
       }
+      zones ??= countBy(cluster, zoneKey, pod, siblings);
       let here = 0;
       for (const other of state.pods.values()) if (isLike(pod, other, siblings)) here++;
       // A crowded node is worse than a crowded zone: the zone is the average of its nodes.
