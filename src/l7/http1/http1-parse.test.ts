@@ -256,3 +256,17 @@ test('l7 http1: a malformed Host is refused though the target names the host', (
   const head = parseRequestHead(bytes, 0, bytes.length, new FieldLines(10));
   assert.ok(head.kind === 'failure' && head.status === 400);
 });
+
+test('the end of a head is found wherever its four bytes lie, and what precedes `from` or follows `end` does not count', () => {
+  const letters = ['\r', '\n', 'a'];
+  let texts = [''];
+  for (let length = 1; length <= 7; length += 1) {
+    texts = texts.flatMap((text) => letters.map((letter) => text + letter));
+    for (const text of texts) {
+      const data = Buffer.from(`\r\n${text}\r\n`, 'latin1');
+      const at = data.indexOf('\r\n\r\n', 1);
+      const end = data.length - 1;
+      assert.equal(findHeadEnd(data, 1, end), at === -1 || at + 4 > end ? -1 : at + 4, JSON.stringify(text));
+    }
+  }
+});

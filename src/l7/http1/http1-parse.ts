@@ -78,12 +78,17 @@ function fail(status: ParseFailure['status'], reason: string): ParseFailure {
   return { kind: 'failure', status, reason };
 }
 
-const headEnd = Buffer.from('\r\n\r\n');
-
 /** Index just behind the empty line that ends a head, or -1. `from` may skip what an earlier call has searched. */
 export function findHeadEnd(data: Buffer, from: number, end: number): number {
-  const at = data.indexOf(headEnd, from);
-  return at === -1 || at + 4 > end ? -1 : at + 4;
+  let at = from + 3; // of the four bytes CR LF CR LF this could be the last one
+  while (at < end) {
+    const byte = data[at]!;
+    if (byte === LF) {
+      if (data[at - 1] === CR && data[at - 2] === LF && data[at - 3] === CR) return at + 1;
+      at += 2; // it could be the second one
+    } else at += byte === CR ? 1 : 4;
+  }
+  return -1;
 }
 
 /**

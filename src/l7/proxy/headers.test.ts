@@ -5,7 +5,7 @@ import { FieldLines } from '../http1/http1-fields.ts';
 import { parseRequestHead, parseResponseHead } from '../http1/http1-parse.ts';
 
 const lines = new FieldLines(50);
-const stranger: ClientFacts = { address: '192.0.2.7', scheme: 'http', trusted: false };
+const stranger = { address: '192.0.2.7', scheme: 'http', trusted: false } as const;
 const forwarded = (host: string, port = '80'): string[] => [
   'X-Forwarded-For: 192.0.2.7',
   `X-Forwarded-Host: ${host}`,
@@ -14,7 +14,7 @@ const forwarded = (host: string, port = '80'): string[] => [
   'X-Real-IP: 192.0.2.7',
 ];
 
-function upstream(head: readonly string[], client = stranger): string[] {
+function upstream(head: readonly string[], client: ClientFacts = { ...stranger }): string[] {
   const data = Buffer.from(`${head.join('\r\n')}\r\n\r\n`, 'latin1');
   const parsed = parseRequestHead(data, 0, data.length, lines);
   assert.ok(parsed.kind === 'request');
@@ -167,6 +167,14 @@ test("l7 headers: Forwarded is written by RFC 7239 when asked for, and a strange
     forwarded: 'x',
   });
   assert.ok(quiet.includes('Forwarded: for=192.0.2.9'));
+});
+
+test('l7 headers: a client that names another authority than before is told of by that one', () => {
+  const client = { ...stranger };
+  for (const host of ['a', 'a:8080', 'a']) {
+    const head = ['GET / HTTP/1.1', `Host: ${host}`];
+    assert.deepEqual(upstream(head, client), [...head, ...forwarded(host, host === 'a' ? '80' : '8080')]);
+  }
 });
 
 test('l7 headers: a proxy that is believed by Forwarded passes on no X-Forwarded-… of its client', () => {

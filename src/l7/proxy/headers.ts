@@ -38,7 +38,12 @@ export type ClientFacts = {
   readonly forwarded?: ForwardedStyle;
   /** What a trusted peer is believed by; what it passes on of the other one may be its client's. Default: `x`. */
   readonly believes?: BelievedFields;
+  /** How endpoints were told of it last. */
+  told?: ToldLines | undefined;
 };
+
+/** The same for all requests of a client that name one authority, as nearly all do. */
+type ToldLines = { readonly authority: string; readonly lines: string };
 
 /** `x`: X-Forwarded-…; `rfc7239`: Forwarded. */
 export type BelievedFields = 'x' | 'rfc7239';
@@ -62,7 +67,7 @@ export function renderUpstreamRequest(head: RequestHead, lines: FieldLines, clie
     out = `${head.method} ${head.target} HTTP/1.${head.minorVersion}\r\nHost: ${head.authority}\r\n`;
     runStart = firstLine;
   }
-  const theirs: Forwarded = { for: '', proto: '', host: '', port: '', realIp: '', forwarded: '' };
+  const theirs = client.trusted ? { ...nothingTold } : nothingTold;
   for (let i = 0; i < lines.count; i += 1) {
     const field = lines.fields[i]!;
     if (requestFieldPasses(field, head, client)) {
@@ -77,15 +82,32 @@ export function renderUpstreamRequest(head: RequestHead, lines: FieldLines, clie
   if (lines.linesEnd > runStart) out += text.slice(runStart, lines.linesEnd);
   if (head.upgrade !== undefined) out += 'Connection: Upgrade\r\n';
   else if (head.minorVersion === 0) out += 'Connection: close\r\n';
+  return (
+    out + (client.trusted ? renderTold(theirs, head.authority, client) : linesAbout(client, head.authority))
+  );
+}
+
+/** Of a client that nobody else has told of. */
+function linesAbout(client: ClientFacts, authority: string): string {
+  const { told } = client;
+  if (told?.authority === authority) return told.lines;
+  const lines = renderTold(nothingTold, authority, client);
+  client.told = { authority, lines };
+  return lines;
+}
+
+/** Who asked whom for what, with the empty line that ends a head. */
+function renderTold(theirs: Forwarded, authority: string, client: ClientFacts): string {
   if (theirs.forwarded !== '' && client.believes === 'rfc7239') tellByX(theirs);
-  if (client.forwarded === 'rfc7239') return `${out}${forwardedLine(theirs, head, client)}\r\n`;
-  if (client.forwarded === 'both') out += forwardedLine(theirs, head, client);
+  const style = client.forwarded ?? 'x';
+  const forwarded = style === 'x' ? '' : forwardedLine(theirs, authority, client);
+  if (style === 'rfc7239') return `${forwarded}\r\n`;
   const forwardedFor = theirs.for === '' ? client.address : `${theirs.for}, ${client.address}`;
   const realIp = theirs.realIp === '' ? client.address : theirs.realIp;
   const proto = theirs.proto === '' ? client.scheme : theirs.proto;
-  const port = theirs.port === '' ? portOf(head.authority, client.scheme) : theirs.port;
-  const host = theirs.host === '' ? head.authority : theirs.host;
-  return `${out}X-Forwarded-For: ${forwardedFor}\r\nX-Forwarded-Host: ${host}\r\nX-Forwarded-Port: ${port}\r\nX-Forwarded-Proto: ${proto}\r\nX-Real-IP: ${realIp}\r\n\r\n`;
+  const port = theirs.port === '' ? portOf(authority, client.scheme) : theirs.port;
+  const host = theirs.host === '' ? authority : theirs.host;
+  return `${forwarded}X-Forwarded-For: ${forwardedFor}\r\nX-Forwarded-Host: ${host}\r\nX-Forwarded-Port: ${port}\r\nX-Forwarded-Proto: ${proto}\r\nX-Real-IP: ${realIp}\r\n\r\n`;
 }
 
 function requestFieldPasses(field: number, head: RequestHead, client: ClientFacts): boolean {
@@ -144,8 +166,17 @@ type Forwarded = {
   forwarded: string;
 };
 
+const nothingTold: Forwarded = Object.freeze({
+  for: '',
+  proto: '',
+  host: '',
+  port: '',
+  realIp: '',
+  forwarded: '',
+});
+
 /** RFC 7239 §4. Each proxy adds its own element, so what trusted ones have said stays in front. */
-function forwardedLine(theirs: Forwarded, { authority }: RequestHead, client: ClientFacts): string {
+function forwardedLine(theirs: Forwarded, authority: string, client: ClientFacts): string {
   const { address, scheme } = client;
   const node = address.includes(':') ? `"[${address}]"` : address;
   const host = authority === '' ? '' : `;host=${/^[\w.-]+$/.test(authority) ? authority : `"${authority}"`}`;

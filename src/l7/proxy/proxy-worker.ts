@@ -178,6 +178,7 @@ export class ProxyWorker implements Acceptor {
       forwarded,
       believes,
       connection,
+      told: undefined,
     };
     if (from.hello !== undefined) {
       const relay = new RelayedConnection(this.#context, connection, facts, from.hello, this.#clientOwner);

@@ -67,7 +67,7 @@ export class UringConnection implements Connection {
   #held: Held[] = [];
   #endHeld = false;
   #readEnded = false;
-  #slabs: Slab[] = [];
+  readonly #slabs: Slab[] = [];
   #sentTo = 0; // in the first slab
   #filledTo = 0; // in the last slab
   #queuedBytes = 0;
@@ -383,8 +383,7 @@ export class UringConnection implements Connection {
   }
 
   #freeSlabs(): void {
-    for (const slab of this.#slabs) this.#host.sendMemory.give(slab);
-    if (this.#slabs.length > 0) this.#slabs = [];
+    while (this.#slabs.length > 0) this.#host.sendMemory.give(this.#slabs.pop()!); // a new list would allocate with each send
     this.#sentTo = 0;
     this.#filledTo = 0;
     this.#queuedBytes = 0;
