@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { ensureObject, stringAt } from '../api/fields.ts';
+import type { Kind } from '../api/kind.ts';
 import type { JsonObject } from '../api/object.ts';
 import { badRequest, conflict } from '../api/status.ts';
 import { rfc3339 } from '../base/clock.ts';
@@ -82,7 +83,7 @@ export function stampChanged(
     case 'binding':
       return wanted;
     case 'status': {
-      const object: JsonObject = { ...old, metadata: statusMetadata(kind.plural, metadata, old.metadata) };
+      const object: JsonObject = { ...old, metadata: statusMetadata(kind, metadata, old.metadata) };
       restore(object, wanted, 'status');
       return object;
     }
@@ -106,12 +107,23 @@ function dropEmpty(metadata: JsonObject): void {
   }
 }
 
-/** Kubelets put annotations and labels on Nodes and Pods along with their status; elsewhere metadata stays. */
-function statusMetadata(plural: string, wanted: JsonObject, old: JsonObject): JsonObject {
-  if (plural !== 'nodes' && plural !== 'pods') return old;
-  const metadata = { ...old };
-  restore(metadata, wanted, 'annotations');
-  restore(metadata, wanted, 'labels');
+/** Kinds whose metadata stays as it is when their status is written, beside all custom ones. */
+const statusIsAlone: ReadonlySet<string> = new Set([
+  'admissionregistration.k8s.io/validatingadmissionpolicies',
+  'apiextensions.k8s.io/customresourcedefinitions',
+  'apiregistration.k8s.io/apiservices',
+  'flowcontrol.apiserver.k8s.io/flowschemas',
+  'flowcontrol.apiserver.k8s.io/prioritylevelconfigurations',
+  'networking.k8s.io/servicecidrs',
+  'storage.k8s.io/volumeattachments',
+]);
+
+/** A status may come with labels, annotations, finalizers and owners: as each kind's strategy in Kubernetes has it. */
+function statusMetadata({ custom, group, plural }: Kind, wanted: JsonObject, old: JsonObject): JsonObject {
+  if (custom === true || statusIsAlone.has(`${group}/${plural}`)) return old;
+  const metadata = { ...wanted };
+  if (plural === 'pods') restore(metadata, old, 'ownerReferences');
+  if (plural === 'deployments') restore(metadata, old, 'labels');
   return metadata;
 }
 
