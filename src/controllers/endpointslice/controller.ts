@@ -5,15 +5,17 @@ import type { Task } from '../../base/lifetime.ts';
 import { Expectations } from '../../control/expectations.ts';
 import type { Informer } from '../../control/informer.ts';
 import { done, requeueAfter } from '../../control/reconciler.ts';
+import type { Recorder } from '../../control/recorder.ts';
 import { matchesLabels } from '../../control/selector.ts';
 import { WorkQueue } from '../../control/work-queue.ts';
-import { type ControllerContext, reconcilerTask } from '../context.ts';
+import { type ControllerContext, reconcilerTask, withEvents } from '../context.ts';
 import { podsAndServicesByNamespace, podsOfService } from '../service-pods.ts';
 import { managedBy, managedByLabel, planSlices, serviceNameLabel } from './plan.ts';
-import { coresByZone, isControlPlane, zoneLabel } from './topology.ts';
+import { coresByZone, isControlPlane, topologyEvents, type TopologyState, zoneLabel } from './topology.ts';
 import { writeSlice } from './write.ts';
 
 const serviceIndex = 'service';
+const unasked: TopologyState = new Map();
 
 /** Keeps the EndpointSlices of every Service with a selector equal to its Pods. */
 export function endpointSliceController(context: ControllerContext): Task {
@@ -22,6 +24,8 @@ export function endpointSliceController(context: ControllerContext): Task {
   const podInformer = informers.of(pods);
   const sliceInformer = informers.of(endpointSlices);
   const nodeInformer = informers.of(nodes);
+  const recorder = context.recorder('endpoint-slice-controller');
+  const topologies = toldTopologies(recorder);
   const queue = new WorkQueue(timing.clock);
   podsAndServicesByNamespace(informers);
   sliceInformer.addIndex(serviceIndex, ({ metadata }) =>
@@ -54,7 +58,7 @@ export function endpointSliceController(context: ControllerContext): Task {
     for (const service of serviceInformer.list()) queue.add(keyOf(service));
   });
 
-  return reconcilerTask(context, 'endpointslice', queue, async (key, signal) => {
+  const task = reconcilerTask(context, 'endpointslice', queue, async (key, signal) => {
     const waitMs = expectations.waitMs(key);
     if (waitMs > 0) return requeueAfter(waitMs);
     const service = serviceInformer.get(key);
@@ -64,19 +68,39 @@ export function endpointSliceController(context: ControllerContext): Task {
     // Slices of a Service that is gone are the garbage collector's; those of one that lost its selector stay as they are.
     const triggeredMs = triggers.get(key);
     triggers.delete(key);
-    if (!managed || service.metadata?.deletionTimestamp !== undefined) return done;
-    const plan = planSlices(service, members, existing, {
+    if (!managed || service.metadata?.deletionTimestamp !== undefined) {
+      topologies.forget(key);
+      return done;
+    }
+    const { writes, topology } = planSlices(service, members, existing, {
       zoneOf: (nodeName) => nodeInformer.get(nodeName)?.metadata?.labels?.[zoneLabel],
       coresByZone: () => coresByZone(nodeInformer.list()),
       triggeredAt: triggeredMs === undefined ? undefined : new Date(triggeredMs).toISOString(),
     });
-    for (const write of plan) {
+    for (const write of writes) {
       const written = await writeSlice(client, write, signal);
       if (written === undefined) expectations.deleted(key, write.slice);
       else expectations.written(key, written);
     }
+    topologies.tell(key, service, topology);
     return done;
   });
+  return withEvents(task, recorder);
+}
+
+/** Tells each Service's changes of topology mode Auto once. */
+function toldTopologies(recorder: Recorder) {
+  const told = new Map<ObjectKey, TopologyState>(); // bound: Services of that mode
+  return {
+    tell(key: ObjectKey, service: Service, now: TopologyState): void {
+      for (const { type, reason, message } of topologyEvents(told.get(key) ?? unasked, now)) {
+        recorder.event(service, type, reason, message);
+      }
+      if (now.size === 0) told.delete(key);
+      else told.set(key, now);
+    },
+    forget: (key: ObjectKey): unknown => told.delete(key),
+  };
 }
 
 /** False if the change cannot show in an endpoint: a kubelet's status updates are mostly of that kind. */

@@ -3,9 +3,11 @@ import { test } from 'node:test';
 import type { Pod, Service } from '../../api/gen/core-v1.ts';
 import type { EndpointSlice } from '../../api/gen/discovery-v1.ts';
 import type { SliceWrite } from './fill.ts';
-import { planSlices } from './plan.ts';
+import { planSlices as planAll } from './plan.ts';
 
 const context = { zoneOf: (node: string) => (node === 'n1' ? 'zone-a' : undefined) };
+
+const planSlices = (...args: Parameters<typeof planAll>): readonly SliceWrite[] => planAll(...args).writes;
 
 function service(spec: Service['spec'] = {}): Service {
   return {

@@ -5,7 +5,7 @@ import { controllerReference } from '../ownership.ts';
 import { isPodFinished, isPodReady } from '../pod-status.ts';
 import { canonicalJson } from '../status-patch.ts';
 import { type Group, inSafeOrder, type MakeSlice, planFill, type SliceWrite } from './fill.ts';
-import { shareZones } from './topology.ts';
+import { shareZones, type TopologyState } from './topology.ts';
 
 export const serviceNameLabel = 'kubernetes.io/service-name';
 export const managedByLabel = 'endpointslice.kubernetes.io/managed-by';
@@ -28,6 +28,12 @@ export type SliceContext = {
   readonly triggeredAt?: string | undefined;
 };
 
+export type SlicePlan = {
+  readonly writes: readonly SliceWrite[];
+  /** What came of topology mode Auto. */
+  readonly topology: TopologyState;
+};
+
 /**
  * The writes that make the Service's slices equal to its Pods. Endpoints stay in the slice where they are, so one changed
  * Pod changes one slice. New slices come first and deletions last: an endpoint is never missing in between.
@@ -37,21 +43,23 @@ export function planSlices(
   pods: Iterable<Pod>,
   existing: Iterable<EndpointSlice>,
   context: SliceContext,
-): readonly SliceWrite[] {
+): SlicePlan {
   const families = familiesOf(service);
   const members = [...pods].filter((pod) => !isPodFinished(pod)).toSorted(byName);
   const unclaimed = new Map([...existing].map((slice) => [slice.metadata?.name ?? '', slice]));
   const writes: SliceWrite[] = [];
+  const topology = new Map<string, string | undefined>();
   for (const family of families) {
     const mine = [...unclaimed.values()].filter((slice) => slice.addressType === family).toSorted(byName);
     for (const slice of mine) unclaimed.delete(slice.metadata?.name ?? '');
     const groups = groupByPorts(service, members, family, context);
+    if (wantsSharedZones(service)) topology.set(family, hintSharedZones(groups, context));
     const make: MakeSlice = (ports, endpoints, base) =>
       sliceOf(service, family, ports, endpoints, base, context.triggeredAt);
     writes.push(...planFill(groups, mine, make));
   }
   for (const slice of unclaimed.values()) writes.push({ kind: 'delete', slice });
-  return inSafeOrder(writes);
+  return { writes: inSafeOrder(writes), topology };
 }
 
 function groupByPorts(
@@ -73,7 +81,6 @@ function groupByPorts(
     }
     group.endpoints.push(endpointOf(service, pod, address, context));
   }
-  if (wantsSharedZones(service)) hintSharedZones(groups, context);
   return groups;
 }
 
@@ -84,18 +91,21 @@ function wantsSharedZones(service: Service): boolean {
   return mode === 'Auto' || mode === 'auto';
 }
 
-function hintSharedZones(groups: ReadonlyMap<string, Group>, context: SliceContext): void {
+/** Returns why there are no hints. */
+function hintSharedZones(groups: ReadonlyMap<string, Group>, context: SliceContext): string | undefined {
   const all = [...groups.values()].flatMap(({ endpoints }) => endpoints);
-  const zones = shareZones(
+  const shares = shareZones(
     all.filter(({ conditions }) => conditions?.ready === true),
     context.coresByZone?.(),
   );
+  if (shares.kind === 'impossible') return shares.problem;
   for (const { endpoints } of groups.values()) {
     for (const [index, endpoint] of endpoints.entries()) {
-      const name = zones.get(endpoint);
+      const name = shares.zones.get(endpoint);
       if (name !== undefined) endpoints[index] = { ...endpoint, hints: { forZones: [{ name }] } };
     }
   }
+  return undefined;
 }
 
 function endpointOf(service: Service, pod: Pod, address: string, context: SliceContext): Endpoint {
