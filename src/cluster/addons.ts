@@ -99,6 +99,9 @@ export function staticPods(config: ClusterConfig): ReadonlyMap<string, Pod> {
           name: process,
           image: `fairlead.dev/${process}:0.1.0`,
           imagePullPolicy: 'Never',
+          // Told, so that no Service takes it from the probe. The ports of the traffic are reached through our Services alone: others
+          // may have these of the nodes.
+          ports: [{ name: 'health', containerPort: healthPort, protocol: 'TCP' }],
           readinessProbe: {
             httpGet: { path: '/readyz', port: healthPort },
             periodSeconds: 1,

@@ -1,6 +1,6 @@
-import type { Node } from '../../api/gen/core-v1.ts';
+import type { Node, Pod } from '../../api/gen/core-v1.ts';
 import { keyOf } from '../../api/object.ts';
-import { nodes, services } from '../../api/resource.ts';
+import { nodes, pods, services } from '../../api/resource.ts';
 import { rfc3339 } from '../../base/clock.ts';
 import type { Task } from '../../base/lifetime.ts';
 import { done } from '../../control/reconciler.ts';
@@ -9,19 +9,28 @@ import { type ControllerContext, reconcilerTask, withEvents } from '../context.t
 import { conditionsPatch, planCondition } from '../service-conditions.ts';
 import { slicesByService, slicesOfService } from '../service-slices.ts';
 import { canonicalJson } from '../status-patch.ts';
+import { heldByPods } from './held-ports.ts';
 import { isBalanced, ownClass, planBalancer, portsError, portsErrorCondition } from './plan.ts';
+
+/** Index of the Pods that have ports of their node. */
+const holdersIndex = 'ports of the node';
 
 /** Writes the addresses of the ready nodes into the status of LoadBalancer Services. */
 export function serviceLbController(context: ControllerContext): Task {
   const { client, informers, timing } = context;
   const serviceInformer = informers.of(services);
   const nodeInformer = informers.of(nodes);
+  const podInformer = informers.of(pods);
   const recorder = context.recorder('service-lb-controller');
   const queue = new WorkQueue(timing.clock);
 
   function addAll(): void {
     for (const service of serviceInformer.list()) if (isBalanced(service)) queue.add(keyOf(service));
   }
+  podInformer.addIndex(holdersIndex, (pod) => (heldByPods([pod]).size === 0 ? [] : ['']));
+  podInformer.onChange((_key, now, old) => {
+    if (heldPorts(now) !== heldPorts(old)) addAll();
+  });
   slicesByService(informers, (key) => {
     const service = serviceInformer.get(key);
     if (service?.spec?.externalTrafficPolicy === 'Local' && isBalanced(service)) queue.add(key);
@@ -30,7 +39,9 @@ export function serviceLbController(context: ControllerContext): Task {
     queue.add(key);
     if (!serviceInformer.synced) return; // the first list brings them all
     const changed = canonicalJson(now?.spec) !== canonicalJson(old?.spec);
-    const mayHoldPorts = [now, old].some((service) => service?.spec?.type === 'LoadBalancer');
+    const mayHoldPorts = [now, old].some(
+      (service) => service?.spec?.type === 'LoadBalancer' || service?.spec?.type === 'NodePort',
+    );
     // Ports that this one gives up may be what another waits for; those that it takes as the older one another has to leave.
     if (changed && mayHoldPorts) addAll();
   });
@@ -46,6 +57,7 @@ export function serviceLbController(context: ControllerContext): Task {
     const { ingress, clashes, wantedAddressMissing } = planBalancer(service, {
       services: serviceInformer.list(),
       nodes: nodeInformer.list(),
+      pods: podInformer.byIndex(holdersIndex, ''),
       slices: slicesOfService(informers, key),
     });
     const error = portsError(clashes);
@@ -69,6 +81,11 @@ export function serviceLbController(context: ControllerContext): Task {
     return done;
   });
   return withEvents(task, recorder);
+}
+
+/** What a Pod has of its node's ports. */
+function heldPorts(pod: Pod | undefined): string {
+  return pod === undefined ? '[]' : canonicalJson([...heldByPods([pod])]);
 }
 
 /** What decides about addresses; heartbeats are not among it. */

@@ -1,8 +1,10 @@
-import type { LoadBalancerIngress, Node, PortStatus, Service } from '../../api/gen/core-v1.ts';
+import type { LoadBalancerIngress, Node, Pod, PortStatus, Service } from '../../api/gen/core-v1.ts';
 import type { EndpointSlice } from '../../api/gen/discovery-v1.ts';
 import { keyOf } from '../../api/object.ts';
 import { canonicalIp, compareIp, parseIp } from '../../base/ip.ts';
+import { matchesLabels } from '../../control/selector.ts';
 import type { ConditionText } from '../service-conditions.ts';
+import { heldByPods, heldEverywhere } from './held-ports.ts';
 
 const excludeLabel = 'node.kubernetes.io/exclude-from-external-load-balancers';
 
@@ -15,11 +17,8 @@ const portTakenError = 'fairlead.dev/PortUnavailable';
 /** Type of the condition that core/v1 has for ports that do not work. */
 export const portsErrorCondition = 'LoadBalancerPortsError';
 
-/** Ports of the nodes that the cluster itself lives by. A Service there would take them away from it. */
-const reservedPorts: ReadonlyMap<string, string> = new Map([
-  ['6443/TCP', 'the API server'],
-  ['10250/TCP', 'the kubelet'],
-]);
+/** A message names no more; a Pod on each of a thousand nodes may have the port. */
+const clashesNamedMax = 8;
 
 /** True for a Service whose load balancer is ours: those that name another class wait for that class's controller. */
 export function isBalanced(service: Service): boolean {
@@ -34,6 +33,8 @@ export function isBalanced(service: Service): boolean {
 export type PortClash = {
   /** `80/TCP`. */
   readonly port: string;
+  /** Undefined: of all nodes. */
+  readonly node: string | undefined;
   /** Who has it. */
   readonly holder: string;
 };
@@ -49,42 +50,83 @@ export type BalancerContext = {
   /** All Services. */
   readonly services: Iterable<Service>;
   readonly nodes: Iterable<Node>;
+  /** Those with ports of their nodes; others do no harm. */
+  readonly pods: Iterable<Pod>;
   /** Those of the Service. */
   readonly slices: Iterable<EndpointSlice>;
 };
 
 /**
  * Addresses of the nodes that take the Service's traffic: all ready ones, under externalTrafficPolicy Local those with a ready
- * endpoint; only spec.loadBalancerIP where it is one of these. A port of the nodes can belong to one Service only: the oldest has it. Another one's other ports work, with the
- * error at that port; if none is left it has no address.
+ * endpoint; only spec.loadBalancerIP where it is one of these. A port that something else has is not taken away from it: among load
+ * balancers the oldest has it, on its node a Pod, whatever its age, since nothing would tell a Pod. An address's other ports work, with
+ * the error at that port; one of which none is left is not named.
  */
 export function planBalancer(service: Service, context: BalancerContext): BalancerPlan {
   if (!isBalanced(service)) return { ingress: [], clashes: [], wantedAddressMissing: false };
-  const clashes = clashesOf(service, context.services);
+  const everywhere = clashesOf(service, context.services);
   const ports = service.spec?.ports ?? [];
-  if (clashes.length === ports.length) return { ingress: [], clashes, wantedAddressMissing: false };
+  if (everywhere.length === ports.length) {
+    return { ingress: [], clashes: everywhere, wantedAddressMissing: false };
+  }
+  const chosen = chooseAddresses(service, context);
+  const held = heldByPods([...context.pods].filter((pod) => !isBehind(service, pod)));
+  const onNodes: PortClash[] = [];
+  const ingress = chosen.addresses.flatMap(({ node, ip }): readonly LoadBalancerIngress[] => {
+    const holders = (held.get(node) ?? []).filter(({ address }) => address === undefined || address === ip);
+    const here = portsOf(service).flatMap((port): readonly PortClash[] => {
+      if (everywhere.some((clash) => clash.port === port)) return [];
+      const holder = holders.find((one) => one.port === port)?.holder;
+      return holder === undefined ? [] : [{ port, node, holder }];
+    });
+    onNodes.push(...here);
+    const taken = new Set([...everywhere, ...here].map(({ port }) => port));
+    if (taken.size === ports.length) return [];
+    if (taken.size === 0) return [{ ip, ipMode: 'VIP' }];
+    const status = ports.map(({ port, protocol = 'TCP' }): PortStatus => {
+      const working = { port, protocol };
+      return taken.has(portText(working)) ? { ...working, error: portTakenError } : working;
+    });
+    return [{ ip, ipMode: 'VIP', ports: status }];
+  });
+  return {
+    ingress,
+    clashes: [...everywhere, ...onNodes],
+    wantedAddressMissing: chosen.wantedAddressMissing,
+  };
+}
+
+/** The Service leads to this Pod: who reaches it by its own port reaches it by the Service's, too. */
+function isBehind(service: Service, pod: Pod): boolean {
+  return (
+    pod.metadata?.namespace === service.metadata?.namespace &&
+    matchesLabels(service.spec?.selector, pod.metadata?.labels)
+  );
+}
+
+type NodeAddress = { readonly node: string; readonly ip: string };
+
+function chooseAddresses(
+  service: Service,
+  context: BalancerContext,
+): { readonly addresses: readonly NodeAddress[]; readonly wantedAddressMissing: boolean } {
   const families = service.spec?.ipFamilies ?? ['IPv4'];
   const holds = nodesWithEndpoints(service, context.slices);
   const taking = [...context.nodes].filter(
     (node) => isTakingTraffic(node) && holds(node.metadata?.name ?? ''),
   );
   const addresses = families.flatMap((family) =>
-    taking.flatMap((node) => addressOf(node, family) ?? []).toSorted(compareAddresses),
+    taking
+      .flatMap((node): readonly NodeAddress[] => {
+        const ip = addressOf(node, family);
+        return ip === undefined ? [] : [{ node: node.metadata?.name ?? '', ip }];
+      })
+      .toSorted((a, b) => compareAddresses(a.ip, b.ip)),
   );
   const wanted = canonicalIp(service.spec?.loadBalancerIP ?? '');
-  const wantedAddressMissing = wanted !== undefined && !addresses.includes(wanted);
-  const chosen = wanted === undefined || wantedAddressMissing ? addresses : [wanted];
-  const taken = new Set(clashes.map(({ port }) => port));
-  const status = ports.map(({ port, protocol = 'TCP' }): PortStatus => {
-    const working = { port, protocol };
-    return taken.has(portText(working)) ? { ...working, error: portTakenError } : working;
-  });
-  const ingress = chosen.map((ip) => ({
-    ip,
-    ipMode: 'VIP',
-    ...(taken.size === 0 ? {} : { ports: status }),
-  }));
-  return { ingress, clashes, wantedAddressMissing };
+  const picked = addresses.filter(({ ip }) => ip === wanted);
+  const wantedAddressMissing = wanted !== undefined && picked.length === 0;
+  return { addresses: picked.length > 0 ? picked : addresses, wantedAddressMissing };
 }
 
 function portText({
@@ -110,11 +152,11 @@ function clashesOf(service: Service, all: Iterable<Service>): readonly PortClash
       if (known === undefined || compareAge(other, known) < 0) holders.set(port, other);
     }
   }
+  const held = heldEverywhere(all, keyOf(service));
   return portsOf(service).flatMap((port) => {
-    const reserved = reservedPorts.get(port);
-    if (reserved !== undefined) return [{ port, holder: reserved }];
-    const holder = holders.get(port);
-    return holder === undefined ? [] : [{ port, holder: `Service ${keyOf(holder)}` }];
+    const older = holders.get(port);
+    const holder = held.get(port) ?? (older === undefined ? undefined : `Service ${keyOf(older)}`);
+    return holder === undefined ? [] : [{ port, node: undefined, holder }];
   });
 }
 
@@ -138,9 +180,14 @@ export function portsError(clashes: readonly PortClash[]): ConditionText | undef
 
 function clashMessage(clashes: readonly PortClash[]): string {
   const taken = clashes
-    .map(({ port, holder }) => `port ${port} of the nodes belongs to ${holder}`)
-    .join('; ');
-  return `${taken}: delete that or choose another port`;
+    .slice(0, clashesNamedMax)
+    .map(
+      ({ port, node, holder }) =>
+        `port ${port} of ${node === undefined ? 'the nodes' : `node ${node}`} belongs to ${holder}`,
+    );
+  const more = clashes.length - taken.length;
+  const all = more === 0 ? taken : [...taken, `and ${more} more`];
+  return `${all.join('; ')}: delete that or choose another port`;
 }
 
 function isTakingTraffic(node: Node): boolean {
