@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Pod } from '../api/gen/core-v1.ts';
 import type { Endpoint } from '../api/gen/discovery-v1.ts';
-import { standingIn } from './drain.ts';
+import { settleTimeMs, standingIn } from './drain.ts';
 import { registryOf } from './registry-check.ts';
 
 const pod: Pod = { metadata: { uid: 'u1' }, status: { podIPs: [{ ip: '10.42.0.2' }] } };
@@ -38,6 +38,18 @@ for (const { name, endpoint, want } of [
   test(`drain: an endpoint that is ${name}`, () => {
     const standing = standingIn({ addressType: 'IPv4', endpoints: [endpoint] }, pod);
     assert.deepEqual([standing.listed, standing.ready], want);
+  });
+}
+
+for (const [tookMs, timeoutMs, want] of [
+  [20, 5000, 500],
+  [800, 5000, 1600],
+  [2000, 5000, 3000],
+  [5000, 5000, 500],
+  [20, 250, 250],
+] as const) {
+  test(`drain: after ${tookMs} of at most ${timeoutMs} ms the data planes have ${want} ms`, () => {
+    assert.equal(settleTimeMs(tookMs, timeoutMs, 500), want);
   });
 }
 

@@ -27,6 +27,14 @@ export function standingIn(
 }
 
 /**
+ * How long the data planes are given to follow once the slices tell them, ms. They hear of it as we do: where it took us long to hear, since the
+ * machine is busy, it takes them long. Twice that time then, within what is left of the wait's bound.
+ */
+export function settleTimeMs(tookMs: number, timeoutMs: number, settleMs: number): number {
+  return Math.max(Math.min(settleMs, timeoutMs), Math.min(2 * tookMs, timeoutMs - tookMs));
+}
+
+/**
  * Waits until the EndpointSlice controller has taken the Pod out of all slices' ready endpoints, then the settle time
  * in which the data planes follow. A Pod that no slice lists waits for nothing. The slices of its namespace are watched
  * only meanwhile, so that the node agent does not hold all of them in memory.
@@ -34,6 +42,7 @@ export function standingIn(
 export function createDrain(client: ApiClient, clock: Clock, options: ZeroLossOptions): Drain {
   return async (pod, timeoutMs, signal) => {
     const stop = new AbortController();
+    const startMs = clock.monotonicMs();
     const slices = createInformer(client, endpointSlices, { namespace: pod.metadata?.namespace });
     const limit = AbortSignal.any([signal, stop.signal, AbortSignal.timeout(timeoutMs)]);
     let wasListed = false;
@@ -51,7 +60,9 @@ export function createDrain(client: ApiClient, clock: Clock, options: ZeroLossOp
       await slices.whenSynced(limit).catch(() => {}); // the limit has passed: go on as if drained
       look();
       await drained.promise;
-      if (wasListed && !signal.aborted) await clock.sleep(Math.min(options.settleMs, timeoutMs), signal);
+      if (!wasListed || signal.aborted) return;
+      const tookMs = clock.monotonicMs() - startMs;
+      await clock.sleep(settleTimeMs(tookMs, timeoutMs, options.settleMs), signal);
     } finally {
       stop.abort();
       await running;
