@@ -31,7 +31,7 @@ export const { signal } = new AbortController();
 export const tool = createSpawnedNft();
 
 /** A load of the rival's ruleset that takes longer is given up, ms; larger ones are not tried then. */
-export const rivalLoadMsMax = 60_000;
+export const rivalLoadMsMax = 20_000;
 const changes = 20;
 
 export type RulesetFigures = {
