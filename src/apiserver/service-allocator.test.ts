@@ -134,6 +134,26 @@ test('allocator: an update keeps what it has, and drops what its new type does n
   assert.deepEqual(external['spec'], { type: 'ExternalName', externalName: 'a.b' });
 });
 
+test('allocator: a node port that is given to another port of the Service is not kept', () => {
+  const { allocator } = setup();
+  const old = service({ type: 'NodePort', ports: [{ name: 'a', port: 80, nodePort: 30_001 }] });
+  for (const name of ['a', 'renamed']) {
+    const now = service({
+      type: 'NodePort',
+      ports: [
+        { name: 'b', port: 81, nodePort: 30_001 },
+        { name, port: 80 },
+      ],
+    });
+    kind?.prepareForUpdate?.(now, old);
+    assert.deepEqual(allocator.reserve(now, old).errors, []);
+    const ports = (now['spec'] as JsonObject)['ports'] as JsonObject[];
+    assert.equal(ports[0]?.['nodePort'], 30_001);
+    assert.notEqual(ports[1]?.['nodePort'], 30_001);
+    assert.ok(Number(ports[1]?.['nodePort']) >= 30_000);
+  }
+});
+
 test('allocator: a Local load balancer gets a health check port', () => {
   const { allocator } = setup();
   const local = service({ type: 'LoadBalancer', externalTrafficPolicy: 'Local', ports: [{ port: 80 }] });

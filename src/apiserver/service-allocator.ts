@@ -185,14 +185,19 @@ function keepAllocated(service: JsonObject, old: JsonObject): void {
   const spec = ensureObject(service, 'spec');
   const oldSpec = objectAt(old, 'spec') ?? {};
   const oldPorts = objectsAt(oldSpec, 'ports');
-  for (const port of objectsAt(spec, 'ports')) {
+  const ports = objectsAt(spec, 'ports');
+  const given = new Set(ports.map((port) => numberAt(port, 'nodePort') ?? 0));
+  for (const port of ports) {
     const same = oldPorts.find(
       (candidate) => candidate['port'] === port['port'] && protocolOf(candidate) === protocolOf(port),
     );
     const oldNodePort = numberAt(same, 'nodePort') ?? 0;
     if (oldNodePort === 0) continue;
     const nodePort = numberAt(port, 'nodePort') ?? 0;
-    if (needsNodePorts(spec) && nodePort === 0) port['nodePort'] = oldNodePort;
+    if (needsNodePorts(spec) && nodePort === 0 && !given.has(oldNodePort)) {
+      port['nodePort'] = oldNodePort;
+      given.add(oldNodePort);
+    }
     const keepsPorts = typeOf(spec) === 'NodePort' || typeOf(spec) === 'LoadBalancer';
     if (!keepsPorts && nodePort === oldNodePort) delete port['nodePort'];
   }

@@ -233,7 +233,10 @@ function reserveAddresses(
   const reservation = context.services.reserve(object, old);
   if (reservation.errors.length > 0) {
     reservation.release();
-    throw invalid(kind, stringAt(object, 'metadata', 'name'), reservation.errors);
+    // Of ports that are wrong in themselves it says nothing that there is no node port for them.
+    const wrong = (kind.validate?.(object) ?? []).filter(({ field }) => field.startsWith('spec.ports'));
+    const errors = wrong.length > 0 ? wrong : reservation.errors;
+    throw invalid(kind, stringAt(object, 'metadata', 'name'), errors);
   }
   return reservation;
 }

@@ -69,13 +69,16 @@ function dropAddresses(spec: JsonObject, oldSpec: JsonObject): void {
   }
 }
 
-/** A port that the client names without its node port keeps the one it had. */
+/** A port that the client names without its node port keeps the one it had, unless another port is given that now. */
 function keepNodePorts(spec: JsonObject, oldSpec: JsonObject): void {
   const before = objectsAt(oldSpec, 'ports');
-  for (const port of objectsAt(spec, 'ports')) {
+  const ports = objectsAt(spec, 'ports');
+  const given = new Set(ports.map((port) => numberAt(port, 'nodePort') ?? 0));
+  for (const port of ports) {
     if ((numberAt(port, 'nodePort') ?? 0) !== 0) continue;
     const same = before.find((other) => stringAt(other, 'name') === stringAt(port, 'name'));
-    if (same?.['nodePort'] !== undefined) port['nodePort'] = same['nodePort'];
+    const nodePort = numberAt(same, 'nodePort') ?? 0;
+    if (!given.has(nodePort)) port['nodePort'] = nodePort;
   }
 }
 
