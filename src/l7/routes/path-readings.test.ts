@@ -51,6 +51,11 @@ const cases: readonly (readonly [string, string])[] = [
   ['/public/../../admin', 'ambiguous'],
   // A mixture: only who follows dots but keeps %2f reads it as /admin/….
   ['/public/../admin/..%2fpublic', 'ambiguous'],
+  // Who cuts parameters before decoding keeps %3b, who decodes before following dots may keep a backslash: both reach /admin.
+  ['/..;/admin/%2e.%3b', 'ambiguous'],
+  ['/..%2fadmin/..\\x', 'ambiguous'],
+  ['/x%2f..%2fadmin/..%5cx', 'ambiguous'],
+  ['/x\\..\\admin/..%2fx', 'ambiguous'],
   // What is no trap goes on as it is.
   ['/projects/group%2Fname', '/'],
   ['/public/@scope%2fname', '/public'],
@@ -110,6 +115,8 @@ const servers: Readonly<Record<string, (path: string) => string>> = {
         .replace(/%2e/gi, '.'),
     ),
   'a servlet container': (path) => followDots(path.replace(/%2e/gi, '.').replace(/;[^/]*/g, '')),
+  'decodes %2f before it follows dots, on a system where a backslash is a letter': (path) =>
+    followDots(path.replace(/%2f/gi, '/').replace(/%2e/gi, '.')),
   'by the URL standard': (path) => new URL(`http://x${path.replaceAll('\\', '%5C')}`).pathname,
   'merges slashes only': (path) => path.replace(/\/+/g, '/'),
 };

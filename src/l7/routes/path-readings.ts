@@ -23,32 +23,63 @@ export function hasReadings(path: string): boolean {
   return false;
 }
 
-/** What a server may do to a path before it looks at it. Each in use somewhere, in any combination. */
-type Habits = {
-  /** `%2f`, `%5c` and `\` part elements. */
-  readonly slashes: boolean;
-  /** Empty elements are left out. */
-  readonly merge: boolean;
-  /** `.` and `..` are followed (RFC 3986 §5.2.4). */
-  readonly dots: boolean;
-  /** What follows `;` in an element is no part of its name. */
-  readonly parameters: boolean;
-};
+/** What somebody takes for `/`, and what for the begin of a parameter, which is no part of an element's name: any of them alone, too. */
+const slashForms = [/%2f/gi, /%5c/gi, /\\/g] as const;
+const parameterForms = [/;/, /%3b/i] as const;
 
-const habitsOfSomebody: readonly Habits[] = Array.from({ length: 16 }, (_, bits) => ({
-  slashes: (bits & 1) !== 0,
-  merge: (bits & 2) !== 0,
-  dots: (bits & 4) !== 0,
-  parameters: (bits & 8) !== 0,
-}));
-
-/** All paths as which some server may read it, the given one left out. Percent-encoded letters, digits, `-`, `.`, `_` and `~` are decoded in each. */
+/**
+ * All paths as which some server may read it, the given one left out. In any combination a server takes other characters for `/`, cuts parameters,
+ * leaves empty elements out and follows `.` and `..` (RFC 3986 §5.2.4). Percent-encoded letters, digits, `-`, `.`, `_` and `~` are decoded in each.
+ */
 export function readingsOf(path: string): ReadonlySet<string> {
   const plain = decodeUnreserved(path);
   const readings = new Set<string>();
-  for (const habits of habitsOfSomebody) readings.add(readAs(plain, habits));
+  for (const slashes of choicesOf(slashForms, plain)) {
+    const elements = slashes.reduce((text, form) => text.replace(form, '/'), plain).split('/');
+    elements.shift(); // before the first slash
+    for (const parameters of choicesOf(parameterForms, plain)) {
+      addReadings(readings, parameters.length === 0 ? elements : elements.map((one) => cut(one, parameters)));
+    }
+  }
   readings.delete(path);
   return readings;
+}
+
+/** All choices of those forms that the path has; what it has not makes no difference. */
+function choicesOf(forms: readonly RegExp[], path: string): readonly (readonly RegExp[])[] {
+  let choices: readonly (readonly RegExp[])[] = [[]];
+  for (const form of forms) {
+    if (path.search(form) !== -1) choices = [...choices, ...choices.map((choice) => [...choice, form])];
+  }
+  return choices;
+}
+
+function cut(element: string, parameters: readonly RegExp[]): string {
+  let end = element.length;
+  for (const form of parameters) {
+    const at = element.search(form);
+    if (at !== -1 && at < end) end = at;
+  }
+  return element.slice(0, end);
+}
+
+/** By those who leave empty elements out and those who do not, and by those who follow dots and those who do not. */
+function addReadings(readings: Set<string>, elements: readonly string[]): void {
+  const last = elements.length - 1;
+  const isEmpty = (name: string, index: number): boolean => name === '' && index < last;
+  const isDots = (name: string): boolean => name === '.' || name === '..';
+  for (const merge of elements.some(isEmpty) ? [false, true] : [false]) {
+    for (const dots of elements.some(isDots) ? [false, true] : [false]) {
+      const out: string[] = [];
+      for (const [index, name] of elements.entries()) {
+        if (dots && isDots(name)) {
+          if (name === '..') out.pop();
+          if (index === last) out.push('');
+        } else if (!(merge && isEmpty(name, index))) out.push(name);
+      }
+      readings.add(`/${out.join('/')}`);
+    }
+  }
 }
 
 /** RFC 3986 §2.3: these mean the same with and without encoding. */
@@ -57,21 +88,6 @@ function decodeUnreserved(path: string): string {
   return path.replace(/%(?:2[de]|3[0-9]|[46][1-9a-f]|[57][0-9a]|5f|7e)/gi, (code) =>
     String.fromCharCode(Number.parseInt(code.slice(1), 16)),
   );
-}
-
-function readAs(path: string, { slashes, merge, dots, parameters }: Habits): string {
-  const text = slashes ? path.replace(/%2f|%5c|\\/gi, '/') : path;
-  const out: string[] = [];
-  const elements = text.split('/').slice(1);
-  for (const [index, element] of elements.entries()) {
-    const last = index === elements.length - 1;
-    const name = parameters ? (element.split(/;|%3b/i, 1)[0] ?? '') : element;
-    if (dots && (name === '.' || name === '..')) {
-      if (name === '..') out.pop();
-      if (last) out.push('');
-    } else if (!merge || last || name !== '') out.push(name);
-  }
-  return `/${out.join('/')}`;
 }
 
 /** Whether some backend may read the path as one that another rule is for. `route`: that of the path as sent. */
