@@ -36,12 +36,14 @@ export function invalid(field: string, value: unknown, detail: string): FieldErr
   return { type: 'FieldValueInvalid', field, message: `Invalid value: ${quoteValue(value)}: ${detail}` };
 }
 
-/** The supported values are listed in alphabetical order, as Kubernetes does. */
+/** The supported values are listed in alphabetical order, as Kubernetes does for its own kinds. */
 export function notSupported(field: string, value: unknown, supported: readonly string[]): FieldError {
-  const list = supported
-    .toSorted()
-    .map((item) => JSON.stringify(item))
-    .join(', ');
+  return notOneOf(field, value, supported.toSorted());
+}
+
+/** The same with the supported values in their own order. */
+export function notOneOf(field: string, value: unknown, supported: readonly string[]): FieldError {
+  const list = supported.map((item) => JSON.stringify(item)).join(', ');
   return {
     type: 'FieldValueNotSupported',
     field,

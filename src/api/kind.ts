@@ -120,6 +120,8 @@ export type Kind = {
   };
   /** The schema of a custom kind for OpenAPI documents. */
   readonly openApiSchema?: JsonObject;
+  /** The text of a Warning that every answer about it has. */
+  readonly deprecated?: string;
   /** Texts for Warning headers of a create or an update. */
   warnings?(object: JsonObject): readonly string[];
   /** Fields beside metadata.name and metadata.namespace that a fieldSelector may name. */

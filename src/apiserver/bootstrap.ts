@@ -2,6 +2,7 @@ import { randomUUID, X509Certificate } from 'node:crypto';
 import { jsonEqual, objectAt, stringsAt } from '../api/fields.ts';
 import type { AggregationRule, ClusterRole, PolicyRule } from '../api/gen/rbac-v1.ts';
 import type { Json, JsonObject } from '../api/object.ts';
+import { systemPriorities } from '../api/kinds/scheduling.ts';
 import { serviceCidrFinalizer, serviceCidrKind } from '../api/kinds/servicecidr.ts';
 import { kindNamed } from '../api/registry.ts';
 import { aggregatedRules } from '../api/role-aggregation.ts';
@@ -39,6 +40,7 @@ export async function bootstrap(context: ApiContext, advertisePort: number): Pro
     ...rbacObjects(),
     ...extensionObjects(context),
     ...serviceObjects(context, advertisePort),
+    ...priorityObjects(),
   ];
   const writes: Promise<Entry>[] = [];
   for (const item of wanted) writes.push(...ensure(context, item));
@@ -194,6 +196,19 @@ function rangesToShow(context: ApiContext): string[] {
   const before = entry === undefined ? [] : stringsAt(parseEntry(entry), 'spec', 'cidrs');
   const isExtended = before.every((cidr, position) => cidr === serviceCidrs[position]);
   return [...(isExtended && serviceCidrs.length > before.length ? serviceCidrs : before)];
+}
+
+const priorityUses: Readonly<Record<string, string>> = {
+  'system-cluster-critical': 'For Pods that the cluster cannot do without, on whichever node.',
+  'system-node-critical': 'For Pods that their node cannot do without.',
+};
+
+function priorityObjects(): readonly Wanted[] {
+  return Object.entries(systemPriorities).map(([name, value]) => ({
+    ...{ group: 'scheduling.k8s.io', kind: 'PriorityClass', namespace: '', name },
+    rest: { value, description: priorityUses[name] ?? '' },
+    existing: 'keep',
+  }));
 }
 
 function serviceObjects(context: ApiContext, advertisePort: number): readonly Wanted[] {

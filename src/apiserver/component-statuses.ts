@@ -13,8 +13,6 @@ import { parseSelection } from './selection.ts';
  * watches, so one that has none open does nothing. The store answered the question, so it is healthy.
  */
 
-const warnings = ['v1 ComponentStatus is deprecated in v1.19+'] as const;
-
 /** As whom they authenticate; both may live in one process. */
 const watchersOf: Readonly<Record<string, readonly string[]>> = {
   'controller-manager': ['system:kube-controller-manager'],
@@ -25,15 +23,14 @@ export function listComponents(context: ApiContext, target: Target): Reply {
   const selection = parseSelection(target.kind, target.request.query);
   const entries = components(context).filter((entry) => selection.everything || selection.matches(entry));
   const page = { entries, revision: context.store.revision, continueToken: undefined, remaining: undefined };
-  const reply = renderList(context, target, formOf(target), page);
-  return reply.kind === 'bytes' ? { ...reply, warnings } : reply;
+  return renderList(context, target, formOf(target), page);
 }
 
 export function getComponent(context: ApiContext, target: Target): Reply {
   const key = keyOfObject(componentStatusKind, '', target.name);
   const entry = components(context).find((one) => one.key === key);
   if (entry === undefined) throw notFound(target.kind, target.name);
-  return renderObject(context, target, formOf(target), entry, 200, warnings);
+  return renderObject(context, target, formOf(target), entry, 200);
 }
 
 function components(context: ApiContext): readonly Entry[] {

@@ -1,4 +1,5 @@
 import { decodeAs } from '../api/decode.ts';
+import { notOneOf } from '../api/field-errors.ts';
 import { numberAt, stringAt, stringsAt } from '../api/fields.ts';
 import type { JsonObject } from '../api/object.ts';
 import { badRequest, conflict, deleted, notFound } from '../api/status.ts';
@@ -10,6 +11,7 @@ import { storable } from './custom-resources/conversion.ts';
 import { admitDeletion } from './dynamic-admission.ts';
 import { jsonReply, type Reply } from './exchange.ts';
 import { formOf, renderList, renderObject } from './forms.ts';
+import { invalidOptions } from './invalid-options.ts';
 import { prepare, readPage, requireEntry } from './list.ts';
 import {
   isReadyToGo,
@@ -211,7 +213,7 @@ export async function readDeleteOptions(target: Target): Promise<DeleteOptions> 
   return {
     graceSeconds:
       numberAt(given, 'gracePeriodSeconds') ?? (graceText === '' ? undefined : parseGrace(graceText)),
-    propagation: parsePropagation(propagation, typeof orphan === 'boolean' ? orphan : undefined),
+    propagation: parsePropagation(target, propagation, typeof orphan === 'boolean' ? orphan : undefined),
     uid: stringAt(given, 'preconditions', 'uid'),
     resourceVersion: stringAt(given, 'preconditions', 'resourceVersion'),
     dryRun: isDryRun(target) || stringsAt(given, 'dryRun').includes('All'),
@@ -240,10 +242,15 @@ function parseGrace(text: string): number {
   return seconds;
 }
 
-function parsePropagation(text: string, orphan: boolean | undefined): Propagation | undefined {
+function parsePropagation(
+  target: Target,
+  text: string,
+  orphan: boolean | undefined,
+): Propagation | undefined {
   if (text === '') return orphan === undefined ? undefined : orphan ? 'Orphan' : 'Background';
   if (text === 'Foreground' || text === 'Background' || text === 'Orphan') return text;
-  throw badRequest(
-    `DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: ${JSON.stringify(text)}: supported values: "Foreground", "Background", "Orphan"`,
+  throw invalidOptions(
+    target,
+    notOneOf('propagationPolicy', text, ['Foreground', 'Background', 'Orphan', 'nil']),
   );
 }

@@ -1,12 +1,13 @@
-import { badRequest } from '../api/status.ts';
+import { notSupported } from '../api/field-errors.ts';
 import type { Target } from './context.ts';
+import { invalidOptions } from './invalid-options.ts';
 
-/** Whether the request only wants to see what would become of it. Throws StatusError 400. */
+/** Whether the request only wants to see what would become of it. Throws StatusError 422. */
 export function isDryRun(target: Target): boolean {
   const values = target.request.query.getAll('dryRun').filter((value) => value !== '');
   const odd = values.find((value) => value !== 'All');
   if (odd !== undefined) {
-    throw badRequest(`dryRun: Unsupported value: ${JSON.stringify(odd)}: supported values: "All"`);
+    throw invalidOptions(target, notSupported('dryRun', values, ['All']));
   }
   return values.length > 0;
 }

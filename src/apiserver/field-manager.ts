@@ -1,14 +1,15 @@
 import type { Manager } from '../api/apply/managed-fields.ts';
+import { invalid, tooLong } from '../api/field-errors.ts';
 import { apiVersionOfKind } from '../api/registry.ts';
-import { badRequest } from '../api/status.ts';
 import type { Target } from './context.ts';
+import { invalidOptions } from './invalid-options.ts';
 
 /** Longest name of a field manager, characters; a User-Agent is cut there. */
-const managerNameMax = 128;
+export const managerNameMax = 128;
 
 /**
  * Who the writer is for metadata.managedFields: the parameter fieldManager, or what stands in the User-Agent before
- * its first slash. Throws StatusError 400 for a name that Kubernetes does not take.
+ * its first slash. Throws StatusError 422 for a name that Kubernetes does not take.
  */
 export function managerOf(target: Target, operation: Manager['operation']): Manager {
   const { request, kind, subresource } = target;
@@ -24,14 +25,10 @@ export function managerOf(target: Target, operation: Manager['operation']): Mana
 export function requestedManager(target: Target): string {
   const name = target.request.query.get('fieldManager') ?? '';
   if (name.length > managerNameMax) {
-    throw badRequest(
-      `PatchOptions.meta.k8s.io "" is invalid: fieldManager: Too long: may not be more than ${managerNameMax} bytes`,
-    );
+    throw invalidOptions(target, tooLong('fieldManager', managerNameMax));
   }
   if (!isPrintable(name)) {
-    throw badRequest(
-      `PatchOptions.meta.k8s.io "" is invalid: fieldManager: Invalid value: ${JSON.stringify(name)}: should not contain unprintable characters`,
-    );
+    throw invalidOptions(target, invalid('fieldManager', name, 'should not contain unprintable characters'));
   }
   return name;
 }

@@ -35,8 +35,8 @@ import { authorize, parseInfo, route } from './router.ts';
 type Request = IncomingMessage | Http2ServerRequest;
 type Response = ServerResponse | Http2ServerResponse;
 
-/** Streams of one HTTP/2 connection: a process of ours keeps all its watches on one. */
-const concurrentStreamsMax = 1000;
+/** Streams of one HTTP/2 connection: a process of ours keeps all its watches on one. One more is refused (REFUSED_STREAM). */
+export const concurrentStreamsMax = 1000;
 /** Memory that one HTTP/2 connection may use, in MB, as Node counts it. */
 const sessionMemoryMaxMb = 64;
 /** What a client may send ahead on one HTTP/2 stream, bytes. */
@@ -332,6 +332,7 @@ async function send(
     'content-type': reply.contentType,
     'cache-control': 'no-cache, private',
     ...reply.headers,
+    ...warningHeaders(request.warnings),
   });
   if ('flushHeaders' in response) response.flushHeaders(); // a watch without events must be seen to have begun
   await reply.run(replyStream(response, context.config.limits.watchBufferBytesMax));

@@ -1,6 +1,7 @@
+import { invalid as invalidField } from '../api/field-errors.ts';
 import { objectAt, stringAt, stringsAt } from '../api/fields.ts';
 import type { Json, JsonObject } from '../api/object.ts';
-import { badRequest, pathNotFound } from '../api/status.ts';
+import { badRequest, invalid, pathNotFound } from '../api/status.ts';
 import { rfc3339 } from '../base/clock.ts';
 import type { ApiContext, Target } from './context.ts';
 import { admitBody } from './dynamic-admission.ts';
@@ -27,14 +28,14 @@ async function statusOf(context: ApiContext, target: Target, object: JsonObject)
     case 'selfsubjectaccessreviews':
       return reviewAccess(context, user, object);
     case 'subjectaccessreviews':
-      return reviewAccess(context, namedUser(object), object);
+      return reviewAccess(context, namedUser(target, object), object);
     case 'localsubjectaccessreviews':
       if (stringAt(object, 'spec', 'resourceAttributes', 'namespace') !== target.namespace) {
         throw badRequest(
           `spec.resourceAttributes.namespace: Invalid value: must match metadata.namespace ${JSON.stringify(target.namespace)}`,
         );
       }
-      return reviewAccess(context, namedUser(object), object);
+      return reviewAccess(context, namedUser(target, object), object);
     case 'selfsubjectrulesreviews':
       return reviewRules(context, user, stringAt(object, 'spec', 'namespace'));
     default:
@@ -67,11 +68,14 @@ async function reviewToken(context: ApiContext, object: JsonObject): Promise<Jso
   };
 }
 
-function namedUser(object: JsonObject): User {
+/** Whom a review is about. Throws StatusError 422. */
+function namedUser({ kind }: Target, object: JsonObject): User {
   const name = stringAt(object, 'spec', 'user');
   const groups = stringsAt(object, 'spec', 'groups');
   if (name === '' && groups.length === 0) {
-    throw badRequest('spec.user: Invalid value: "": at least one of user or group must be specified');
+    throw invalid(kind, '', [
+      invalidField('spec.user', '', 'at least one of user or group must be specified'),
+    ]);
   }
   return { name, uid: stringAt(object, 'spec', 'uid'), groups, extra: {} };
 }

@@ -109,6 +109,7 @@ export async function route(context: ApiContext, request: ApiRequest, info: Requ
   const handler = routes[info.verb];
   const namedPost = info.verb === 'create' && target.name !== '' && target.subresource === '';
   if (handler === undefined || namedPost) throw methodNotAllowed(kind, info.verb);
+  if (kind.deprecated !== undefined) request.warnings.push(kind.deprecated);
   return handler(context, await withEncoder(target));
 }
 

@@ -1,4 +1,5 @@
 import { decodeAs } from '../api/decode.ts';
+import { invalid as invalidField } from '../api/field-errors.ts';
 import {
   ensureObject,
   numberAt,
@@ -116,7 +117,7 @@ async function applyScale(context: ApiContext, target: Target): Promise<Reply> {
   const body = await decodeConfiguration(await target.request.body());
   const scale = decodeAs(scaleIdentity, scaleIdentity.schema, body, fieldValidationOf(target)).object;
   const replicas = numberAt(scale, 'spec', 'replicas');
-  if (replicas !== undefined && replicas < 0) throw negativeReplicas(replicas);
+  if (replicas !== undefined && replicas < 0) throw negativeReplicas(target, replicas);
   const { scale: paths } = target.kind;
   const named: JsonObject = { metadata: { name: target.name } };
   const written = await applyChange(
@@ -128,8 +129,10 @@ async function applyScale(context: ApiContext, target: Target): Promise<Reply> {
   return jsonReply(scaleOf(objectOf(target, written), paths));
 }
 
-function negativeReplicas(replicas: number): Error {
-  return badRequest(`spec.replicas: Invalid value: ${replicas}: must be greater than or equal to 0`);
+function negativeReplicas({ name }: Target, replicas: number): Error {
+  return invalid(scaleIdentity, name, [
+    invalidField('spec.replicas', replicas, 'must be greater than or equal to 0'),
+  ]);
 }
 
 async function changeScale(
@@ -144,7 +147,7 @@ async function changeScale(
     change(old) {
       const scale = change(scaleOf(old, target.kind.scale));
       const replicas = numberAt(scale, 'spec', 'replicas') ?? 0;
-      if (replicas < 0) throw negativeReplicas(replicas);
+      if (replicas < 0) throw negativeReplicas(target, replicas);
       return withScale(old, scale, target.kind.scale);
     },
   });
@@ -251,7 +254,10 @@ export async function evictPod(context: ApiContext, target: Target): Promise<Rep
 }
 
 const tokenSecondsMin = 600;
+/** As kube-apiserver with `--service-account-max-token-expiration=8760h`: a token for longer is shortened, with a warning. */
 const tokenSecondsMax = 24 * 60 * 60 * 365;
+/** What may be asked for at all. */
+const askedSecondsMax = 2 ** 32;
 const tokenSecondsDefault = 3600;
 
 /** TokenRequest: a token for a ServiceAccount, tied to a Pod where the request names one. */
@@ -260,12 +266,12 @@ export async function requestToken(context: ApiContext, target: Target): Promise
   const request = await admitBody(context, target, 'CREATE', tokenRequestIdentity, asked, isDryRun(target));
   const account = parseEntry(requireEntry(context, target));
   const spec = ensureObject(request, 'spec');
-  const seconds = numberAt(spec, 'expirationSeconds') ?? tokenSecondsDefault;
-  if (seconds < tokenSecondsMin || seconds > tokenSecondsMax) {
-    throw badRequest(
-      `spec.expirationSeconds: Invalid value: ${seconds}: may not specify a duration less than 10 minutes or more than a year`,
-    );
-  }
+  const wantedSeconds = numberAt(spec, 'expirationSeconds') ?? tokenSecondsDefault;
+  const seconds = lifetimeOf(wantedSeconds);
+  const warnings =
+    seconds < wantedSeconds
+      ? [`requested expiration of ${wantedSeconds} seconds shortened to ${seconds} seconds`]
+      : [];
   const pod = boundPod(context, target, objectAt(spec, 'boundObjectRef'));
   requireOwnPod(target, pod);
   const { token, expiresAtMs } = await context.tokens.issue(
@@ -294,7 +300,17 @@ export async function requestToken(context: ApiContext, target: Target): Promise
       status: { token, expirationTimestamp: rfc3339(expiresAtMs) },
     },
     201,
+    { warnings },
   );
+}
+
+/** For how long a token is made, seconds. Throws StatusError 422. */
+function lifetimeOf(seconds: number): number {
+  const refuse = (detail: string): Error =>
+    invalid(tokenRequestIdentity, '', [invalidField('spec.expirationSeconds', seconds, detail)]);
+  if (seconds < tokenSecondsMin) throw refuse('may not specify a duration less than 10 minutes');
+  if (seconds > askedSecondsMax) throw refuse('may not specify a duration larger than 2^32 seconds');
+  return Math.min(seconds, tokenSecondsMax);
 }
 
 function identityOf(pod: JsonObject): { readonly name: string; readonly uid: string } {

@@ -2,10 +2,11 @@ import { trackUpdate } from '../api/apply/managed-fields.ts';
 import { rootTypeOf } from '../api/apply/typed-value.ts';
 import { decodeBody, decodeObject, duplicateFieldsOf, type FieldValidation } from '../api/decode.ts';
 import { type DuplicateFields, noDuplicates } from '../api/duplicate-fields.ts';
+import { notSupported } from '../api/field-errors.ts';
 import { ensureObject, jsonEqual, stringAt } from '../api/fields.ts';
 import type { FieldError, Kind, Part, PartName } from '../api/kind.ts';
 import { isJsonObject, type Json, type JsonObject } from '../api/object.ts';
-import { alreadyExists, badRequest, conflict, invalid, notFound } from '../api/status.ts';
+import { alreadyExists, conflict, invalid, notFound } from '../api/status.ts';
 import { rfc3339 } from '../base/clock.ts';
 import { type Entry, isStoreError } from '../store/store.ts';
 import { admitCreate, admitUpdate, requireNamespace } from './admission.ts';
@@ -20,6 +21,7 @@ import {
   validatesDynamically,
 } from './dynamic-admission.ts';
 import { managerOf } from './field-manager.ts';
+import { invalidOptions } from './invalid-options.ts';
 import { prepare, requireEntry } from './list.ts';
 import { companionsOf } from './namespaces.ts';
 import {
@@ -47,9 +49,7 @@ export function fieldValidationOf(target: Target): FieldValidation {
   const value = target.request.query.get('fieldValidation') ?? '';
   if (value === '' || value === 'Warn') return 'Warn';
   if (value === 'Ignore' || value === 'Strict') return value;
-  throw badRequest(
-    `fieldValidation: Unsupported value: ${JSON.stringify(value)}: supported values: "", "Ignore", "Strict", "Warn"`,
-  );
+  throw invalidOptions(target, notSupported('fieldValidation', value, ['', 'Ignore', 'Strict', 'Warn']));
 }
 
 export async function decodeRequest(

@@ -41,6 +41,21 @@ const workload: readonly Step[] = [
     from: 24,
   },
   { line: 'get deployment web --subresource=scale', want: /DESIRED[\s\S]*web\s+2\s+\d/, from: 24 },
+  {
+    line: 'patch deployment web --type=json -p [{"op":"remove","path":"/spec/none"}]',
+    want: /The request is invalid: the server rejected our request due to an error in our request: .*\/spec\/none/,
+    fails: true,
+  },
+  {
+    line: 'patch deployment web -p {"spec":{"selector":{"matchLabels":{"app":"db"}}}}',
+    want: /\* spec.selector: Invalid value: \{"matchLabels":\{"app":"db"\}\}: field is immutable/,
+    fails: true,
+  },
+  {
+    line: 'wait --for=jsonpath={.status.replicas}=2 deployment/web --timeout=30s',
+    want: /condition met/,
+    from: 23,
+  },
   { line: 'set env deployment/web A=B', want: /env updated/ },
   { line: 'set image deployment/web nginx=nginx:2', want: /image updated/ },
   { line: 'set resources deployment/web --limits=cpu=200m', want: /resource requirements updated/ },
@@ -51,6 +66,7 @@ const workload: readonly Step[] = [
   { line: 'rollout restart deployment/web', want: /restarted/ },
   { line: 'rollout status deployment/web --timeout=60s', want: /successfully rolled out/ },
   { line: 'rollout history deployment/web', want: /REVISION/ },
+  { line: 'rollout history deployment/web --revision=1', want: /revision #1\nPod Template:/ },
   { line: 'rollout undo deployment/web', want: /rolled back/ },
   { line: 'wait --for=condition=Available deployment/web --timeout=60s', want: /condition met/ },
   { line: 'describe deployment web', want: /StrategyType:\s+RollingUpdate/ },
@@ -100,6 +116,17 @@ const objects: readonly Step[] = [
   { line: 'create quota q --hard=pods=100', want: /created/ },
   { line: 'create serviceaccount a', want: /created/ },
   { line: 'create token a', want: /^ey/, from: 24 },
+  {
+    line: 'create token a --duration=1m',
+    want: /TokenRequest.authentication.k8s.io "" is invalid: spec.expirationSeconds: Invalid value: 60: may not/,
+    from: 24,
+    fails: true,
+  },
+  {
+    line: 'create token a --duration=9000h',
+    want: /requested expiration of 32400000 seconds shortened to 31536000 seconds/,
+    from: 24,
+  },
   { line: 'create role r --verb=get --resource=pods', want: /created/ },
   { line: 'create rolebinding b --role=r --serviceaccount=default:a', want: /created/ },
   { line: 'set subject rolebinding b --user=alice', want: /subjects updated/ },
@@ -149,6 +176,14 @@ const server: readonly Step[] = [
   {
     line: 'get componentstatuses',
     want: /controller-manager\s+Healthy\s+ok[\s\S]*etcd-0[\s\S]*scheduler\s+Healthy/,
+  },
+  {
+    line: 'get endpoints',
+    want: /Warning: v1 Endpoints is deprecated in v1.33\+; use discovery.k8s.io\/v1 EndpointSlice/,
+  },
+  {
+    line: 'get priorityclasses',
+    want: /system-cluster-critical +2000000000 +false[\s\S]*system-node-critical +2000001000 +false/,
   },
   { line: 'get servicecidrs', want: /kubernetes\s+10\.43\.0\.0\/16/ },
   { line: 'get ipaddresses', want: /10\.43\.0\.1\s+services\/default\/kubernetes/ },

@@ -67,7 +67,7 @@ function kindOfVersion(definition: JsonObject, version: JsonObject, storageVersi
     ...(scale === undefined ? [] : (['scale'] as const)),
   ];
   const rules = compileRules(schema);
-  const warning = deprecationWarning(version, identity);
+  const deprecated = deprecationWarning(version, identity);
   const selectable = objectsAt(version, 'selectableFields').map((entry) => stringAt(entry, 'jsonPath'));
   const validateWhole = (object: JsonObject, old?: JsonObject): readonly FieldError[] => {
     const errors = validateBySchema(schema, object, '', old);
@@ -83,7 +83,7 @@ function kindOfVersion(definition: JsonObject, version: JsonObject, storageVersi
     countsGenerations: true,
     columns: columnsOf(version),
     stored: storedForm(identity, storageVersion),
-    ...(warning === undefined ? {} : { warnings: () => [warning] }),
+    ...(deprecated === undefined ? {} : { deprecated }),
     ...(selectable.length === 0 ? {} : { selectableFields: (object) => fieldsOf(object, selectable) }),
     setDefaults: (object) => defaultBySchema(schema, object),
     validate: validateWhole,

@@ -1,13 +1,4 @@
-import {
-  child,
-  duplicate,
-  index,
-  invalid,
-  mapKey,
-  notSupported,
-  required,
-  tooMany,
-} from '../field-errors.ts';
+import { child, duplicate, index, invalid, mapKey, notOneOf, required, tooMany } from '../field-errors.ts';
 import { boolAt, jsonEqual, listAt, numberAt, objectAt, objectsAt, stringAt, stringsAt } from '../fields.ts';
 import type { FieldError } from '../kind.ts';
 import { cidrProblems, isIPv4, isIPv6 } from '../names.ts';
@@ -77,13 +68,8 @@ function typeError(walk: Walk, value: Json, path: string, wanted: string, found:
 function checkEnum(walk: Walk, schema: JsonObject, value: Json, path: string): void {
   const allowed = listAt(schema, 'enum');
   if (allowed.length === 0 || allowed.some((item) => jsonEqual(item, value))) return;
-  walk.errors.push(
-    notSupported(
-      path,
-      value,
-      allowed.map((item) => (typeof item === 'string' ? item : JSON.stringify(item))),
-    ),
-  );
+  const texts = allowed.map((item) => (typeof item === 'string' ? item : JSON.stringify(item)));
+  walk.errors.push(notOneOf(path, value, texts)); // in the schema's order
 }
 
 function say(walk: Walk, path: string, value: Json, detail: string): void {

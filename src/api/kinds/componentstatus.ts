@@ -16,6 +16,7 @@ export const componentStatusKind: Kind = defineKind({
   plural: 'componentstatuses',
   namespaced: false,
   schema: 'core/v1.ComponentStatus',
+  deprecated: 'v1 ComponentStatus is deprecated in v1.19+',
   shortNames: ['cs'],
   readOnly: true,
   columns: [

@@ -23,6 +23,7 @@ export type KindRules = Pick<Kind, 'group' | 'version' | 'kind' | 'plural' | 'na
       | 'columns'
       | 'selectableFields'
       | 'stored'
+      | 'deprecated'
       | 'warnings'
       | 'setDefaults'
       | 'prepareForCreate'
@@ -61,6 +62,7 @@ export function defineKind(rules: KindRules): Kind {
     ...(rules.parts === undefined ? {} : { parts: rules.parts }),
     ...(rules.ephemeral === undefined ? {} : { ephemeral: rules.ephemeral }),
     ...(rules.stored === undefined ? {} : { stored: rules.stored }),
+    ...(rules.deprecated === undefined ? {} : { deprecated: rules.deprecated }),
     ...(rules.warnings === undefined ? {} : { warnings: rules.warnings }),
     ...(rules.selectableFields === undefined ? {} : { selectableFields: rules.selectableFields }),
     ...(rules.setDefaults === undefined ? {} : { setDefaults: rules.setDefaults }),

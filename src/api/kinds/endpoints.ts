@@ -69,6 +69,7 @@ export const endpointsKind: Kind = defineKind({
   namespaced: true,
   schema: 'core/v1.Endpoints',
   shortNames: ['ep'],
+  deprecated: 'v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice',
   columns: [nameColumn, column('Endpoints', 'Ready addresses with their ports.', endpointsText), ageColumn],
   setDefaults(endpoints: JsonObject): void {
     for (const subset of objectsAt(endpoints, 'subsets')) {

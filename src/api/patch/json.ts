@@ -21,9 +21,6 @@ export function applyJsonPatch(document: Json, patch: Json): Json {
       422,
       'Invalid',
       `the server rejected our request due to an error in our request: ${error.message}`,
-      {
-        causes: [{ message: `jsonpatch ${error.name}: ${error.message}` }],
-      },
     );
   }
   return target;
