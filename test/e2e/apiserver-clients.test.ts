@@ -5,8 +5,11 @@ import { request } from 'node:https';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
+import { configMaps } from '../../src/api/resource.ts';
+import { createApiClient } from '../../src/client/http.ts';
+import { loadKubeconfig } from '../../src/client/kubeconfig.ts';
 import { startApiServer, type TestApiServer } from '../support/apiserver.ts';
-import { readyClientNode } from '../support/clients.ts';
+import { readyClientNode, readyGoPrograms } from '../support/clients.ts';
 import { runOk } from '../support/shell.ts';
 
 /** Client libraries of other languages against the API server. */
@@ -18,10 +21,14 @@ const skipPython = hasPython
   ? false
   : "Python's kubernetes client is missing: apt-get install python3-kubernetes";
 
+// Before the first test: what is registered later, after a wait, may find the server stopped.
+const skipNode = (await readyClientNode()) ?? false;
+const programs = await readyGoPrograms();
+
 let server: TestApiServer;
 
 before(async () => {
-  server = await startApiServer();
+  server = await startApiServer({ limits: { bookmarkIntervalMs: 50 } });
 });
 after(() => server.stop());
 
@@ -41,8 +48,6 @@ test('Python’s kubernetes client: objects, patches, conflicts, scale, watch', 
     'selected 0',
   ]);
 });
-
-const skipNode = (await readyClientNode()) ?? false;
 
 test('@kubernetes/client-node: an informer follows through watches that end', {
   skip: skipNode,
@@ -79,6 +84,50 @@ test('@kubernetes/client-node: an informer follows through watches that end', {
     await short.stop();
   }
 });
+
+const script = join(import.meta.dirname, '../clients/bookmarks.js');
+
+/** Both libraries decode a bookmark as an object of the kind that they watch: it must be one, as JSON and as protobuf. */
+for (const { name, skip, program, args } of [
+  {
+    name: '@kubernetes/client-node (JSON)',
+    skip: skipNode,
+    program: process.execPath,
+    args: (kubeconfig: string) => [script, kubeconfig],
+  },
+  {
+    name: 'client-go (protobuf)',
+    skip: typeof programs === 'string' ? programs : false,
+    program: typeof programs === 'string' ? '' : programs.client,
+    args: (kubeconfig: string) => [kubeconfig, 'bookmarks'],
+  },
+]) {
+  test(`${name}: bookmarks tell a watch without events how far time has come`, { skip }, async () => {
+    const kubeconfig = server.kubeconfig('bookmarks', server.admin);
+    const watcher = spawn(program, args(kubeconfig), { stdio: ['ignore', 'pipe', 'inherit'] });
+    const closed = once(watcher, 'close');
+    const client = createApiClient(await loadKubeconfig(kubeconfig));
+    const lines = createInterface({ input: watcher.stdout })[Symbol.asyncIterator]();
+    const seen = async (holds: (line: string) => boolean): Promise<void> => {
+      for (;;) {
+        const { value = '', done } = await lines.next();
+        assert.notEqual(done, true, 'the watch goes on');
+        if (holds(value)) return;
+      }
+    };
+    try {
+      await seen((line) => line === 'watching');
+      const metadata = { namespace: 'default', generateName: 'elsewhere-' };
+      const elsewhere = await client.create(configMaps, { metadata });
+      const written = Number(elsewhere.metadata?.resourceVersion);
+      await seen((line) => Number(/^bookmark (\d+)$/.exec(line)?.[1]) >= written);
+    } finally {
+      client.close();
+      watcher.kill();
+      await closed;
+    }
+  });
+}
 
 function send(to: TestApiServer, method: string, path: string, body: unknown): Promise<void> {
   return new Promise((resolve, reject) => {

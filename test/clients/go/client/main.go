@@ -1,5 +1,6 @@
 // What a controller written with client-go does against the API server: `client KUBECONFIG` ends with an informer that follows
-// until its standard input ends, `client KUBECONFIG wire` goes through what lies beside the typed clients' daily work.
+// until its standard input ends, `client KUBECONFIG wire` goes through what lies beside the typed clients' daily work,
+// `client KUBECONFIG bookmarks` prints the bookmarks of a watch.
 // Prints a line a step.
 package main
 
@@ -56,6 +57,10 @@ func main() {
 	must(err)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
+	if len(os.Args) > 2 && os.Args[2] == "bookmarks" {
+		bookmarks(ctx, client)
+		return
+	}
 	if len(os.Args) > 2 && os.Args[2] == "wire" {
 		definitions(ctx, config)
 		collections(ctx, client)
