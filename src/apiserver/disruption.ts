@@ -3,7 +3,7 @@ import type { LabelSelector } from '../api/gen/meta-v1.ts';
 import { matchesLabels, selectorOf } from '../api/labels.ts';
 import type { JsonObject } from '../api/object.ts';
 import { kindNamed } from '../api/registry.ts';
-import { failure, internalError, type StatusError } from '../api/status.ts';
+import { failure, internalError, type StatusError, timeout } from '../api/status.ts';
 import { assert } from '../base/assert.ts';
 import { rfc3339 } from '../base/clock.ts';
 import { isStoreError } from '../store/store.ts';
@@ -12,8 +12,9 @@ import { parseEntry, prefixOf, templateOf } from './objects.ts';
 import { nextCommit } from './write.ts';
 
 /** Disruptions under way that one budget remembers at most; past it evictions wait. */
-const disruptedPodsMax = 2000;
-const conflictRetriesMax = 8;
+export const disruptedPodsMax = 2000;
+/** Tries to take a disruption while others write the budget. Beyond it: 504. */
+export const conflictRetriesMax = 8;
 
 /**
  * Takes one disruption from the budget that covers the Pod, before it is evicted. Does nothing where no budget covers it.
@@ -41,7 +42,11 @@ export async function takeDisruption(context: ApiContext, target: Target, pod: J
       return;
     } catch (error) {
       if (isStoreError(error, 'Missing')) return;
-      if (!isStoreError(error, 'Conflict') || attempt === conflictRetriesMax) throw error;
+      if (!isStoreError(error, 'Conflict')) throw error;
+      if (attempt === conflictRetriesMax) {
+        const name = JSON.stringify(stringAt(budget, 'metadata', 'name'));
+        throw timeout(`couldn't update PodDisruptionBudget ${name} due to conflicts`, 10);
+      }
       await nextCommit();
     }
   }

@@ -4,7 +4,7 @@ import type { ApiRequest, User } from './exchange.ts';
 import { type Attributes, refusalText } from './rbac.ts';
 
 /** Impersonated groups of one request; beyond it 403, since nobody needs them. */
-const groupsMax = 64;
+export const groupsMax = 64;
 
 /** `kubectl --as`: the user to act as, if the real one may. Throws StatusError 403. */
 export function impersonate(authorizer: Authorizer, request: ApiRequest): User {
@@ -13,21 +13,22 @@ export function impersonate(authorizer: Authorizer, request: ApiRequest): User {
   if (typeof name !== 'string' || name === '') return user;
   const account = /^system:serviceaccount:([^:]+):([^:]+)$/.exec(name);
   const [, namespace = '', accountName = ''] = account ?? [];
-  const asked: Attributes[] = [
+  const asked: ResourceAttributes[] = [
     account === null ? attributes('users', '', name) : attributes('serviceaccounts', namespace, accountName),
   ];
   const groups = groupsIn(headers['impersonate-group']);
-  for (const group of groups.slice(0, groupsMax)) asked.push(attributes('groups', '', group));
-  const refused = asked.find((attribute) => !authorizer.allows(user, attribute));
-  if (refused !== undefined || groups.length > groupsMax) {
-    const what = refused ?? asked[0];
-    if (what?.kind !== 'resource') throw forbidden({ group: '', plural: 'groups' }, '', 'too many groups');
-    throw forbidden(what, what.name, refusalText(user, what));
+  if (groups.length > groupsMax) {
+    throw forbidden({ group: '', plural: 'groups' }, '', `at most ${groupsMax} groups can be impersonated`);
   }
+  for (const group of groups) asked.push(attributes('groups', '', group));
+  const refused = asked.find((attribute) => !authorizer.allows(user, attribute));
+  if (refused !== undefined) throw forbidden(refused, refused.name, refusalText(user, refused));
   const derived = account === null ? [] : ['system:serviceaccounts', `system:serviceaccounts:${namespace}`];
   const state = name === 'system:anonymous' ? 'system:unauthenticated' : 'system:authenticated';
   return { name, uid: '', groups: [...new Set([...groups, ...derived, state])], extra: {} };
 }
+
+type ResourceAttributes = Extract<Attributes, { kind: 'resource' }>;
 
 /** Node joins repeated headers that it does not know with commas; group names have none. */
 function groupsIn(header: string | readonly string[] | undefined): readonly string[] {
@@ -35,6 +36,6 @@ function groupsIn(header: string | readonly string[] | undefined): readonly stri
   return texts.map((text) => text.trim()).filter((text) => text !== '');
 }
 
-function attributes(plural: string, namespace: string, name: string): Attributes {
+function attributes(plural: string, namespace: string, name: string): ResourceAttributes {
   return { kind: 'resource', verb: 'impersonate', group: '', plural, subresource: '', namespace, name };
 }

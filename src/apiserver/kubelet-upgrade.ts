@@ -40,7 +40,7 @@ export type SpdyConnection = {
 };
 
 /** The answer's head, and what is read of the body of a refusal, bytes. Beyond it: 502. */
-const answerBytesMax = 64 * 1024;
+export const answerBytesMax = 64 * 1024;
 
 /**
  * Asks a kubelet to stream by SPDY/3.1 with the given protocol of Kubernetes on top, such as v4.channel.k8s.io.
@@ -132,5 +132,5 @@ async function readRefusal(socket: TLSSocket, first: Buffer): Promise<string> {
   } catch {
     // cut off: what came until now is the answer
   }
-  return text.trim();
+  return text.slice(0, answerBytesMax).trim();
 }

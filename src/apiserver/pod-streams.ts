@@ -20,7 +20,7 @@ const logParameters = [
 ] as const;
 
 /** An error of the kubelet that is longer is cut, bytes. */
-const kubeletErrorBytesMax = 4096;
+export const kubeletErrorBytesMax = 4096;
 
 export async function streamLog(context: ApiContext, target: Target): Promise<Reply> {
   const { request, namespace, name } = target;
@@ -48,10 +48,12 @@ export async function streamLog(context: ApiContext, target: Target): Promise<Re
 async function kubeletFailure(status: number, body: AsyncIterable<unknown>): Promise<Error> {
   let text = '';
   for await (const chunk of body) {
-    if (text.length < kubeletErrorBytesMax) text += String(chunk);
+    text += String(chunk);
+    if (text.length >= kubeletErrorBytesMax) break; // the rest is not read
   }
   const reason = status === 404 ? 'NotFound' : status === 400 ? 'BadRequest' : 'InternalError';
-  return failure(status, reason, messageIn(text.slice(0, kubeletErrorBytesMax)));
+  const message = messageIn(text.slice(0, kubeletErrorBytesMax));
+  return failure(status, reason, message === '' ? `the kubelet answered ${status}` : message);
 }
 
 /** A kubelet answers with plain text, or with a Status. */

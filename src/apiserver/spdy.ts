@@ -23,7 +23,7 @@ const headBytes = 8;
 export const frameBytesMax = 1024 * 1024;
 
 /** Largest header block that is written, bytes: what one stored block of deflate holds. */
-const headerBlockBytesMax = 65_535;
+export const headerBlockBytesMax = 65_535;
 
 /** Cuts a byte stream into frames. `push` throws RangeError when the bytes are not SPDY/3 or a frame is too large. */
 export function spdyReader(): { push(chunk: Buffer): readonly SpdyFrame[] } {

@@ -1,7 +1,8 @@
 import { randomInt } from 'node:crypto';
-import { badRequest, expired, failure, type FailureStatus, StatusError } from '../api/status.ts';
+import { badRequest, expired, type FailureStatus } from '../api/status.ts';
 import { type Entry, isStoreError, type StoreEvent, type Watching } from '../store/store.ts';
 import type { ApiContext, Target } from './context.ts';
+import { convertingQueue } from './custom-resources/converting-queue.ts';
 import type { Reply, ReplyStream } from './exchange.ts';
 import { type EventType, formOf, renderBookmark, renderErrorEvent, renderEvent } from './forms.ts';
 import { parseRevision, prepare } from './list.ts';
@@ -166,7 +167,8 @@ function follow(
     stream.push(renderErrorEvent(target, plan.form, status));
     end();
   };
-  const queue = target.kind.conversion === undefined ? undefined : convertingQueue(context, target, fail);
+  const convert = (entries: readonly Entry[]): Promise<void> => prepare(context, target, entries);
+  const queue = target.kind.conversion === undefined ? undefined : convertingQueue(convert, fail);
   const onEvents =
     queue === undefined
       ? deliver
@@ -201,45 +203,9 @@ function follow(
   return end;
 }
 
-/** Events that wait for their conversion. Beyond it the watch ends, and the client watches again from where it was. */
-const convertingMax = 10_000;
-
 /** What events show: the new state, and the old one where a selector asks for it. */
 function entriesOf(events: readonly StoreEvent[]): readonly Entry[] {
   return events.flatMap(({ entry, previous }) => (previous === undefined ? [entry] : [entry, previous]));
-}
-
-/** Does things one after the other, each when its entries are converted. */
-function convertingQueue(
-  context: ApiContext,
-  target: Target,
-  fail: (status: FailureStatus) => void,
-): { add(entries: readonly Entry[], then: () => void): void } {
-  let tail: Promise<void> = Promise.resolve();
-  let waiting = 0;
-  return {
-    add(entries, then) {
-      waiting += entries.length;
-      if (waiting > convertingMax) {
-        fail(expired('the events of this watch come faster than they can be converted').status);
-        return;
-      }
-      const before = tail;
-      tail = (async () => {
-        await before;
-        await prepare(context, target, entries);
-        waiting -= entries.length;
-        then();
-      })().catch((error: unknown) => {
-        fail(statusOf(error));
-      });
-    },
-  };
-}
-
-function statusOf(error: unknown): FailureStatus {
-  if (error instanceof StatusError) return error.status;
-  return failure(500, 'InternalError', `Internal error occurred: ${String(error)}`).status;
 }
 
 /** What an event means to somebody who sees only a part of the objects. Undefined: nothing. */

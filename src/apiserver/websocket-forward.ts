@@ -12,7 +12,7 @@ import { bytesOf, joinEnds, outboxOf } from './websocket-streams.ts';
 export const forwardChannelProtocols = ['v4.channel.k8s.io'] as const;
 
 /** Channels are one byte, two a port. */
-const portsMax = 128;
+export const portsMax = 128;
 
 /** The ports that a request names: repeated, separated by commas, or both. Throws StatusError 400. */
 export function forwardedPorts(query: URLSearchParams): readonly number[] {

@@ -30,7 +30,7 @@ const closeChannel = 255;
 /** Largest message that a client may send, bytes. Beyond it the connection ends with code 1009. */
 export const messageBytesMax = 1024 * 1024;
 /** Bytes waiting for a slow client; beyond them the kubelet's side is not read. */
-const bufferedBytesMax = 1024 * 1024;
+export const bufferedBytesMax = 1024 * 1024;
 
 /** The subprotocol of the client's list that we speak best, among `known`. */
 export function chooseProtocol(header: string | undefined, known: readonly string[]): string | undefined {

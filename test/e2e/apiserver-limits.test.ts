@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { type ClientHttp2Session, type ClientHttp2Stream, connect } from 'node:http2';
 import { after, before, test } from 'node:test';
+import { connect as tlsConnect } from 'node:tls';
 import { stringAt } from '../../src/api/fields.ts';
 import { isJsonObject, type JsonObject } from '../../src/api/object.ts';
+import { concurrentStreamsMax } from '../../src/apiserver/http.ts';
 import { startApiServer, type TestApiServer } from '../support/apiserver.ts';
+import * as h2 from '../support/http2-frames.ts';
 
 /** What the API server does at its bounds. Requests whose body never ends are those that are under way. */
 
@@ -119,6 +122,16 @@ test('streamsMax: one watch more than that is answered 429, until one of them is
   assert.equal(status, 200);
 });
 
+test('warningsMax: of a body with more mistakes so many are told', async () => {
+  const unknown = Object.fromEntries(Array.from({ length: 40 }, (_, at) => [`odd${at}`, at]));
+  const { status, headers } = await call(`${maps}?dryRun=All`, 'POST', {
+    metadata: { name: 'a' },
+    ...unknown,
+  });
+  assert.equal(status, 201);
+  assert.equal(String(headers['warning']).match(/299 - /g)?.length, 32);
+});
+
 test('a Binding that is posted to its namespace gives the Pod of its name a node', async () => {
   const pods = '/api/v1/namespaces/default/pods';
   const metadata = { name: 'web' };
@@ -140,4 +153,37 @@ test('a Binding that is posted to its namespace gives the Pod of its name a node
   const { body } = await call('/api/v1');
   const found = (body['resources'] as readonly JsonObject[]).find(({ name }) => name === 'bindings');
   assert.deepEqual([found?.['kind'], found?.['verbs'], found?.['namespaced']], ['Binding', ['create'], true]);
+});
+
+test('concurrentStreamsMax: one stream more on a connection is refused, the connection goes on', async () => {
+  const socket = tlsConnect({
+    ...{ host: '127.0.0.1', port: server.port, ca: server.pki.server.caCert },
+    ...{ cert: server.admin.certificate, key: server.admin.key, ALPNProtocols: ['h2'] },
+  });
+  try {
+    const requestHead = Buffer.of(0x83, 0x84, 0x87); // POST / by https, of the static table
+    const endHeaders = 4;
+    // Few enough bytes for one TLS record, so that none is answered before the last has come.
+    const requests = Array.from({ length: concurrentStreamsMax + 1 }, (_, at) =>
+      h2.frame(h2.type.headers, endHeaders, at * 2 + 1, requestHead),
+    );
+    const ping = h2.frame(h2.type.ping, 0, 0, Buffer.alloc(8));
+    socket.write(Buffer.concat([h2.preface, h2.settings(), ...requests, ping]));
+    let received = Buffer.of();
+    let frames: readonly h2.Frame[] = [];
+    for await (const chunk of socket) {
+      received = Buffer.concat([received, chunk as Buffer]);
+      frames = h2.framesOf(received).frames;
+      if (frames.some(({ type }) => type === h2.type.ping)) break;
+    }
+    const refused = frames.filter(
+      ({ type, payload }) => type === h2.type.reset && payload.readUInt32BE(0) === 7,
+    );
+    assert.deepEqual(
+      refused.map(({ stream }) => stream),
+      [concurrentStreamsMax * 2 + 1],
+    );
+  } finally {
+    socket.destroy();
+  }
 });

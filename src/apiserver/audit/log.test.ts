@@ -7,8 +7,9 @@ import { test } from 'node:test';
 import { systemClock } from '../../base/clock.ts';
 import { silentLogger } from '../../base/log.ts';
 import type { ApiRequest } from '../exchange.ts';
-import { type AuditLog, openAuditLog } from './log.ts';
+import { type AuditLog, openAuditLog, waitingBytesMax } from './log.ts';
 import { type AuditPolicy, parseAuditPolicy } from './policy.ts';
+import { idLengthMax } from './trail.ts';
 
 const user = { name: 'eve', uid: '', groups: [], extra: {} };
 const info = { kind: 'path', path: '/version', verb: 'get' } as const;
@@ -104,5 +105,26 @@ test('events that a slow disk cannot take are left out and counted, not kept for
     assert.equal(events + errors, wanted);
     const written = (await readFile(join(folder, 'audit.log'), 'utf8')).trim().split('\n');
     assert.equal(written.length, events);
+  });
+});
+
+test('idLengthMax: a client’s longer id is replaced', async () => {
+  await withLog({ bytesMax: 0, backupsMax: 0 }, async (log) => {
+    const own = 'i'.repeat(idLengthMax);
+    const idOf = (id: string) => log.begin(request({ 'audit-id': id }), info, user)?.id ?? '';
+    assert.equal(idOf(own), own);
+    assert.match(idOf(`${own}i`), /^[0-9a-f-]{36}$/);
+    await log.close();
+  });
+});
+
+test('waitingBytesMax: events that the disk is too slow for are left out and counted', async () => {
+  await withLog({ bytesMax: 0, backupsMax: 0 }, async (log) => {
+    const agent = 'x'.repeat(1024 * 1024);
+    const sent = waitingBytesMax / agent.length + 1; // in one turn: nothing is written meanwhile
+    for (let at = 0; at < sent; at++) log.begin(request({ 'user-agent': agent }), info, user)?.complete(200);
+    await log.close();
+    assert.ok(log.counts.errors > 0 && log.counts.events > 0);
+    assert.equal(log.counts.errors + log.counts.events, sent);
   });
 });

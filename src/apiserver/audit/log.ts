@@ -28,7 +28,7 @@ export type AuditLog = {
 };
 
 /** Events that wait to be written, bytes. Beyond it they are left out, counted and told in the log of the server. */
-const waitingBytesMax = 16 * 1024 * 1024;
+export const waitingBytesMax = 16 * 1024 * 1024;
 
 /** Rejects when the file cannot be opened. */
 export async function openAuditLog(options: AuditLogOptions, clock: Clock, log: Logger): Promise<AuditLog> {

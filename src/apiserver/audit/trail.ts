@@ -10,7 +10,7 @@ import type { AuditDecision, AuditStage } from './policy.ts';
 /** What is gathered of one request that the policy wants written down, and the events (audit.k8s.io/v1) made of it. */
 
 /** As in Kubernetes: a client that sends a longer id gets one of ours. */
-const idLengthMax = 64;
+export const idLengthMax = 64;
 
 type Answer = {
   readonly code: number;

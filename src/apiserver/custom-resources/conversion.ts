@@ -26,7 +26,7 @@ type Conversion = NonNullable<Kind['conversion']>;
 /** Time of one review, as in Kubernetes. */
 const timeoutMs = 30_000;
 /** Objects of one review at most; a longer list takes several, one after the other. */
-const objectsPerReviewMax = 100;
+export const objectsPerReviewMax = 100;
 
 /** Has the entries ready in the form of `kind`. Does nothing for kinds without a webhook. Throws StatusError 500. */
 export async function prepareEntries(

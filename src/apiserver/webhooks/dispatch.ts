@@ -15,9 +15,9 @@ import type { Webhook } from './registry.ts';
 /** Asks the webhooks that a request concerns: the mutating ones one after the other, the validating ones together. */
 
 /** Validating webhooks of one request that are asked at the same time. */
-const askedAtOnceMax = 16;
+export const askedAtOnceMax = 16;
 /** A longer warning of a webhook is cut, characters, as in Kubernetes. */
-const warningLengthMax = 256;
+export const warningLengthMax = 256;
 
 type Asker = Pick<ApiContext, 'webhooks' | 'log'>;
 
