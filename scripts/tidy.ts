@@ -39,7 +39,7 @@ const shells: readonly RegExp[] = [
   /^src\/cmd\//,
   /^src\/l4\/(apply|conntrack|generation|libnftables|run|proxy-loop|health|service-health|userspace\/(sockets|dataplane|relay|relay-kernel|relay-process))\.ts$/,
   /^src\/dns\/(server|forward|exchange|question-socket|run|health|udp|udp-batch|tcp)\.ts$/,
-  /^src\/l7\/[a-z0-9]+\/(net-[a-z-]+|access-log-sink|compressor|uring-[a-z]+|listen-sockets|worker-pool|worker-process|local-engine|transport-choice|static-server|proxy|tls|upstream|health|run|server|status|certificate|default-certificate|upgrade|connection)\.ts$/,
+  /^src\/l7\/[a-z0-9]+\/(net-[a-z-]+|access-log-sink|compressor|uring-[a-z]+|openssl|tls-acceptor|decrypted-connection|listen-sockets|worker-pool|worker-process|local-engine|transport-choice|static-server|proxy|tls|upstream|health|run|server|status|certificate|default-certificate|upgrade|connection)\.ts$/,
 ];
 
 const pureModules = new Set(['node:assert', 'node:assert/strict', 'node:buffer', 'node:crypto']);

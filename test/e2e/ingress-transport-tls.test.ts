@@ -4,19 +4,9 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer as createPlainServer } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
-import {
-  type ConnectionOptions,
-  connect as connectTls,
-  createSecureContext,
-  createServer,
-  type TLSSocket,
-} from 'node:tls';
-import {
-  netTransport,
-  type ServerTransport,
-  serverTlsOptions,
-  type TlsSource,
-} from '../../src/l7/transport/net-transport.ts';
+import { type ConnectionOptions, connect as connectTls, createServer, type TLSSocket } from 'node:tls';
+import { netTransport, type ServerTransport } from '../../src/l7/transport/net-transport.ts';
+import type { TlsSource } from '../../src/l7/transport/tls-source.ts';
 import type {
   AcceptedFrom,
   Connection,
@@ -72,16 +62,10 @@ let ticketKeys = Buffer.alloc(48, 1);
 
 const source: TlsSource = {
   ticketKeys: () => ticketKeys,
-  contextFor: () =>
-    Promise.resolve(
-      createSecureContext({ ...serverTlsOptions, cert: serving.certificate, key: serving.key }),
-    ),
-  defaultPair: () => Promise.resolve(serving),
+  pairFor: () => Promise.resolve(serving),
   looksAtHellos: false,
   passesThrough: () => false,
   clientTlsFor: () => undefined,
-  askingContextFor: () => Promise.reject(new Error('nobody is asked')),
-  askingOptions: () => ({}),
 };
 
 async function serve(
@@ -120,6 +104,24 @@ function dial(transport: ServerTransport, port: number, tls: ConnectTls): Peer {
   peer.connection = transport.connect(localhost, port, peer, tls);
   return peer;
 }
+
+const withoutOpenSsl = openUring(() => {
+  throw new Error('no such symbol');
+});
+
+test('a ring in a runtime whose OpenSSL cannot be called leaves TLS to node:tls', {
+  timeout: 60_000,
+  skip: typeof withoutOpenSsl === 'string' ? withoutOpenSsl : false,
+}, async (t) => {
+  const over = withoutOpenSsl as ServerTransport;
+  assert.match(String(over.tlsProblem), /no such symbol/);
+  const { port, accepted } = await serve(t, over, ['h2']);
+  const peer = dial(over, port, { ...trusting, protocols: ['h2'] });
+  await until(() => peer.protocol !== undefined && accepted.length === 1);
+  assert.deepEqual([peer.protocol, accepted[0]!.from?.protocol], ['h2', 'h2']);
+  peer.connection.end();
+  await until(() => peer.closed !== undefined);
+});
 
 for (const [name, transport] of [
   ['net', netTransport],

@@ -227,13 +227,13 @@ test('issuedMax: beyond, the oldest certificate of our own is made anew', async 
   };
   certificates.publish({ ...emptyRouteTable, exactHosts: new Map(hosts.map((host) => [host, routes])) });
   const [a, b, c] = [
-    await certificates.contextFor('a.example'),
-    await certificates.contextFor('b.example'),
-    await certificates.contextFor('c.example'),
+    await certificates.pairFor('a.example'),
+    await certificates.pairFor('b.example'),
+    await certificates.pairFor('c.example'),
   ];
-  assert.equal(await certificates.contextFor('c.example'), c);
-  assert.equal(await certificates.contextFor('b.example'), b);
-  assert.notEqual(await certificates.contextFor('a.example'), a);
+  assert.equal(await certificates.pairFor('c.example'), c);
+  assert.equal(await certificates.pairFor('b.example'), b);
+  assert.notEqual(await certificates.pairFor('a.example'), a);
 });
 
 test('sessionsMax: beyond, the session that came first is forgotten', () => {

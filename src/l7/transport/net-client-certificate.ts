@@ -1,9 +1,19 @@
 /** TLS connections whose clients are asked for a certificate. */
-import { constants, X509Certificate } from 'node:crypto';
+import { constants } from 'node:crypto';
 import type { Socket } from 'node:net';
-import { createServer, type TLSSocket } from 'node:tls';
+import {
+  createSecureContext,
+  createServer,
+  type DetailedPeerCertificate,
+  type SecureContext,
+  type SecureContextOptions,
+  type TLSSocket,
+} from 'node:tls';
+import type { KeyPair } from '../../base/certificates.ts';
 import { cutFailedHandshakes } from './net-failed-handshakes.ts';
-import type { TlsSource } from './net-transport.ts';
+import { secureContextOf } from './net-secure-context.ts';
+import { serverTlsOptions, type TlsSource } from './tls-source.ts';
+import { nothingShown, shown, verdictOfChain } from './shown-certificate.ts';
 import type { ClientCertificate, ClientTls } from './transport.ts';
 
 export type AskingServer = {
@@ -28,9 +38,9 @@ export function createAskingServer(
     rejectUnauthorized: false,
     SNICallback: (serverName, callback) => {
       const client = tls.clientTlsFor(serverName);
-      const context =
-        client === undefined ? tls.contextFor(serverName) : tls.askingContextFor(serverName, client);
-      Promise.resolve(context).then((found) => callback(null, found), callback);
+      Promise.resolve(tls.pairFor(serverName))
+        .then((pair) => (client === undefined ? secureContextOf(pair) : askingContextOf(pair, client)))
+        .then((context) => callback(null, context), callback);
     },
   });
   cutFailedHandshakes(server);
@@ -45,7 +55,7 @@ export function createAskingServer(
   });
   return {
     async take(socket, client, named) {
-      const options = named ? undefined : tls.askingOptions(await tls.defaultPair(), client);
+      const options = named ? undefined : askingOptions(await tls.pairFor(undefined), client);
       if (socket.destroyed) return;
       const end = endOf(socket);
       asked.set(socket, client);
@@ -59,62 +69,53 @@ export function createAskingServer(
   };
 }
 
+/** Their sessions are never taken up: one made for another host proves nothing here. */
+function askingOptions({ certificate, key }: KeyPair, { id, ca, crl }: ClientTls): SecureContextOptions {
+  return {
+    ...serverTlsOptions,
+    cert: certificate,
+    key,
+    secureOptions: constants.SSL_OP_NO_TICKET,
+    sessionIdContext: id,
+    ca: ca === '' ? [] : ca, // an empty list, unlike none, believes nobody
+    ...(crl === undefined ? {} : { crl }),
+  };
+}
+
+const askingContexts = new WeakMap<ClientTls, WeakMap<KeyPair, SecureContext>>();
+
+function askingContextOf(pair: KeyPair, client: ClientTls): SecureContext {
+  const contexts = askingContexts.get(client) ?? new WeakMap<KeyPair, SecureContext>();
+  askingContexts.set(client, contexts);
+  const context = contexts.get(pair) ?? createSecureContext(askingOptions(pair, client));
+  contexts.set(pair, context);
+  return context;
+}
+
 /** Tells connections of one listener apart while they live. */
 export function endOf({ remoteAddress, remotePort }: Socket): string {
   return `${remoteAddress} ${remotePort}`;
 }
 
 function shownBy(socket: TLSSocket, client: ClientTls): ClientCertificate {
-  const { id } = client;
   const certificate = socket.getPeerX509Certificate();
-  if (certificate === undefined) {
-    return { policyId: id, verify: 'NONE', subject: '', issuer: '', escapedPem: '' };
-  }
-  return {
-    policyId: id,
-    verify: verdictOf(socket, client),
-    subject: distinguishedName(certificate.subject),
-    issuer: distinguishedName(certificate.issuer),
-    escapedPem: encodeURIComponent(certificate.toString()),
-  };
+  return certificate === undefined
+    ? nothingShown(client)
+    : shown(client, certificate, verdictOf(socket, client));
 }
 
 function verdictOf(socket: TLSSocket, client: ClientTls): string {
   if (!socket.authorized) return `FAILED:${String(socket.authorizationError)}`;
-  return between(socket, anchorsOf(client)) > client.depth ? 'FAILED:CERT_CHAIN_TOO_LONG' : 'SUCCESS';
+  return verdictOfChain(client, chainOf(socket));
 }
 
-/** So many authorities stand between the client's certificate and the one that is believed, which the client need not send. */
-function between(socket: TLSSocket, believed: ReadonlySet<string>): number {
-  let count = 0;
-  let before = socket.getPeerCertificate(true);
-  for (;;) {
-    const at = before.issuerCertificate;
-    if (at === undefined || at.fingerprint256 === before.fingerprint256 || believed.has(at.fingerprint256)) {
-      return count;
-    }
-    count += 1;
-    before = at;
+/** Fingerprints, from the client's certificate to the last that is known. */
+function chainOf(socket: TLSSocket): readonly string[] {
+  const chain: string[] = [];
+  let at: DetailedPeerCertificate | undefined = socket.getPeerCertificate(true);
+  while (at !== undefined && at.fingerprint256 !== chain.at(-1)) {
+    chain.push(at.fingerprint256);
+    at = at.issuerCertificate;
   }
-}
-
-const anchors = new WeakMap<ClientTls, ReadonlySet<string>>();
-
-/** Fingerprints of the authorities that are believed. */
-function anchorsOf(client: ClientTls): ReadonlySet<string> {
-  let known = anchors.get(client);
-  if (known === undefined) {
-    const texts = client.ca.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? [];
-    known = new Set(texts.map((text) => new X509Certificate(text).fingerprint256));
-    anchors.set(client, known);
-  }
-  return known;
-}
-
-/** As RFC 2253 has it, the last part first; the runtime writes a part a line, the first one first. */
-function distinguishedName(lines: string): string {
-  const text = lines.split('\n').toReversed().join(',');
-  return text.replaceAll(/[^\x20-\x7e]/gu, (char) =>
-    [...Buffer.from(char)].map((byte) => `\\${byte.toString(16).toUpperCase().padStart(2, '0')}`).join(''),
-  );
+  return chain;
 }

@@ -5,25 +5,24 @@ import {
   createSecureContext,
   createServer as createTlsServer,
   type SecureContext,
-  type SecureContextOptions,
   TLSSocket,
   type Server as TlsServer,
 } from 'node:tls';
 import type { KeyPair } from '../../base/certificates.ts';
-import type { ClientHello } from '../passthrough/client-hello.ts';
 import { cutFailedHandshakes } from './net-failed-handshakes.ts';
 import { isLent, lend } from './lent-memory.ts';
 import { type AskingServer, createAskingServer, endOf } from './net-client-certificate.ts';
 import { readHello, readProxyHeader } from './net-preread.ts';
+import { secureContextOf } from './net-secure-context.ts';
 import type { ProxyProtocolOptions } from './proxied-connection.ts';
 import type { Peer } from './proxy-protocol.ts';
 import { TlsSessions } from './tls-sessions.ts';
+import { handshakeMs, serverTlsOptions, sessionIdContext, type TlsSource } from './tls-source.ts';
 import type {
   AcceptedFrom,
   AcceptedTls,
   Acceptor,
   ClientCertificate,
-  ClientTls,
   Connection,
   ConnectionEnds,
   ConnectionHandler,
@@ -214,29 +213,6 @@ export type Listener = {
   close(): Promise<void>;
 };
 
-/** PEM texts. */
-type PemPair = { readonly certificate: string; readonly key: string };
-
-/** How TLS connections are decrypted. What is known is given at once: a handshake that waits for a promise costs more. */
-export type TlsSource = {
-  /** The context for a handshake that names a host. */
-  contextFor(serverName: string): SecureContext | Promise<SecureContext>;
-  /** For one that names none. */
-  defaultPair(): PemPair | Promise<PemPair>;
-  /** 48 bytes that sign and encrypt session tickets: who has the same ones takes up each other's sessions. Another object: other keys. */
-  ticketKeys(): Buffer;
-  /** Some connections may not be for us to decrypt, so that each is asked about when its ClientHello has come. */
-  readonly looksAtHellos: boolean;
-  /** True: it goes to the acceptor as it comes. */
-  passesThrough(hello: ClientHello): boolean;
-  /** How clients that name that host, or none, show who they are; undefined: they are not asked. */
-  clientTlsFor(serverName: string | undefined): ClientTls | undefined;
-  /** As `contextFor`, for clients that are asked. */
-  askingContextFor(serverName: string, client: ClientTls): Promise<SecureContext>;
-  /** The options of such a context. */
-  askingOptions(pair: KeyPair, client: ClientTls): SecureContextOptions;
-};
-
 export type ListenOptions = {
   /** Given: connections are TLS and get decrypted. */
   readonly tls?: TlsSource | undefined;
@@ -253,33 +229,15 @@ export type ListenOptions = {
 /** A transport that can also be connected to. */
 export type ServerTransport = Transport & {
   readonly name: 'net' | 'uring';
+  /** Why TLS of clients stays on node:tls although the transport would do it; undefined: it does. */
+  readonly tlsProblem?: unknown;
   /** Rejects if the address cannot be listened on. */
   listen(at: ListenAt, acceptor: Acceptor, options: ListenOptions): Promise<Listener>;
   /** Frees what it holds. All listeners and connections must have closed. */
   close(): void;
 };
 
-/** What clients may use: forward secret and authenticated ciphers only. For the contexts of a TlsSource, too. */
-export const serverTlsOptions = {
-  minVersion: 'TLSv1.2',
-  ciphers: [
-    'TLS_AES_128_GCM_SHA256',
-    'TLS_AES_256_GCM_SHA384',
-    'TLS_CHACHA20_POLY1305_SHA256',
-    'ECDHE-ECDSA-AES128-GCM-SHA256',
-    'ECDHE-RSA-AES128-GCM-SHA256',
-    'ECDHE-ECDSA-AES256-GCM-SHA384',
-    'ECDHE-RSA-AES256-GCM-SHA384',
-    'ECDHE-ECDSA-CHACHA20-POLY1305',
-    'ECDHE-RSA-CHACHA20-POLY1305',
-  ].join(':'),
-} as const satisfies SecureContextOptions;
-
-/** Of the sessions of one worker and those of another, so that they may be taken up. Node's default differs by process. */
-const sessionIdContext = 'fairlead-ingress';
-
 const socketOptions = { allowHalfOpen: true, noDelay: true };
-const handshakeMs = 10_000;
 
 /** Rejects if the address cannot be listened on. */
 export async function listenNet(at: ListenAt, acceptor: Acceptor, options: ListenOptions): Promise<Listener> {
@@ -363,12 +321,12 @@ function decrypted(
     await asking.take(socket, asked, hello?.serverName !== undefined);
     return false;
   };
-  const decrypt = (socket: Socket, pair: PemPair): void => {
+  const decrypt = (socket: Socket, pair: KeyPair): void => {
     show(pair);
     if (!socket.destroyed) server.emit('connection', socket);
   };
   const prepare = async (socket: Socket): Promise<void> => {
-    if (await preread(socket)) decrypt(socket, await tls.defaultPair());
+    if (await preread(socket)) decrypt(socket, await tls.pairFor(undefined));
   };
   return (socket) => {
     socket.on('error', ignoreError); // until the handshake is through nobody else listens
@@ -377,7 +335,7 @@ function decrypted(
       onError(error instanceof Error ? error : new Error(String(error)));
     };
     try {
-      const pair = proxyProtocol === undefined && !tls.looksAtHellos ? tls.defaultPair() : undefined;
+      const pair = proxyProtocol === undefined && !tls.looksAtHellos ? tls.pairFor(undefined) : undefined;
       if (pair === undefined || pair instanceof Promise) prepare(socket).catch(failed);
       else decrypt(socket, pair);
     } catch (error) {
@@ -393,9 +351,9 @@ function tlsServer(tls: TlsSource, protocols: readonly string[], handshakeTimeou
     ALPNProtocols: [...protocols],
     handshakeTimeout,
     SNICallback: (serverName, callback) => {
-      const context = tls.contextFor(serverName);
-      if (context instanceof Promise) context.then((made) => callback(null, made), callback);
-      else callback(null, context);
+      const pair = tls.pairFor(serverName);
+      if (pair instanceof Promise) pair.then(secureContextOf).then((made) => callback(null, made), callback);
+      else callback(null, secureContextOf(pair));
     },
   });
   cutFailedHandshakes(server);
@@ -403,7 +361,7 @@ function tlsServer(tls: TlsSource, protocols: readonly string[], handshakeTimeou
 }
 
 /** Makes a server show a certificate to clients that name no host, and take up the sessions of the present ticket keys. */
-function certificateShower(server: TlsServer, tls: TlsSource): (pair: PemPair) => void {
+function certificateShower(server: TlsServer, tls: TlsSource): (pair: KeyPair) => void {
   let shown: string | undefined;
   let ticketKeys: Buffer | undefined;
   return ({ certificate, key }) => {

@@ -54,3 +54,9 @@ function keysOf(secret: Uint8Array): Buffer {
 function derive(secret: Uint8Array, label: string): Buffer {
   return createHmac('sha256', secret).update(label).digest();
 }
+
+/** The same keys at the length that OpenSSL itself wants them: a name of 16 bytes, an HMAC key of 32, an AES key of 32. */
+export function ticketKeysOfOpenSsl(keys: Buffer): Buffer {
+  const secret = keys.subarray(16);
+  return Buffer.concat([keys.subarray(0, 16), derive(secret, 'hmac'), derive(secret, 'aes')]);
+}

@@ -1,11 +1,11 @@
-import { constants, randomBytes } from 'node:crypto';
-import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls';
+import { randomBytes } from 'node:crypto';
+import { createSecureContext } from 'node:tls';
 import type { Authority, KeyPair } from '../../base/certificates.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log.ts';
 import type { ClientHello } from '../passthrough/client-hello.ts';
 import { matchRelayed, routesOfHost } from '../routes/match.ts';
-import { serverTlsOptions, type TlsSource } from './net-transport.ts';
+import { serverTlsOptions, type TlsSource } from './tls-source.ts';
 import { type Certificate, emptyRouteTable, type RouteTable } from '../routes/table.ts';
 import type { ClientTls } from './transport.ts';
 import { TicketKeys, ticketSecret, type TicketSecret } from './ticket-keys.ts';
@@ -21,7 +21,7 @@ const backdateMs = 3_600_000;
 /** Own certificates in memory; beyond, the oldest is made anew when asked for again. */
 const issuedMax = 1024;
 
-type Issued = { readonly pair: KeyPair; readonly context: SecureContext; readonly atMs: number };
+type Issued = { readonly pair: KeyPair; readonly atMs: number };
 
 /**
  * Which certificate a TLS client is shown: the Secret's whose host fits its SNI name (exact, then wildcard), else that of
@@ -35,12 +35,10 @@ export class Certificates implements TlsSource {
   readonly #authorityPair: KeyPair | undefined;
   #authority: Promise<Authority> | undefined;
   /** By Certificate; a broken one is undefined. Dies with the table that names it. */
-  readonly #parsed = new WeakMap<Certificate, { readonly context: SecureContext | undefined }>();
+  readonly #pairs = new WeakMap<Certificate, { readonly pair: KeyPair | undefined }>();
   readonly #issued = new Map<string, Issued | Promise<Issued>>();
-  readonly #texts = new WeakMap<Certificate, KeyPair>();
-  /** By what clients are asked by; then by certificate. */
-  readonly #asking = new WeakMap<ClientTls, Map<string, SecureContext>>();
-
+  /** By how the table has them; with authorities that can be used. */
+  readonly #clients = new WeakMap<ClientTls, ClientTls>();
   readonly #ticketKeys: TicketKeys;
   readonly #issuedMax: number;
 
@@ -78,77 +76,37 @@ export class Certificates implements TlsSource {
     this.#table = table;
   }
 
-  /** For a handshake that names its host. */
-  contextFor(serverName: string): SecureContext | Promise<SecureContext> {
-    const host = serverName.toLowerCase();
-    const context = this.#parse(this.#certificateFor(host)) ?? this.#parse(this.#table.certificates.get(''));
-    if (context !== undefined) return context;
+  pairFor(serverName: string | undefined): KeyPair | Promise<KeyPair> {
+    const host = serverName?.toLowerCase() ?? '';
+    const { certificates } = this.#table;
+    const pair = this.#pairOf(this.#certificateFor(host)) ?? this.#pairOf(certificates.get(''));
+    if (pair !== undefined) return pair;
     const own = this.#own(this.#ownName(host));
-    return own instanceof Promise ? own.then((made) => made.context) : own.context;
-  }
-
-  /** How clients of that host show who they are; undefined: they are not asked. */
-  clientTlsFor(serverName: string | undefined): ClientTls | undefined {
-    return this.#table.asksClients
-      ? routesOfHost(this.#table, serverName?.toLowerCase() ?? '')?.clientCertificate?.tls
-      : undefined;
-  }
-
-  /** The same as `contextFor` for clients that are asked. Their sessions are never taken up: one made for another host proves nothing here. */
-  async askingContextFor(serverName: string, client: ClientTls): Promise<SecureContext> {
-    const host = serverName.toLowerCase();
-    const [named, fallback] = [this.#certificateFor(host), this.#table.certificates.get('')];
-    const shown = [named, fallback].find((certificate) => this.#parse(certificate) !== undefined);
-    const own = shown === undefined ? await this.#own(this.#ownName(host)) : undefined;
-    const tag =
-      shown === undefined ? `${this.#ownName(host)} ${own?.atMs}` : `${shown.secret} ${shown.version}`;
-    const contexts = this.#asking.get(client) ?? new Map<string, SecureContext>();
-    this.#asking.set(client, contexts);
-    let context = contexts.get(tag);
-    if (context !== undefined) return context;
-    const pair = own?.pair ?? this.#textOf(shown!);
-    context = createSecureContext(this.askingOptions(pair, client));
-    if (contexts.size >= this.#issuedMax) contexts.clear();
-    contexts.set(tag, context);
-    return context;
-  }
-
-  /** Of a context that asks. PEM texts that cannot be used make nobody believed. */
-  askingOptions({ certificate, key }: KeyPair, client: ClientTls): SecureContextOptions {
-    const options = {
-      ...serverTlsOptions,
-      cert: certificate,
-      key,
-      secureOptions: constants.SSL_OP_NO_TICKET,
-      sessionIdContext: client.id,
-    };
-    const { ca, crl } = client;
-    try {
-      const asking = { ...options, ca: ca === '' ? [] : ca, ...(crl === undefined ? {} : { crl }) };
-      createSecureContext(asking);
-      return asking;
-    } catch (error) {
-      this.#log.warn('authorities of clients cannot be used; nobody is believed', { error });
-      return { ...options, ca: [] };
-    }
-  }
-
-  /** For handshakes that name no host. */
-  defaultPair(): KeyPair | Promise<KeyPair> {
-    const certificate = this.#table.certificates.get('');
-    if (certificate !== undefined && this.#parse(certificate) !== undefined) return this.#textOf(certificate);
-    const own = this.#own(defaultName);
     return own instanceof Promise ? own.then((made) => made.pair) : own.pair;
   }
 
-  #textOf(certificate: Certificate): KeyPair {
-    let pair = this.#texts.get(certificate);
-    if (pair === undefined) {
-      const text = (base64: string): string => Buffer.from(base64, 'base64').toString('latin1');
-      pair = { certificate: text(certificate.certBase64), key: text(certificate.keyBase64) };
-      this.#texts.set(certificate, pair);
+  /** How clients of that host show who they are; undefined: they are not asked. PEM texts that cannot be used make nobody believed. */
+  clientTlsFor(serverName: string | undefined): ClientTls | undefined {
+    if (!this.#table.asksClients) return undefined;
+    const asked = routesOfHost(this.#table, serverName?.toLowerCase() ?? '')?.clientCertificate?.tls;
+    if (asked === undefined) return undefined;
+    let client = this.#clients.get(asked);
+    if (client === undefined) {
+      client = this.#usable(asked);
+      this.#clients.set(asked, client);
     }
-    return pair;
+    return client;
+  }
+
+  #usable(client: ClientTls): ClientTls {
+    const { ca, crl } = client;
+    try {
+      createSecureContext({ ca, ...(crl === undefined ? {} : { crl }) });
+      return client;
+    } catch (error) {
+      this.#log.warn('authorities of clients cannot be used; nobody is believed', { error });
+      return { ...client, ca: '', crl: undefined };
+    }
   }
 
   #certificateFor(host: string): Certificate | undefined {
@@ -167,23 +125,24 @@ export class Certificates implements TlsSource {
     return dot > 0 && this.#table.wildcardHosts.has(suffix) ? `*.${suffix}` : defaultName;
   }
 
-  #parse(certificate: Certificate | undefined): SecureContext | undefined {
+  #pairOf(certificate: Certificate | undefined): KeyPair | undefined {
     if (certificate === undefined) return undefined;
-    const known = this.#parsed.get(certificate);
-    if (known !== undefined) return known.context;
-    let context: SecureContext | undefined;
+    const known = this.#pairs.get(certificate);
+    if (known !== undefined) return known.pair;
+    const text = (base64: string): string => Buffer.from(base64, 'base64').toString('latin1');
+    let pair: KeyPair | undefined = {
+      certificate: text(certificate.certBase64),
+      key: text(certificate.keyBase64),
+    };
     try {
-      context = createSecureContext({
-        ...serverTlsOptions,
-        cert: Buffer.from(certificate.certBase64, 'base64'),
-        key: Buffer.from(certificate.keyBase64, 'base64'),
-      });
+      createSecureContext({ ...serverTlsOptions, cert: pair.certificate, key: pair.key });
     } catch (error) {
       const { secret } = certificate;
       this.#log.warn('the certificate of a Secret cannot be used; showing one of our own', { secret, error });
+      pair = undefined;
     }
-    this.#parsed.set(certificate, { context });
-    return context;
+    this.#pairs.set(certificate, { pair });
+    return pair;
   }
 
   #own(name: string): Issued | Promise<Issued> {
@@ -220,8 +179,7 @@ export class Certificates implements TlsSource {
       notBefore: new Date(nowMs - backdateMs),
       notAfter: new Date(nowMs + issuedForMs),
     });
-    const context = createSecureContext({ ...serverTlsOptions, cert: pair.certificate, key: pair.key });
-    return { pair, context, atMs: nowMs };
+    return { pair, atMs: nowMs };
   }
 
   async #loadAuthority(): Promise<Authority> {

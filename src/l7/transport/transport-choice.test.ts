@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import ffi from 'node:ffi';
 import { test } from 'node:test';
 import { silentLogger } from '../../base/log.ts';
 import { netTransport } from './net-transport.ts';
+import { openOpenSsl } from './openssl.ts';
 import { chooseTransport } from './transport-choice.ts';
 import { kernelTooOld } from './uring-kernel.ts';
 
@@ -45,6 +47,31 @@ test('where the kernel refuses io_uring node:net serves, and the reason is logge
     ['info', fields],
     ['warn', fields],
   ]);
+});
+
+test('where OpenSSL cannot be called the ring serves without it, and the reason is logged', async () => {
+  const { logged, log } = recording();
+  const tlsProblem = new Error('no symbol SSL_new');
+  const ring = { ...netTransport, name: 'uring', tlsProblem } as const;
+  assert.equal(await chooseTransport('auto', log, () => Promise.resolve(ring)), ring);
+  assert.deepEqual(logged, [
+    ['info', { transport: 'uring', reason: 'the kernel has what it needs' }],
+    ['warn', { error: tlsProblem }],
+  ]);
+});
+
+test('a runtime without OpenSSL of its own, or with another one, is refused', () => {
+  const library = new ffi.DynamicLibrary(null);
+  const getFunctions = library.getFunctions.bind(library);
+  const lacking = Object.assign(Object.create(library) as typeof library, {
+    getFunctions: (wanted: Parameters<typeof getFunctions>[0]) =>
+      getFunctions({ ...wanted, SSL_of_another_build: { arguments: [], return: 'void' } }),
+  });
+  assert.throws(() => openOpenSsl(lacking), /SSL_of_another_build/);
+  const older = Object.assign(Object.create(library) as typeof library, {
+    getFunctions: () => ({ OpenSSL_version_num: () => 0x1010117fn }),
+  });
+  assert.throws(() => openOpenSsl(older), /OpenSSL 1 is not/);
 });
 
 test('the kernel must be 6.1 or newer', () => {

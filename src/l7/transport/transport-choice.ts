@@ -26,6 +26,9 @@ export async function chooseTransport(
     const transport = await open();
     const reason = choice === 'uring' ? 'it was asked for' : 'the kernel has what it needs';
     log.info('transport chosen', { transport: 'uring', reason });
+    const { tlsProblem: error } = transport;
+    if (error !== undefined)
+      log.warn('TLS of clients stays on node:tls: OpenSSL cannot be called', { error });
     return transport;
   } catch (error) {
     const level = choice === 'uring' ? 'warn' : 'info';

@@ -17,6 +17,10 @@ import {
   encodeSocketAddress,
   socketAddressBytesMax,
 } from '../../base/socket-address.ts';
+import { openOpenSsl } from './openssl.ts';
+import { OpenSslMemory } from './openssl-memory.ts';
+import { acceptProxied } from './proxied-connection.ts';
+import { acceptTls } from './tls-acceptor.ts';
 import { UringConnection, type UringHost } from './uring-connection.ts';
 import { errorName, type Kernel, kernelTooOld, openKernel } from './uring-kernel.ts';
 import { COMPLETION_MORE, ECANCELED, EMFILE, ENFILE, KIND_ACCEPT, Ring } from './uring-ring.ts';
@@ -36,13 +40,19 @@ const backlog = 4096;
 const acceptRetryMs = 50;
 
 /**
- * The transport on io_uring. Throws when the kernel, or what confines this process, refuses it. TLS, towards clients and
- * endpoints, stays on node:tls. Its memory is never unmapped: make one a process.
+ * The transport on io_uring. Throws when the kernel, or what confines this process, refuses it. TLS towards endpoints stays on
+ * node:tls, and so does that of clients where OpenSSL cannot be called. Its memory is never unmapped: make one a process.
  */
-export function openUringTransport(): UringTransport {
+export function openUringTransport(openTls = () => new OpenSslMemory(openOpenSsl())): UringTransport {
   const tooOld = kernelTooOld();
   if (tooOld !== undefined) throw new Error(tooOld);
-  return new UringTransport(openKernel());
+  let tls: OpenSslMemory | { readonly problem: unknown };
+  try {
+    tls = openTls();
+  } catch (problem) {
+    tls = { problem };
+  }
+  return new UringTransport(openKernel(), tls);
 }
 
 type User = { complete(kind: number, result: number, flags: number): void };
@@ -50,6 +60,8 @@ type User = { complete(kind: number, result: number, flags: number): void };
 export class UringTransport implements ServerTransport {
   readonly name = 'uring';
   readonly nowMs: () => number;
+  readonly tlsProblem: unknown;
+  readonly #openSsl: OpenSslMemory | undefined;
   readonly #kernel: Kernel;
   readonly #ring: Ring;
   readonly #turns: RingTurns;
@@ -64,7 +76,10 @@ export class UringTransport implements ServerTransport {
   #unconfirmed: UringConnection[] = [];
   #confirming: UringConnection[] = [];
 
-  constructor(kernel: Kernel) {
+  /** @param tls what decrypts clients' TLS, or why node:tls does */
+  constructor(kernel: Kernel, tls: OpenSslMemory | { readonly problem: unknown }) {
+    if (tls instanceof OpenSslMemory) this.#openSsl = tls;
+    else this.tlsProblem = tls.problem;
     this.#kernel = kernel;
     this.#ring = new Ring(kernel);
     lend(this.#ring.readMemory);
@@ -150,10 +165,16 @@ export class UringTransport implements ServerTransport {
   }
 
   async listen(at: ListenAt, acceptor: Acceptor, options: ListenOptions): Promise<Listener> {
-    if (options.tls !== undefined) return listenNet(at, acceptor, options);
+    const { tls, proxyProtocol } = options;
+    if (tls !== undefined && this.#openSsl === undefined) return listenNet(at, acceptor, options);
+    let taking = acceptor;
+    if (tls !== undefined && this.#openSsl !== undefined) {
+      taking = acceptTls(acceptor, this.#openSsl, tls, options);
+      if (proxyProtocol !== undefined) taking = acceptProxied(taking, proxyProtocol);
+    }
     const fd = at.kind === 'fd' ? this.#adopt(at.fd) : await this.#bind(at.host, at.port);
     const listener = new UringListener(this.#ring, this.#nextUser(), fd, {
-      accepted: (socket) => this.#accepted(socket, acceptor),
+      accepted: (socket) => this.#accepted(socket, taking),
       close: (socket) => this.#kernel.libc.close(socket),
       wake: () => this.#turns.wake(),
       failed: (error) => options.onError(new Error(`cannot accept a connection: ${error}`)),
