@@ -109,6 +109,12 @@ export class OutputBuffer {
   /** A frame's header; room for its payload is reserved, too. */
   frame(type: number, flags: number, streamId: number, payloadBytes: number): void {
     this.reserve(frameHeaderBytes + payloadBytes);
+    this.frameHeader(type, flags, streamId, payloadBytes);
+  }
+
+  /** A frame's header, whose payload is gathered here later, or goes another way. */
+  frameHeader(type: number, flags: number, streamId: number, payloadBytes: number): void {
+    this.reserve(frameHeaderBytes);
     writeFrameHeader(this.data, this.at, type, flags, streamId, payloadBytes);
     this.#lastFrame = this.at;
     this.at += frameHeaderBytes;

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { framesOf, type } from '../../../test/support/http2-frames.ts';
 import { giveBlock, takeBlock } from '../http1/byte-blocks.ts';
 import { Http2Link } from './http2-link.ts';
 import { Http2Session, type SessionHandler } from './http2-session.ts';
+import { Http2Stream } from './http2-stream.ts';
 import { defaultLimits, http2Options } from '../proxy/limits.ts';
 import type { Connection } from '../transport/transport.ts';
 
@@ -18,6 +20,7 @@ const ignores: SessionHandler = {
 /** A connection that shows what it was given, and whose turns end when the test says so. */
 class Pipe implements Connection {
   readonly remoteAddress = '127.0.0.1';
+  copies = false;
   readonly writes: Buffer[] = [];
   readonly turns: (() => void)[] = [];
   keepsNothing = true;
@@ -107,4 +110,41 @@ test('http2: a network that takes no more stops bodies, not the memory of what i
   assert.equal(session.send.out.data.length, 0);
   link.onDrain();
   assert.equal(session.send.blocked, false);
+});
+
+test('http2: what is large of a body goes straight to a connection that copies, in its place among the frames', () => {
+  const stream = new Http2Stream(1, 0, 1 << 20);
+  const body = Buffer.from(Array.from({ length: 20_000 }, (_, index) => index % 251));
+  for (const copies of [true, false]) {
+    const pipe = new Pipe();
+    pipe.copies = copies;
+    const { session, link } = linked(pipe);
+    session.ping();
+    session.send.data(stream, body, 0, 100);
+    session.send.data(stream, body, 100, body.length);
+    session.ping();
+    link.schedule();
+    pipe.endTurn();
+    const { frames } = framesOf(Buffer.concat(pipe.writes));
+    const kinds = frames.map(({ type: kind }) => kind);
+    assert.deepEqual([kinds[0], kinds.at(-1)], [type.ping, type.ping]);
+    const payload = frames.slice(1, -1).map((one) => one.payload);
+    assert.deepEqual(Buffer.concat(payload), body);
+    assert.equal(
+      pipe.writes.some(({ length }) => length === 16_384),
+      copies,
+    );
+  }
+});
+
+test('http2: a connection that takes no more of a large payload stops the body behind it', () => {
+  const pipe = new Pipe();
+  pipe.copies = true;
+  const { session } = linked(pipe);
+  pipe.room = false;
+  const stream = new Http2Stream(1, 0, 1 << 20);
+  const body = Buffer.alloc(8192);
+  assert.equal(session.send.data(stream, body, 0, body.length), true);
+  assert.equal(session.send.data(stream, body, 0, body.length), false);
+  assert.equal(stream.pendingBytes, body.length);
 });

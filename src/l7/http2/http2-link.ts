@@ -17,6 +17,13 @@ export class Http2Link {
   constructor(session: Http2Session, connection: Connection) {
     this.#session = session;
     this.#connection = connection;
+    // A connection that copies gathers by itself: what is large need not be copied twice.
+    if (connection.copies === true) session.send.straight = (payload) => this.#writeStraight(payload);
+  }
+
+  #writeStraight(payload: Buffer): void {
+    this.flush();
+    if (!this.#connection.write(payload)) this.#session.send.blocked = true;
   }
 
   /** Something was written: it leaves with the end of this turn. */

@@ -46,7 +46,7 @@ export type FrameHandler = {
   onFault(code: number, reason: string): void;
 };
 
-/** Payloads of DATA frames that follow each other are joined to one where they have at most so many bytes. */
+/** Payloads of DATA frames that follow each other are joined to one where the next or what comes before has at most so many bytes. */
 const joinedBytesMax = 4096;
 const empty = Buffer.alloc(0);
 
@@ -281,10 +281,18 @@ export class FrameReader {
 
   /** False: reading has stopped. */
   #addToRun(start: number, end: number): boolean {
-    if (this.#runStart < this.#runEnd) {
+    const before = this.#runEnd - this.#runStart;
+    if (before > 0) {
       if (end - start <= joinedBytesMax) {
         this.#data.copyWithin(this.#runEnd, start, end);
         this.#runEnd += end - start;
+        return true;
+      }
+      if (before <= joinedBytesMax) {
+        // What lies between the two, the second one's header, has been read.
+        this.#data.copyWithin(start - before, this.#runStart, this.#runEnd);
+        this.#runStart = start - before;
+        this.#runEnd = end;
         return true;
       }
       if (!this.#passRun()) return false;

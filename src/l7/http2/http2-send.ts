@@ -18,6 +18,9 @@ const dribbleBytes = 256;
 /** Bytes of a body that wait for a window share blocks of at least this, however small they come. */
 const pendingBlockBytes = 4096;
 
+/** Payload of fewer bytes is gathered: it may be joined with what follows. */
+const straightBytesMin = 4096;
+
 /** The one header block that is being written: it is sent before another begins, on whatever connection. */
 const headerBlock = new OutputBuffer();
 
@@ -30,6 +33,8 @@ export class Http2Sender {
   connectionWindow = windowBytesDefault;
   /** Of new streams: the peer's SETTINGS_INITIAL_WINDOW_SIZE. */
   initialWindow = windowBytesDefault;
+  /** Takes payload that follows what is in `out` straight to the network, without gathering it first; undefined: there is no such way. */
+  straight: ((payload: Buffer) => void) | undefined;
   /** DATA frames ever written, but for those that a window has made tiny. */
   dataFrames = 0;
   readonly #waiting = new Set<Http2Stream>();
@@ -120,11 +125,18 @@ export class Http2Sender {
     const total = Math.min(end - start, this.connectionWindow, stream.sendWindow);
     if (total <= 0) return 0;
     const isDribble = total < dribbleBytes && total < end - start;
-    let at = start + this.out.extendLastFrame(stream.id, data, start, start + total);
+    const { straight } = this;
+    const isLarge = straight !== undefined && total >= straightBytesMin;
+    let at = isLarge ? start : start + this.out.extendLastFrame(stream.id, data, start, start + total);
     while (at < start + total) {
       const bytes = Math.min(frameBytesMax, start + total - at);
-      this.out.frame(FRAME_DATA, 0, stream.id, bytes);
-      this.out.bytes(data, at, at + bytes);
+      if (isLarge && bytes >= straightBytesMin) {
+        this.out.frameHeader(FRAME_DATA, 0, stream.id, bytes);
+        straight(data.subarray(at, at + bytes));
+      } else {
+        this.out.frame(FRAME_DATA, 0, stream.id, bytes);
+        this.out.bytes(data, at, at + bytes);
+      }
       at += bytes;
       if (!isDribble) this.dataFrames += 1;
     }
