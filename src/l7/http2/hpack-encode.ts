@@ -30,8 +30,8 @@ const varyingNames: ReadonlySet<string> = new Set([
   'x-request-id',
 ]);
 
-/** Places for hashes of lines that were sent once. A line whose place another one has taken counts as new again. */
-const seenPlaces = 256;
+/** So many lines that were sent once are remembered, as hashes: the last ones. */
+const seenMax = 64;
 /** A longer line is never put into the table. */
 const indexedLineBytesMax = 512;
 
@@ -71,7 +71,9 @@ export class HpackEncoder {
   #bytes = 0;
   #bytesMax = tableBytesDefault;
   #updates: number[] = [];
-  readonly #seen = new Int32Array(seenPlaces);
+  /** Grows as lines come: most connections that rest have had few. */
+  readonly #seen: number[] = [];
+  #seenNext = 0;
   readonly #huffman: boolean;
   /** Changes with all that the bytes of a block depend on besides what it says. */
   #version = 0;
@@ -171,9 +173,9 @@ export class HpackEncoder {
   #isRepeated(line: string, name: string): boolean {
     if (line.length > indexedLineBytesMax || varyingNames.has(name)) return false;
     const hash = hashOf(line);
-    const place = hash & (seenPlaces - 1);
-    if (this.#seen[place] === hash) return true;
-    this.#seen[place] = hash;
+    if (this.#seen.includes(hash)) return true;
+    this.#seen[this.#seenNext] = hash;
+    this.#seenNext = (this.#seenNext + 1) % seenMax;
     this.#version += 1;
     return false;
   }
@@ -225,11 +227,11 @@ export class HpackEncoder {
   }
 }
 
-/** FNV-1a, never 0. A collision only puts a line into the table that was not seen before. */
+/** FNV-1a. A collision only puts a line into the table that was not seen before. */
 function hashOf(line: string): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < line.length; i += 1) hash = Math.imul(hash ^ line.charCodeAt(i), 0x01000193);
-  return hash | 1;
+  return hash;
 }
 
 function writeInteger(out: OutputBuffer, pattern: number, prefixBits: number, value: number): void {

@@ -23,7 +23,6 @@ export class Http2ClientConnection implements ClientHandler, SessionHandler, Str
   readonly #connection: Connection;
   readonly #facts: ClientFacts;
   readonly #onClosed: (client: ClientHandler) => void;
-  readonly #streams = new Map<Http2Stream, Http2ClientStream>();
   /** The rest of a frame or head that has begun, at first the preface, is owed by then. */
   #owedMs: number;
   #frames = 0; // that had come when `#owedMs` was set
@@ -115,7 +114,6 @@ export class Http2ClientConnection implements ClientHandler, SessionHandler, Str
       if (!isTunnel && hasLength(context.requestLines)) stream.expectedBytes = head.contentLength;
       const client = new Http2ClientStream(context, this, stream, head, this.#facts, ended);
       stream.handler = client;
-      this.#streams.set(stream, client);
       context.metrics.http2Streams += 1;
       client.start();
     }
@@ -137,7 +135,7 @@ export class Http2ClientConnection implements ClientHandler, SessionHandler, Str
   }
 
   onStreamClosed(stream: Http2Stream): void {
-    if (this.#streams.delete(stream)) this.#context.metrics.http2Streams -= 1;
+    if (stream.handler instanceof Http2ClientStream) this.#context.metrics.http2Streams -= 1;
     if (this.session.drained) this.#close();
     else this.#setIdle();
   }
@@ -180,8 +178,8 @@ export class Http2ClientConnection implements ClientHandler, SessionHandler, Str
       this.abort();
       return;
     }
-    for (const client of this.#streams.values()) {
-      if (client.deadlineMs <= nowMs) client.onTimeout();
+    for (const { handler } of this.session.streams.values()) {
+      if (handler instanceof Http2ClientStream && handler.deadlineMs <= nowMs) handler.onTimeout();
     }
     this.#flush();
   }
@@ -204,7 +202,9 @@ export class Http2ClientConnection implements ClientHandler, SessionHandler, Str
   giveUp(): void {
     if (this.#closing) return;
     this.session.endDrain();
-    for (const client of [...this.#streams.values()]) client.giveUp();
+    for (const { handler } of [...this.session.streams.values()]) {
+      if (handler instanceof Http2ClientStream) handler.giveUp();
+    }
     this.session.fail(NO_ERROR, 'the proxy is stopping');
   }
 
