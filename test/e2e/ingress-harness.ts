@@ -15,7 +15,7 @@ import type { Service } from '../../src/api/gen/core-v1.ts';
 import type { EndpointSlice } from '../../src/api/gen/discovery-v1.ts';
 import type { Ingress, IngressClass, IngressSpec } from '../../src/api/gen/networking-v1.ts';
 import { endpointSlices, ingressClasses, ingresses, services } from '../../src/api/resource.ts';
-import { systemClock } from '../../src/base/clock.ts';
+import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { silentLogger } from '../../src/base/log.ts';
 import type { ApiClient } from '../../src/client/client.ts';
 import { type IngressConfig, ingressDefaults } from '../../src/l7/controller/config.ts';
@@ -131,12 +131,13 @@ export type Cluster = {
   readonly ended: Promise<void>;
 };
 
-/** The real controller and proxy on free ports of the loopback. Stopped after the test, or when `until` aborts. */
+/** The real controller and proxy on free ports of the loopback. Stopped after the test, or when `until` aborts; `clock`: its time. */
 export async function startIngress<Api extends ApiClient>(
   t: TestContext,
   api: Api,
   config: Partial<IngressConfig> = {},
   until?: AbortSignal,
+  clock: Clock = systemClock,
 ): Promise<Cluster & { readonly api: Api }> {
   const stop = new AbortController();
   until?.addEventListener('abort', () => stop.abort());
@@ -154,7 +155,7 @@ export async function startIngress<Api extends ApiClient>(
     api,
     silentLogger,
     stop.signal,
-    { clock: systemClock, onReady: ready.resolve, transport: await testTransport() },
+    { clock, onReady: ready.resolve, transport: await testTransport() },
   );
   running.catch(ready.reject);
   t.after(async () => {

@@ -80,7 +80,7 @@ test('no gRPC stream is cut while a second controller takes over and the first o
   const api = new FakeApi();
   seedHttp2(api, [echo.port]);
   const stopOld = new AbortController();
-  const old = await startIngress(t, api, { drainTimeoutMs: 50_000 }, stopOld.signal);
+  const old = await startIngress(t, api, { drainTimeoutMs: 600_000 }, stopOld.signal);
   const next = await startIngress(t, api);
   const session = await http2Client(t, old.http);
   const leaving = once(session, 'goaway');

@@ -16,7 +16,7 @@ import {
   services,
 } from '../../src/api/resource.ts';
 import { createAuthority } from '../../src/base/certificates.ts';
-import { systemClock } from '../../src/base/clock.ts';
+import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { silentLogger } from '../../src/base/log.ts';
 import { ingressDefaults } from '../../src/l7/controller/config.ts';
 import { type IngressPorts, runStaticIngress } from '../../src/l7/controller/run.ts';
@@ -196,7 +196,16 @@ test(
     const api = new FakeApi();
     seedWeb(api, [backend]);
     const stopOld = new AbortController();
-    const old = await startIngress(t, api, { lameDuckMs: 200, drainTimeoutMs: 50_000 }, stopOld.signal);
+    // For how long the old one serves on is up to the load balancer: its time is over when nobody asks it any more.
+    const lameDuckMs = 10_000;
+    const left = Promise.withResolvers<void>();
+    t.after(() => left.resolve());
+    const clock: Clock = {
+      ...systemClock,
+      sleep: (ms, signal) => (ms === lameDuckMs ? left.promise : systemClock.sleep(ms, signal)),
+    };
+    const config = { lameDuckMs, drainTimeoutMs: 600_000 };
+    const old = await startIngress(t, api, config, stopOld.signal, clock);
     const next = await startIngress(t, api);
     const stream = await openStream(old.http);
     const agent = keepAlive(t);
@@ -211,6 +220,7 @@ test(
     target = next.http;
     await traffic.more(200);
     await traffic.stop();
+    left.resolve();
     // What was open is not cut, goes on for as long as the old one may drain, and is all that it waits for.
     await until(async () => (await get(old.http, '/', false).catch(() => undefined)) === undefined);
     for (let turn = 0; turn < 5; turn += 1) await stream.echo(`turn ${turn}`);
