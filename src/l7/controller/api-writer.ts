@@ -42,8 +42,8 @@ export class ApiWriter {
   #owned: CompiledRoutes['owned'] = [];
   /** Ingresses that are ours no more, whose status may still have our addresses. */
   readonly #left = new Set<ObjectKey>();
-  /** By key; made when somebody asks. */
-  #ownedByKey: ReadonlyMap<ObjectKey, Ingress> | undefined;
+  /** Of our Ingresses those whose status is to be written, as they are now. */
+  readonly #unwritten = new Map<ObjectKey, Ingress>();
   /** Those that `queue` has been given, or that need nothing, for `addresses`: a change of one Ingress must not cost a look at all. */
   #looked:
     | { readonly queue: WorkQueue<ObjectKey>; readonly addresses: string; readonly at: WeakSet<Ingress> }
@@ -80,7 +80,6 @@ export class ApiWriter {
     if (compiled.owned !== this.#owned) {
       this.#noteLeft(this.#owned, compiled.owned);
       this.#owned = compiled.owned;
-      this.#ownedByKey = undefined;
     }
     this.#enqueue();
   }
@@ -89,10 +88,30 @@ export class ApiWriter {
   #noteLeft(before: CompiledRoutes['owned'], now: CompiledRoutes['owned']): void {
     if (this.#queue === undefined) return; // another process writes, and takes them out
     const fresh = new Set(now);
-    for (const ingress of before) {
-      if (!fresh.delete(ingress)) this.#left.add(keyOf(ingress));
+    const gone = new Set<ObjectKey>();
+    for (const ingress of before) if (!fresh.delete(ingress)) gone.add(keyOf(ingress));
+    for (const ingress of fresh) {
+      const key = keyOf(ingress); // new, or only changed
+      gone.delete(key);
+      this.#left.delete(key);
     }
-    for (const ingress of fresh) this.#left.delete(keyOf(ingress)); // only changed
+    for (const key of gone) {
+      this.#left.add(key);
+      this.#unwritten.delete(key);
+    }
+    if (gone.size > 0) this.#tellLostClasses(gone);
+  }
+
+  /** Where an Ingress has left us for a class that is not there, as when that was deleted, nobody else tells why it is not served. */
+  #tellLostClasses(gone: ReadonlySet<ObjectKey>): void {
+    const { ingresses: present, ingressClasses: classes } = this.#watched.view;
+    const names = new Set([...classes].map(({ metadata }) => metadata?.name));
+    for (const ingress of present) {
+      const name = ingress.spec?.ingressClassName;
+      if (name === undefined || names.has(name) || !gone.has(keyOf(ingress))) continue;
+      const message = `spec.ingressClassName: there is no IngressClass ${name}, so it is not served`;
+      this.#recorder.event(ingress, 'Warning', 'IngressClassNotFound', message);
+    }
   }
 
   report({ ingress, reason, message }: Problem): void {
@@ -106,13 +125,25 @@ export class ApiWriter {
     const text = JSON.stringify(addresses);
     if (this.#looked?.queue !== queue || this.#looked.addresses !== text) {
       this.#looked = { queue, addresses: text, at: new WeakSet() };
+      const { publishService } = this.#config;
+      if (addresses.length === 0 && publishService !== undefined) {
+        const service = objectKey(publishService.namespace, publishService.name);
+        this.#log.warn('statuses get no address: the Service that publishes us is missing or has none', {
+          service,
+        });
+      }
     }
     const { at } = this.#looked;
     for (const ingress of this.#owned) {
       if (at.has(ingress)) continue;
       at.add(ingress);
+      const key = keyOf(ingress);
       const patch = planStatus(ingress, addresses);
-      if (patch !== undefined) this.#want(queue, keyOf(ingress), JSON.stringify(patch));
+      if (patch === undefined) this.#unwritten.delete(key);
+      else {
+        this.#unwritten.set(key, ingress);
+        this.#want(queue, key, JSON.stringify(patch));
+      }
     }
     for (const key of this.#left) this.#want(queue, key, undefined);
   }
@@ -154,12 +185,12 @@ export class ApiWriter {
     } finally {
       this.#queue = undefined;
       this.#left.clear();
+      this.#unwritten.clear();
     }
   }
 
   async #writeStatus(key: ObjectKey, signal: AbortSignal): Promise<Outcome> {
-    this.#ownedByKey ??= new Map(this.#owned.map((owned) => [keyOf(owned), owned]));
-    const owned = this.#ownedByKey.get(key);
+    const owned = this.#unwritten.get(key);
     const ingress = owned ?? this.#findLeft(key);
     this.#left.delete(key);
     if (ingress === undefined) return done;
