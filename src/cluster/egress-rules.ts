@@ -14,6 +14,7 @@ export const flowsPerPodMax = 256;
 export const egressDevice = 'world';
 
 const table = 'inet fairlead-egress';
+const flowsTable = 'inet fairlead-egress-flows';
 
 /**
  * The way of Pods to the world: their node gives their packets its own address, by which the answers find back, and the node
@@ -26,14 +27,32 @@ export function planEgressRules(
 ): readonly RulesPlan[] {
   const ranges = rangesOf(config).filter(({ family }) => families.includes(family));
   if (ranges.length === 0) return [];
-  const fromPods = (range: FamilyRanges) =>
-    `oifname "eth0" ${outward(range)} ${word(range)} saddr ${range.pods}`;
-  const node = [
-    ...chain(
-      'postrouting',
-      'type nat hook postrouting priority srcnat; policy accept;',
-      ranges.map((range) => `${fromPods(range)} masquerade`),
-    ),
+  const node = chain(
+    'postrouting',
+    'type nat hook postrouting priority srcnat; policy accept;',
+    ranges.map((range) => `${fromPods(range)} masquerade`),
+  );
+  const network = chain(
+    'prerouting',
+    'type nat hook prerouting priority dstnat; policy accept;',
+    ranges.map((range) => `iifname "br0" ${outward(range)} meta l4proto tcp redirect to :${egressPort}`),
+  );
+  return [
+    { netns: networkNetns(config.name), script: script(table, network) },
+    ...nodesOf(config).map(({ netns }) => ({ netns, script: script(table, node) })),
+  ];
+}
+
+/**
+ * The bound of a Pod's flows without connection, on each node: behind it all Pods have the node's address. By itself, since not
+ * every kernel can count so. Pure.
+ */
+export function planFlowLimits(
+  config: NetworkConfig,
+  families: readonly FamilyRanges['family'][],
+): readonly RulesPlan[] {
+  const ranges = rangesOf(config).filter(({ family }) => families.includes(family));
+  const content = [
     ...ranges.flatMap(({ family }) => [
       `set flows${family} {`,
       `  type ipv${family}_addr; flags dynamic; size 4096;`,
@@ -42,21 +61,13 @@ export function planEgressRules(
     ...chain(
       'forward',
       'type filter hook forward priority filter; policy accept;',
-      ranges.map(
-        (range) =>
-          `${fromPods(range)} meta l4proto { udp, icmp, ipv6-icmp } ct state new add @flows${range.family} { ${word(range)} saddr ct count over ${flowsPerPodMax} } reject with icmpx type admin-prohibited`,
-      ),
+      ranges.map((range) => {
+        const count = `add @flows${range.family} { ${word(range)} saddr ct count over ${flowsPerPodMax} }`;
+        return `${fromPods(range)} meta l4proto { udp, icmp, ipv6-icmp } ct state new ${count} reject with icmpx type admin-prohibited`;
+      }),
     ),
   ];
-  const network = chain(
-    'prerouting',
-    'type nat hook prerouting priority dstnat; policy accept;',
-    ranges.map((range) => `iifname "br0" ${outward(range)} meta l4proto tcp redirect to :${egressPort}`),
-  );
-  return [
-    { netns: networkNetns(config.name), script: script(network) },
-    ...nodesOf(config).map(({ netns }) => ({ netns, script: script(node) })),
-  ];
+  return nodesOf(config).map(({ netns }) => ({ netns, script: script(flowsTable, content) }));
 }
 
 /**
@@ -65,8 +76,8 @@ export function planEgressRules(
  */
 export function planEgressRoutes(families: readonly FamilyRanges['family'][]): readonly string[] {
   return [
-    // A packet that came in pieces is whole again by then; and nobody on the other end listens to the kernel's own.
-    `link set ${egressDevice} mtu 65535 addrgenmode none up`,
+    // A packet that came in pieces is whole again by then.
+    `link set ${egressDevice} mtu 65535 up`,
     ...families.map(
       (family) => `route replace ${family === 4 ? 'default' : '::/0'} dev ${egressDevice} metric 1`,
     ),
@@ -81,16 +92,20 @@ function outward(range: FamilyRanges): string {
   return `${word(range)} daddr != { ${range.nodes}, ${range.pods}, ${range.services} }`;
 }
 
+function fromPods(range: FamilyRanges): string {
+  return `oifname "eth0" ${outward(range)} ${word(range)} saddr ${range.pods}`;
+}
+
 function chain(name: string, hook: string, rules: readonly string[]): readonly string[] {
   return [`chain ${name} {`, `  ${hook}`, ...rules.map((rule) => `  ${rule}`), '}'];
 }
 
 /** Replaces the table, whatever there was. */
-function script(content: readonly string[]): string {
+function script(name: string, content: readonly string[]): string {
   return [
-    `table ${table}`,
-    `delete table ${table}`,
-    `table ${table} {`,
+    `table ${name}`,
+    `delete table ${name}`,
+    `table ${name} {`,
     ...content.map((line) => `  ${line}`),
     '}',
     '',

@@ -5,7 +5,7 @@ import { after, before, test } from 'node:test';
 import { silentLogger } from '../base/log.ts';
 import { openSocket } from '../base/sockets.ts';
 import { type Destination, runEgressRelay } from './egress.ts';
-import { planEgressRoutes, planEgressRules } from './egress-rules.ts';
+import { planEgressRoutes, planEgressRules, planFlowLimits } from './egress-rules.ts';
 
 test('rules: each node hides its Pods, the network leads what is not its own to the relay', () => {
   const [network, server, agent] = planEgressRules({ name: 'dev', agents: 1, ipFamilies: 'dual' }, [4]);
@@ -29,7 +29,7 @@ test('rules: datagrams go to the device, a bounded number of flows of each Pod',
     'route replace default dev world metric 1',
     'route replace ::/0 dev world metric 1',
   ]);
-  const [, server] = planEgressRules({ name: 'dev', agents: 0 }, [4]);
+  const [server] = planFlowLimits({ name: 'dev', agents: 0 }, [4]);
   assert.match(
     server?.script ?? '',
     /ip saddr 10\.42\.0\.0\/16 meta l4proto \{ udp, icmp, ipv6-icmp \} ct state new add @flows4 \{ ip saddr ct count over 256 \} reject/,

@@ -6,7 +6,13 @@ import type { Logger } from '../base/log.ts';
 import { openSocket } from '../base/sockets.ts';
 import { type ClusterConfig, networkNetns } from './config.ts';
 import { DatagramRelay } from './egress-datagrams.ts';
-import { egressDevice, egressPort, planEgressRoutes, planEgressRules } from './egress-rules.ts';
+import {
+  egressDevice,
+  egressPort,
+  planEgressRoutes,
+  planEgressRules,
+  planFlowLimits,
+} from './egress-rules.ts';
 import { runBatch, runTool } from './network.ts';
 import { openPacketDevice } from './packet-device.ts';
 import { type FamilyRanges, rangesOf } from './ranges.ts';
@@ -44,17 +50,18 @@ export async function runEgress(config: ClusterConfig, log: Logger, signal: Abor
   } catch (error) {
     log.warn('Pods cannot reach the world: the rules were refused', { error });
   }
-  if (ranges.length > 0) relays.push(runDatagramEgress(netns, ranges, isRefused, log, signal));
+  if (ranges.length > 0) relays.push(runDatagramEgress(config, ranges, isRefused, log, signal));
   await Promise.all([...relays, aborted(signal)]);
 }
 
 async function runDatagramEgress(
-  netns: string,
+  config: ClusterConfig,
   ranges: readonly FamilyRanges[],
   isRefused: RelayOptions['isRefused'],
   log: Logger,
   signal: AbortSignal,
 ): Promise<void> {
+  const netns = networkNetns(config.name);
   const isNode = listed(ranges.map(({ nodes }) => nodes));
   try {
     const device = openPacketDevice(
@@ -65,6 +72,7 @@ async function runDatagramEgress(
     );
     const relay = new DatagramRelay({ write: device.write, isNode, isRefused, log });
     try {
+      await limitFlows(config, log);
       await runBatch({ netns, lines: planEgressRoutes(ranges.map(({ family }) => family)) });
       await aborted(signal);
     } finally {
@@ -73,6 +81,16 @@ async function runDatagramEgress(
     }
   } catch (error) {
     log.warn('Pods reach the world by TCP only: there is no interface for the rest', { error });
+  }
+}
+
+async function limitFlows(config: ClusterConfig, log: Logger): Promise<void> {
+  try {
+    for (const { netns, script } of planFlowLimits(config, waysOut())) {
+      await inNetns(netns, () => runTool('nft', ['-f', '-'], script));
+    }
+  } catch (error) {
+    log.warn('a Pod may take all flows of its node with the world: the kernel cannot count them', { error });
   }
 }
 
