@@ -16,6 +16,7 @@ import type {
   ServiceAccount,
 } from './gen/core-v1.ts';
 import type { CustomResourceDefinition } from './gen/apiextensions-v1.ts';
+import type { HorizontalPodAutoscaler } from './gen/autoscaling-v2.ts';
 import type { CronJob, Job } from './gen/batch-v1.ts';
 import type { CertificateSigningRequest } from './gen/certificates-v1.ts';
 import type { SubjectAccessReview } from './gen/authorization-v1.ts';
@@ -120,6 +121,12 @@ export const podDisruptionBudgets = resource<PodDisruptionBudget>(
   'policy/v1',
   'poddisruptionbudgets',
   'PodDisruptionBudget',
+  'Namespaced',
+);
+export const horizontalPodAutoscalers = resource<HorizontalPodAutoscaler>(
+  'autoscaling/v2',
+  'horizontalpodautoscalers',
+  'HorizontalPodAutoscaler',
   'Namespaced',
 );
 export const customResourceDefinitions = resource<CustomResourceDefinition>(

@@ -15,6 +15,7 @@ type Options = {
   readonly clusterSigningCertFile?: string;
   readonly clusterSigningKeyFile?: string;
   readonly clusterSigningDuration: number;
+  readonly horizontalPodAutoscalerSyncPeriod: number;
 };
 
 /** A year, as kube-controller-manager has it, ms. */
@@ -45,8 +46,14 @@ export function controllersCommand(): Command {
     .option(
       '--cluster-signing-duration <duration>',
       'how long such certificates are valid at most (default: 8760h)',
-      signingDuration,
+      duration,
       signingDurationMsDefault,
+    )
+    .option(
+      '--horizontal-pod-autoscaler-sync-period <duration>',
+      'each HorizontalPodAutoscaler asks its metrics this often (default: 15s)',
+      duration,
+      15_000,
     )
     .option('--controllers <names>', 'comma-separated list of controllers, or * for all', '*')
     .action(async (options: Options) => {
@@ -54,9 +61,9 @@ export function controllersCommand(): Command {
     });
 }
 
-function signingDuration(text: string): number {
+function duration(text: string): number {
   const ms = parseDurationMs(text);
-  if (ms === undefined || ms <= 0) throw new InvalidArgumentError('use a duration such as 8760h');
+  if (ms === undefined || ms <= 0) throw new InvalidArgumentError('use a duration such as 8760h or 15s');
   return ms;
 }
 
@@ -98,6 +105,7 @@ async function main(options: Options): Promise<void> {
     certificateAuthority: clientConfig.certificateAuthority,
     signing: await readSigning(options),
     nodeMonitorGraceMs: options.nodeMonitorGraceSeconds * 1000,
+    autoscalerSyncMs: options.horizontalPodAutoscalerSyncPeriod,
     leaderElect: options.leaderElect,
     identity: `${hostname()}_${process.pid}`,
   });

@@ -1,6 +1,6 @@
 import { isJsonObject, type Json, type JsonObject } from '../api/object.ts';
 import type { Resource } from '../api/resource.ts';
-import { type ApiClient, ApiError } from '../client/client.ts';
+import { type ApiClient, ApiError, isApiError } from '../client/client.ts';
 
 /** Kinds that the server has, as far as it could tell. */
 export type Discovered = {
@@ -21,8 +21,7 @@ export async function discoverResources(client: ApiClient, signal: AbortSignal):
   const lists = await Promise.all(
     ['v1', ...versions].map(async (groupVersion) => {
       try {
-        const path = groupVersion.includes('/') ? `/apis/${groupVersion}` : `/api/${groupVersion}`;
-        return resourcesOf(groupVersion, parse(await client.raw(path, signal)));
+        return resourcesOf(groupVersion, parse(await client.raw(pathOf(groupVersion), signal)));
       } catch (error) {
         if (!(error instanceof ApiError)) throw error;
         failed.push(groupVersion); // an aggregated server that is down must not stop the rest
@@ -31,6 +30,29 @@ export async function discoverResources(client: ApiClient, signal: AbortSignal):
     }),
   );
   return { resources: lists.flat(), failed };
+}
+
+/**
+ * The resource of a kind, as a reference to an object names it; undefined where the server has none. An apiVersion of "" is
+ * that of core. Throws ApiError.
+ */
+export async function findResource(
+  client: Pick<ApiClient, 'raw'>,
+  { apiVersion, kind }: { readonly apiVersion?: string | undefined; readonly kind: string },
+  signal: AbortSignal,
+): Promise<Resource | undefined> {
+  const groupVersion = apiVersion === undefined || apiVersion === '' ? 'v1' : apiVersion;
+  try {
+    const document = parse(await client.raw(pathOf(groupVersion), signal));
+    return resourcesOf(groupVersion, document).find((resource) => resource.kind === kind);
+  } catch (error) {
+    if (isApiError(error, 'NotFound')) return undefined;
+    throw error;
+  }
+}
+
+function pathOf(groupVersion: string): string {
+  return groupVersion.includes('/') ? `/apis/${groupVersion}` : `/api/${groupVersion}`;
 }
 
 function resourcesOf(groupVersion: string, document: JsonObject): Resource[] {

@@ -17,6 +17,7 @@ import { endpointsController } from './endpoints/controller.ts';
 import { endpointSliceController } from './endpointslice/controller.ts';
 import { endpointSliceMirroringController } from './endpointslice-mirroring/controller.ts';
 import { garbageCollectorController } from './garbage-collector/controller.ts';
+import { horizontalPodAutoscalerController } from './horizontal-pod-autoscaler/controller.ts';
 import { jobController } from './job/controller.ts';
 import { namespaceController } from './namespace/controller.ts';
 import { nodeIpamController } from './node-ipam/controller.ts';
@@ -44,6 +45,8 @@ export type ControllersConfig = {
   readonly signing: SigningConfig | undefined;
   /** A node that has not been heard of for this long is Unknown, its Pods not ready. */
   readonly nodeMonitorGraceMs: number;
+  /** Each HorizontalPodAutoscaler asks its metrics this often, ms. */
+  readonly autoscalerSyncMs: number;
   /** Wait for the Lease kube-system/fairlead-controllers before doing anything. */
   readonly leaderElect: boolean;
   /** Unique to this process; only for leader election. */
@@ -56,6 +59,7 @@ export const controllersDefaults = {
   certificateAuthority: undefined,
   signing: undefined,
   nodeMonitorGraceMs: 50_000, // kube-controller-manager's own
+  autoscalerSyncMs: 15_000, // kube-controller-manager's own
   leaderElect: false,
   identity: 'controllers',
 } as const satisfies ControllersConfig;
@@ -73,6 +77,8 @@ const starts: Readonly<Record<string, Start>> = {
   job: jobController,
   cronjob: cronJobController,
   disruption: disruptionController,
+  'horizontal-pod-autoscaler': (context, { autoscalerSyncMs }) =>
+    horizontalPodAutoscalerController(context, autoscalerSyncMs),
   'volume-binder': volumeBinderController,
   'volume-protection': volumeProtectionController,
   endpointslice: endpointSliceController,

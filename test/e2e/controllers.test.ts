@@ -27,7 +27,7 @@ function deployment(namespace: string, name: string, replicas: number): object {
   };
 }
 
-test('controllers: scale, rollout, undo, restart and delete with kubectl', {
+test('controllers: scale, autoscale, rollout, undo, restart and delete with kubectl', {
   skip,
   timeout: 300_000,
 }, async () => {
@@ -90,6 +90,8 @@ test('controllers: scale, rollout, undo, restart and delete with kubectl', {
     [],
   );
 
+  await autoscale(cluster);
+
   assert.match(await kubectl('describe', 'deployment', 'caddy'), /ScalingReplicaSet/);
   await kubectl('delete', 'service,deployment', 'caddy');
   await until('everything is gone', async () => {
@@ -102,6 +104,68 @@ test('controllers: scale, rollout, undo, restart and delete with kubectl', {
     return lists.every(({ items }) => items.length === 0);
   });
 });
+
+/** Scales the Deployment caddy, which has five replicas, and a kind of the cluster's own. */
+async function autoscale({ kubectl, apply }: Awaited<ReturnType<typeof startCluster>>): Promise<void> {
+  const scaler = (apiVersion: string, spec: object, target: object): object => ({
+    apiVersion: `autoscaling/${apiVersion}`,
+    kind: 'HorizontalPodAutoscaler',
+    metadata: { name: 'caddy', namespace: 'default' },
+    spec: { scaleTargetRef: { name: 'caddy', ...target }, ...spec },
+  });
+  const target = { apiVersion: 'apps/v1', kind: 'Deployment' };
+  const replicas = (kind: string, count: number): Promise<void> =>
+    until(`${count} replicas`, async () => {
+      return (await kubectl('get', kind, 'caddy', '-o', 'jsonpath={.spec.replicas}')) === String(count);
+    });
+  const events = (): Promise<string> =>
+    kubectl('get', 'events', '--field-selector=involvedObject.kind=HorizontalPodAutoscaler');
+  await apply(scaler('v1', { maxReplicas: 4, targetCPUUtilizationPercentage: 50 }, target));
+  await replicas('deployment', 4);
+  await until('why is told', async () =>
+    /SuccessfulRescale .*New size: 4; reason: Current number of replicas above Spec.MaxReplicas/.test(
+      await events(),
+    ),
+  );
+  await until('a percentage of nothing is none', async () =>
+    /FailedGetResourceMetric .*failed to get cpu utilization: missing request for cpu in container caddy of Pod caddy-/.test(
+      await events(),
+    ),
+  );
+  // A container of the stand-ins uses 64Mi.
+  const memory = { name: 'memory', target: { type: 'AverageValue', averageValue: '32Mi' } };
+  const metrics = [{ type: 'Resource', resource: memory }];
+  await apply(scaler('v2', { maxReplicas: 7, metrics }, target));
+  await replicas('deployment', 7);
+  await until('what there is and why there is no more', async () =>
+    /ScalingLimited +True +TooManyReplicas/.test(await kubectl('describe', 'hpa', 'caddy')),
+  );
+  assert.match(await kubectl('get', 'hpa'), /caddy +Deployment\/caddy +memory: 67108864\/32Mi +1 +7 +\d /);
+
+  const scale = { specReplicasPath: '.spec.replicas', statusReplicasPath: '.status.replicas' };
+  const schema = { type: 'object', 'x-kubernetes-preserve-unknown-fields': true };
+  const version = { name: 'v1', served: true, storage: true, schema: { openAPIV3Schema: schema } };
+  await apply({
+    apiVersion: 'apiextensions.k8s.io/v1',
+    kind: 'CustomResourceDefinition',
+    metadata: { name: 'crews.example.com' },
+    spec: {
+      group: 'example.com',
+      scope: 'Namespaced',
+      names: { plural: 'crews', kind: 'Crew' },
+      versions: [{ ...version, subresources: { scale } }],
+    },
+  });
+  await kubectl('wait', '--for=condition=Established', 'crd/crews.example.com', '--timeout=20s');
+  const crew = { apiVersion: 'example.com/v1', kind: 'Crew' };
+  await apply({ ...crew, metadata: { name: 'caddy', namespace: 'default' }, spec: { replicas: 1 } });
+  await apply(scaler('v2', { minReplicas: 3, maxReplicas: 5 }, crew));
+  await replicas('crew', 3);
+  await until('Pods cannot be found without a selector', async () =>
+    /ScalingActive +False +InvalidSelector/.test(await kubectl('describe', 'hpa', 'caddy')),
+  );
+  await kubectl('delete', 'hpa/caddy', 'crd/crews.example.com');
+}
 
 test('controllers: kubectl delete namespace returns and leaves nothing', {
   skip,

@@ -51,6 +51,7 @@ export async function startCluster() {
   const controllersConfig = {
     ...controllersDefaults,
     nodeMonitorGraceMs: 3_600_000, // the nodes are stand-ins that send no heartbeats
+    autoscalerSyncMs: 500, // a test does not wait for minutes' numbers
     certificateAuthority: pki.server.caCert,
     signing: { authority: pki.authority.pair, durationMsMax: 365 * 86_400_000 },
   };
@@ -211,7 +212,9 @@ function runningStatus(pod: Pod, address: number): unknown {
     const ended = containerStatuses.map((status) => ({ ...status, ready: false, state: { terminated } }));
     return { status: { phase: outcome.phase, containerStatuses: ended } };
   }
-  return { status: { phase: 'Running', podIP, podIPs: [{ ip: podIP }], conditions, containerStatuses } };
+  const startTime = lastTransitionTime;
+  const running = { phase: 'Running', podIP, podIPs: [{ ip: podIP }], startTime };
+  return { status: { ...running, conditions, containerStatuses } };
 }
 
 export async function until(what: string, holds: () => Promise<boolean>): Promise<void> {

@@ -294,7 +294,7 @@ test(
     await until('the volume is bound, too', async () => bound.test(await kubectl('get', 'pv')));
     assert.match(await kubectl('get', 'events.events.k8s.io'), /SuccessfulCreate/);
 
-    const scaler = { scaleTargetRef: { kind: 'ReplicationController', name: 'web' }, maxReplicas: 3 };
+    const scaler = { scaleTargetRef: { kind: 'ReplicationController', name: 'web' }, maxReplicas: 4 };
     await apply({
       apiVersion: 'autoscaling/v1',
       kind: 'HorizontalPodAutoscaler',
@@ -305,7 +305,7 @@ test(
     assert.match(JSON.stringify(asV2), /"averageUtilization":70/);
     assert.match(
       await kubectl('get', 'hpa'),
-      /web +ReplicationController\/web +cpu: <unknown>\/70% +1 +3 +0/,
+      /web +ReplicationController\/web +cpu: <unknown>\/70% +1 +4 +\d/,
     );
     const policy = {
       apiVersion: 'networking.k8s.io/v1',

@@ -190,3 +190,31 @@ test('autoscaler: a behavior says what it leaves open', () => {
     },
   });
 });
+
+test('autoscaling: a table shows what there is and what there should be, of two metrics', () => {
+  const pods = { metric: { name: 'requests' }, target: { type: 'AverageValue', averageValue: '5' } };
+  const external = { metric: { name: 'queue' }, target: { type: 'AverageValue', averageValue: '9' } };
+  const resource = { name: 'cpu', target: half };
+  const current = { averageUtilization: 12, averageValue: '120m' };
+  const status = {
+    currentMetrics: [
+      { type: 'External', external: { metric: { name: 'queue' }, current: { averageValue: '7' } } },
+      { type: 'Resource', resource: { name: 'memory', current: { averageUtilization: 90 } } },
+      { type: 'Resource', resource: { name: 'cpu', current } },
+    ],
+  };
+  const metrics: JsonObject[] = [
+    { type: 'Resource', resource },
+    { type: 'Pods', pods },
+    { type: 'External', external },
+  ];
+  const [v2, v1] = autoscalingKinds;
+  const shown = (...listed: JsonObject[]) =>
+    v2?.columns
+      .find(({ name }) => name === 'Targets')
+      ?.cell({ metadata: {}, spec: { scaleTargetRef, metrics: listed }, status }, 0);
+  assert.equal(shown(...metrics), 'cpu: 12%/50%, <unknown>/5 + 1 more...');
+  assert.equal(shown(...metrics.slice(2)), '7/9 (avg)');
+  const asV1 = v1?.stored?.fromStored?.({ metadata: {}, spec: { scaleTargetRef, metrics }, status });
+  assert.deepEqual(asV1?.['status'], { currentCPUUtilizationPercentage: 12 });
+});

@@ -79,6 +79,9 @@ function toV1(object: JsonObject): JsonObject {
   }
   const status = objectAt(object, 'status');
   const utilization = numberAt(cpu, 'resource', 'target', 'averageUtilization');
+  const used = objectsAt(status, 'currentMetrics')
+    .filter((metric) => stringAt(metric, 'resource', 'name') === 'cpu')
+    .map((metric) => numberAt(metric, 'resource', 'current', 'averageUtilization'))[0];
   return {
     ...object,
     apiVersion: 'autoscaling/v1',
@@ -87,7 +90,10 @@ function toV1(object: JsonObject): JsonObject {
     ...(status === undefined
       ? {}
       : {
-          status: pick(status, ['currentReplicas', 'desiredReplicas', 'lastScaleTime', 'observedGeneration']),
+          status: {
+            ...pick(status, ['currentReplicas', 'desiredReplicas', 'lastScaleTime', 'observedGeneration']),
+            ...(used === undefined ? {} : { currentCPUUtilizationPercentage: used }),
+          },
         }),
   };
 }
@@ -96,19 +102,51 @@ function pick(object: JsonObject, fields: readonly string[]): JsonObject {
   return Object.fromEntries(Object.entries(object).filter(([key]) => fields.includes(key)));
 }
 
+/** Field of a metric that says what it is about. */
+const sources: Readonly<Record<string, string>> = {
+  Resource: 'resource',
+  ContainerResource: 'containerResource',
+  Pods: 'pods',
+  Object: 'object',
+  External: 'external',
+};
+/** Metrics that a table shows; of more only their number. */
+const targetsMax = 2;
+
+/** What each metric is and what it should be, as kubectl's users know it: `cpu: 12%/80%`. */
 function targets(object: JsonObject): string {
   const metrics = objectsAt(object, 'spec', 'metrics');
   if (metrics.length === 0) return '<none>';
-  return metrics
-    .map((metric) => {
-      const [source = ''] = Object.keys(metric).filter((key) => key !== 'type');
-      const target = objectAt(metric, source, 'target') ?? {};
-      const name = stringAt(metric, source, 'name') || stringAt(metric, source, 'metric', 'name');
-      const wanted = target['averageUtilization'];
-      const value = stringAt(target, 'averageValue') || stringAt(target, 'value');
-      return `${name}: <unknown>/${typeof wanted === 'number' ? `${wanted}%` : value}`;
-    })
-    .join(', ');
+  const shown = metrics.slice(0, targetsMax).map((metric) => targetOf(metric, object));
+  const more = metrics.length > targetsMax ? ` + ${metrics.length - targetsMax} more...` : '';
+  return `${shown.join(', ')}${more}`;
+}
+
+function targetOf(metric: JsonObject, object: JsonObject): string {
+  const type = stringAt(metric, 'type');
+  const source = sources[type] ?? '';
+  const current = objectsAt(object, 'status', 'currentMetrics').find(
+    (other) => other['type'] === type && whatIsMeasured(other, source) === whatIsMeasured(metric, source),
+  );
+  const prefix =
+    type === 'Resource' || type === 'ContainerResource' ? `${stringAt(metric, source, 'name')}: ` : '';
+  const target = objectAt(metric, source, 'target');
+  const percent = numberAt(target, 'averageUtilization');
+  if (percent !== undefined) {
+    const used = numberAt(current, source, 'current', 'averageUtilization');
+    return `${prefix}${used === undefined ? unknown : `${used}%`}/${percent}%`;
+  }
+  const average = stringAt(target, 'averageValue');
+  const field = average === '' ? 'value' : 'averageValue';
+  const suffix = average !== '' && (type === 'Object' || type === 'External') ? ' (avg)' : '';
+  return `${prefix}${stringAt(current, source, 'current', field) || unknown}/${stringAt(target, field)}${suffix}`;
+}
+
+const unknown = '<unknown>';
+
+function whatIsMeasured(metric: JsonObject, source: string): string {
+  const { target: _target, current: _current, ...identity } = objectAt(metric, source) ?? {};
+  return JSON.stringify(Object.entries(identity).toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 const identity = {
@@ -142,9 +180,6 @@ function columnsOf(asV2: (object: JsonObject) => JsonObject) {
     ageColumn,
   ];
 }
-
-const unscaled =
-  'this server has no metrics to scale by: the HorizontalPodAutoscaler is stored and changes nothing';
 
 const percentRule = { type: 'Percent', value: 100, periodSeconds: 15 } as const;
 
@@ -184,7 +219,6 @@ const scalerV2: Kind = defineKind({
     spec['metrics'] = [{ type: 'Resource', resource: { name: 'cpu', target } }];
   },
   validate: validateScaler,
-  warnings: () => [unscaled],
 });
 
 const scalerV1: Kind = defineKind({
@@ -201,7 +235,6 @@ const scalerV1: Kind = defineKind({
       setDefault(spec, 'targetCPUUtilizationPercentage', 80);
   },
   validate: (object) => validateScaler(toV2(object)),
-  warnings: () => [unscaled],
 });
 
 export const autoscalingKinds: readonly Kind[] = [scalerV2, scalerV1];
