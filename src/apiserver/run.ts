@@ -153,7 +153,7 @@ function createContext(
       random: (below) => randomInt(below),
     }),
     customs: createCustomKinds(store),
-    quotas: createQuotas(store),
+    quotas: createQuotas(store, typeof config.store !== 'string'),
     kubelets,
     usage: createUsageMeter(kubelets, clock, log),
     metrics: createMetrics(),

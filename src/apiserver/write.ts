@@ -8,7 +8,8 @@ import type { FieldError, Kind, Part, PartName } from '../api/kind.ts';
 import { isJsonObject, type Json, type JsonObject } from '../api/object.ts';
 import { alreadyExists, conflict, invalid, notFound } from '../api/status.ts';
 import { rfc3339 } from '../base/clock.ts';
-import { type Entry, isStoreError } from '../store/store.ts';
+import { type Claims, type Entry, isStoreError, type Turn } from '../store/store.ts';
+import type { QuotaReservation } from './quota.ts';
 import { admitCreate, admitUpdate, requireNamespace } from './admission.ts';
 import { admissionRequest, type BodyKind, writeOptions } from './admission-request.ts';
 import type { ApiContext, Target } from './context.ts';
@@ -146,11 +147,9 @@ async function storeNew(
     if (dryRun) return { kind: 'dry-run', object, created: true };
     const key = keyOfObject(kind, kind.namespaced ? target.namespace : '', name);
     const toStore = kind.conversion === undefined ? object : await formToStore(context, target, object);
-    const writing = context.store.put(
-      key,
-      templateOf(kind, toStore),
-      0,
-      claimsOfWrite(kind, object, undefined),
+    const claims = claimsOfWrite(kind, object, undefined);
+    const writing = reservation.write((turn) =>
+      context.store.put(key, templateOf(kind, toStore), 0, withTurn(claims, turn)),
     );
     // One that exists already is as good as ours. Settled from the start: the write itself may be the one that fails.
     const companions = Promise.allSettled(
@@ -203,7 +202,7 @@ function reserve(
   target: Target,
   object: JsonObject,
   old: JsonObject | undefined,
-): { release(): void } {
+): QuotaReservation {
   const quota =
     target.kind.namespaced && (old === undefined || target.subresource === 'resize')
       ? context.quotas.reserve(target.kind, target.namespace, object, old)
@@ -211,6 +210,7 @@ function reserve(
   try {
     const addresses = reserveAddresses(context, target, object, old);
     return {
+      write: (put) => quota?.write(put) ?? put(undefined),
       release() {
         quota?.release();
         addresses?.release();
@@ -220,6 +220,10 @@ function reserve(
     quota?.release();
     throw error;
   }
+}
+
+function withTurn(claims: Claims | undefined, turn: Turn | undefined): Claims | undefined {
+  return turn === undefined ? claims : { taken: [], released: [], ...claims, turn };
 }
 
 function reserveAddresses(
@@ -336,7 +340,9 @@ async function tryChange(
     if (jsonEqual(object, old)) return { kind: 'stored', entry, created: false };
     const toStore = kind.conversion === undefined ? object : await formToStore(context, target, object);
     const claims = claimsOfWrite(kind, object, old);
-    const written = await context.store.put(entry.key, templateOf(kind, toStore), entry.revision, claims);
+    const put = (turn?: Turn): Promise<Entry> =>
+      context.store.put(entry.key, templateOf(kind, toStore), entry.revision, withTurn(claims, turn));
+    const written = await (reservation?.write(put) ?? put());
     if (kind.conversion !== undefined) await prepare(context, target, [written]);
     return { kind: 'stored', entry: written, created: false };
   } finally {

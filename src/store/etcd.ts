@@ -163,10 +163,14 @@ class EtcdStore implements Store {
     const refusal = refusalOf(type, key, current, expected);
     if (refusal !== undefined) throw refusal;
     const owner = response.responses.slice(1).flatMap(({ range }) => range?.kvs ?? [])[0];
-    if (owner === undefined) {
+    if (owner !== undefined)
+      throw new StoreError('Claimed', `${key} needs what ${Buffer.from(owner.value).toString()} has`);
+    if (write.claims.turn === undefined)
       throw new StoreError('Failed', `etcd refused the write of ${key} though it is at ${expected}`);
-    }
-    throw new StoreError('Claimed', `${key} needs what ${Buffer.from(owner.value).toString()} has`);
+    throw new StoreError(
+      'Overtaken',
+      `another write of ${write.claims.turn.name} came before that of ${key}`,
+    );
   }
 
   async #transact(write: Write) {
@@ -288,6 +292,7 @@ function transactionOf(prefix: string, { type, key, value, expected, claims }: W
   const path = Buffer.from(prefix + key);
   const taken = claims.taken.slice(0, claimsMax).map((name) => claimPath(prefix, name));
   const released = claims.released.slice(0, claimsMax - taken.length).map((name) => claimPath(prefix, name));
+  const turn = claims.turn === undefined ? [] : [claimPath(prefix, claims.turn.name)];
   const isAt = (at: Buffer, modRevision: Revision) => ({
     result: compareResults.equal,
     target: compareTargets.modification,
@@ -295,10 +300,14 @@ function transactionOf(prefix: string, { type, key, value, expected, claims }: W
     modRevision,
   });
   return {
-    compare: [isAt(path, expected), ...taken.map((claim) => isAt(claim, 0))],
+    compare: [
+      isAt(path, expected),
+      ...taken.map((claim) => isAt(claim, 0)),
+      ...turn.map((name) => ({ ...isAt(name, (claims.turn?.seen ?? 0) + 1), result: compareResults.less })),
+    ],
     success: [
       type === 'put' ? { put: { key: path, value } } : { deleteRange: { key: path } },
-      ...taken.map((claim) => ({ put: { key: claim, value: Buffer.from(key) } })),
+      ...[...taken, ...turn].map((name) => ({ put: { key: name, value: Buffer.from(key) } })),
       ...released.map((claim) => ({ deleteRange: { key: claim } })),
     ],
     failure: [path, ...taken].map((at) => ({ range: { key: at } })),

@@ -29,7 +29,15 @@ export type StoreEvent = {
   readonly previous: Entry | undefined;
 };
 
-export type StoreErrorCode = 'Exists' | 'Conflict' | 'Missing' | 'Claimed' | 'Expired' | 'Closed' | 'Failed';
+export type StoreErrorCode =
+  | 'Exists'
+  | 'Conflict'
+  | 'Missing'
+  | 'Claimed'
+  | 'Overtaken'
+  | 'Expired'
+  | 'Closed'
+  | 'Failed';
 
 /** A refusal by the store. `Failed`: the medium did not take the write, `cause` says why; nothing was changed. */
 export class StoreError extends Error {
@@ -58,7 +66,17 @@ export function isStoreError(error: unknown, code: StoreErrorCode): error is Sto
  * with, or that write is refused (`Claimed`) once what took them can be read. Only a store that several processes write to keeps
  * them, at most `claimsMax` of a write: a process alone knows what is taken.
  */
-export type Claims = { readonly taken: readonly string[]; readonly released: readonly string[] };
+export type Claims = {
+  readonly taken: readonly string[];
+  readonly released: readonly string[];
+  readonly turn?: Turn | undefined;
+};
+
+/**
+ * For what is judged by many objects together: the write is made only if no write with this turn was made after the revision
+ * that was judged by, else it is refused (`Overtaken`) once that write can be read.
+ */
+export type Turn = { readonly name: string; readonly seen: Revision };
 
 /** With the write itself and what it compares below 128, which is what etcd takes in a transaction. */
 export const claimsMax = 100;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { configMaps, services } from '../../src/api/resource.ts';
+import { configMaps, resourceQuotas, services } from '../../src/api/resource.ts';
 import { type ApiClient, isApiError } from '../../src/client/client.ts';
 import { type ApiServerProcess, startApiServerProcess } from '../support/apiserver-process.ts';
 import { type Etcd, startEtcd, withoutEtcd } from '../support/etcd.ts';
@@ -91,6 +91,27 @@ describe('two API servers on one etcd, by TLS', { skip: withoutEtcd }, () => {
     assert.equal(new Set(made.map(({ spec }) => spec?.clusterIP)).size, 60);
     assert.equal(new Set(made.map(({ spec }) => spec?.ports?.[0]?.nodePort)).size, 60);
     await Promise.all(made.map(({ metadata }) => two.delete(services, 'default', metadata?.name ?? '')));
+  });
+
+  test('what is asked of both at the same moment stays within a quota', async () => {
+    const base = (await one.list(configMaps, { namespace: 'default' })).items.length;
+    const hard = { configmaps: String(base + 7) };
+    await one.create(resourceQuotas, { metadata: { name: 'seven', namespace: 'default' }, spec: { hard } });
+    await two.get(resourceQuotas, 'default', 'seven'); // both know of it
+    for (let round = 0; round < 5; round += 1) {
+      const outcomes = await Promise.allSettled(
+        Array.from({ length: 30 }, (_, at) =>
+          (at % 2 === 0 ? one : two).create(configMaps, configMap(`counted-${at}`)),
+        ),
+      );
+      const made = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
+      for (const outcome of outcomes)
+        if (outcome.status === 'rejected') assert.match(String(outcome.reason), /exceeded quota: seven/);
+      assert.equal(made.length, 7);
+      for (const { metadata } of made) await one.delete(configMaps, 'default', metadata?.name ?? '');
+      assert.equal((await two.list(configMaps, { namespace: 'default' })).items.length, base);
+    }
+    await one.delete(resourceQuotas, 'default', 'seven');
   });
 
   test('kubectl applies at one, gets and deletes at the other', {
