@@ -16,6 +16,7 @@ import { disruptionController } from './disruption/controller.ts';
 import { endpointsController } from './endpoints/controller.ts';
 import { endpointSliceController } from './endpointslice/controller.ts';
 import { endpointSliceMirroringController } from './endpointslice-mirroring/controller.ts';
+import { ephemeralVolumeController } from './ephemeral-volume/controller.ts';
 import { garbageCollectorController } from './garbage-collector/controller.ts';
 import { horizontalPodAutoscalerController } from './horizontal-pod-autoscaler/controller.ts';
 import { jobController } from './job/controller.ts';
@@ -81,6 +82,7 @@ const starts: Readonly<Record<string, Start>> = {
     horizontalPodAutoscalerController(context, autoscalerSyncMs),
   'volume-binder': volumeBinderController,
   'volume-protection': volumeProtectionController,
+  'ephemeral-volume': ephemeralVolumeController,
   endpointslice: endpointSliceController,
   endpoints: endpointsController,
   'endpointslice-mirroring': endpointSliceMirroringController,

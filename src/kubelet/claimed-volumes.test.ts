@@ -3,8 +3,10 @@ import { chmod, mkdir, mkdtemp, rm, stat, symlink, writeFile } from 'node:fs/pro
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { FakeApi } from '../../test/support/fake-api.ts';
 import type { PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec } from '../api/gen/core-v1.ts';
-import { locateClaim, prepareLocalVolume } from './claimed-volumes.ts';
+import { fetchClaimedVolumes, locateClaim, prepareLocalVolume } from './claimed-volumes.ts';
+import { persistentVolumeClaims, persistentVolumes } from '../api/resource.ts';
 import { MountError } from './config-error.ts';
 
 const claim: PersistentVolumeClaim = {
@@ -25,6 +27,25 @@ test('claim: a hostPath and a local volume are found', () => {
     kind: 'local',
     path: '/mnt/a',
   });
+});
+
+test('claim: one of an ephemeral volume is used by the Pod that it was made for', async () => {
+  const api = new FakeApi();
+  const pod = {
+    metadata: { name: 'web', namespace: 'default', uid: 'u2' },
+    spec: { containers: [], volumes: [{ name: 'scratch', ephemeral: {} }] },
+  };
+  const owner = { apiVersion: 'v1', kind: 'Pod', name: 'web', uid: 'u2', controller: true };
+  const metadata = { name: 'web-scratch', namespace: 'default', uid: 'u1', ownerReferences: [owner] };
+  api.seed(persistentVolumeClaims, { ...claim, metadata });
+  api.seed(persistentVolumes, volume({ local: { path: '/mnt/a' } }));
+  const { signal } = new AbortController();
+  assert.deepEqual(
+    [...(await fetchClaimedVolumes(api, pod, signal))],
+    [['scratch', { kind: 'local', path: '/mnt/a' }]],
+  );
+  const another = { ...pod, metadata: { ...pod.metadata, uid: 'u3' } };
+  await assert.rejects(fetchClaimedVolumes(api, another, signal), /was not created for pod default\/web/);
 });
 
 for (const { name, of = claim, with: held, want } of [

@@ -8,6 +8,7 @@ import type {
 } from '../api/gen/core-v1.ts';
 import { volumeSourcesOf } from '../api/kinds/persistentvolume.ts';
 import type { JsonObject } from '../api/object.ts';
+import { foreignClaimProblem, podClaims } from '../api/pod-claims.ts';
 import { persistentVolumeClaims, persistentVolumes } from '../api/resource.ts';
 import { type ApiClient, isApiError } from '../client/client.ts';
 import { MountError } from './config-error.ts';
@@ -28,12 +29,12 @@ export async function fetchClaimedVolumes(
 ): Promise<ReadonlyMap<string, ClaimedVolume>> {
   const { namespace = 'default' } = pod.metadata ?? {};
   const found = new Map<string, ClaimedVolume>();
-  for (const { name, persistentVolumeClaim } of pod.spec?.volumes ?? []) {
-    if (persistentVolumeClaim === undefined) continue;
-    const { claimName } = persistentVolumeClaim;
+  for (const { volumeName: name, claimName, isEphemeral } of podClaims(pod)) {
     const claim = await absentAsError(client.get(persistentVolumeClaims, namespace, claimName, signal), {
       message: `persistentvolumeclaim ${JSON.stringify(claimName)} not found`,
     });
+    const foreign = isEphemeral ? foreignClaimProblem(pod, claim) : undefined;
+    if (foreign !== undefined) throw new MountError(foreign);
     const volumeName = claim.spec?.volumeName ?? '';
     const volume =
       volumeName === ''

@@ -63,7 +63,8 @@ function volumeProblem(volume: Volume): string | undefined {
     ?.flatMap((source) => Object.entries(source))
     .find(([kind, value]) => value !== undefined && !projections.has(kind));
   if (projection !== undefined) return `has a projected source of kind ${projection[0]}`;
-  if (isFilesVolume(volume) || volume.hostPath !== undefined || volume.persistentVolumeClaim !== undefined)
+  const { hostPath, persistentVolumeClaim, ephemeral } = volume;
+  if (isFilesVolume(volume) || [hostPath, persistentVolumeClaim, ephemeral].some((one) => one !== undefined))
     return undefined;
   // A volume without any source is an emptyDir.
   const kind = Object.entries(volume).find(([key, value]) => key !== 'name' && value !== undefined)?.[0];

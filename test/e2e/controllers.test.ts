@@ -156,7 +156,7 @@ async function autoscale({ kubectl, apply }: Awaited<ReturnType<typeof startClus
       versions: [{ ...version, subresources: { scale } }],
     },
   });
-  await kubectl('wait', '--for=condition=Established', 'crd/crews.example.com', '--timeout=20s');
+  await kubectl('wait', '--for=condition=Established', 'crd/crews.example.com', '--timeout=60s');
   const crew = { apiVersion: 'example.com/v1', kind: 'Crew' };
   await apply({ ...crew, metadata: { name: 'caddy', namespace: 'default' }, spec: { replicas: 1 } });
   await apply(scaler('v2', { minReplicas: 3, maxReplicas: 5 }, crew));

@@ -394,6 +394,22 @@ test('workloads: Pods wait for gates, volumes and room, claims in use stay', opt
   await kubectl('delete', 'pod/user', '--timeout=60s');
   await kubectl('wait', '--for=delete', 'pvc/data', 'pv/near', '--timeout=60s');
 
+  const spare = { capacity: { storage: '1Gi' }, hostPath: { path: '/tmp' } };
+  const template = { spec: { ...access, resources: { requests: { storage: '500Mi' } } } };
+  await apply(
+    {
+      apiVersion: 'v1',
+      kind: 'PersistentVolume',
+      metadata: { name: 'spare' },
+      spec: { ...access, ...spare },
+    },
+    pod('scratch', { volumes: [{ name: 'data', ephemeral: { volumeClaimTemplate: template } }] }),
+  );
+  await kubectl('wait', '--for=condition=Ready', 'pod/scratch', '--timeout=60s');
+  assert.match(await kubectl('get', 'pvc'), /scratch-data +Bound +spare/);
+  await kubectl('delete', 'pod/scratch', '--timeout=60s');
+  await kubectl('wait', '--for=delete', 'pvc/scratch-data', '--timeout=60s');
+
   // A node has 8 cores: who is more important takes them, unless its class is too polite.
   const large = (priorityClassName: string): object => ({
     priorityClassName,

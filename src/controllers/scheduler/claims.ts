@@ -1,6 +1,7 @@
 import type { PersistentVolume, PersistentVolumeClaim, Pod } from '../../api/gen/core-v1.ts';
 import type { StorageClass } from '../../api/gen/storage-v1.ts';
 import type { ObjectKey } from '../../api/object.ts';
+import { foreignClaimProblem, podClaims } from '../../api/pod-claims.ts';
 import { type DelayedClaim, isDelayed } from './delayed-claims.ts';
 
 export type ClaimLookup = {
@@ -28,10 +29,15 @@ export function findClaimedPlaces(pod: Pod, placed: Iterable<Pod>, lookup: Claim
   const namespace = pod.metadata?.namespace ?? 'default';
   const volumes: PersistentVolume[] = [];
   const delayed: DelayedClaim[] = [];
-  for (const name of claimNamesOf(pod)) {
+  for (const { claimName: name, isEphemeral } of podClaims(pod)) {
     const quoted = JSON.stringify(name);
     const claim = lookup.claim(namespace, name);
-    if (claim === undefined) return nowhere(`persistentvolumeclaim ${quoted} not found`);
+    if (claim === undefined) {
+      const maker = 'waiting for ephemeral volume controller to create the persistentvolumeclaim';
+      return nowhere(isEphemeral ? `${maker} ${quoted}` : `persistentvolumeclaim ${quoted} not found`);
+    }
+    const foreign = isEphemeral ? foreignClaimProblem(pod, claim) : undefined;
+    if (foreign !== undefined) return nowhere(foreign);
     if (claim.metadata?.deletionTimestamp !== undefined)
       return nowhere(`persistentvolumeclaim ${quoted} is being deleted`);
     const volumeName = claim.spec?.volumeName ?? '';
@@ -57,15 +63,10 @@ function nowhere(reason: string): ClaimedPlaces {
   return { kind: 'nowhere', reason };
 }
 
-function claimNamesOf(pod: Pod): readonly string[] {
-  return (pod.spec?.volumes ?? []).flatMap(({ persistentVolumeClaim }) =>
-    persistentVolumeClaim === undefined ? [] : [persistentVolumeClaim.claimName],
-  );
-}
-
 function isUsed(namespace: string, name: string, placed: Iterable<Pod>): boolean {
   for (const other of placed) {
-    if (other.metadata?.namespace === namespace && claimNamesOf(other).includes(name)) return true;
+    if (other.metadata?.namespace !== namespace) continue;
+    if (podClaims(other).some(({ claimName }) => claimName === name)) return true;
   }
   return false;
 }

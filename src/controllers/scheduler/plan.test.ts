@@ -86,6 +86,7 @@ const claims: Readonly<Record<string, PersistentVolumeClaim>> = {
   pending: { spec: {}, status: { phase: 'Pending' } },
   leaving: { metadata: { deletionTimestamp: '2026-01-01T00:00:00Z' }, ...bound('anywhere') },
   dangling: bound('none'),
+  'a-foreign': { metadata: { name: 'a-foreign' }, ...bound('anywhere') },
   anywhere: bound('anywhere'),
   onN2: bound('onN2'),
   late: waiting('late', 'late', '1Gi'),
@@ -97,6 +98,8 @@ const claims: Readonly<Record<string, PersistentVolumeClaim>> = {
 const claiming = (...names: readonly string[]): Partial<PodSpec> => ({
   volumes: names.map((claimName) => ({ name: claimName, persistentVolumeClaim: { claimName } })),
 });
+
+const owning = (name: string): Partial<PodSpec> => ({ volumes: [{ name, ephemeral: {} }] });
 
 function place(wanted: Pod, nodes: readonly Node[], placed: readonly Pod[] = []): string {
   const cluster = new ClusterState();
@@ -318,6 +321,18 @@ const cases: readonly {
     pod: pod('a', claiming('late')),
     nodes: [node('n1'), node('n2')],
     want: 'n2 with late=lateOnN2',
+  },
+  {
+    name: 'a claim of its own that is not made yet',
+    pod: pod('a', owning('fresh')),
+    nodes: [node('n1')],
+    want: '0/1 nodes are available: waiting for ephemeral volume controller to create the persistentvolumeclaim "a-fresh".',
+  },
+  {
+    name: 'a claim that only has the name of its own',
+    pod: pod('a', owning('foreign')),
+    nodes: [node('n1')],
+    want: '0/1 nodes are available: PVC default/a-foreign was not created for pod default/a (pod is not owner).',
   },
   {
     name: 'a volume that was given away is not there',

@@ -1,14 +1,11 @@
 import type { Pod } from '../../api/gen/core-v1.ts';
 import { type KubeObject, type ObjectKey, objectKey } from '../../api/object.ts';
+import { podClaims } from '../../api/pod-claims.ts';
 
 /** "namespace/name" of every claim that a Pod uses. Before it has a node it uses none: no node mounts anything for it. */
 export function claimsInUse(pod: Pod): readonly ObjectKey[] {
   if ((pod.spec?.nodeName ?? '') === '') return [];
-  return (pod.spec?.volumes ?? []).flatMap(({ persistentVolumeClaim }) =>
-    persistentVolumeClaim === undefined
-      ? []
-      : [objectKey(pod.metadata?.namespace, persistentVolumeClaim.claimName)],
-  );
+  return podClaims(pod).map(({ claimName }) => objectKey(pod.metadata?.namespace, claimName));
 }
 
 /** The finalizers that an object is to have; undefined: those that it has. */
