@@ -20,6 +20,8 @@ import { dial, echo, Recorder, serve } from './transport-harness.ts';
 const transports: readonly (readonly [name: string, transport: ServerTransport | string])[] = [
   ['net', netTransport],
   ['uring', openUring()],
+  // Whoever has much to say at once finds the one queue full, and what comes lies outside of the other.
+  ['uring with short queues', openUring(undefined, { submissions: 2, completions: 4 })],
 ];
 
 const options = { timeout: 300_000 };

@@ -3,11 +3,11 @@ import { openUringTransport } from '../../src/l7/transport/uring-transport.ts';
 
 /**
  * A transport on io_uring, or why there is none here.
- * @param openTls as that of openUringTransport
+ * @param how as that of openUringTransport
  */
-export function openUring(...openTls: Parameters<typeof openUringTransport>): ServerTransport | string {
+export function openUring(...how: Parameters<typeof openUringTransport>): ServerTransport | string {
   try {
-    return openUringTransport(...openTls);
+    return openUringTransport(...how);
   } catch (error) {
     return `io_uring cannot be used: ${String(error)}`;
   }

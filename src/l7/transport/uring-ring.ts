@@ -1,9 +1,13 @@
 import type { Kernel } from './uring-kernel.ts';
 
-/** Submission entries. When all are taken, they are handed to the kernel at once. */
-const submissionsMax = 4096;
-/** Completions that fit; the kernel keeps more aside until these are read. */
-const completionsMax = 16_384;
+/** How many entries the ring has for each direction; powers of two. */
+export type RingSize = {
+  /** When all are taken, they are handed to the kernel at once. */
+  readonly submissions: number;
+  /** The kernel keeps more aside until these are read. */
+  readonly completions: number;
+};
+export const ordinarySize: RingSize = { submissions: 4096, completions: 16_384 };
 /** Buffers that reads land in, shared by all connections. With none left a connection's reading starts anew a moment later. */
 export const readBuffers = 1024;
 /** So many of them are in use at first, and so many more each time that there are none left: few stay in the processor's cache. */
@@ -25,6 +29,14 @@ const SETUP_COOP_TASKRUN = 1 << 8;
 const SETUP_SINGLE_ISSUER = 1 << 12;
 const SETUP_DEFER_TASKRUN = 1 << 13;
 const REGISTER_PBUF_RING = 22n;
+/** What the ring relies on, as the kernel's answer to io_uring_setup tells it; kernels from 6.1 on have it all. */
+const featureBits = {
+  IORING_FEAT_SINGLE_MMAP: 1 << 0,
+  IORING_FEAT_NODROP: 1 << 1,
+  IORING_FEAT_FAST_POLL: 1 << 5,
+  IORING_FEAT_EXT_ARG: 1 << 8,
+  IORING_FEAT_CQE_SKIP: 1 << 11,
+} as const;
 /** In the submission ring's flags: completions wait outside of the ring, for it was full. */
 const SQ_CQ_OVERFLOW = 2;
 const ENTER_GETEVENTS = 1;
@@ -101,21 +113,26 @@ export class Ring {
   #stalled = 0;
   #tellsAll = true;
 
-  constructor(kernel: Kernel) {
+  constructor(kernel: Kernel, { submissions, completions }: RingSize = ordinarySize) {
     this.#kernel = kernel;
     const parameters = kernel.map(4096);
     const view = new DataView(parameters.memory);
     const flags =
       SETUP_CQSIZE | SETUP_SUBMIT_ALL | SETUP_COOP_TASKRUN | SETUP_SINGLE_ISSUER | SETUP_DEFER_TASKRUN;
-    view.setUint32(4, completionsMax, true);
+    view.setUint32(4, completions, true);
     view.setUint32(8, flags, true);
-    this.fd = kernel.setup(submissionsMax, parameters.address);
+    this.fd = kernel.setup(submissions, parameters.address);
     if (this.fd < 0) throw kernel.failed('io_uring_setup');
     const offset = (at: number): number => view.getUint32(at, true);
+    const lacking = missingFeature(offset(20));
+    if (lacking !== undefined) {
+      kernel.libc.close(this.fd);
+      throw new Error(`the kernel's io_uring has no ${lacking}`);
+    }
     const array = offset(64);
-    const ringBytes = Math.max(array + submissionsMax * 4, offset(100) + completionsMax * 16);
+    const ringBytes = Math.max(array + submissions * 4, offset(100) + completions * 16);
     const ring = kernel.map(pages(ringBytes), { fd: this.fd, offset: 0n });
-    const entries = kernel.map(submissionsMax * 64, { fd: this.fd, offset: 0x1000_0000n });
+    const entries = kernel.map(pages(submissions * 64), { fd: this.fd, offset: 0x1000_0000n });
     this.#ring32 = new Int32Array(ring.memory);
     this.#entries8 = new Uint8Array(entries.memory);
     this.#entries16 = new Uint16Array(entries.memory);
@@ -128,9 +145,9 @@ export class Ring {
     this.#cqTail = offset(84) >> 2;
     this.#cqMask = this.#ring32[offset(88) >> 2]!;
     this.#cqes = offset(100) >> 2;
-    for (let i = 0; i < submissionsMax; i += 1) this.#ring32[(array >> 2) + i] = i;
+    for (let i = 0; i < submissions; i += 1) this.#ring32[(array >> 2) + i] = i;
     this.#tail = this.#ring32[this.#sqTail]!;
-    const addresses = kernel.map(submissionsMax * 32);
+    const addresses = kernel.map(pages(submissions * 32));
     this.#addresses = new Uint8Array(addresses.memory);
     this.#addressesAt = addresses.address;
     // struct io_uring_getevents_arg at 2048, the struct __kernel_timespec that it points to at 2080.
@@ -183,7 +200,7 @@ export class Ring {
 
   /** Takes the next entry; its index in 64-byte units. Everything in it that is not set is zero. */
   #entry(operation: number, fd: number, user: number, kind: number): number {
-    while (((this.#tail - Atomics.load(this.#ring32, this.#sqHead)) | 0) >= submissionsMax) this.enter(0);
+    while (((this.#tail - Atomics.load(this.#ring32, this.#sqHead)) | 0) > this.#sqMask) this.enter(0);
     const index = this.#tail & this.#sqMask;
     const words = this.#entries32;
     const at = index * 16;
@@ -332,6 +349,11 @@ export class Ring {
   end(): void {
     this.#kernel.libc.close(this.fd);
   }
+}
+
+/** The first that is not among `bits`; undefined: all are. */
+export function missingFeature(bits: number): string | undefined {
+  return Object.entries(featureBits).find(([, bit]) => (bits & bit) === 0)?.[0];
 }
 
 function pages(bytes: number): number {

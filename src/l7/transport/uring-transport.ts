@@ -23,7 +23,16 @@ import { acceptProxied } from './proxied-connection.ts';
 import { acceptTls } from './tls-acceptor.ts';
 import { UringConnection, type UringHost } from './uring-connection.ts';
 import { errorName, type Kernel, kernelTooOld, openKernel } from './uring-kernel.ts';
-import { COMPLETION_MORE, ECANCELED, EMFILE, ENFILE, KIND_ACCEPT, Ring } from './uring-ring.ts';
+import {
+  COMPLETION_MORE,
+  ECANCELED,
+  EMFILE,
+  ENFILE,
+  KIND_ACCEPT,
+  ordinarySize,
+  Ring,
+  type RingSize,
+} from './uring-ring.ts';
 import { SendMemory } from './uring-send-memory.ts';
 import { RingTurns } from './uring-turns.ts';
 
@@ -43,7 +52,10 @@ const acceptRetryMs = 50;
  * The transport on io_uring. Throws when the kernel, or what confines this process, refuses it. TLS towards endpoints stays on
  * node:tls, and so does that of clients where OpenSSL cannot be called. Its memory is never unmapped: make one a process.
  */
-export function openUringTransport(openTls = () => new OpenSslMemory(openOpenSsl())): UringTransport {
+export function openUringTransport(
+  openTls = () => new OpenSslMemory(openOpenSsl()),
+  size = ordinarySize,
+): UringTransport {
   const tooOld = kernelTooOld();
   if (tooOld !== undefined) throw new Error(tooOld);
   let tls: OpenSslMemory | { readonly problem: unknown };
@@ -52,7 +64,7 @@ export function openUringTransport(openTls = () => new OpenSslMemory(openOpenSsl
   } catch (problem) {
     tls = { problem };
   }
-  return new UringTransport(openKernel(), tls);
+  return new UringTransport(openKernel(), tls, size);
 }
 
 type User = { complete(kind: number, result: number, flags: number): void };
@@ -77,11 +89,11 @@ export class UringTransport implements ServerTransport {
   #confirming: UringConnection[] = [];
 
   /** @param tls what decrypts clients' TLS, or why node:tls does */
-  constructor(kernel: Kernel, tls: OpenSslMemory | { readonly problem: unknown }) {
+  constructor(kernel: Kernel, tls: OpenSslMemory | { readonly problem: unknown }, size: RingSize) {
     if (tls instanceof OpenSslMemory) this.#openSsl = tls;
     else this.tlsProblem = tls.problem;
     this.#kernel = kernel;
-    this.#ring = new Ring(kernel);
+    this.#ring = new Ring(kernel, size);
     lend(this.#ring.readMemory);
     this.#oneAt = kernel.addressOf(one);
     this.#addressAt = kernel.addressOf(addressBytes);
