@@ -1,5 +1,6 @@
 /** TLS below the protocol core: what is agreed on, who is believed, whichever transport carries it. */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer as createPlainServer } from 'node:net';
 import { buffer } from 'node:stream/consumers';
@@ -331,6 +332,26 @@ for (const [name, transport] of [
       }
     }
     assert.equal(accepted.length, 0);
+  });
+
+  check('a client may ask for new keys, and gets what is said with them', async (t, over) => {
+    const { port } = await serve(t, over);
+    const client = spawn('openssl', ['s_client', '-tls1_3', '-connect', `${localhost}:${port}`]);
+    t.after(() => client.kill());
+    let text = '';
+    for (const output of [client.stdout, client.stderr]) {
+      output.on('data', (data) => {
+        text += String(data);
+      });
+    }
+    const say = async (line: string, awaited: string): Promise<void> => {
+      client.stdin.write(`${line}\n`);
+      await until(() => text.includes(awaited));
+    };
+    await until(() => text.includes('Verify return code'));
+    await say('before', '\nbefore');
+    await say('K', 'KEYUPDATE'); // a command of s_client's: it asks for ours, too
+    await say('after', '\nafter');
   });
 
   check('giving up before, while and after the handshake closes once', async (t, over) => {
