@@ -5,6 +5,7 @@ import type { Cri } from './cri.ts';
 import type { CriContainerStatus } from './cri-messages.ts';
 import { containerStates } from './cri-messages.ts';
 import { isGrpcError } from '../base/grpc.ts';
+import { LogFormatter, type LogQuery, parseLogLine } from './log-lines.ts';
 import { type NodePaths, terminationMessageFile } from './pod-paths.ts';
 import {
   byNewest,
@@ -17,6 +18,17 @@ import { runtimeLabels } from './sandbox-config.ts';
 
 /** Longest termination message that is shown, bytes. Kubernetes' own limit. */
 const messageBytesMax = 4096;
+/** Of a log that stands in for a message, characters; and how much of the file is read for it, with the heads of its lines, bytes. */
+const messageFromLogMax = 2048;
+const logEndBytesMax = 8192;
+const plainLog: LogQuery = {
+  follow: false,
+  previous: false,
+  timestamps: false,
+  tailLines: undefined,
+  limitBytes: undefined,
+  sinceMs: undefined,
+};
 /** How long after its task's end CRI may still call a container running, ms; both hear of it from the same event. */
 const settleMaxMs = 2_000;
 const settlePollMs = 5;
@@ -131,20 +143,31 @@ async function terminationMessage(
   uid: string,
 ): Promise<string> {
   if (container.state !== 'exited') return container.message;
-  const written = await readEnd(terminationMessageFile(paths, uid, container.name, container.attempt));
+  const written = await readEnd(
+    terminationMessageFile(paths, uid, container.name, container.attempt),
+    messageBytesMax,
+  );
   if (written !== '') return written;
   const policy = status.annotations[containerAnnotations.terminationMessagePolicy];
   if (policy !== 'FallbackToLogsOnError' || container.exitCode === 0) return container.message;
-  const log = await readEnd(status.logPath);
-  const lines = log.split('\n').map((line) => line.split(' ').slice(3).join(' '));
-  return lines.join('\n').slice(-2048);
+  return endOfLog(await readEnd(status.logPath, logEndBytesMax));
 }
 
-async function readEnd(path: string): Promise<string> {
+/** What the last lines of a log file said. The first one may be cut off: then it is left out. */
+export function endOfLog(log: string): string {
+  const formatter = new LogFormatter(plainLog);
+  const pieces = log.split('\n').flatMap((text) => {
+    const line = parseLogLine(Buffer.from(text));
+    return line === undefined ? [] : formatter.format(line);
+  });
+  return Buffer.concat(pieces).toString('utf8').slice(-messageFromLogMax);
+}
+
+async function readEnd(path: string, bytesMax: number): Promise<string> {
   try {
     await using file = await open(path, 'r');
     const { size } = await file.stat();
-    const length = Math.min(size, messageBytesMax);
+    const length = Math.min(size, bytesMax);
     const { buffer } = await file.read(Buffer.alloc(length), 0, length, size - length);
     return buffer.toString('utf8');
   } catch (error) {

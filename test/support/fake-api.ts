@@ -1,3 +1,4 @@
+import { stringAt } from '../../src/api/fields.ts';
 import {
   isJsonObject,
   type Json,
@@ -6,7 +7,7 @@ import {
   objectKey,
 } from '../../src/api/object.ts';
 import { applyStrategicPatch } from '../../src/api/patch/strategic.ts';
-import { apiVersionOf, type Resource, resourcePath } from '../../src/api/resource.ts';
+import { apiVersionOf, namespaces, type Resource, resourcePath } from '../../src/api/resource.ts';
 import { type Clock, rfc3339 } from '../../src/base/clock.ts';
 import {
   type ApiClient,
@@ -33,7 +34,8 @@ export type Write = string;
 
 /**
  * An API server in memory behind the ApiClient interface: versions, conflicts, watches, finalizers, graceful Pod
- * deletion, generations, status and binding subresources. No defaults, no validation, no admission.
+ * deletion, generations, status and binding subresources. No defaults, no validation; of admission only that
+ * nothing is made in a namespace that goes.
  * Every object given out is frozen, so a test fails where code changes a shared one.
  */
 export class FakeApi implements ApiClient {
@@ -195,6 +197,16 @@ export class FakeApi implements ApiClient {
       throw new ApiError('AlreadyExists', `${resource.plural} "${key}" already exists`, {
         httpStatus: 409,
       });
+    }
+    const namespace = this.find(namespaces, stringAt(metadata, 'namespace'));
+    if (namespace?.metadata?.deletionTimestamp !== undefined) {
+      throw new ApiError(
+        'Forbidden',
+        `unable to create new content in namespace ${namespace.metadata.name}`,
+        {
+          httpStatus: 403,
+        },
+      );
     }
     return this.#commit('ADDED', resource, copy) as unknown as T;
   }

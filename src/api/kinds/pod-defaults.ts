@@ -87,8 +87,7 @@ function defaultContainer(container: JsonObject, isEphemeral: boolean): void {
   setDefault(container, 'resources', {});
   for (const port of objectsAt(container, 'ports')) setDefault(port, 'protocol', 'TCP');
   for (const variable of objectsAt(container, 'env')) {
-    const fieldRef = objectAt(variable, 'valueFrom', 'fieldRef');
-    if (fieldRef !== undefined) setDefault(fieldRef, 'apiVersion', 'v1');
+    defaultFieldRef(objectAt(variable, 'valueFrom') ?? {});
   }
   for (const hook of ['postStart', 'preStop']) {
     const get = objectAt(container, 'lifecycle', hook, 'httpGet');
@@ -151,8 +150,9 @@ function defaultVolume(volume: JsonObject): void {
 }
 
 function defaultFieldRef(item: JsonObject): void {
-  const { fieldRef } = item;
+  const { fieldRef, resourceFieldRef } = item;
   if (isJsonObject(fieldRef)) setDefault(fieldRef, 'apiVersion', 'v1');
+  if (isJsonObject(resourceFieldRef)) setDefault(resourceFieldRef, 'divisor', '0');
 }
 
 /** How long a Pod stays on a node that is not ready or not reachable, seconds. */

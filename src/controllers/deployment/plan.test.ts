@@ -216,3 +216,18 @@ test('deployment: Progressing goes from updated over timed out to available', ()
   const available = finished.status.conditions?.find(({ type }) => type === 'Available');
   assert.equal(available?.message, 'Deployment has minimum availability.');
 });
+
+test('deployment: a revision beyond what a number holds goes up by one', () => {
+  const far = set('a', 1, 10, 10);
+  const annotations = {
+    ...far.metadata?.annotations,
+    'deployment.kubernetes.io/revision': '3546343826724305832',
+  };
+  const plan = planDeployment(
+    deployment('b'),
+    [{ ...far, metadata: { ...far.metadata, annotations } }],
+    () => [],
+  );
+  const made = plan.actions.find((action) => action.kind === 'create');
+  assert.equal(made?.set.metadata?.annotations?.['deployment.kubernetes.io/revision'], '3546343826724305833');
+});

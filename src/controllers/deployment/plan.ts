@@ -58,8 +58,8 @@ export function planDeployment(
 ): DeploymentPlan {
   const newSet = findNewReplicaSet(deployment, sets);
   const oldSets = sets.filter((set) => set !== newSet).toSorted(byCreation);
-  const revision = Math.max(0, ...oldSets.map(revisionOf)) + 1;
-  const kept = newSet === undefined ? undefined : Math.max(revisionOf(newSet), revision);
+  const revision = highest(oldSets.map(revisionOf)) + 1n;
+  const kept = newSet === undefined ? undefined : highest([revisionOf(newSet), revision]);
   const base = { newSet, oldSets, revision: kept === undefined ? undefined : String(kept) };
   if (deployment.metadata?.deletionTimestamp !== undefined)
     return { ...base, actions: [], revision: undefined };
@@ -85,7 +85,7 @@ function planRolling(
   deployment: Deployment,
   newSet: ReplicaSet | undefined,
   oldSets: readonly ReplicaSet[],
-  revision: number,
+  revision: bigint,
 ): readonly DeploymentAction[] {
   const maxReplicas = wantedReplicas(deployment) + rollingBounds(deployment).maxSurge;
   if (newSet === undefined) {
@@ -104,7 +104,7 @@ function planRecreate(
   deployment: Deployment,
   newSet: ReplicaSet | undefined,
   oldSets: readonly ReplicaSet[],
-  revision: number,
+  revision: bigint,
   podsOf: (set: ReplicaSet) => Iterable<Pod>,
 ): readonly DeploymentAction[] {
   const active = oldSets.filter((set) => replicasOf(set) > 0);
@@ -146,7 +146,7 @@ function sizeMarks(deployment: Deployment): Record<string, string> {
 function annotate(
   deployment: Deployment,
   newSet: ReplicaSet | undefined,
-  revision: number,
+  revision: bigint,
 ): readonly DeploymentAction[] {
   if (newSet === undefined) return [];
   const annotations = newReplicaSetAnnotations(deployment, newSet, revision);
@@ -194,7 +194,10 @@ function cleanUp(
   );
   const excess = oldSets.length - (deployment.spec?.revisionHistoryLimit ?? 10);
   return removable
-    .toSorted((a, b) => revisionOf(a) - revisionOf(b))
+    .toSorted((a, b) => (revisionOf(a) < revisionOf(b) ? -1 : 1))
     .slice(0, Math.max(0, excess))
     .map((set) => ({ kind: 'remove', set }));
 }
+
+const highest = (revisions: readonly bigint[]): bigint =>
+  revisions.reduce((most, revision) => (revision > most ? revision : most), 0n);

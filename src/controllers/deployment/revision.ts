@@ -44,14 +44,15 @@ export function templateHash(deployment: Deployment): string {
   return Array.from(String(hash), (digit) => alphabet[digit.charCodeAt(0) % alphabet.length]).join('');
 }
 
-export function revisionOf(object: { readonly metadata?: ReplicaSet['metadata'] }): number {
-  return Number(object.metadata?.annotations?.[revisionAnnotation] ?? 0) || 0;
+/** A 64-bit number in Kubernetes: it may be set by hand to more than a `number` holds. 0 without one. */
+export function revisionOf(object: { readonly metadata?: ReplicaSet['metadata'] }): bigint {
+  return BigInt(/^\d{1,19}$/.exec(object.metadata?.annotations?.[revisionAnnotation] ?? '')?.[0] ?? 0);
 }
 
 /** The new ReplicaSet to create. */
 export function newReplicaSet(
   deployment: Deployment,
-  revision: number,
+  revision: bigint,
   replicas: number,
   maxReplicas: number,
 ): ReplicaSet {
@@ -90,7 +91,7 @@ export function newReplicaSet(
 export function newReplicaSetAnnotations(
   deployment: Deployment,
   set: ReplicaSet,
-  revision: number,
+  revision: bigint,
 ): Record<string, string> {
   const annotations: Record<string, string> = {
     ...set.metadata?.annotations,
@@ -99,7 +100,7 @@ export function newReplicaSetAnnotations(
   const old = revisionOf(set);
   if (old >= revision) return annotations;
   annotations[revisionAnnotation] = String(revision);
-  if (old > 0) {
+  if (old > 0n) {
     const history = (annotations[revisionHistoryAnnotation] ?? '').split(',').filter((entry) => entry !== '');
     annotations[revisionHistoryAnnotation] = [...history, String(old)].slice(-20).join(',');
   }

@@ -146,11 +146,7 @@ class GarbageCollector {
     if (item.deletion === 'foreground') await this.#awaitDependents(item, signal);
     const states = new Map<string, OwnerState>();
     for (const owner of item.owners) states.set(owner.uid, await this.#stateOf(item, owner, signal));
-    const verdict = judge(
-      item,
-      (owner) => states.get(owner.uid) ?? 'unknown',
-      this.#graph.dependentsOf(uid).length > 0,
-    );
+    const verdict = judge(item, (owner) => states.get(owner.uid) ?? 'unknown', this.#graph.dependentsOf(uid));
     await this.#execute(item, verdict, signal);
     return [...states.values()].includes('unknown') ? requeueAfter(unknownOwnerMs) : done;
   }
@@ -159,6 +155,7 @@ class GarbageCollector {
     try {
       if (verdict.kind === 'dropReferences') await this.#dropReferences(item, verdict.uids, signal);
       if (verdict.kind !== 'delete') return;
+      if (verdict.unblocks) await this.#unblockOwners(item, signal);
       const options = { uid: item.uid, propagationPolicy: verdict.policy, signal } as const;
       await this.#client.delete(item.resource, item.namespace, item.name, options);
     } catch (error) {
@@ -167,11 +164,23 @@ class GarbageCollector {
   }
 
   async #dropReferences(item: Item, uids: readonly string[], signal: AbortSignal): Promise<void> {
+    await this.#changeOwners(item, signal, (owners) => owners.filter(({ uid }) => !uids.includes(uid)));
+  }
+
+  async #unblockOwners(item: Item, signal: AbortSignal): Promise<void> {
+    await this.#changeOwners(item, signal, (owners) =>
+      owners.map((owner) => ({ ...owner, blockOwnerDeletion: false })),
+    );
+  }
+
+  async #changeOwners(
+    item: Item,
+    signal: AbortSignal,
+    change: (owners: readonly OwnerReference[]) => readonly OwnerReference[],
+  ): Promise<void> {
     const current = await this.#client.get(item.resource, item.namespace, item.name, signal);
     if (current.metadata?.uid !== item.uid) return;
-    const rest = (current.metadata.ownerReferences ?? []).filter(
-      (reference) => !uids.includes(reference.uid),
-    );
+    const rest = change(current.metadata.ownerReferences ?? []);
     const { uid, resourceVersion } = current.metadata;
     const patch = { metadata: { uid, resourceVersion, ownerReferences: rest.length === 0 ? null : rest } };
     await this.#client.patch(item.resource, item.namespace, item.name, 'merge', patch, { signal });

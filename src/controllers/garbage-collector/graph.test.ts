@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { pods } from '../../api/resource.ts';
-import { itemOf, judge, OwnerGraph, type OwnerState } from './graph.ts';
+import { type Item, itemOf, judge, OwnerGraph, type OwnerState } from './graph.ts';
 
 function pod(name: string, owners: readonly string[]) {
   const ownerReferences = owners.map((uid) => ({
@@ -17,47 +17,53 @@ function pod(name: string, owners: readonly string[]) {
 const cases: readonly {
   name: string;
   states: Readonly<Record<string, OwnerState>>;
-  hasDependents: boolean;
+  dependents: readonly Item[];
   want: object;
 }[] = [
-  { name: 'its owner is there', states: { a: 'present' }, hasDependents: false, want: { kind: 'keep' } },
+  { name: 'its owner is there', states: { a: 'present' }, dependents: [], want: { kind: 'keep' } },
   {
     name: 'its only owner is gone',
     states: { a: 'absent' },
-    hasDependents: false,
-    want: { kind: 'delete', policy: 'Background' },
+    dependents: [],
+    want: { kind: 'delete', policy: 'Background', unblocks: false },
   },
   {
     name: 'one of two owners is gone',
     states: { a: 'absent', b: 'present' },
-    hasDependents: false,
+    dependents: [],
     want: { kind: 'dropReferences', uids: ['a'] },
   },
   {
     name: 'an owner that nobody knows may be there',
     states: { a: 'unknown' },
-    hasDependents: false,
+    dependents: [],
     want: { kind: 'keep' },
   },
   {
     name: 'its owner waits for it',
     states: { a: 'awaitsDependents' },
-    hasDependents: false,
-    want: { kind: 'delete', policy: 'Background' },
+    dependents: [],
+    want: { kind: 'delete', policy: 'Background', unblocks: false },
   },
   {
     name: 'its owner waits and it has dependents',
     states: { a: 'awaitsDependents' },
-    hasDependents: true,
-    want: { kind: 'delete', policy: 'Foreground' },
+    dependents: [pod('y', ['x'])],
+    want: { kind: 'delete', policy: 'Foreground', unblocks: false },
+  },
+  {
+    name: 'its owner waits and its dependent waits too: they may wait for each other in a circle',
+    states: { a: 'awaitsDependents' },
+    dependents: [{ ...pod('a', ['x']), deletion: 'foreground' }],
+    want: { kind: 'delete', policy: 'Foreground', unblocks: true },
   },
 ];
 
-for (const { name, states, hasDependents, want } of cases) {
+for (const { name, states, dependents, want } of cases) {
   test(`garbage collector: ${name}`, () => {
     const item = pod('x', Object.keys(states));
     assert.deepEqual(
-      judge(item, ({ uid }) => states[uid] ?? 'unknown', hasDependents),
+      judge(item, ({ uid }) => states[uid] ?? 'unknown', dependents),
       want,
     );
   });

@@ -78,13 +78,18 @@ export type Verdict =
   | { readonly kind: 'keep' }
   /** Somebody still owns it: these references lead nowhere and go. */
   | { readonly kind: 'dropReferences'; readonly uids: readonly string[] }
-  | { readonly kind: 'delete'; readonly policy: 'Foreground' | 'Background' | 'Orphan' };
+  | {
+      readonly kind: 'delete';
+      readonly policy: 'Foreground' | 'Background' | 'Orphan';
+      /** A dependent waits for its own dependents, maybe for this object: it must not hold up its owners, or nobody goes. */
+      readonly unblocks: boolean;
+    };
 
 /** What is to become of an object with owners. An object whose owners are unknown is kept: deleting is for ever. */
 export function judge(
   item: Item,
   stateOf: (owner: OwnerReference) => OwnerState,
-  hasDependents: boolean,
+  dependents: readonly Item[],
 ): Verdict {
   if (item.owners.length === 0 || item.deletion !== undefined) return { kind: 'keep' };
   const states = item.owners.map((owner) => ({ owner, state: stateOf(owner) }));
@@ -95,5 +100,7 @@ export function judge(
   const awaited = rest.some(
     ({ owner, state }) => state === 'awaitsDependents' && owner.blockOwnerDeletion === true,
   );
-  return { kind: 'delete', policy: awaited && hasDependents ? 'Foreground' : 'Background' };
+  if (!awaited || dependents.length === 0) return { kind: 'delete', policy: 'Background', unblocks: false };
+  const unblocks = dependents.some(({ deletion }) => deletion === 'foreground');
+  return { kind: 'delete', policy: 'Foreground', unblocks };
 }

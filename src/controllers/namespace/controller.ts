@@ -56,6 +56,11 @@ class NamespaceLoop {
     });
   }
 
+  async #emptyPods(namespace: string, signal: AbortSignal): Promise<Leftover[]> {
+    const leftover = await this.#empty(pods, namespace, signal);
+    return leftover.count > 0 ? [leftover] : [];
+  }
+
   /** Deletes all objects of one kind; returns those that are still there afterwards. */
   async #empty(resource: Resource, namespace: string, signal: AbortSignal): Promise<Leftover> {
     const { items } = await this.#client.list(resource, { namespace, signal });
@@ -84,8 +89,9 @@ class NamespaceLoop {
     if (object?.metadata?.deletionTimestamp === undefined) return done;
     if (object.spec?.finalizers?.includes(finalizer) !== true) return done;
     const discovered = await discoverResources(this.#client, signal);
-    const leftovers: Leftover[] = [];
-    for (const resource of discovered.resources) {
+    const leftovers = await this.#emptyPods(name, signal);
+    // The rest goes when no Pod runs any more that it may guard or serve, such as a NetworkPolicy (KEP-5080).
+    for (const resource of leftovers.length > 0 ? [] : discovered.resources) {
       if (!resource.namespaced || resource.plural === 'events') continue;
       const leftover = await this.#empty(resource, name, signal);
       if (leftover.count > 0) leftovers.push(leftover);
