@@ -53,14 +53,34 @@ export function planClaims<T extends KubeObject>(
   return { owned, adopt, release };
 }
 
-/** A merge patch that makes `owner` the controller. The uid makes it fail if the name was given to a new object. */
-export function adoptionPatch(object: KubeObject, reference: OwnerReference): unknown {
-  const { uid, resourceVersion, ownerReferences } = object.metadata ?? {};
-  return { metadata: { uid, resourceVersion, ownerReferences: [...(ownerReferences ?? []), reference] } };
+/**
+ * A merge patch that makes the reference's owner the controller, and puts on the `finalizer` that it holds its own
+ * with, if any. The uid makes it fail if the name was given to a new object.
+ */
+export function adoptionPatch(object: KubeObject, reference: OwnerReference, finalizer?: string): unknown {
+  const { uid, resourceVersion, ownerReferences = [], finalizers = [] } = object.metadata ?? {};
+  const held = finalizer === undefined || finalizers.includes(finalizer);
+  return {
+    metadata: {
+      uid,
+      resourceVersion,
+      ownerReferences: [...ownerReferences, reference],
+      ...(held ? {} : { finalizers: [...finalizers, finalizer] }),
+    },
+  };
 }
 
-export function releasePatch(object: KubeObject, ownerUid: string | undefined): unknown {
-  const { uid, resourceVersion, ownerReferences } = object.metadata ?? {};
-  const rest = (ownerReferences ?? []).filter((reference) => reference.uid !== ownerUid);
-  return { metadata: { uid, resourceVersion, ownerReferences: rest.length === 0 ? null : rest } };
+/** The reverse of `adoptionPatch`: left with the finalizer, the object could never go. */
+export function releasePatch(object: KubeObject, ownerUid: string | undefined, finalizer?: string): unknown {
+  const { uid, resourceVersion, ownerReferences = [], finalizers = [] } = object.metadata ?? {};
+  const rest = ownerReferences.filter((reference) => reference.uid !== ownerUid);
+  const others = finalizers.filter((one) => one !== finalizer);
+  return {
+    metadata: {
+      uid,
+      resourceVersion,
+      ownerReferences: rest.length === 0 ? null : rest,
+      ...(others.length === finalizers.length ? {} : { finalizers: others.length === 0 ? null : others }),
+    },
+  };
 }

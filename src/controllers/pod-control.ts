@@ -16,13 +16,16 @@ export class PodControl<T extends KubeObject> {
   readonly #client: ApiClient;
   readonly #resource: Resource<T>;
   readonly #recorder: Recorder;
+  readonly #finalizer: string | undefined;
   readonly #podInformer: Informer<Pod>;
   readonly #expected: Expectations<Pod>;
 
-  constructor(context: ControllerContext, resource: Resource<T>, recorder: Recorder) {
+  /** `finalizer`: what the owner holds its Pods with; put on with adoption, taken off with release. */
+  constructor(context: ControllerContext, resource: Resource<T>, recorder: Recorder, finalizer?: string) {
     this.#client = context.client;
     this.#resource = resource;
     this.#recorder = recorder;
+    this.#finalizer = finalizer;
     this.#podInformer = context.informers.of(pods);
     this.#expected = new Expectations(this.#podInformer, context.timing.clock);
   }
@@ -64,8 +67,11 @@ export class PodControl<T extends KubeObject> {
   async claim(owner: T, claims: Claims<Pod>, signal: AbortSignal): Promise<readonly Pod[]> {
     const reference = controllerReference(this.#resource, owner);
     const writes = [
-      ...claims.adopt.map((pod) => ({ pod, patch: adoptionPatch(pod, reference) })),
-      ...claims.release.map((pod) => ({ pod, patch: releasePatch(pod, owner.metadata?.uid) })),
+      ...claims.adopt.map((pod) => ({ pod, patch: adoptionPatch(pod, reference, this.#finalizer) })),
+      ...claims.release.map((pod) => ({
+        pod,
+        patch: releasePatch(pod, owner.metadata?.uid, this.#finalizer),
+      })),
     ];
     for (const { pod, patch } of writes) {
       const { namespace, name = '' } = pod.metadata ?? {};

@@ -1,5 +1,5 @@
-import { mkdir, realpath, writeFile } from 'node:fs/promises';
-import { dirname, join, sep } from 'node:path';
+import { chmod, mkdir, realpath, stat, writeFile } from 'node:fs/promises';
+import { dirname, isAbsolute, join, sep } from 'node:path';
 import type { Container, Pod, VolumeMount } from '../api/gen/core-v1.ts';
 import { ContainerConfigError } from './config-error.ts';
 import { type HostMount, terminationMessagePathDefault } from './container-config.ts';
@@ -8,7 +8,8 @@ import { hostsFile, type NodePaths, terminationMessageFile } from './pod-paths.t
 
 /**
  * The bind mounts of one container: its volumes, /etc/hosts, and the file for its termination message.
- * Makes missing subPath folders. Throws ContainerConfigError on a subPath that leads out of its volume.
+ * Makes missing subPath folders. Throws ContainerConfigError on a subPath that cannot be expanded or is not a path
+ * below its volume.
  */
 export async function prepareMounts(
   pod: Pod,
@@ -46,7 +47,8 @@ export async function prepareMounts(
   }
   const messageFile = terminationMessageFile(paths, uid, container.name, attempt);
   await mkdir(dirname(messageFile), { recursive: true });
-  await writeFile(messageFile, '', { mode: 0o666, flag: 'a' });
+  await writeFile(messageFile, '', { flag: 'a' });
+  await chmod(messageFile, 0o666); // whatever the umask: the container's user need not be root
   mounts.push({
     containerPath: container.terminationMessagePath ?? terminationMessagePathDefault,
     hostPath: messageFile,
@@ -56,33 +58,54 @@ export async function prepareMounts(
   return mounts;
 }
 
+/** Throws ContainerConfigError where the expression names a variable that the container does not have. */
 function subPathOf(mount: VolumeMount, env: ReadonlyMap<string, string>): string {
-  if (mount.subPathExpr !== undefined && mount.subPathExpr !== '')
-    return expandVariables(mount.subPathExpr, env);
-  return mount.subPath ?? '';
+  const { subPath = '', subPathExpr = '' } = mount;
+  if (subPathExpr === '') return subPath;
+  const get = (name: string): string => {
+    const value = env.get(name);
+    if (value !== undefined) return value;
+    throw new ContainerConfigError(
+      `subPathExpr ${JSON.stringify(subPathExpr)} names ${name}, which is no variable of the container`,
+    );
+  };
+  return expandVariables(subPathExpr, { get });
 }
 
+/**
+ * Makes what is missing of the path, one folder after the other, each as open as the volume itself. What is there as
+ * a link that leads out of the volume is refused before anything is made behind it.
+ */
 async function resolveSubPath(root: string, subPath: string, mount: VolumeMount): Promise<string> {
   if (subPath === '') return root;
-  const path = join(root, subPath);
-  if (!isWithin(root, path)) throw escapes(mount);
-  // Not there yet: a folder, as Kubernetes makes one. There as a link that leads out of the volume: refused.
-  await mkdir(path, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EEXIST') throw error;
-  });
-  const resolved = await realpath(path);
-  if (!isWithin(await realpath(root), resolved)) throw escapes(mount);
-  return resolved;
+  const names = subPath.split('/');
+  if (isAbsolute(subPath) || names.includes('..')) {
+    throw new ContainerConfigError(
+      `subPath ${JSON.stringify(subPath)} is not a path below volume ${mount.name}: it is absolute or has ..`,
+    );
+  }
+  const volume = await realpath(root);
+  const mode = (await stat(volume)).mode & 0o7777;
+  let path = volume;
+  for (const name of names) {
+    path = join(path, name);
+    try {
+      await mkdir(path);
+      await chmod(path, mode); // whatever the umask
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+      path = await realpath(path);
+      if (isWithin(volume, path)) continue;
+      throw new ContainerConfigError(
+        `subPath ${JSON.stringify(subPath)} leads out of volume ${mount.name} by a link`,
+      );
+    }
+  }
+  return path;
 }
 
 function isWithin(root: string, path: string): boolean {
   return path === root || path.startsWith(root.endsWith(sep) ? root : `${root}${sep}`);
-}
-
-function escapes(mount: VolumeMount): ContainerConfigError {
-  return new ContainerConfigError(
-    `subPath ${JSON.stringify(mount.subPath)} leads out of volume ${mount.name}`,
-  );
 }
 
 function propagationOf(mount: VolumeMount): HostMount['propagation'] {

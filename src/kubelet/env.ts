@@ -73,9 +73,7 @@ function valueOf(
 ): string | undefined {
   if (variable.valueFrom === undefined) {
     const value = variable.value ?? '';
-    return value.includes('$')
-      ? expandVariables(value, { get: lookUp } as ReadonlyMap<string, string>)
-      : value;
+    return value.includes('$') ? expandVariables(value, { get: lookUp }) : value;
   }
   return sourceValue(variable.valueFrom, variable.name, container, sources);
 }

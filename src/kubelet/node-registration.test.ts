@@ -104,7 +104,7 @@ test('node status: conditions that others wrote stay, addresses that are gone do
   const { status } = api.find(nodes, 'n') ?? {};
   assert.deepEqual(
     status?.conditions?.map(({ type }) => type),
-    ['SCTPUnavailable', 'MemoryPressure', 'DiskPressure', 'PIDPressure', 'Ready'],
+    ['MemoryPressure', 'DiskPressure', 'PIDPressure', 'Ready', 'SCTPUnavailable'],
   );
   assert.deepEqual(
     status?.addresses?.map(({ address }) => address),

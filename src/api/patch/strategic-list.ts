@@ -11,7 +11,7 @@ export type KeyedMerge = {
   merge(item: JsonObject, change: JsonObject): JsonObject;
 };
 
-/** Merges `changes` by key; then orders as `order` says, or appends what is new. */
+/** Merges `changes` by key; then orders as `order` says, or without one as the changes themselves stand. */
 export function mergeKeyedList(
   base: readonly Json[],
   changes: readonly Json[],
@@ -49,7 +49,11 @@ export function mergeKeyedList(
     if (isJsonObject(old)) result[at] = rules.merge(old, change);
     else result.push(rules.merge({}, change));
   }
-  return order === undefined ? result : reorder(result, order, base, rules.mergeKey);
+  return reorder(result, order ?? changes.filter(isKept), base, rules.mergeKey);
+}
+
+function isKept(change: Json): boolean {
+  return !isJsonObject(change) || change['$patch'] !== 'delete';
 }
 
 function replaceWhole(changes: readonly Json[], rules: KeyedMerge): Json[] {
@@ -70,14 +74,14 @@ function findElement(list: readonly Json[], change: JsonObject, rules: KeyedMerg
   return exact === -1 ? first : exact;
 }
 
-/** Union that keeps first occurrences; then ordered as `order` says. */
+/** Union that keeps first occurrences; then ordered as `order` says, or without one as `added` stands. */
 export function mergePrimitiveList(
   base: readonly Json[],
   added: readonly Json[],
   order: readonly Json[] | undefined,
 ): Json[] {
   const merged = [...new Set([...base, ...added])];
-  return order === undefined ? merged : reorder(merged, order, base, undefined);
+  return reorder(merged, order ?? added, base, undefined);
 }
 
 export function deleteItems(list: readonly Json[], unwanted: readonly Json[]): Json[] {
@@ -87,7 +91,7 @@ export function deleteItems(list: readonly Json[], unwanted: readonly Json[]): J
 
 /**
  * Elements named by `order` come in that order; the others keep their place relative to those neighbours that stood in
- * `before` (the live list), and go to the end where nothing tells.
+ * `before` (the live list), and go to the end where nothing tells: what is new comes before what was there.
  */
 export function reorder(
   list: readonly Json[],

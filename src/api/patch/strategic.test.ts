@@ -22,7 +22,7 @@ const cases: readonly Case[] = [
     want: { metadata: { labels: { a: '1', c: '3' } } },
   },
   {
-    name: 'containers merge by name, new ones go to the end',
+    name: 'containers merge by name, in the order of the patch',
     type: podSpec,
     from: { containers: [{ name: 'a', image: '1', tty: true }] },
     patch: {
@@ -33,10 +33,17 @@ const cases: readonly Case[] = [
     },
     want: {
       containers: [
-        { name: 'a', image: '3', tty: true },
         { name: 'b', image: '2' },
+        { name: 'a', image: '3', tty: true },
       ],
     },
+  },
+  {
+    name: 'a container that is new comes before those that the patch does not name, as in Kubernetes',
+    type: podSpec,
+    from: { containers: [{ name: 'a' }, { name: 'b' }] },
+    patch: { containers: [{ name: 'c' }] },
+    want: { containers: [{ name: 'c' }, { name: 'a' }, { name: 'b' }] },
   },
   {
     name: 'a list without a merge strategy is replaced',

@@ -16,8 +16,19 @@ import { statusPatch } from '../status-patch.ts';
 import { isOurs, planJob } from './plan.ts';
 import { trackingFinalizer } from './pods.ts';
 
-/** Index of Pods by the Job that controls them, by name: the Job itself may be gone. */
+/** Index of Pods by the Job that controls them, or that their label names, by name: the Job itself may be gone. */
 const jobIndex = 'job';
+
+/** Of a Pod that nobody controls, only one that the Job's finalizer still holds: the Job was deleted without its Pods. */
+function jobKeysOf(pod: Pod): readonly string[] {
+  const { namespace = '', labels, finalizers } = pod.metadata ?? {};
+  const owner = controllerOf(pod);
+  if (owner !== undefined) return owner.kind === 'Job' ? [`${namespace}/${owner.name}`] : [];
+  const name = labels?.['batch.kubernetes.io/job-name'];
+  return name !== undefined && finalizers?.includes(trackingFinalizer) === true
+    ? [`${namespace}/${name}`]
+    : [];
+}
 
 /** Runs every Job's Pods until enough have succeeded or too many failed. */
 export function jobController(context: ControllerContext): Task {
@@ -40,20 +51,17 @@ class JobLoop implements ControllerLoop {
     this.#clock = context.timing.clock;
     this.#jobs = context.informers.of(jobs);
     this.#pods = context.informers.of(pods);
-    this.#control = new PodControl(context, jobs, this.recorder);
+    this.#control = new PodControl(context, jobs, this.recorder, trackingFinalizer);
   }
 
   listen(): void {
-    this.#pods.addIndex(jobIndex, (pod) => {
-      const owner = controllerOf(pod);
-      return owner?.kind === 'Job' ? [`${pod.metadata?.namespace ?? ''}/${owner.name}`] : [];
-    });
+    this.#pods.addIndex(jobIndex, jobKeysOf);
     this.#control.listen(this.#jobs, this.queue, (job) => job.spec?.selector);
   }
 
   async reconcile(key: ObjectKey, signal: AbortSignal): Promise<Outcome> {
     const job = this.#jobs.get(key);
-    await this.#releaseOrphans(key, job?.metadata?.uid, signal);
+    await this.#releaseOrphans(key, job, signal);
     if (job === undefined) return done;
     const waitMs = this.#control.waitMs(key);
     if (waitMs > 0) return requeueAfter(waitMs);
@@ -82,10 +90,13 @@ class JobLoop implements ControllerLoop {
     return this.#control.claim(job, claims, signal);
   }
 
-  /** Pods of a Job that is gone are held by nobody any more. */
-  async #releaseOrphans(key: ObjectKey, uid: string | undefined, signal: AbortSignal): Promise<void> {
+  /** Pods of a Job that is gone, or goes and leaves them behind, are held by nobody any more. */
+  async #releaseOrphans(key: ObjectKey, job: Job | undefined, signal: AbortSignal): Promise<void> {
+    const mayAdopt = job !== undefined && job.metadata?.deletionTimestamp === undefined;
     for (const pod of this.#pods.byIndex(jobIndex, key)) {
-      if (controllerOf(pod)?.uid !== uid) await this.#release(pod, signal);
+      const controller = controllerOf(pod);
+      if (controller === undefined ? mayAdopt : controller.uid === job?.metadata?.uid) continue;
+      await this.#release(pod, signal);
     }
   }
 
