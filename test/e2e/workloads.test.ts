@@ -202,6 +202,12 @@ test('workloads: Jobs complete, fail, count indexes and clean up after themselve
     'the brief Job is gone',
     async () => !(await kubectl('get', 'jobs', '-o', 'name')).includes('brief'),
   );
+  await apply(job('left', {}, 'Running'));
+  await until('its Pod', async () => (await alivePods(cluster, 'left')).length === 1);
+  await kubectl('delete', 'job', 'left', '--cascade=orphan', '--timeout=60s');
+  // Left with the finalizer of the Job, it could never be deleted.
+  await kubectl('delete', 'pods', '-l', 'app=left', '--timeout=60s');
+
   await kubectl('delete', 'jobs', '--all', '--timeout=60s');
   await until('no Pods', async () => (await client.list(pods, { namespace: 'default' })).items.length === 0);
 });
