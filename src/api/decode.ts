@@ -3,6 +3,7 @@ import {
   duplicateJsonFields,
   duplicateYamlKeys,
   noDuplicates,
+  strictErrors,
 } from './duplicate-fields.ts';
 import { stringAt } from './fields.ts';
 import type { BodyStructure, Kind } from './kind.ts';
@@ -139,6 +140,8 @@ export type DecodedObject = {
   readonly object: JsonObject;
   /** Texts for Warning headers: `unknown field "spec.foo"`. */
   readonly warnings: readonly string[];
+  /** Paths of what the schema does not know, in the order found. */
+  readonly unknownFields: readonly string[];
 };
 
 /**
@@ -189,12 +192,14 @@ export function decodeAs(
   const { typeErrors, unknownFields, pruned } = structure(body);
   const prefix = `${kind} in version ${JSON.stringify(version)} cannot be handled as a ${kind}: `;
   if (typeErrors.length > 0) throw badRequest(prefix + typeErrors[0]);
-  const unknown = unknownFields.map((path) => `unknown field ${JSON.stringify(path)}`);
-  if (fieldValidation === 'Strict' && unknown.length + duplicates.strict.length > 0) {
-    throw badRequest(`${prefix}strict decoding error: ${[...duplicates.strict, ...unknown].join(', ')}`);
+  if (fieldValidation === 'Strict' && unknownFields.length + duplicates.strict.length > 0) {
+    throw badRequest(
+      `${prefix}strict decoding error: ${strictErrors(duplicates, unknownFields, 'strict').join(', ')}`,
+    );
   }
   const object = pruned as JsonObject;
   object['apiVersion'] = apiVersion;
   object['kind'] = kind;
-  return { object, warnings: fieldValidation === 'Warn' ? [...duplicates.warnings, ...unknown] : [] };
+  const warnings = fieldValidation === 'Warn' ? strictErrors(duplicates, unknownFields, 'warnings') : [];
+  return { object, warnings, unknownFields };
 }

@@ -69,6 +69,11 @@ test('duplicate fields: strict decoding refuses them in Kubernetes’ words', as
     `${head}duplicate field "data.a", unknown field "x"`,
   );
   assert.equal(
+    await refusal('{"x":{"y":1,"y":2},"data":{"a":"1","a":"2"},"z":[],"z":1}', 'application/json'),
+    `${head}unknown field "x", duplicate field "data.a", unknown field "z"`,
+    'in the order of the text; what is unknown is not looked into',
+  );
+  assert.equal(
     await refusal('data:\n  a: "1"\n  a: "2"\n', 'application/yaml'),
     `${head}yaml: unmarshal errors:\n  line 3: key "a" already set in map`,
   );

@@ -9,6 +9,8 @@ export type DuplicateFields = {
   readonly warnings: readonly string[];
   /** The same as parts of a strict decoding error, in Kubernetes' words. */
   readonly strict: readonly string[];
+  /** The JSON text that they were found in. */
+  readonly json?: string;
 };
 
 export const noDuplicates: DuplicateFields = { warnings: [], strict: [] };
@@ -19,8 +21,43 @@ const duplicatesMax = 64;
 /** `text`: what JSON.parse made `value` of. */
 export function duplicateJsonFields(text: string, value: Json): DuplicateFields {
   if (countKeysInText(text) === countKeys(value)) return noDuplicates;
-  const texts = duplicatePaths(text).map((path) => `duplicate field ${JSON.stringify(path)}`);
-  return { warnings: texts, strict: texts };
+  const found = new Set<string>();
+  visitKeys(text, (path, isSecond) => {
+    if (isSecond) found.add(duplicateField(path));
+    return found.size < duplicatesMax;
+  });
+  return { warnings: [...found], strict: [...found], json: text };
+}
+
+function duplicateField(path: string): string {
+  return `duplicate field ${JSON.stringify(path)}`;
+}
+
+function unknownField(path: string): string {
+  return `unknown field ${JSON.stringify(path)}`;
+}
+
+/**
+ * What a typed object's body has twice and what its schema does not know, as `duplicates` has it for `use`, in the order in which
+ * a decoder meets them: it does not look into what it does not know. Of a text that is not JSON what stands twice comes first.
+ */
+export function strictErrors(
+  duplicates: DuplicateFields,
+  unknown: readonly string[],
+  use: 'warnings' | 'strict',
+): readonly string[] {
+  const { json } = duplicates;
+  if (json === undefined || unknown.length === 0) return [...duplicates[use], ...unknown.map(unknownField)];
+  const left = new Set(unknown);
+  const isUnknown = (path: string): boolean =>
+    unknown.some((known) => path === known || path.startsWith(`${known}.`) || path.startsWith(`${known}[`));
+  const found = new Set<string>();
+  visitKeys(json, (path, isSecond) => {
+    if (left.delete(path)) found.add(unknownField(path));
+    else if (isSecond && !isUnknown(path)) found.add(duplicateField(path));
+    return found.size < duplicatesMax;
+  });
+  return [...found];
 }
 
 /** A string of JSON, and the colon behind it that makes it a key. */
@@ -52,9 +89,8 @@ type Level =
 
 const jsonToken = /"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/gs;
 
-/** Each path once, in the order in which the second one of a name is met. */
-function duplicatePaths(text: string): readonly string[] {
-  const found = new Set<string>();
+/** Shows every key's path in the order of the text, and whether its object has it already, until `visit` says false. */
+function visitKeys(text: string, visit: (path: string, isSecond: boolean) => boolean): void {
   const levels: Level[] = [];
   let isKey = false;
   for (const [token] of text.matchAll(jsonToken)) {
@@ -75,13 +111,11 @@ function duplicatePaths(text: string): readonly string[] {
       isKey = level?.kind === 'object';
     } else if (isKey && level?.kind === 'object' && token !== ':') {
       level.key = JSON.parse(token) as string;
-      if (level.keys.has(level.key)) found.add(placeIn(level));
+      if (!visit(placeIn(level), level.keys.has(level.key))) return;
       level.keys.add(level.key);
       isKey = false;
-      if (found.size === duplicatesMax) break;
     }
   }
-  return [...found];
 }
 
 function placeIn(level: Level): string {

@@ -142,7 +142,19 @@ async function readConfiguration(
   if (stringAt(body, 'apiVersion') === '' || stringAt(body, 'kind') === '') {
     throw badRequest('error decoding patch: apiVersion and kind must be set in an applied configuration');
   }
-  return decodeObject(target.kind, body, fieldValidationOf(target), await duplicatesIn(target, body));
+  // As in Kubernetes a field without a type cannot be owned, whatever fieldValidation says.
+  const decoded = decodeObject(target.kind, body, 'Ignore');
+  if (decoded.unknownFields.length > 0) {
+    const errors = decoded.unknownFields.map((path) => `.${path}: field not declared in schema`);
+    throw badRequest(
+      `failed to create typed patch object (${describe(target)}): ${errors.length === 1 ? errors.join('') : `errors:\n  ${errors.join('\n  ')}`}`,
+    );
+  }
+  const { strict, warnings } = await duplicatesIn(target, body);
+  if (fieldValidationOf(target) === 'Strict' && strict.length > 0) {
+    throw badRequest(`error strict decoding YAML: error converting YAML to JSON: ${strict.join(', ')}`);
+  }
+  return { object: decoded.object, warnings: [...warnings, ...decoded.warnings] };
 }
 
 /** YAML, which kubectl sends as JSON: that is read a hundred times faster, so it is tried first. */

@@ -22,10 +22,11 @@ export type EventType = 'ADDED' | 'MODIFIED' | 'DELETED';
 
 /** Throws StatusError 406. */
 export function formOf(target: Target): Form {
-  const form = negotiateForm(
-    target.request.headers.accept,
-    target.protobuf?.hasProtobuf(target.kind.schema) === true,
-  );
+  const form = negotiateForm(target.request.headers.accept, {
+    protobuf: target.protobuf?.hasProtobuf(target.kind.schema) === true,
+    // Reviews are answers, which nobody lists.
+    tables: target.kind.ephemeral !== true,
+  });
   if (form === undefined) throw notAcceptable(servedMediaTypes);
   return form;
 }

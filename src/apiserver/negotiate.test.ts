@@ -28,19 +28,25 @@ for (const { accept, want } of cases) {
 
 test('accept: protobuf for kinds that have it, for the metadata of all, and never for Tables', () => {
   const both = 'application/vnd.kubernetes.protobuf,application/json';
-  assert.equal(negotiateForm(both, true)?.protobuf, true);
-  assert.equal(negotiateForm(both, false)?.protobuf, false);
+  assert.equal(negotiateForm(both, { protobuf: true })?.protobuf, true);
+  assert.equal(negotiateForm(both, { protobuf: false })?.protobuf, false);
   const table = `application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io`;
-  assert.equal(negotiateForm(table, true), undefined);
-  assert.equal(negotiateForm(`${table},application/json`, true)?.protobuf, false);
+  assert.equal(negotiateForm(table, { protobuf: true }), undefined);
+  assert.equal(negotiateForm(`${table},application/json`, { protobuf: true })?.protobuf, false);
   const metadata = 'application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1';
-  assert.deepEqual(negotiateForm(metadata, false), {
+  assert.deepEqual(negotiateForm(metadata, { protobuf: false }), {
     as: 'metadata',
     metaVersion: 'v1',
     contentType: 'application/vnd.kubernetes.protobuf;g=meta.k8s.io;v=v1;as=PartialObjectMetadata',
     streamType: 'application/vnd.kubernetes.protobuf;stream=watch',
     protobuf: true,
   });
+});
+
+test('accept: a review cannot be had as a Table, which nobody lists', () => {
+  const table = 'application/json;as=Table;v=v1;g=meta.k8s.io';
+  assert.equal(negotiateForm(table, { tables: false }), undefined);
+  assert.equal(negotiateForm(`${table},application/json`, { tables: false })?.as, 'object');
 });
 
 test('accept: elements beyond the bound are not looked at', () => {

@@ -69,9 +69,12 @@ export function mentionsProtobuf(header: string | undefined): boolean {
 
 /**
  * The first form of the Accept header that we have; undefined: none, answer 406. `protobuf`: the kind has that form. As in
- * Kubernetes the metadata of every kind has it, and no Table.
+ * Kubernetes the metadata of every kind has it, and no Table. `tables` is false for kinds that have none.
  */
-export function negotiateForm(header: string | undefined, protobuf = false): Form | undefined {
+export function negotiateForm(
+  header: string | undefined,
+  { protobuf = false, tables = true }: { readonly protobuf?: boolean; readonly tables?: boolean } = {},
+): Form | undefined {
   for (const { type, parameters } of parseAccept(header)) {
     const asProtobuf = type === protobufMediaType;
     if (!asProtobuf && !acceptsJson(type)) continue;
@@ -91,7 +94,7 @@ export function negotiateForm(header: string | undefined, protobuf = false): For
       streamType: asProtobuf ? protobufStreamType : 'application/json',
       protobuf: asProtobuf,
     } as const;
-    if (as === 'Table' && !asProtobuf) return { as: 'table', ...form };
+    if (as === 'Table' && tables && !asProtobuf) return { as: 'table', ...form };
     if (as === 'PartialObjectMetadata' || as === 'PartialObjectMetadataList') {
       return { as: 'metadata', ...form };
     }

@@ -5,17 +5,20 @@ import { badRequest, invalid, pathNotFound } from '../api/status.ts';
 import { rfc3339 } from '../base/clock.ts';
 import type { ApiContext, Target } from './context.ts';
 import { admitBody } from './dynamic-admission.ts';
-import { jsonReply, type Reply, type User } from './exchange.ts';
+import type { Reply, User } from './exchange.ts';
+import { formOf, renderUnstored } from './forms.ts';
 import type { Attributes } from './rbac.ts';
 import { decodeRequest } from './write.ts';
 
 /** Questions about tokens and permissions: answered from what is known, never stored. */
 export async function answerReview(context: ApiContext, target: Target): Promise<Reply> {
+  const form = formOf(target);
   const decoded = await decodeRequest(target);
   const object = await admitBody(context, target, 'CREATE', target.kind, decoded.object);
   const status = await statusOf(context, target, object);
   const metadata = { creationTimestamp: rfc3339(context.clock.nowMs()) };
-  return jsonReply({ ...object, metadata: { ...metadata, ...objectAt(object, 'metadata') }, status }, 201);
+  const answer = { ...object, metadata: { ...metadata, ...objectAt(object, 'metadata') }, status };
+  return renderUnstored(context, target, form, answer, 201, decoded.warnings);
 }
 
 async function statusOf(context: ApiContext, target: Target, object: JsonObject): Promise<JsonObject> {

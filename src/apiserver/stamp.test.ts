@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Kind } from '../api/kind.ts';
+import { certificateSigningRequestKind } from '../api/kinds/certificatesigningrequest.ts';
 import { deploymentKind } from '../api/kinds/deployment.ts';
 import { ingressKind } from '../api/kinds/ingress.ts';
 import { podKind } from '../api/kinds/pod.ts';
@@ -8,6 +9,7 @@ import { serviceCidrKind } from '../api/kinds/servicecidr.ts';
 import type { JsonObject } from '../api/object.ts';
 import type { Target } from './context.ts';
 import { stampChanged } from './stamp.ts';
+import type { WritablePart } from './write.ts';
 
 const old = {
   metadata: {
@@ -32,10 +34,10 @@ const wanted = {
   status: { is: 'new' },
 };
 
-const statusOf = (kind: Kind): JsonObject & { readonly metadata?: unknown } =>
+const changedBy = (kind: Kind, part: WritablePart): JsonObject & { readonly metadata?: unknown } =>
   stampChanged(
     { kind, name: 'web', namespace: kind.namespaced ? 'default' : '' } as Target,
-    { part: 'status', dryRun: false, change: () => wanted },
+    { part, dryRun: false, change: () => wanted },
     structuredClone(wanted),
     structuredClone(old),
   );
@@ -51,6 +53,18 @@ test('a status brings labels and annotations with it, as far as its kind lets it
     [serviceCidrKind, { ...old.metadata }],
   ];
   for (const [kind, metadata] of cases) {
-    assert.deepEqual(statusOf(kind), { metadata, spec: old.spec, status: wanted.status }, kind.kind);
+    assert.deepEqual(
+      changedBy(kind, 'status'),
+      { metadata, spec: old.spec, status: wanted.status },
+      kind.kind,
+    );
   }
+});
+
+test('an approval brings annotations with it, a change of a Pod’s containers does not', () => {
+  assert.deepEqual(changedBy(certificateSigningRequestKind, 'approval').metadata, {
+    ...wanted.metadata,
+  });
+  assert.deepEqual(changedBy(podKind, 'ephemeralcontainers').metadata, old.metadata);
+  assert.deepEqual(changedBy(podKind, 'resize').metadata, old.metadata);
 });

@@ -89,8 +89,10 @@ export function stampChanged(
     }
     case 'ephemeralcontainers':
     case 'resize':
-    case 'approval':
       return { ...(kind.parts?.[change.part]?.take(wanted, old) ?? old), metadata: { ...old.metadata } };
+    case 'approval':
+      // Who decides may say why in annotations; a Pod's parts leave its metadata alone.
+      return { ...(kind.parts?.approval?.take(wanted, old) ?? old), metadata };
     case 'finalize': {
       const spec = ensureObject(structuredClone(wanted), 'spec');
       return { ...old, spec: { ...ensureObject(old, 'spec'), finalizers: spec['finalizers'] ?? [] } };

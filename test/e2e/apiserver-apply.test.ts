@@ -165,3 +165,18 @@ test('kubectl apply --server-side --subresource=status owns the status only', { 
     /f:status:\n +f:conditions:\n +k:{"type":"Available"}:[^]*manager: watcher\n +operation: Apply\n +subresource: status/,
   );
 });
+
+test('an applied field that the schema does not have is refused, whatever the validation', {
+  skip,
+}, async () => {
+  const k = kubectlAt(kubectls.at(-1)?.path ?? 'kubectl');
+  const path = join(server.folder, 'unknown.yaml');
+  writeFileSync(path, 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: odd, owner: me}\ndate: {a: b}\n');
+  const errors = String.raw`errors:\n  \.date: field not declared in schema\n  \.metadata\.owner: field not declared`;
+  for (const validate of ['ignore', 'warn']) {
+    assert.match(
+      await k.fails(`apply --server-side --validate=${validate} -f ${path}`),
+      new RegExp(`failed to create typed patch object \\(default/odd; v1, Kind=ConfigMap\\): ${errors}`),
+    );
+  }
+});

@@ -171,6 +171,17 @@ test('bodies and answers that the server does not do are refused by their type',
     415,
   );
   assert.equal((await call('GET', maps, { headers: { accept: 'text/html' } })).status, 406);
+  const review = { spec: { nonResourceAttributes: { path: '/', verb: 'get' } } };
+  const reviews = '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews';
+  const asked = async (accept: string): Promise<Answer> =>
+    call('POST', reviews, { body: review, headers: { accept } });
+  assert.equal(
+    (await asked('application/json;as=Table;v=v1;g=meta.k8s.io')).status,
+    406,
+    'nobody lists reviews',
+  );
+  const protobuf = await asked('application/vnd.kubernetes.protobuf');
+  assert.equal(protobuf.headers['content-type'], 'application/vnd.kubernetes.protobuf');
   const yaml = 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: from-yaml}\n';
   const made = await call('POST', maps, { body: yaml, headers: { 'content-type': 'application/yaml' } });
   assert.equal(made.status, 201);

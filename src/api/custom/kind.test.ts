@@ -26,3 +26,28 @@ test('custom kinds: a deprecated version says so, in its own words where it has 
     ],
   );
 });
+
+test('custom kinds: unknown fields are told of metadata, of the object and of those embedded in it', () => {
+  const template = { type: 'object', 'x-kubernetes-embedded-resource': true, properties: {} };
+  const schema = {
+    openAPIV3Schema: {
+      type: 'object',
+      properties: { spec: { type: 'object', properties: { template } } },
+    },
+  };
+  const [kind] = kindsOfDefinition({
+    spec: {
+      group: 'example.com',
+      scope: 'Namespaced',
+      names: { kind: 'Boat', plural: 'boats', singular: 'boat' },
+      versions: [{ name: 'v1', served: true, storage: true, schema }],
+    },
+  });
+  const metadata = { name: 'a', owner: 'me' };
+  const structure = kind?.structure?.({ metadata, spec: { template: { kind: 'Oar', metadata } } });
+  assert.deepEqual(structure?.unknownFields, ['metadata.owner', 'spec.template.metadata.owner']);
+  assert.deepEqual(structure?.pruned, {
+    metadata: { name: 'a' },
+    spec: { template: { kind: 'Oar', metadata: { name: 'a' } } },
+  });
+});

@@ -30,13 +30,19 @@ function prune(schema: JsonObject, value: Json, path: string, isRoot: boolean, u
     const at = path === '' ? key : `${path}.${key}`;
     const property = Object.hasOwn(properties, key) ? properties[key] : undefined;
     if (embedded && typeFields.has(key)) {
-      result[key] = key === 'metadata' && !isRoot ? checkStructure('meta/v1.ObjectMeta', item).pruned : item;
+      result[key] = key === 'metadata' && !isRoot ? pruneMetadata(item, at, unknown) : item;
     } else if (isJsonObject(property)) result[key] = prune(property, item, at, false, unknown);
     else if (isJsonObject(additional)) result[key] = prune(additional, item, at, false, unknown);
     else if (keepsAll || additional === true) result[key] = item;
     else unknown.push(at);
   }
   return result;
+}
+
+function pruneMetadata(metadata: Json, path: string, unknown: string[]): Json {
+  const { pruned, unknownFields } = checkStructure('meta/v1.ObjectMeta', metadata);
+  for (const field of unknownFields) unknown.push(`${path}.${field}`);
+  return pruned;
 }
 
 /** Fills defaults in place, outermost first, so that defaults inside of defaults apply too. */
