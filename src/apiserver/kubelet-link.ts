@@ -46,9 +46,16 @@ export function createKubeletLink(
     async get(nodeName, path, signal) {
       const { host, port } = kubeletAddress(store, nodeName);
       return new Promise((resolve, reject) => {
-        const request = httpsRequest({ agent: agent(), host, port, path, signal }, resolve);
-        request.once('error', (cause) => reject(unreachable(nodeName, cause)));
-        request.end();
+        const send = (): void => {
+          const request = httpsRequest({ agent: agent(), host, port, path, signal }, resolve);
+          request.once('error', (cause: NodeJS.ErrnoException) => {
+            // The kubelet ended an idle connection as we took it: another one is asked, at last a new one.
+            if (request.reusedSocket && cause.code === 'ECONNRESET') send();
+            else reject(unreachable(nodeName, cause));
+          });
+          request.end();
+        };
+        send();
       });
     },
     async connect(nodeName) {
