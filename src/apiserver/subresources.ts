@@ -279,6 +279,7 @@ export async function requestToken(context: ApiContext, target: Target): Promise
       namespace: target.namespace,
       serviceAccount: { name: target.name, uid: stringAt(account, 'metadata', 'uid') },
       pod: pod === undefined ? undefined : identityOf(pod),
+      node: pod === undefined ? undefined : nodeOf(context, pod),
     },
     stringsAt(spec, 'audiences'),
     seconds,
@@ -313,8 +314,14 @@ function lifetimeOf(seconds: number): number {
   return Math.min(seconds, tokenSecondsMax);
 }
 
-function identityOf(pod: JsonObject): { readonly name: string; readonly uid: string } {
-  return { name: stringAt(pod, 'metadata', 'name'), uid: stringAt(pod, 'metadata', 'uid') };
+function identityOf(object: JsonObject): { readonly name: string; readonly uid: string } {
+  return { name: stringAt(object, 'metadata', 'name'), uid: stringAt(object, 'metadata', 'uid') };
+}
+
+/** The node that the Pod is bound to, as far as it is known. */
+function nodeOf(context: ApiContext, pod: JsonObject): ReturnType<typeof identityOf> | undefined {
+  const entry = context.store.get(`/nodes/${stringAt(pod, 'spec', 'nodeName')}`);
+  return entry === undefined ? undefined : identityOf(parseEntry(entry));
 }
 
 function boundPod(

@@ -17,7 +17,7 @@ test('tokens: at most so many checked signatures are kept, and one that is kept 
   assert.deepEqual([map.size(), map.get('1'), map.get('one more')], [1, undefined, 1]);
 });
 
-test('tokens: one that was checked before dies with its time and with its ServiceAccount', async () => {
+test('tokens: one tells its node; one that was checked before dies with its time and with its ServiceAccount', async () => {
   const clock = new FakeClock();
   const store = openMemoryStore();
   const keys = generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -36,6 +36,10 @@ test('tokens: one that was checked before dies with its time and with its Servic
   for (const { token } of [short, long]) {
     assert.equal((await authority.verify(token))?.user.name, 'system:serviceaccount:a:robot');
   }
+  const placed = await authority.issue({ ...subject, node: { name: 'n', uid: 'nu' } }, [], 3600);
+  const { extra } = (await authority.verify(placed.token))?.user ?? {};
+  assert.deepEqual(extra?.['authentication.kubernetes.io/node-name'], ['n']);
+  assert.deepEqual(extra['authentication.kubernetes.io/node-uid'], ['nu']);
   await clock.advance(601_000);
   assert.equal(await authority.verify(short.token), undefined);
   assert.ok((await authority.verify(long.token)) !== undefined);

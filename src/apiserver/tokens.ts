@@ -6,11 +6,14 @@ import type { Store } from '../store/store.ts';
 import type { User } from './exchange.ts';
 import { parseEntry } from './objects.ts';
 
-/** What a token is about; a token of a Pod dies with the Pod. */
+type Identity = { readonly name: string; readonly uid: string };
+
+/** What a token is about; a token of a Pod dies with the Pod, and tells the node that it runs on. */
 export type TokenSubject = {
   readonly namespace: string;
-  readonly serviceAccount: { readonly name: string; readonly uid: string };
-  readonly pod?: { readonly name: string; readonly uid: string } | undefined;
+  readonly serviceAccount: Identity;
+  readonly pod?: Identity | undefined;
+  readonly node?: Identity | undefined;
 };
 
 export type IssuedToken = { readonly token: string; readonly expiresAtMs: number };
@@ -96,6 +99,7 @@ export function createTokenAuthority(
           namespace: subject.namespace,
           serviceaccount: { ...subject.serviceAccount },
           ...(subject.pod === undefined ? {} : { pod: { ...subject.pod } }),
+          ...(subject.node === undefined ? {} : { node: { ...subject.node } }),
         },
       })
         .setProtectedHeader({ alg: 'ES256' })
@@ -131,14 +135,18 @@ function parseClaims(payload: { readonly [key: string]: Json }): Claims | undefi
   const namespace = stringAt(facts, 'namespace');
   const name = stringAt(facts, 'serviceaccount', 'name');
   const uid = stringAt(facts, 'serviceaccount', 'uid');
-  const podName = stringAt(facts, 'pod', 'name');
+  const identityAt = (key: string): Identity | undefined => {
+    const known = stringAt(facts, key, 'name');
+    return known === '' ? undefined : { name: known, uid: stringAt(facts, key, 'uid') };
+  };
   const expires = payload['exp'];
   const audience = payload['aud'];
   if (namespace === '' || name === '' || uid === '' || typeof expires !== 'number') return undefined;
   return {
     namespace,
     serviceAccount: { name, uid },
-    pod: podName === '' ? undefined : { name: podName, uid: stringAt(facts, 'pod', 'uid') },
+    pod: identityAt('pod'),
+    node: identityAt('node'),
     audiences: (Array.isArray(audience) ? audience : [audience]).filter((item) => typeof item === 'string'),
     expiresAtMs: expires * 1000,
     tokenId: stringAt(payload, 'jti'),
@@ -159,19 +167,22 @@ function hasUid(store: Store, key: string, uid: string): boolean {
 }
 
 function userOf(claims: Claims): User {
-  const { namespace, serviceAccount, pod, tokenId } = claims;
+  const { namespace, serviceAccount, pod, node, tokenId } = claims;
+  const extraOf = (kind: string, identity: Identity | undefined): Record<string, readonly string[]> =>
+    identity === undefined
+      ? {}
+      : {
+          [`authentication.kubernetes.io/${kind}-name`]: [identity.name],
+          [`authentication.kubernetes.io/${kind}-uid`]: [identity.uid],
+        };
   return {
     name: `system:serviceaccount:${namespace}:${serviceAccount.name}`,
     uid: serviceAccount.uid,
     groups: ['system:serviceaccounts', `system:serviceaccounts:${namespace}`, 'system:authenticated'],
     extra: {
       'authentication.kubernetes.io/credential-id': [`JTI=${tokenId}`],
-      ...(pod === undefined
-        ? {}
-        : {
-            'authentication.kubernetes.io/pod-name': [pod.name],
-            'authentication.kubernetes.io/pod-uid': [pod.uid],
-          }),
+      ...extraOf('pod', pod),
+      ...extraOf('node', node),
     },
   };
 }
