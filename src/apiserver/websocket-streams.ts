@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 import { type RawData, type WebSocket, WebSocketServer } from 'ws';
+import type { JsonObject } from '../api/object.ts';
 import type { UpgradedConnection } from './exchange.ts';
 import type { SpdyConnection } from './kubelet-upgrade.ts';
 import { dataFrame, pingFrame, type SpdyFrame, spdyReader, synStreamWriter } from './spdy.ts';
@@ -10,8 +11,11 @@ import { dataFrame, pingFrame, type SpdyFrame, spdyReader, synStreamWriter } fro
  * towards kubelets, which speak SPDY/3.1. See docs/decisions/0011-websocket-streams.md.
  */
 
-/** Best first. v5 is v4 with a message that closes one stream. */
-export const channelProtocols = ['v5.channel.k8s.io', 'v4.channel.k8s.io'] as const;
+/**
+ * Best first. v5 is v4 with a message that closes one stream. The first of all, without a number, has a text on the channel
+ * of errors instead of a Status, and nothing there where the command succeeds.
+ */
+export const channelProtocols = ['v5.channel.k8s.io', 'v4.channel.k8s.io', 'channel.k8s.io'] as const;
 export type ChannelProtocol = (typeof channelProtocols)[number];
 
 /** SPDY frames inside WebSocket messages. */
@@ -29,6 +33,8 @@ const closeChannel = 255;
 
 /** Largest message that a client may send, bytes. Beyond it the connection ends with code 1009. */
 export const messageBytesMax = 1024 * 1024;
+/** Of a Status that is read for a client of the first protocol, bytes; the rest is left out, so that it is told as it stands. */
+const statusBytesMax = 64 * 1024;
 /** Bytes waiting for a slow client; beyond them the kubelet's side is not read. */
 export const bufferedBytesMax = 1024 * 1024;
 
@@ -116,9 +122,9 @@ export async function relayChannels(
   socket.on('drain', () => websocket.resume());
   // Tells the client that the streams are open.
   send(Buffer.of(channels[types.find((type) => type === 'stdout' || type === 'stderr') ?? 'error']));
-  const output = kubeletOutput(streams, send);
+  const output = kubeletOutput(streams, send, protocol);
   const finish = (): void => {
-    if (!output.hasStatus()) send(Buffer.concat([Buffer.of(channels.error), connectionLost]));
+    if (!output.hasStatus()) output.fail(connectionLost);
     outbox.close();
     socket.end();
   };
@@ -191,9 +197,22 @@ type KubeletOutput = {
   /** All that the command may still say was said. */
   isOver(): boolean;
   hasStatus(): boolean;
+  /** Tells the client of the end by a Status. */
+  fail(status: Buffer): void;
 };
 
-function kubeletOutput(streams: Streams, send: (message: Buffer) => void): KubeletOutput {
+function kubeletOutput(
+  streams: Streams,
+  send: (message: Buffer) => void,
+  protocol: ChannelProtocol,
+): KubeletOutput {
+  const isPlain = protocol === 'channel.k8s.io';
+  let unread = Buffer.alloc(0);
+  const sendOn = (channel: number, data: Uint8Array): void => send(Buffer.concat([Buffer.of(channel), data]));
+  const failPlain = (document: Buffer): void => {
+    const text = failureIn(document);
+    if (text !== undefined) sendOn(channels.error, Buffer.from(text));
+  };
   const open = new Map<number, number>();
   for (const type of ['error', 'stdout', 'stderr'] as const) {
     const id = streams.get(type);
@@ -207,13 +226,28 @@ function kubeletOutput(streams: Streams, send: (message: Buffer) => void): Kubel
       if (channel === undefined) return;
       if (frame.kind === 'data' && frame.data.length > 0) {
         if (channel === channels.error) status = true;
-        send(Buffer.concat([Buffer.of(channel), frame.data]));
+        if (channel !== channels.error || !isPlain) sendOn(channel, frame.data);
+        else unread = Buffer.concat([unread, frame.data]).subarray(0, statusBytesMax);
       }
-      if (frame.kind === 'reset' || frame.fin) open.delete(frame.streamId);
+      if (frame.kind === 'data' && !frame.fin) return;
+      open.delete(frame.streamId);
+      if (channel === channels.error && isPlain && status) failPlain(unread);
     },
     isOver: () => open.size === 0,
     hasStatus: () => status,
+    fail: isPlain ? failPlain : (document) => sendOn(channels.error, document),
   };
+}
+
+/** What a Status says of a failure; undefined where it tells of success. What is no Status is taken as the text itself. */
+function failureIn(document: Buffer): string | undefined {
+  try {
+    const status = JSON.parse(document.toString()) as JsonObject | null;
+    if (status?.['status'] === 'Success') return undefined;
+    return typeof status?.['message'] === 'string' ? status['message'] : document.toString();
+  } catch {
+    return document.toString();
+  }
 }
 
 type Outbox = {

@@ -129,6 +129,16 @@ test('WebSocket exec: the exit code is in the status', async () => {
   assert.deepEqual(status.details.causes, [{ reason: 'ExitCode', message: '7' }]);
 });
 
+test('WebSocket exec: the first protocol was refused; it has a text for a failure, and nothing for success', async () => {
+  const first = 'channel.k8s.io';
+  const done = await execSession('command=hello&stdout=true&stderr=true', [], first);
+  assert.deepEqual([done.code, done.byChannel], [1000, { 1: 'out:hello\n', 2: 'err\n' }]);
+  const failed = await execSession('command=exit&command=7&stdout=true', [], first);
+  assert.match(failed.byChannel[3] ?? '', /^command terminated with non-zero exit code: 7$/);
+  const lost = await execSession('command=die&stdout=true', [], first);
+  assert.match(lost.byChannel[3] ?? '', /^the connection to the kubelet ended/);
+});
+
 test('WebSocket exec v5: a closed stdin ends the command, and nothing is lost before it', async () => {
   const large = 'x'.repeat(100_000);
   const { byChannel } = await execSession('command=cat&stdin=true&stdout=true', [
