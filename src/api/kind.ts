@@ -106,6 +106,8 @@ export type Kind = {
   readonly columns: readonly Column[];
   /** Absent: stored as it is served. */
   readonly stored?: StoredForm;
+  /** Of a custom kind whose schema has defaults: what was stored before it had them gets them when it is read. */
+  readonly defaultsOnRead?: true;
   /** Reads a body of a kind whose schema is not in the table. */
   structure?(body: JsonObject): BodyStructure;
   /** Strategic merge patch needs Go types, which custom kinds do not have. */

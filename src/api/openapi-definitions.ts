@@ -1,8 +1,8 @@
+import { publishedSchema } from './custom/published-schema.ts';
 import { describeField, describeType } from './docs/field-docs.ts';
-import { objectAt } from './fields.ts';
 import type { Kind } from './kind.ts';
 import { isAtomicType, markerOf } from './list-markers.ts';
-import { isJsonObject, type Json, type JsonObject } from './object.ts';
+import type { Json, JsonObject } from './object.ts';
 import { apiVersionOfKind, kinds } from './registry.ts';
 import { type FieldType, type Scalar, typeNode } from './schema.ts';
 
@@ -106,39 +106,19 @@ export function definitions(
   return Object.fromEntries(names.map((name) => [name, found.get(name) ?? {}]));
 }
 
-/** Keywords of OpenAPI 3 that version 2 does not have. */
-const newKeywords: ReadonlySet<string> = new Set([
-  'anyOf',
-  'not',
-  'nullable',
-  'oneOf',
-  'x-kubernetes-validations',
-]);
-
 function customDefinition(kind: Kind, dialect: Dialect): JsonObject {
-  const schema = kind.openApiSchema ?? {};
-  const own = dialect === swagger2 ? withoutNewKeywords(schema) : schema;
+  const described = (field: string): JsonObject => ({ description: describeField('', field, true) ?? '' });
   return {
-    ...own,
-    properties: {
-      ...objectAt(own, 'properties'),
-      apiVersion: { type: 'string' },
-      kind: { type: 'string' },
-      metadata: dialect.propertyReference(`${metaPackage}.ObjectMeta`, {}),
-    },
+    ...publishedSchema(kind.openApiSchema ?? {}, {
+      version: dialect === swagger2 ? 2 : 3,
+      objectFields: {
+        apiVersion: { type: 'string', ...described('apiVersion') },
+        kind: { type: 'string', ...described('kind') },
+        metadata: dialect.propertyReference(`${metaPackage}.ObjectMeta`, described('metadata')),
+      },
+    }),
     'x-kubernetes-group-version-kind': [groupVersionKind(kind)],
   };
-}
-
-function withoutNewKeywords(schema: JsonObject): JsonObject {
-  const clean = (value: Json): Json => {
-    if (Array.isArray(value)) return value.map(clean);
-    if (!isJsonObject(value)) return value;
-    const kept = Object.entries(value).filter(([key]) => !newKeywords.has(key));
-    return Object.fromEntries(kept.map(([key, item]) => [key, clean(item)]));
-  };
-  const cleaned = clean(schema);
-  return isJsonObject(cleaned) ? cleaned : {};
 }
 
 function definition(typeName: string, dialect: Dialect, needs: (type: string) => void): JsonObject {

@@ -4,7 +4,16 @@ import fc from 'fast-check';
 import type { JsonObject } from '../api/object.ts';
 import { kindNamed } from '../api/registry.ts';
 import { assert as certain } from '../base/assert.ts';
-import { keyOfObject, prefixOf, randomSuffix, templateOf, templateOfEntry } from './objects.ts';
+import { kindsOfDefinition } from '../api/custom/kind.ts';
+import {
+  keyOfObject,
+  parseEntry,
+  prefixOf,
+  randomSuffix,
+  servedBytes,
+  templateOf,
+  templateOfEntry,
+} from './objects.ts';
 
 const kind = kindNamed('apps', 'v1', 'Deployment');
 certain(kind !== undefined, 'Deployment is served');
@@ -41,4 +50,28 @@ test('stored object: random suffixes use the alphabet of Kubernetes', () => {
       assert.match(randomSuffix(5, random), /^[bcdfghjklmnpqrstvwxz2456789]{5}$/);
     }),
   );
+});
+
+test('stored object: what was stored before its kind had defaults is read with them', () => {
+  const boatWith = (sails: JsonObject) => {
+    const schema = { openAPIV3Schema: { type: 'object', properties: { sails } } };
+    const [boat] = kindsOfDefinition({
+      spec: {
+        group: 'example.com',
+        scope: 'Cluster',
+        names: { kind: 'Boat', plural: 'boats', singular: 'boat' },
+        versions: [{ name: 'v1', served: true, storage: true, schema }],
+      },
+    });
+    certain(boat !== undefined, 'Boat is served');
+    return boat;
+  };
+  const [before, after] = [boatWith({ type: 'integer' }), boatWith({ type: 'integer', default: 2 })];
+  const { before: head, after: tail } = templateOf(before, { metadata: { name: 'a' } });
+  const entry = { key: 'k', value: Buffer.from(`${head}7${tail}`), revision: 7 };
+  assert.equal(servedBytes(entry, before), entry.value, 'the stored bytes themselves');
+  assert.deepEqual(parseEntry(entry, after)['sails'], 2);
+  const served = servedBytes(entry, after);
+  assert.equal(Buffer.from(served).toString(), `${head}7${tail.slice(0, -1)},"sails":2}`);
+  assert.equal(servedBytes(entry, after), served, 'made once');
 });

@@ -87,6 +87,12 @@ function convertedBytes(entry: Entry, kind: Kind): Buffer | undefined {
 
 /** A fresh copy, the caller's to change; as `kind` serves it where a kind is given. */
 export function parseEntry(entry: Entry, kind?: Kind): StoredObject {
+  const object = parseForm(entry, kind);
+  if (kind?.defaultsOnRead === true) kind.setDefaults?.(object);
+  return object;
+}
+
+function parseForm(entry: Entry, kind: Kind | undefined): StoredObject {
   if (kind?.conversion !== undefined) {
     const bytes = convertedBytes(entry, kind);
     assert(bytes !== undefined, `${entry.key} was converted before it is read`);
@@ -96,9 +102,27 @@ export function parseEntry(entry: Entry, kind?: Kind): StoredObject {
   return kind?.stored === undefined ? object : (kind.stored.fromStored(object) as StoredObject);
 }
 
-/** The bytes that `kind` serves: the stored ones, but where they were stored in another form. */
+/** Entries with defaults that they were stored without. Dies with the entry, and with the kind. */
+const defaultedEntries = new WeakMap<Kind, WeakMap<Entry, Uint8Array>>();
+
+function defaultedBytes(entry: Entry, kind: Kind): Uint8Array {
+  let entries = defaultedEntries.get(kind);
+  if (entries === undefined) {
+    entries = new WeakMap();
+    defaultedEntries.set(kind, entries);
+  }
+  let bytes = entries.get(entry);
+  if (bytes === undefined) {
+    bytes = Buffer.from(JSON.stringify(parseEntry(entry, kind)));
+    entries.set(entry, bytes);
+  }
+  return bytes;
+}
+
+/** The bytes that `kind` serves: the stored ones, but where they were stored in another form or before it had defaults. */
 export function servedBytes(entry: Entry, kind: Kind): Uint8Array {
   if (kind.stored === undefined) return entry.value;
+  if (kind.defaultsOnRead === true) return defaultedBytes(entry, kind);
   if (kind.conversion !== undefined) {
     return convertedBytes(entry, kind) ?? Buffer.from(JSON.stringify(parseEntry(entry, kind)));
   }

@@ -14,7 +14,7 @@ import { ageColumn, nameColumn } from '../kinds/columns.ts';
 import { defineKind } from '../kinds/define.ts';
 import type { Json, JsonObject } from '../object.ts';
 import { checkStructure } from '../schema.ts';
-import { defaultBySchema, pruneBySchema } from './prune.ts';
+import { defaultBySchema, hasDefaults, pruneBySchema } from './prune.ts';
 import { compileRules } from './rules.ts';
 import { validateBySchema } from './validate.ts';
 
@@ -99,6 +99,7 @@ function kindOfVersion(definition: JsonObject, version: JsonObject, storageVersi
     singular: stringAt(names, 'singular'),
     custom: true,
     openApiSchema: schema,
+    ...(hasDefaults(schema) ? { defaultsOnRead: true } : {}),
     ...(scale === undefined ? {} : { scale }),
     ...conversionOf(spec, storageVersion),
     structure: (body) => structureOf(schema, body),

@@ -70,3 +70,14 @@ export function defaultBySchema(schema: JsonObject, value: Json): void {
     if (!Object.hasOwn(properties, key)) defaultBySchema(additional, item);
   }
 }
+
+/** Whether defaultBySchema can fill anything. */
+export function hasDefaults(schema: JsonObject): boolean {
+  if (schema['default'] !== undefined) return true;
+  const inner = [
+    schema['items'],
+    schema['additionalProperties'],
+    ...Object.values(objectAt(schema, 'properties') ?? {}),
+  ];
+  return inner.some((value) => isJsonObject(value) && hasDefaults(value));
+}

@@ -9,9 +9,9 @@ const typeDocs: TypeDocs = { ...metaDocs, ...networkDocs, ...podDocs, ...workloa
 
 /** Fields that mean the same in every object. */
 const commonFields: Readonly<Record<string, string>> = {
-  apiVersion: 'Group and version of this form of the object, as in apps/v1.',
+  apiVersion: 'APIVersion defines group and version of this form of the object, as in apps/v1.',
   kind: 'What the object is, as in Pod.',
-  metadata: 'Identity, labels and annotations.',
+  metadata: "Standard object's metadata: identity, labels and annotations.",
   items: 'The objects.',
 };
 

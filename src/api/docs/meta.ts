@@ -5,7 +5,8 @@ export const metaDocs: TypeDocs = {
   'meta/v1.ObjectMeta': {
     '': 'What every stored object has: its identity, its labels, and how it came and goes.',
     annotations: 'Free-form notes of tools and people by key. Selectors do not look at them.',
-    creationTimestamp: 'When the server made the object. Set by the server.',
+    creationTimestamp:
+      'CreationTimestamp is a timestamp of when the server made the object. Set by the server.',
     deletionGracePeriodSeconds: 'How long the object may still take to end, in seconds. Set by the server.',
     deletionTimestamp:
       'Since when the object is being deleted; it goes when no finalizer is left. Set by the server.',
