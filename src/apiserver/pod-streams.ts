@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import { objectsAt, stringAt } from '../api/fields.ts';
 import type { JsonObject } from '../api/object.ts';
 import { badRequest, failure } from '../api/status.ts';
@@ -23,6 +24,19 @@ const logParameters = [
 export const kubeletErrorBytesMax = 4096;
 
 export async function streamLog(context: ApiContext, target: Target): Promise<Reply> {
+  const answer = await openLog(context, target);
+  return {
+    kind: 'stream',
+    status: 200,
+    contentType: 'text/plain',
+    async run(stream) {
+      for await (const chunk of answer) await stream.write(chunk as Buffer);
+    },
+  };
+}
+
+/** The kubelet's answer with the log in it. Throws StatusError. */
+export async function openLog(context: ApiContext, target: Target): Promise<IncomingMessage> {
   const { request, namespace, name } = target;
   const pod = parseEntry(requireEntry(context, target));
   const container = chooseContainer(pod, request.query.get('container') ?? '');
@@ -35,14 +49,7 @@ export async function streamLog(context: ApiContext, target: Target): Promise<Re
   const path = `/containerLogs/${namespace}/${name}/${container}?${query.toString()}`;
   const answer = await context.kubelets.get(nodeName, path, request.signal);
   if (answer.statusCode !== 200) throw await kubeletFailure(answer.statusCode ?? 500, answer);
-  return {
-    kind: 'stream',
-    status: 200,
-    contentType: 'text/plain',
-    async run(stream) {
-      for await (const chunk of answer) await stream.write(chunk as Buffer);
-    },
-  };
+  return answer;
 }
 
 async function kubeletFailure(status: number, body: AsyncIterable<unknown>): Promise<Error> {

@@ -15,8 +15,8 @@ import { authorize, parseInfo, resolveTarget } from './router.ts';
 import type { ChannelProtocol } from './websocket-streams.ts';
 
 /**
- * Answers an HTTP/1.1 request that asks for an upgrade: exec, attach, port-forward, proxy, and whatever another server does by
- * one for its group version. Never rejects.
+ * Answers an HTTP/1.1 request that asks for an upgrade: exec, attach, port-forward, logs, proxy, and whatever another server
+ * does by one for its group version. Never rejects.
  */
 export async function serveUpgrade(
   context: ApiContext,
@@ -93,13 +93,17 @@ async function relayStream(
     await relayProxyUpgrade(context, target, incoming, { socket, head });
     return;
   }
-  if (kind.group !== '' || kind.plural !== 'pods' || !isStreamSubresource(subresource)) {
-    throw badRequest('this path cannot be upgraded');
+  const protocol = (incoming.headers.upgrade ?? '').toLowerCase();
+  const isPod = kind.group === '' && kind.plural === 'pods';
+  if (isPod && subresource === 'log' && protocol === 'websocket') {
+    const { relayLog } = await import('./websocket-log.ts');
+    await relayLog(context, target, incoming, { socket, head });
+    return;
   }
+  if (!isPod || !isStreamSubresource(subresource)) throw badRequest('this path cannot be upgraded');
   const pod = parseEntry(requireEntry(context, target));
   await admitConnection(context, target);
   const { nodeName, path } = streamPath(pod, target, subresource);
-  const protocol = (incoming.headers.upgrade ?? '').toLowerCase();
   if (protocol === 'spdy/3.1') {
     const { relaySpdy } = await import('./kubelet-upgrade.ts');
     const timeoutMs = context.config.limits.kubeletConnectTimeoutMs;

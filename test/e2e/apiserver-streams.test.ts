@@ -175,6 +175,31 @@ test('WebSocket exec: a kubelet that is lost is a failure, not an end', async ()
   assert.match(JSON.parse(byChannel[3] ?? '{}').message, /connection to the kubelet ended/);
 });
 
+/** A log by WebSocket: its messages, and whether they were binary. */
+async function logSession(protocol: string): Promise<{ code: number; text: string; isBinary: boolean }> {
+  const socket = new WebSocket(
+    `${server.url.replace('https', 'wss')}/api/v1/namespaces/default/pods/target/log?tailLines=5`,
+    protocol,
+    tls(),
+  );
+  let text = '';
+  let isBinary = false;
+  socket.on('message', (data: Buffer, binary) => {
+    text += data.toString();
+    isBinary = binary;
+  });
+  const [code] = (await once(socket, 'close')) as [number];
+  return { code, text, isBinary };
+}
+
+test('WebSocket log: the path could not be upgraded; it is read in bytes or as base64', async () => {
+  const log = 'kubelet GET /containerLogs/default/target/main?tailLines=5';
+  assert.deepEqual(await logSession('binary.k8s.io'), { code: 1000, text: log, isBinary: true });
+  const text = Buffer.from(log).toString('base64');
+  assert.deepEqual(await logSession('base64.binary.k8s.io'), { code: 1000, text, isBinary: false });
+  await assert.rejects(logSession('v4.channel.k8s.io'), /400/);
+});
+
 test('WebSocket: an unknown subprotocol is refused as a Status', async () => {
   const socket = new WebSocket(
     `${server.url.replace('https', 'wss')}/api/v1/namespaces/default/pods/target/exec?command=x`,
