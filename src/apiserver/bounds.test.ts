@@ -103,7 +103,7 @@ test('bufferedBytesMax: a kubelet is not read while its client is slow, and read
   const sent: (() => void)[] = [];
   const websocket = {
     ...{ readyState: WebSocket.OPEN, OPEN: WebSocket.OPEN },
-    send: (_message: Buffer, done: () => void) => void sent.push(done),
+    send: (_message: Buffer, _options: object, done: () => void) => void sent.push(done),
   };
   let isRead = true;
   const kubelet = { pause: () => (isRead = false), resume: () => (isRead = true) };

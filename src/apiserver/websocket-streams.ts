@@ -4,6 +4,7 @@ import { type RawData, type WebSocket, WebSocketServer } from 'ws';
 import type { JsonObject } from '../api/object.ts';
 import type { UpgradedConnection } from './exchange.ts';
 import type { SpdyConnection } from './kubelet-upgrade.ts';
+import { channelCodec } from './websocket-codec.ts';
 import { dataFrame, pingFrame, type SpdyFrame, spdyReader, synStreamWriter } from './spdy.ts';
 
 /**
@@ -15,7 +16,13 @@ import { dataFrame, pingFrame, type SpdyFrame, spdyReader, synStreamWriter } fro
  * Best first. v5 is v4 with a message that closes one stream. The first of all, without a number, has a text on the channel
  * of errors instead of a Status, and nothing there where the command succeeds.
  */
-export const channelProtocols = ['v5.channel.k8s.io', 'v4.channel.k8s.io', 'channel.k8s.io'] as const;
+export const channelProtocols = [
+  'v5.channel.k8s.io',
+  'v4.channel.k8s.io',
+  'v4.base64.channel.k8s.io',
+  'channel.k8s.io',
+  'base64.channel.k8s.io',
+] as const;
 export type ChannelProtocol = (typeof channelProtocols)[number];
 
 /** SPDY frames inside WebSocket messages. */
@@ -111,13 +118,16 @@ export async function relayChannels(
   wanted: WantedStreams,
 ): Promise<void> {
   const { socket } = kubelet;
-  const outbox = outboxOf(websocket, socket);
+  const codec = channelCodec(protocol);
+  const outbox = outboxOf(websocket, socket, codec.isText);
   const ended = joinEnds(websocket, socket, outbox);
   const types = streamTypes(wanted);
   const streams = openStreams(socket, types);
-  const send = (message: Buffer): void => outbox.send(message);
+  const send = (message: Buffer): void => outbox.send(codec.encode(message));
   websocket.on('message', (data) => {
-    if (!fromClient(socket, streams, protocol, bytesOf(data))) websocket.pause();
+    const message = codec.decode(bytesOf(data));
+    if (message === undefined) websocket.close(1007, 'a channel and base64 only');
+    else if (!fromClient(socket, streams, protocol, message)) websocket.pause();
   });
   socket.on('drain', () => websocket.resume());
   // Tells the client that the streams are open.
@@ -206,7 +216,7 @@ function kubeletOutput(
   send: (message: Buffer) => void,
   protocol: ChannelProtocol,
 ): KubeletOutput {
-  const isPlain = protocol === 'channel.k8s.io';
+  const isPlain = !protocol.startsWith('v');
   let unread = Buffer.alloc(0);
   const sendOn = (channel: number, data: Uint8Array): void => send(Buffer.concat([Buffer.of(channel), data]));
   const failPlain = (document: Buffer): void => {
@@ -261,7 +271,7 @@ type Outbox = {
  * TLS record of its own: some clients, Python's among them, wait for the socket and would not see a second message that
  * came in the same record.
  */
-export function outboxOf(websocket: WebSocket, kubelet: TLSSocket): Outbox {
+export function outboxOf(websocket: WebSocket, kubelet: TLSSocket, isText = false): Outbox {
   const waiting: Buffer[] = [];
   let waitingBytes = 0;
   let isSending = false;
@@ -275,7 +285,7 @@ export function outboxOf(websocket: WebSocket, kubelet: TLSSocket): Outbox {
     }
     isSending = true;
     waitingBytes -= message.length;
-    websocket.send(message, () => {
+    websocket.send(message, { binary: !isText }, () => {
       if (waitingBytes <= bufferedBytesMax) kubelet.resume();
       next();
     });

@@ -139,6 +139,40 @@ test('WebSocket exec: the first protocol was refused; it has a text for a failur
   assert.match(lost.byChannel[3] ?? '', /^the connection to the kubelet ended/);
 });
 
+type TextMessages = { readonly code: number; readonly texts: readonly string[]; readonly isText: boolean };
+
+/** Opens a stream of Pod target, sends one text, and collects what comes until the server closes. */
+async function textSession(path: string, protocol: string, send?: string): Promise<TextMessages> {
+  const socket = new WebSocket(
+    `${server.url.replace('https', 'wss')}/api/v1/namespaces/default/pods/target/${path}`,
+    protocol,
+    tls(),
+  );
+  const texts: string[] = [];
+  let isText = true;
+  socket.on('message', (data: Buffer, isBinary) => {
+    isText &&= !isBinary;
+    texts.push(data.toString());
+  });
+  socket.on('open', () => {
+    if (send !== undefined) socket.send(send);
+  });
+  const [code] = (await once(socket, 'close')) as [number];
+  return { code, texts, isText };
+}
+
+test('WebSocket exec: clients without bytes speak base64 behind the digit of the channel', async () => {
+  const encode = (text: string): string => Buffer.from(text).toString('base64');
+  const exec = 'exec?command=size&stdin=true&stdout=true&tty=true';
+  const size = '{"Width":80,"Height":24}';
+  const first = await textSession(exec, 'base64.channel.k8s.io', `4${encode(size)}`);
+  assert.deepEqual(first, { code: 1000, texts: ['1', `1${encode(size)}`], isText: true });
+  const fourth = await textSession(exec, 'v4.base64.channel.k8s.io', `4${encode(size)}`);
+  const status = fourth.texts.find((text) => text.startsWith('3'))?.slice(1) ?? '';
+  assert.equal(JSON.parse(Buffer.from(status, 'base64').toString()).status, 'Success');
+  assert.equal((await textSession(exec, 'base64.channel.k8s.io', '4no base64!')).code, 1007);
+});
+
 test('WebSocket exec v5: a closed stdin ends the command, and nothing is lost before it', async () => {
   const large = 'x'.repeat(100_000);
   const { byChannel } = await execSession('command=cat&stdin=true&stdout=true', [
