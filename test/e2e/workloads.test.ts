@@ -154,12 +154,12 @@ test(
   },
 );
 
-function job(name: string, spec: object, outcome: string): object {
+function job(name: string, spec: object, outcome: string, namespace = 'default'): object {
   const annotations = { [outcomeAnnotation]: outcome };
   return {
     apiVersion: 'batch/v1',
     kind: 'Job',
-    metadata: { name, namespace: 'default' },
+    metadata: { name, namespace },
     spec: { template: template(name, { restartPolicy: 'Never' }, annotations), ...spec },
   };
 }
@@ -207,6 +207,12 @@ test('workloads: Jobs complete, fail, count indexes and clean up after themselve
   await kubectl('delete', 'job', 'left', '--cascade=orphan', '--timeout=60s');
   // Left with the finalizer of the Job, it could never be deleted.
   await kubectl('delete', 'pods', '-l', 'app=left', '--timeout=60s');
+
+  await kubectl('create', 'namespace', 'shop');
+  await apply(job('held', { parallelism: 2, completions: 4 }, 'Running', 'shop'));
+  await until('its Pods', async () => (await client.list(pods, { namespace: 'shop' })).items.length === 2);
+  // Pods go first: held until their Job is over, they kept the namespace for ever.
+  await kubectl('delete', 'namespace', 'shop', '--timeout=60s');
 
   await kubectl('delete', 'jobs', '--all', '--timeout=60s');
   await until('no Pods', async () => (await client.list(pods, { namespace: 'default' })).items.length === 0);

@@ -1,7 +1,7 @@
 import type { Job } from '../../api/gen/batch-v1.ts';
-import type { Pod } from '../../api/gen/core-v1.ts';
-import { type ObjectKey, splitKey } from '../../api/object.ts';
-import { jobs, pods } from '../../api/resource.ts';
+import type { Namespace, Pod } from '../../api/gen/core-v1.ts';
+import { keyOf, type ObjectKey, splitKey } from '../../api/object.ts';
+import { jobs, namespaces, pods } from '../../api/resource.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Task } from '../../base/lifetime.ts';
 import { type ApiClient, isApiError } from '../../client/client.ts';
@@ -13,7 +13,7 @@ import { type ControllerContext, type ControllerLoop, loopTask } from '../contex
 import { controllerOf, planClaims } from '../ownership.ts';
 import { PodControl } from '../pod-control.ts';
 import { statusPatch } from '../status-patch.ts';
-import { isOurs, planJob } from './plan.ts';
+import { isOurs, planJob, planLeaving } from './plan.ts';
 import { trackingFinalizer } from './pods.ts';
 
 /** Index of Pods by the Job that controls them, or that their label names, by name: the Job itself may be gone. */
@@ -42,6 +42,7 @@ class JobLoop implements ControllerLoop {
   readonly #clock: Clock;
   readonly #jobs: Informer<Job>;
   readonly #pods: Informer<Pod>;
+  readonly #namespaces: Informer<Namespace>;
   readonly #control: PodControl<Job>;
 
   constructor(context: ControllerContext) {
@@ -51,12 +52,19 @@ class JobLoop implements ControllerLoop {
     this.#clock = context.timing.clock;
     this.#jobs = context.informers.of(jobs);
     this.#pods = context.informers.of(pods);
+    this.#namespaces = context.informers.of(namespaces);
     this.#control = new PodControl(context, jobs, this.recorder, trackingFinalizer);
   }
 
   listen(): void {
     this.#pods.addIndex(jobIndex, jobKeysOf);
     this.#control.listen(this.#jobs, this.queue, (job) => job.spec?.selector);
+    this.#namespaces.onChange((_key, now) => {
+      if (now?.metadata?.deletionTimestamp === undefined) return;
+      for (const job of this.#jobs.list()) {
+        if (job.metadata?.namespace === now.metadata.name) this.queue.add(keyOf(job));
+      }
+    });
   }
 
   async reconcile(key: ObjectKey, signal: AbortSignal): Promise<Outcome> {
@@ -65,8 +73,11 @@ class JobLoop implements ControllerLoop {
     if (job === undefined) return done;
     const waitMs = this.#control.waitMs(key);
     if (waitMs > 0) return requeueAfter(waitMs);
-    const plan = planJob(job, await this.#podsOf(job, signal), this.#clock.nowMs());
     const { namespace, name } = splitKey(key);
+    const owned = await this.#podsOf(job, signal);
+    // A namespace goes Pods first: held until their Job is over, they would keep it, and the Job with it, for ever.
+    const leaves = this.#namespaces.get(namespace ?? '')?.metadata?.deletionTimestamp !== undefined;
+    const plan = leaves ? planLeaving(job, owned) : planJob(job, owned, this.#clock.nowMs());
     // The status first: what it says must stand before the Pods that prove it are let go.
     const patch = statusPatch(job.status, plan.status);
     if (patch !== undefined) {

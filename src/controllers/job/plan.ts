@@ -32,9 +32,8 @@ export function isOurs(job: Job): boolean {
 export function planJob(job: Job, owned: readonly Pod[], nowMs: number): JobPlan {
   if (!isOurs(job)) return isFinished(job) ? planExpiry(job, nowMs) : nothing(job);
   const tally = tallyOf(job, owned);
-  const held = owned.filter((pod) => pod.metadata?.finalizers?.includes(trackingFinalizer) === true);
-  if (isFinished(job)) return { ...planExpiry(job, nowMs), remove: tally.active, release: held };
-  if (job.metadata?.deletionTimestamp !== undefined) return { ...nothing(job), release: held };
+  if (isFinished(job)) return { ...planExpiry(job, nowMs), remove: tally.active, release: held(owned) };
+  if (job.metadata?.deletionTimestamp !== undefined) return planLeaving(job, owned);
   const startMs = startOf(job, nowMs);
   const deadlineMs = deadlineOf(job, startMs, nowMs);
   const verdict = judge(job, tally, deadlineMs);
@@ -53,6 +52,15 @@ export function planJob(job: Job, owned: readonly Pod[], nowMs: number): JobPlan
     expire: false,
     recheckAfterMs: waits.length === 0 ? undefined : Math.min(...waits),
   };
+}
+
+/** For a Job that goes, alone or with its namespace: nobody will ask for its counts. */
+export function planLeaving(job: Job, owned: readonly Pod[]): JobPlan {
+  return { ...nothing(job), release: held(owned) };
+}
+
+function held(owned: readonly Pod[]): readonly Pod[] {
+  return owned.filter((pod) => pod.metadata?.finalizers?.includes(trackingFinalizer) === true);
 }
 
 function nothing(job: Job): JobPlan {
