@@ -5,7 +5,8 @@ import type { FieldError } from './kind.ts';
 export type FailureStatus = {
   readonly kind: 'Status';
   readonly apiVersion: 'v1';
-  readonly metadata: Record<string, never>;
+  /** `continue`: of a list whose snapshot is gone, for the rest of it as it is now. */
+  readonly metadata: { readonly continue?: string };
   readonly status: 'Failure';
   readonly message: string;
   readonly reason?: string;
@@ -141,9 +142,16 @@ export function methodNotAllowed(resource: GroupResource, verb: string): StatusE
   );
 }
 
-/** 410: the resourceVersion or continue token is older than the log. Clients list again. */
-export function expired(message: string): StatusError {
-  return failure(410, 'Expired', message);
+/**
+ * 410: the resourceVersion or continue token is older than the log. Clients list again, or go on with `continueToken`, at the
+ * price that what they have and what they get are not of one moment.
+ */
+export function expired(message: string, continueToken?: string): StatusError {
+  const { status } = failure(410, 'Expired', message);
+  return new StatusError({
+    ...status,
+    metadata: continueToken === undefined ? {} : { continue: continueToken },
+  });
 }
 
 export function tooLarge(message: string): StatusError {

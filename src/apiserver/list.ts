@@ -52,7 +52,7 @@ export async function readPage(context: ApiContext, target: Target): Promise<Pag
   const limit = parseLimit(query.get('limit'));
   const token = query.get('continue') ?? '';
   const resume = token === '' ? undefined : parseContinue(token);
-  const atRevision = resume?.revision ?? wantedRevision(context, query);
+  const atRevision = resume === undefined ? wantedRevision(context, query) : resume.revision;
   const listing = listStore(context, prefixOf(kind, kind.namespaced ? namespace : ''), {
     after: resume?.after,
     atRevision,
@@ -70,10 +70,11 @@ function listStore(
     return context.store.list(prefix, range);
   } catch (error) {
     if (!isStoreError(error, 'Expired')) throw error;
+    if (range.after === undefined) throw expired('The resourceVersion for the provided list is too old.');
     throw expired(
-      range.after === undefined
-        ? 'The resourceVersion for the provided list is too old.'
-        : 'The provided continue parameter is too old to display a consistent list result. You must start a new list without the continue parameter.',
+      'The provided continue parameter is too old to display a consistent list result. Start a new list without it, or use ' +
+        'the continue token of this answer for the rest as it is now, which may not fit the pages before it.',
+      formatContinue(undefined, range.after),
     );
   }
 }
@@ -137,17 +138,20 @@ export function parseRevision(text: string): number {
   return Number(text);
 }
 
-function formatContinue(revision: number, after: string): string {
+/** Without a revision: the rest as it is when it is asked for. */
+function formatContinue(revision: number | undefined, after: string): string {
   return Buffer.from(JSON.stringify({ revision, after })).toString('base64url');
 }
 
-function parseContinue(token: string): { readonly revision: number; readonly after: string } {
+function parseContinue(token: string): { readonly revision: number | undefined; readonly after: string } {
   try {
     const value = JSON.parse(Buffer.from(token, 'base64url').toString()) as Record<string, unknown> | null;
     const revision = value?.['revision'];
     const after = value?.['after'];
-    if (typeof revision === 'number' && Number.isSafeInteger(revision) && typeof after === 'string') {
-      return { revision, after };
+    if (typeof after === 'string') {
+      if (revision === undefined || Number.isSafeInteger(revision)) {
+        return { revision: revision as number | undefined, after };
+      }
     }
   } catch {
     // Not ours; refused below like every other text that is no token.
