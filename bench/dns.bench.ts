@@ -1,6 +1,6 @@
 /**
- * Cluster DNS beside unbound and dnsmasq, which serve the same names in the same run: queries per second and processor
- * time per query by dnsperf, and memory.
+ * Cluster DNS beside CoreDNS (built from its Go module where Go is), unbound and dnsmasq, which serve the same names in the
+ * same run: queries per second and processor time per query by dnsperf, and memory.
  *
  *   npm run bench -- dns [--seconds N] [--rounds N] [--write]
  *   npm run bench -- dns --only 'each once'          the scenarios of that name alone, nothing is written
@@ -17,6 +17,7 @@ import { measureChanges } from './lib/dns-changes.ts';
 import {
   type BenchApi,
   cpuMs,
+  readyCoreDns,
   residentMb,
   type RunningServer,
   type ServerKind,
@@ -28,7 +29,14 @@ import {
 } from './lib/dns-servers.ts';
 import { machineLine, median, writeSection } from './lib/report.ts';
 
-const kinds: readonly ServerKind[] = ['fairlead', 'unbound', 'dnsmasq'];
+const withoutCoreDns = await readyCoreDns();
+if (withoutCoreDns !== undefined) console.log(`not beside CoreDNS: ${withoutCoreDns}`);
+const kinds: readonly ServerKind[] = [
+  'fairlead',
+  ...(withoutCoreDns === undefined ? ['coredns' as const] : []),
+  'unbound',
+  'dnsmasq',
+];
 
 type Scenario = {
   readonly name: string;
@@ -146,10 +154,11 @@ async function compare(
     median((figures.get(kind) ?? []).map(pick));
   return kinds.map((kind) => {
     const cpu = of(kind, (figure) => figure.cpuUs);
-    const ratio = cpu / of('unbound', (figure) => figure.cpuUs);
+    const ratioTo = (rival: ServerKind): string =>
+      kinds.includes(rival) ? (cpu / of(rival, (figure) => figure.cpuUs)).toFixed(2) : '–';
     const lost = (figures.get(kind) ?? []).reduce((sum, figure) => sum + figure.lost, 0);
     const rate = of(kind, (figure) => figure.perSecond).toFixed(0);
-    return `| ${scenario.name} | ${kind} | ${rate} | ${cpu.toFixed(2)} | ${ratio.toFixed(2)} | ${lost} |`;
+    return `| ${scenario.name} | ${kind} | ${rate} | ${cpu.toFixed(2)} | ${ratioTo('coredns')} | ${ratioTo('unbound')} | ${lost} |`;
   });
 }
 
@@ -159,8 +168,8 @@ async function compareAll(
 ): Promise<readonly string[]> {
   const upstream = await startUpstreamServer(options.folder);
   const lines = [
-    '| queries | server | queries/s | CPU µs/query | ratio to unbound | lost |',
-    '|---|---|---|---|---|---|',
+    '| queries | server | queries/s | CPU µs/query | ratio to CoreDNS | ratio to unbound | lost |',
+    '|---|---|---|---|---|---|---|',
   ];
   try {
     for (const scenario of chosen) {

@@ -5,6 +5,7 @@ import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, createServer as createNetServer } from 'node:net';
 import { join } from 'node:path';
+import { buildGo } from '../../test/support/clients.ts';
 import { serviceOf, sliceOf } from '../../test/support/services.ts';
 import { eventually, run } from '../../test/support/shell.ts';
 
@@ -25,6 +26,13 @@ export type BenchApi = {
   readonly url: string;
   /** Tells all watches of a resource. */
   tell(resource: string, event: { readonly type: string; readonly object: unknown }): void;
+};
+
+/** client-go, which CoreDNS has, wants to be told. */
+const listTypes: Readonly<Record<string, { readonly apiVersion: string; readonly kind: string }>> = {
+  namespaces: { apiVersion: 'v1', kind: 'NamespaceList' },
+  services: { apiVersion: 'v1', kind: 'ServiceList' },
+  endpointslices: { apiVersion: 'discovery.k8s.io/v1', kind: 'EndpointSliceList' },
 };
 
 /** Lists of the world's objects; watches that tell what they are told. */
@@ -55,7 +63,8 @@ export async function startApi(world: World): Promise<BenchApi> {
       return;
     }
     const items = lists[resource] ?? [];
-    response.end(JSON.stringify({ kind: 'List', metadata: { resourceVersion: '1' }, items }));
+    const type = listTypes[resource] ?? { apiVersion: 'v1', kind: 'List' };
+    response.end(JSON.stringify({ ...type, metadata: { resourceVersion: '1' }, items }));
   });
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
   return {
@@ -67,7 +76,15 @@ export async function startApi(world: World): Promise<BenchApi> {
   };
 }
 
-export type ServerKind = 'fairlead' | 'unbound' | 'dnsmasq';
+export type ServerKind = 'fairlead' | 'coredns' | 'unbound' | 'dnsmasq';
+
+const corednsFolder = join(import.meta.dirname, '../coredns');
+
+/** Undefined, or why CoreDNS cannot be built here. */
+export async function readyCoreDns(): Promise<string | undefined> {
+  const built = await buildGo(corednsFolder, '.');
+  return typeof built === 'string' ? built : undefined;
+}
 
 export type RunningServer = { readonly pid: number; readonly port: number; stop(): Promise<void> };
 
@@ -127,6 +144,21 @@ function commandOf(
       const limit = ['--client-rate', '100000000'];
       const flags = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=2'];
       return [process.execPath, [...flags, main, 'dns', ...own, ...rest, ...limit]];
+    }
+    case 'coredns': {
+      const file = join(folder, 'Corefile');
+      const cluster = [`    endpoint ${options.apiUrl}`, '    pods disabled', '    ttl 5'];
+      const lines = [
+        `.:${port} {`,
+        '  bind 127.0.0.1',
+        '  errors',
+        '  cache 30',
+        ...['  kubernetes cluster.local {', ...cluster, '  }'],
+        `  forward . 127.0.0.1:${upstreamPort}`,
+        '}',
+      ];
+      writeFileSync(file, `${lines.join('\n')}\n`);
+      return ['env', ['GOMAXPROCS=1', join(corednsFolder, 'bin/coredns'), '-conf', file]];
     }
     case 'unbound': {
       const file = join(folder, 'unbound.conf');

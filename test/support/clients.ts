@@ -32,7 +32,7 @@ export type GoPrograms = { readonly client: string; readonly helm: string };
 
 /** Builds the Go programs. Without Go or without its modules: the reason; a program that does not compile rejects. */
 export async function readyGoPrograms(): Promise<GoPrograms | string> {
-  const folder = await buildGo('go', './client', './helm');
+  const folder = await buildGo(join(clients, 'go'), './client', './helm');
   return typeof folder === 'string'
     ? folder
     : { client: join(folder.bin, 'client'), helm: join(folder.bin, 'helm') };
@@ -42,17 +42,21 @@ export type GoHttp2Programs = { readonly h2spec: string; readonly interop: strin
 
 /** The same for those that speak HTTP/2 to the ingress: h2spec, and gRPC's interoperability tests. */
 export async function readyGoHttp2Programs(): Promise<GoHttp2Programs | string> {
-  const folder = await buildGo('go-http2', './interop', 'github.com/summerwind/h2spec/cmd/h2spec');
+  const folder = await buildGo(
+    join(clients, 'go-http2'),
+    './interop',
+    'github.com/summerwind/h2spec/cmd/h2spec',
+  );
   return typeof folder === 'string'
     ? folder
     : { h2spec: join(folder.bin, 'h2spec'), interop: join(folder.bin, 'interop') };
 }
 
-async function buildGo(
-  module: string,
+/** Builds packages of the Go module in `folder` into its `bin`. Without Go or without its modules: the reason. */
+export async function buildGo(
+  folder: string,
   ...packages: readonly string[]
 ): Promise<{ readonly bin: string } | string> {
-  const folder = join(clients, module);
   const go = (timeoutMs: number, ...args: readonly string[]) =>
     run('flock', [lockFile, 'go', '-C', folder, ...args], { timeoutMs });
   try {
