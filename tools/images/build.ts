@@ -8,7 +8,7 @@ import { parseArgs, promisify } from 'node:util';
 import { createOciArchive, writeOciArchive } from '../../src/base/oci-archive.ts';
 import { parseTar, type TarEntry } from '../../src/base/tar.ts';
 import { debianArchitecture, fetchPackages, ImageToolError, type PackageFile } from './packages.ts';
-import { type ImageName, imageNames, recipes } from './recipes.ts';
+import { type ImageName, imageNames, type Recipe, recipes } from './recipes.ts';
 import { assembleRootfs, poolOf } from './rootfs.ts';
 
 const run = promisify(execFile);
@@ -82,16 +82,26 @@ async function buildMissing(
   for (const [{ name, path }, files] of packages) {
     const recipe = recipes[name];
     onProgress(`${recipe.reference}: assembling from ${files.length} packages`);
-    const pool = poolOf(await Promise.all(files.map(readPackage)));
-    const layer = assembleRootfs(pool, recipe.plan(pool, triplets[architecture]));
-    const { config, reference } = recipe;
-    const archive = createOciArchive({ tags: [reference], architecture, config, layers: [layer] });
-    const unfinished = `${path}.${process.pid}`;
-    await writeOciArchive(archive, unfinished);
-    await rename(unfinished, path); // so that two builds at once, or one stopped halfway, leave only whole archives
+    const sizeBytes = await writeImage(recipe, files, architecture, path);
     await dropOldArchives(cache, name, path);
-    onProgress(`${reference}: built, ${(archive.sizeBytes / 1e6).toFixed(1)} MB`);
+    onProgress(`${recipe.reference}: built, ${(sizeBytes / 1e6).toFixed(1)} MB`);
   }
+}
+
+/** Puts one image together and writes it to `path`, whole or not at all. Returns its size in bytes. */
+export async function writeImage(
+  { reference, config, plan }: Pick<Recipe, 'reference' | 'config' | 'plan'>,
+  packages: readonly PackageFile[],
+  architecture: 'amd64' | 'arm64',
+  path: string,
+): Promise<number> {
+  const pool = poolOf(await Promise.all(packages.map(readPackage)));
+  const layer = assembleRootfs(pool, plan(pool, triplets[architecture]));
+  const archive = createOciArchive({ tags: [reference], architecture, config, layers: [layer] });
+  const unfinished = `${path}.${process.pid}`;
+  await writeOciArchive(archive, unfinished);
+  await rename(unfinished, path); // so that two builds at once, or one stopped halfway, leave only whole archives
+  return archive.sizeBytes;
 }
 
 async function readPackage(file: PackageFile): Promise<readonly [string, Iterable<TarEntry>]> {

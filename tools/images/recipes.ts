@@ -18,10 +18,11 @@ export type Recipe = {
   plan(pool: FilePool, triplet: string): RootfsPlan;
 };
 
-const path = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+/** The environment of every image. */
+export const path = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** Directories that programs expect everywhere. */
-const commonDirectories: ReadonlyMap<string, number> = new Map([
+export const commonDirectories: ReadonlyMap<string, number> = new Map([
   ['dev', 0o755],
   ['etc', 0o755],
   ['home', 0o755],
@@ -213,7 +214,9 @@ function labels(title: string, description: string): Readonly<Record<string, str
   };
 }
 
-function commonFiles(prettyName: string): Map<string, { readonly data: Uint8Array; readonly mode?: number }> {
+export function commonFiles(
+  prettyName: string,
+): Map<string, { readonly data: Uint8Array; readonly mode?: number }> {
   const text = (content: string) => ({ data: Buffer.from(content) });
   return new Map([
     ['etc/passwd', text('root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n')],
