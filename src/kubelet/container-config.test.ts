@@ -344,3 +344,8 @@ test('SELinux fields mean nothing, and are let pass, on a machine without SELinu
     new ContainerConfigError('securityContext.seLinuxOptions is not supported by this node'),
   );
 });
+
+test('a Pod for another operating system says so by the reason that Kubernetes gives', () => {
+  const found = findUnsupported({ spec: { containers: [], os: { name: 'windows' } } }, { hasSelinux: false });
+  assert.equal(found?.reason, 'PodOSNotSupported');
+});

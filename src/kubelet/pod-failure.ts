@@ -8,6 +8,7 @@ const eventReasons: Readonly<Record<Unsupported['reason'], string>> = {
   UnsupportedVolume: 'FailedMount',
   UnsupportedPodSpec: 'Failed',
   SysctlForbidden: 'SysctlForbidden',
+  PodOSNotSupported: 'PodOSNotSupported',
 };
 
 /** Longest time that one timer waits, ms: a deadline may be further away than a timer of Node can be set. */

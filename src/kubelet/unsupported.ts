@@ -16,7 +16,7 @@ export type SecurityFacts = {
 };
 
 export type Unsupported = {
-  readonly reason: 'UnsupportedVolume' | 'UnsupportedPodSpec' | 'SysctlForbidden';
+  readonly reason: 'UnsupportedVolume' | 'UnsupportedPodSpec' | 'SysctlForbidden' | 'PodOSNotSupported';
   readonly message: string;
 };
 
@@ -27,6 +27,9 @@ export type Unsupported = {
  */
 export function findUnsupported(pod: Pod, machine: SecurityFacts): Unsupported | undefined {
   const spec = pod.spec;
+  if (spec?.os?.name === 'windows') {
+    return { reason: 'PodOSNotSupported', message: "the Pod's spec.os.name is windows, this node's linux" };
+  }
   for (const volume of spec?.volumes ?? []) {
     const problem = volumeProblem(volume);
     if (problem === undefined) continue;
@@ -75,7 +78,6 @@ function podField({ spec }: Pod, { hasSelinux }: SecurityFacts): string | undefi
   if (spec?.hostUsers === false) return 'spec.hostUsers: false';
   if (spec?.runtimeClassName !== undefined && spec.runtimeClassName !== '') return 'spec.runtimeClassName';
   if ((spec?.resourceClaims ?? []).length > 0) return 'spec.resourceClaims';
-  if (spec?.os?.name === 'windows') return 'spec.os.name: windows';
   if (spec?.schedulingGroup !== undefined) return 'spec.schedulingGroup';
   if (hasAmounts(spec?.resources)) return 'spec.resources';
   const security = spec?.securityContext;

@@ -1,4 +1,13 @@
-import { boolAt, ensureObject, objectAt, objectsAt, setDefault, stringAt, stringMapAt } from '../fields.ts';
+import {
+  boolAt,
+  ensureObject,
+  numberAt,
+  objectAt,
+  objectsAt,
+  setDefault,
+  stringAt,
+  stringMapAt,
+} from '../fields.ts';
 import { isJsonObject, type JsonObject } from '../object.ts';
 import { addQuantities, formatQuantity, parseQuantity, type Quantity } from '../quantity.ts';
 
@@ -31,6 +40,7 @@ export function defaultPodSpec(spec: JsonObject): void {
 export function defaultPod(pod: JsonObject): void {
   const spec = ensureObject(pod, 'spec');
   defaultPodSpec(spec);
+  if ((numberAt(spec, 'terminationGracePeriodSeconds') ?? 0) < 0) spec['terminationGracePeriodSeconds'] = 1;
   setDefault(spec, 'enableServiceLinks', true);
   for (const list of ['initContainers', 'containers']) {
     for (const container of objectsAt(spec, list)) {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Json, JsonObject } from '../object.ts';
 import { podKind } from './pod.ts';
-import { pullPolicyOf, qosClassOf } from './pod-defaults.ts';
+import { defaultPod, pullPolicyOf, qosClassOf } from './pod-defaults.ts';
 
 const nowMs = Date.parse('2026-01-01T01:00:00Z');
 const restart = { terminated: { exitCode: 1, finishedAt: '2026-01-01T00:55:00Z' } };
@@ -451,4 +451,10 @@ test('pod: only a few fields of the spec may change', () => {
     podKind.validateUpdate?.(host, before)[0]?.message ?? '',
     /^Forbidden: pod updates may not change fields/,
   );
+});
+
+test('a negative grace was kept; it counts as one second', () => {
+  const pod: JsonObject = { spec: { containers: [], terminationGracePeriodSeconds: -1 } };
+  defaultPod(pod);
+  assert.equal((pod['spec'] as JsonObject)['terminationGracePeriodSeconds'], 1);
 });
