@@ -58,6 +58,7 @@ test('registry: kinds are found by plural and by name; what nothing acts on is n
       'coordination.k8s.io',
       'discovery.k8s.io',
       'events.k8s.io',
+      'flowcontrol.apiserver.k8s.io',
       'networking.k8s.io',
       'node.k8s.io',
       'policy',

@@ -10,6 +10,7 @@ import { coordinationKinds } from './kinds/coordination.ts';
 import { coreKinds } from './kinds/core.ts';
 import { discoveryKinds } from './kinds/discovery.ts';
 import { eventV1Kind } from './kinds/event-v1.ts';
+import { flowControlKinds } from './kinds/flowcontrol.ts';
 import { mutatingPolicyKinds } from './kinds/mutatingpolicy.ts';
 import { networkingKinds } from './kinds/networking.ts';
 import { policyKinds } from './kinds/poddisruptionbudget.ts';
@@ -36,6 +37,7 @@ export const kinds: readonly Kind[] = [
   ...coordinationKinds,
   ...discoveryKinds,
   eventV1Kind,
+  ...flowControlKinds,
   ...networkingKinds,
   runtimeClassKind,
   ...policyKinds,

@@ -1,5 +1,12 @@
 import { randomUUID, X509Certificate } from 'node:crypto';
 import { jsonEqual, objectAt, stringsAt } from '../api/fields.ts';
+import {
+  type FlowControlObject,
+  mandatoryFlowSchemas,
+  mandatoryPriorityLevels,
+  suggestedFlowSchemas,
+  suggestedPriorityLevels,
+} from '../api/kinds/flowcontrol-objects.ts';
 import type { AggregationRule, ClusterRole, PolicyRule } from '../api/gen/rbac-v1.ts';
 import type { Json, JsonObject } from '../api/object.ts';
 import { systemPriorities } from '../api/kinds/scheduling.ts';
@@ -41,6 +48,7 @@ export async function bootstrap(context: ApiContext, advertisePort: number): Pro
     ...extensionObjects(context),
     ...serviceObjects(context, advertisePort),
     ...priorityObjects(),
+    ...flowControlObjects(),
   ];
   const writes: Promise<Entry>[] = [];
   for (const item of wanted) writes.push(...ensure(context, item));
@@ -209,6 +217,22 @@ function priorityObjects(): readonly Wanted[] {
     rest: { value, description: priorityUses[name] ?? '' },
     existing: 'keep',
   }));
+}
+
+function flowControlObjects(): readonly Wanted[] {
+  const wanted =
+    (kind: string) =>
+    (object: FlowControlObject): Wanted => ({
+      ...{ group: 'flowcontrol.apiserver.k8s.io', kind, namespace: '', name: object.name },
+      rest: { spec: object.spec },
+      existing: 'keep',
+    });
+  return [
+    ...mandatoryPriorityLevels.map(wanted('PriorityLevelConfiguration')),
+    ...suggestedPriorityLevels.map(wanted('PriorityLevelConfiguration')),
+    ...mandatoryFlowSchemas.map(wanted('FlowSchema')),
+    ...suggestedFlowSchemas.map(wanted('FlowSchema')),
+  ];
 }
 
 function serviceObjects(context: ApiContext, advertisePort: number): readonly Wanted[] {

@@ -44,6 +44,7 @@ const roots: Readonly<Record<string, readonly string[]>> = {
   'authentication/v1': ['V1TokenReview', 'AuthenticationV1TokenRequest', 'V1SelfSubjectReview'],
   'authorization/v1': ['V1SubjectAccessReview', 'V1SelfSubjectAccessReview', 'V1LocalSubjectAccessReview', 'V1SelfSubjectRulesReview'],
   'certificates/v1': ['V1CertificateSigningRequest'],
+  'flowcontrol/v1': ['V1FlowSchema', 'V1PriorityLevelConfiguration'],
 };
 
 /** Types that two groups use but no root of `meta/v1` reaches, or whose model name carries a group prefix. */
