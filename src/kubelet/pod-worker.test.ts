@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -124,4 +124,58 @@ test('pod failure: a deadline beyond what a timer can hold does not fire at once
   await clock.advance(1_000);
   assert.equal(failure.known?.reason, 'DeadlineExceeded');
   assert.equal(clock.pending, 0);
+});
+
+test('pod worker: a container that started as its Pod was told to go was reported as running to the end', async () => {
+  const root = await mkdtemp(join(tmpdir(), 'fairlead-pod-worker-'));
+  await mkdir(join(root, 'pod-logs'));
+  const container = { id: 'c', sandboxId: 's', name: 'main', attempt: 0, startedAtMs: 0, exitCode: 137 };
+  const parts = { createdAtMs: 0, reason: 'Error', message: '', image: '', imageRef: '', specHash: '' };
+  let looks = 0;
+  let ready = true;
+  const written: PodStatus[] = [];
+  const deps = {
+    clock: new FakeClock(),
+    log: silentLogger,
+    paths: { nodeDir: root, runDir: root },
+    node: { name: 'n', ips: [], hasSelinux: false, cgroupRoot: '/fairlead' },
+    client: {
+      patch: async (_kind: unknown, _ns: unknown, _name: unknown, _type: unknown, patch: Pod) => {
+        written.push(patch.status ?? {});
+        return { metadata: { resourceVersion: '2' }, status: patch.status };
+      },
+      delete: async () => ({}),
+    },
+    view: {
+      podOf: async () => {
+        // Not there at the first look; from then on it runs until its sandbox is stopped.
+        const state = ready ? 'running' : 'exited';
+        const containers = looks++ === 0 ? [] : [{ ...container, ...parts, resources: '', state }];
+        return { sandboxes: [{ id: 's', ready, attempt: 0, ips: [], createdAtMs: 0 }], containers };
+      },
+    },
+    cri: {
+      stopPodSandbox: async () => {
+        ready = false;
+        return {};
+      },
+      removePodSandbox: async () => ({}),
+      removeContainer: async () => ({}),
+    },
+    watched: { release: () => {} },
+    tokens: { release: () => {} },
+    event: () => {},
+  } as unknown as PodDeps;
+  const pod: Pod = {
+    metadata: { name: 'p', namespace: 'default', uid: 'u', resourceVersion: '1', deletionTimestamp: '' },
+    spec: { containers: [{ name: 'main' }] },
+  };
+  const worker = new PodWorker(deps, { drainTimeoutMs: 0, settleMs: 0 }, pod, () => new Map() as never);
+  await worker.run(new AbortController().signal);
+  await rm(root, { recursive: true, force: true });
+  const states = written.flatMap(({ containerStatuses = [] }) => containerStatuses.map(({ state }) => state));
+  assert.deepEqual(
+    states.map((state) => Object.keys(state ?? {})),
+    [['terminated']],
+  );
 });

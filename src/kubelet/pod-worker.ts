@@ -382,7 +382,12 @@ export class PodWorker {
       await stopAll(this.#deps, this.#pod, runtime, { deadlineMs: stopping.deadlineMs, podIp });
     }
     this.#prober.stop();
-    const stopped = await view.podOf(this.#uid);
+    let stopped = await view.podOf(this.#uid);
+    if (stopped.containers.some(({ state }) => state === 'running')) {
+      // It was being started when the Pod was told to go. With its sandbox it ends for good.
+      await stopSandboxes(this.#deps, stopped);
+      stopped = await view.podOf(this.#uid);
+    }
     this.#waiting = new Map();
     this.#starter.clear();
     this.#publish(stopped, true);
