@@ -86,19 +86,22 @@ export function testImages(programs: string, source: string): readonly TestImage
       include: shellPrograms,
       files: new Map<string, FileContent>([...commonFiles(title), ...files]),
       symlinks: links(pool),
-      directories: new Map([...commonDirectories, ['var/www', 0o755]]),
+      directories: commonDirectories,
     }),
   });
-  const webServer = (name: string) =>
-    plain(
+  // The tests move the first page away to make a server unready.
+  const webServer = (name: string) => {
+    const root = name.startsWith('nginx') ? 'usr/share/nginx/html' : 'usr/local/apache2/htdocs';
+    return plain(
       `${registry}/${name}`,
       'Stand-in for a web server',
       {
-        cmd: ['/usr/bin/busybox', 'httpd', '-f', '-p', '80', '-h', '/var/www'],
+        cmd: ['/usr/bin/busybox', 'httpd', '-f', '-p', '80', '-h', `/${root}`],
         exposedPorts: ['80/tcp'],
       },
-      new Map([['var/www/index.html', text('<html><body><h1>It works!</h1></body></html>\n')]]),
+      new Map([[`${root}/index.html`, text('<html><body><h1>It works!</h1></body></html>\n')]]),
     );
+  };
   const demo = (name: string): TestImage =>
     agnhost(
       `${registry}/${name}:1.7`,
