@@ -234,7 +234,7 @@ const cases: Readonly<Record<string, Case>> = {
   'auth-tls-secret of another namespace': {
     annotations: { 'auth-tls-secret': 'other/ca' },
     want: status,
-    is: 403,
+    is: 400, // nobody's certificate is believed: that Secret has not agreed
   },
   'proxy-redirect-from and -to': {
     annotations: { 'proxy-redirect-from': 'http://inner/', 'proxy-redirect-to': '/outer/' },
