@@ -32,5 +32,7 @@ export function writeSection(name: string, text: string): void {
   const from = document.indexOf(open);
   const to = document.indexOf(close);
   if (from === -1 || to === -1) throw new Error(`docs/benchmarks.md has no section ${open} … ${close}`);
-  writeFileSync(benchmarks, `${document.slice(0, from + open.length)}\n${text}\n${document.slice(to)}`);
+  // Who answered nothing has no figures.
+  const told = text.replaceAll('NaN', '–');
+  writeFileSync(benchmarks, `${document.slice(0, from + open.length)}\n${told}\n${document.slice(to)}`);
 }

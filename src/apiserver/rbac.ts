@@ -25,10 +25,19 @@ export type Binding = {
 /** Finds the rules of a role; none when it does not exist. `namespace` is the binding's. */
 export type RulesOf = (roleRef: RoleRef, namespace: string) => readonly PolicyRule[];
 
-export function attributesOf(info: RequestInfo): Attributes {
+/** @param selected of a request for a collection, see selectedName */
+export function attributesOf(info: RequestInfo, selected: string): Attributes {
   if (info.kind === 'path') return info;
   const { verb, group, plural, subresource, namespace, name } = info;
-  return { kind: 'resource', verb, group, plural, subresource, namespace, name };
+  return {
+    kind: 'resource',
+    verb,
+    group,
+    plural,
+    subresource,
+    namespace,
+    name: name === '' ? selected : name,
+  };
 }
 
 /** True when some binding gives the user a role with a rule for this. Members of system:masters may do everything. */

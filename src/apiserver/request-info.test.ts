@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { parseRequest } from './request-info.ts';
+import { parseRequest, selectedName } from './request-info.ts';
 
 const cases = [
   { request: 'GET /api/v1/pods', want: 'list //v1/pods ns= name= sub=' },
@@ -64,4 +64,24 @@ test('request path: any text is taken apart or refused, and no part leads elsewh
       }
     }),
   );
+});
+
+const selections: readonly (readonly [method: string, target: string, name: string])[] = [
+  ['GET', '/api/v1/namespaces/a/configmaps?fieldSelector=metadata.name%3Dx', 'x'],
+  ['GET', '/api/v1/namespaces/a/configmaps?watch=1&fieldSelector=metadata.name%3D%3Dx,type%3Dy', 'x'],
+  ['DELETE', '/api/v1/namespaces/a/configmaps?fieldSelector=metadata.name%3Dx', 'x'],
+  ['GET', '/api/v1/namespaces/a/configmaps?fieldSelector=metadata.name!%3Dx', ''],
+  ['GET', '/api/v1/namespaces/a/configmaps?fieldSelector=nonsense', ''],
+  ['GET', '/api/v1/namespaces/a/configmaps', ''],
+  ['GET', '/api/v1/namespaces/a/configmaps/y?fieldSelector=metadata.name%3Dx', ''],
+  ['POST', '/api/v1/namespaces/a/configmaps?fieldSelector=metadata.name%3Dx', ''],
+];
+
+test('request path: a collection of one object, by its name, is that object to authorization', () => {
+  for (const [method, target, name] of selections) {
+    const { pathname, searchParams } = new URL(target, 'http://localhost');
+    const info = parseRequest(method, pathname, searchParams);
+    assert.ok(info !== undefined);
+    assert.equal(selectedName(info, searchParams), name, `${method} ${target}`);
+  }
 });

@@ -1,3 +1,5 @@
+import { parseFieldSelector } from '../api/field-selector.ts';
+
 /** What a request is about, as authorization and routing see it. */
 export type RequestInfo =
   | {
@@ -71,6 +73,22 @@ export function parseRequest(
     rest: segments.slice(at + 3),
     verb: verbOf(method, name, subresource === '' ? query : noQuery),
   };
+}
+
+const ofCollections: ReadonlySet<Verb> = new Set(['list', 'watch', 'deletecollection']);
+
+/**
+ * The only object that a request for a collection asks for, by `metadata.name=NAME` in its fieldSelector; '' where there is none. As in
+ * Kubernetes, who may list that object by its name alone may make such a request.
+ */
+export function selectedName(info: RequestInfo, query: URLSearchParams): string {
+  if (info.kind === 'path' || info.name !== '' || !ofCollections.has(info.verb)) return '';
+  try {
+    const terms = parseFieldSelector(query.get('fieldSelector') ?? '');
+    return terms.find(({ field, equal }) => field === 'metadata.name' && equal)?.value ?? '';
+  } catch {
+    return ''; // refused where it is used
+  }
 }
 
 const proxyHead = /^\/api\/v1\/(?:namespaces\/[^/]+\/(?:pods|services)|nodes)\/[^/]+\/proxy(?=\/|$)/;

@@ -21,7 +21,7 @@ import { patchedObject, readPatch } from './patch.ts';
 import { streamLog } from './pod-streams.ts';
 import { proxyRequest } from './proxy.ts';
 import { attributesOf, refusalText } from './rbac.ts';
-import { parseRequest, type RequestInfo, type Verb } from './request-info.ts';
+import { parseRequest, type RequestInfo, selectedName, type Verb } from './request-info.ts';
 import { answerReview } from './reviews.ts';
 import {
   bindNamedPod,
@@ -144,8 +144,8 @@ export function authorize(context: ApiContext, request: ApiRequest, info: Reques
   return asOther;
 }
 
-function requireAllowed(context: ApiContext, { user, audit }: ApiRequest, info: RequestInfo): void {
-  const asked = attributesOf(info);
+function requireAllowed(context: ApiContext, { user, audit, query }: ApiRequest, info: RequestInfo): void {
+  const asked = attributesOf(info, selectedName(info, query));
   if (context.authorizer.allows(user, asked)) {
     audit?.decided('allow', '');
     return;
