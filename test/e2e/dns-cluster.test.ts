@@ -75,9 +75,11 @@ describe('dns in a cluster', { skip: missing ?? false, timeout: 300_000 }, () =>
     }
   });
 
-  test('the Pod of DNS is still the same and ready', async () => {
-    const pods = await kubectl('get', 'pods', '-n', 'kube-system', '-l', 'k8s-app=kube-dns', '--no-headers');
-    assert.match(pods, /^\S+\s+1\/1\s+Running/);
+  test('the Pod of DNS is still the same, and ready again', async () => {
+    const dnsPods = ['-n', 'kube-system', '-l', 'k8s-app=kube-dns', '--no-headers'];
+    await eventually(async () => {
+      assert.match(await kubectl('get', 'pods', ...dnsPods), /^\S+\s+1\/1\s+Running/);
+    });
   });
 
   test('dig inside a Pod uses the search list and both transports', async () => {
